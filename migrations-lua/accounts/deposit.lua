@@ -1,0 +1,41 @@
+--[[
+Bring money into an account from outside.
+
+KEYS
+  account_key            account
+  account_log            log of postings
+  external_key           hash of accounts, one a currency
+
+ARGV
+  account_id             id
+  amount                 digits
+  decimals               how many of them are decimals
+  description            JSON, a string or null
+  transaction_id         minted
+
+REPLY
+  ok                     transaction_id account_id amount currency balance available status description:json created_at
+  account_not_found      role account_id
+  amount_scale_exceeded  currency scale
+  amount_out_of_range    currency
+  max_balance_exceeded   account_id balance max_balance amount currency
+]]
+--- @include "lib/posting"
+
+local account_key, account_log, external_key = unpack(keys)
+local account_id, amount, decimals, description, transaction_id = unpack(args)
+
+local it = account(account_key)
+if not it then
+  return { 'account_not_found', 'account_id', account_id }
+end
+local minor, refusal = minor_units(amount, decimals, it)
+refusal = refusal or post(external_side(external_key, it), side(account_key, account_log, account_id), minor, transaction_id, description, '{}')
+if refusal then
+  return refusal
+end
+
+return {
+  'ok', transaction_id, account_id, decimal(minor, it.scale), it.currency,
+  balance_of(it), available_in(it), 'completed', description, now,
+}

@@ -1,0 +1,53 @@
+--[[
+Move money from one account to another.
+
+KEYS
+  from_key               account
+  to_key                 account
+  from_log               log of postings
+  to_log                 log of postings
+
+ARGV
+  from_account           id
+  to_account             id
+  amount                 digits
+  decimals               how many of them are decimals
+  description            JSON, a string or null
+  metadata               JSON, an object of strings
+  transaction_id         minted
+
+REPLY
+  ok                     transaction_id from_account to_account amount currency from_balance to_balance status description:json metadata:json created_at
+  account_not_found      role account_id
+  currency_mismatch      from_currency to_currency
+  amount_scale_exceeded  currency scale
+  amount_out_of_range    currency
+  insufficient_funds     account_id available required currency
+  max_balance_exceeded   account_id balance max_balance amount currency
+]]
+--- @include "lib/posting"
+
+local from_key, to_key, from_log, to_log = unpack(keys)
+local from_account, to_account, amount, decimals, description, metadata, transaction_id = unpack(args)
+
+local from, to = account(from_key), account(to_key)
+if not from then
+  return { 'account_not_found', 'from_account', from_account }
+end
+if not to then
+  return { 'account_not_found', 'to_account', to_account }
+end
+if from.currency ~= to.currency then
+  return { 'currency_mismatch', from.currency, to.currency }
+end
+local minor, refusal = minor_units(amount, decimals, from)
+refusal = refusal
+  or post(side(from_key, from_log, from_account), side(to_key, to_log, to_account), minor, transaction_id, description, metadata)
+if refusal then
+  return refusal
+end
+
+return {
+  'ok', transaction_id, from_account, to_account, decimal(minor, from.scale), from.currency,
+  balance_of(from), balance_of(to), 'completed', description, metadata, now,
+}

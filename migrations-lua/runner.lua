@@ -1,0 +1,155 @@
+-- The frame that every call runs in. `README.md` beside this file is its contract; the loader puts
+-- the shared functions and the operations of one script in the place of the line `--- @operations`.
+--
+-- ARGV: mode, clock_ahead_ms, once_ttl_ms, then for each step
+--       operation, key_count, arg_count, fingerprint, and its arguments.
+-- KEYS: for each step its keys, and after them its idempotency record where it has a fingerprint.
+-- Answer: for each step two values, whether it is a replay (1 or 0) and the reply.
+--
+-- Nothing is written before the commit at the end, so an error or a refusal leaves Redis as it was.
+
+local mode, clock_ahead_ms, once_ttl_ms = ARGV[1], ARGV[2], ARGV[3]
+local time = redis.call('TIME')
+local now_us = time[1] * 1000000 + time[2] + clock_ahead_ms * 1000
+local now = math.floor(now_us / 1000)
+
+local loaded = {} -- what MGET gave for a key; false where it gave nothing
+local live = {} -- the records that a step has opened, decoded, as the steps so far have left them
+local encoders, changed = {}, {} -- by key, how to write what has changed; and those keys in order
+local logs, log_order = {}, {} -- by key, the entries to append; and those keys in order
+local queued = {} -- commands on collections whose type a step has already seen
+
+-- The text of a record, or nil where there is none. MGET answers nothing for a key of another type
+-- too, and to take that for absence would overwrite what somebody else keeps there.
+local function stored(key)
+  local text = loaded[key]
+  if text == false then
+    if redis.call('EXISTS', key) == 1 then
+      error('WRONGTYPE ' .. key .. ' is not a record', 0)
+    end
+    text, loaded[key] = nil, nil
+  end
+  return text
+end
+
+-- Marks an open record as changed. At the commit `encode(key, record)` answers its text, and its
+-- time to live in milliseconds if it has an end; or nothing, if it has queued what it needs itself.
+local function change(key, encode)
+  if not encoders[key] then
+    changed[#changed + 1] = key
+  end
+  encoders[key] = encode
+end
+
+-- Appends an entry to a log, of which at least the newest HISTORY are kept.
+local HISTORY = 10000
+local function append(key, entry)
+  local entries = logs[key]
+  if entries then
+    entries[#entries + 1] = entry
+  else
+    logs[key] = { entry }
+    log_order[#log_order + 1] = key
+  end
+end
+
+local function broken(key, what)
+  error(key .. ' does not hold ' .. what, 0)
+end
+
+--- @operations
+
+local values = redis.call('MGET', unpack(KEYS))
+for i = 1, #KEYS do
+  loaded[KEYS[i]] = values[i]
+end
+
+local function encode_once(_, text)
+  return text, once_ttl_ms
+end
+
+-- Runs the operation, or answers what it answered when this idempotency key was first seen.
+local function run_once(once_key, fingerprint, operation, keys, args)
+  local record = live[once_key] or stored(once_key)
+  if record then
+    if record:sub(1, 40) ~= fingerprint then
+      return 0, { 'idempotency_key_reused' }
+    end
+    local reply = cjson.decode(record:sub(41))
+    if type(reply) ~= 'table' or type(reply[1]) ~= 'string' then
+      broken(once_key, 'an answer')
+    end
+    -- The record must outlive this repeat, and a WAIT that follows must cover it.
+    queued[#queued + 1] = { 'PEXPIRE', once_key, once_ttl_ms }
+    return 1, reply
+  end
+  local reply = operation(keys, args)
+  if not reply.forget then
+    live[once_key] = fingerprint .. cjson.encode(reply)
+    change(once_key, encode_once)
+  end
+  return 0, reply
+end
+
+local answers = {}
+local key, arg = 0, 3
+while arg < #ARGV do
+  local operation = operations[ARGV[arg + 1]]
+  local key_count, arg_count, fingerprint = ARGV[arg + 2], ARGV[arg + 3], ARGV[arg + 4]
+  local keys = { unpack(KEYS, key + 1, key + key_count) }
+  local args = { unpack(ARGV, arg + 5, arg + 4 + arg_count) }
+  key, arg = key + key_count, arg + 4 + arg_count
+
+  local replayed, reply = 0, nil
+  if fingerprint == '' then
+    reply = operation(keys, args)
+  else
+    key = key + 1
+    replayed, reply = run_once(KEYS[key], fingerprint, operation, keys, args)
+  end
+  answers[#answers + 1] = replayed
+  answers[#answers + 1] = reply
+  if mode == 'all' and reply[1] ~= 'ok' then
+    return answers
+  end
+end
+
+-- Commit. Every text is ready before the first write, and the writes that can fail come first.
+local lasting, ending = {}, {}
+for i = 1, #changed do
+  local record_key = changed[i]
+  local text, ttl_ms = encoders[record_key](record_key, live[record_key])
+  if ttl_ms then
+    ending[#ending + 1] = { 'SET', record_key, text, 'PX', ttl_ms }
+  elseif text then
+    lasting[#lasting + 1] = record_key
+    lasting[#lasting + 1] = text
+  end
+end
+for i = 1, #log_order do
+  local log = log_order[i]
+  local length = redis.pcall('RPUSH', log, unpack(logs[log]))
+  if type(length) == 'table' then
+    for j = 1, i - 1 do
+      redis.call('RPOP', log_order[j], #logs[log_order[j]])
+    end
+    broken(log, 'a log')
+  end
+  logs[log] = length
+end
+for i = 1, #log_order do
+  -- A trim drops many entries at once, so that not every append pays for one.
+  if logs[log_order[i]] > HISTORY + 256 then
+    redis.call('LTRIM', log_order[i], -HISTORY, -1)
+  end
+end
+for i = 1, #queued do
+  redis.call(unpack(queued[i]))
+end
+if #lasting > 0 then
+  redis.call('MSET', unpack(lasting))
+end
+for i = 1, #ending do
+  redis.call(unpack(ending[i]))
+end
+return answers

@@ -1,0 +1,106 @@
+use axum::extract::State;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{Account, CODES, bind_account, may_be_opened};
+use crate::{
+    api::{self, Answer, Caller, Json, Problem},
+    store::{Call, Minted, Operation, Store},
+    types::{AmountOrZero, Code, Currency, Id, Invalid, Metadata},
+};
+
+/// A new account.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = OpenAccount, example = json!({ "account_id": "alice", "currency": "USD", "initial_balance": "100.00" }))]
+pub struct Open {
+    pub account_id: Id,
+    #[serde(default)]
+    #[schema(default = "USD")]
+    pub currency: Currency,
+    /// Posted from `external`.
+    #[schema(default = "0")]
+    pub initial_balance: Option<AmountOrZero>,
+    /// How far below zero the balance may go.
+    #[schema(default = "0")]
+    pub overdraft_limit: Option<AmountOrZero>,
+    /// How far up the balance may go; no limit where it is not given.
+    pub max_balance: Option<AmountOrZero>,
+    #[serde(default)]
+    pub metadata: Metadata,
+}
+
+/// The same, with its amounts in the minor units of its currency.
+struct Opening {
+    order: Open,
+    initial_balance: i128,
+    overdraft_limit: i128,
+    max_balance: Option<i128>,
+}
+
+impl TryFrom<Open> for Opening {
+    type Error = Problem;
+
+    fn try_from(order: Open) -> Result<Opening, Problem> {
+        if !may_be_opened(&order.account_id) {
+            let detail = format!("The id {} is a word of this service.", order.account_id);
+            return Err(Problem::invalid(&Invalid::new("invalid_id", detail), "/account_id"));
+        }
+        let scale = order.currency.scale();
+        let minor = |amount: Option<AmountOrZero>, pointer| match amount {
+            None => Ok(None),
+            Some(amount) => amount
+                .minor_units(scale)
+                .map(Some)
+                .map_err(|invalid| Problem::invalid(&invalid, pointer)),
+        };
+        Ok(Opening {
+            initial_balance: minor(order.initial_balance, "/initial_balance")?.unwrap_or(0),
+            overdraft_limit: minor(order.overdraft_limit, "/overdraft_limit")?.unwrap_or(0),
+            max_balance: minor(order.max_balance, "/max_balance")?,
+            order,
+        })
+    }
+}
+
+impl Operation for Opening {
+    const NAME: &'static str = "accounts/open";
+    const CODES: &'static [Code] = CODES;
+    type Reply = Account;
+
+    fn bind(&self, call: &mut Call) {
+        let Open { account_id, currency, metadata, .. } = &self.order;
+        bind_account(call, account_id)
+            .key("account_log", "postings", account_id)
+            .key("external_key", "external", "accounts")
+            .arg("account_id", account_id)
+            .arg("currency", currency)
+            .arg("scale", currency.scale())
+            .arg("initial_balance", self.initial_balance)
+            .arg("overdraft_limit", self.overdraft_limit)
+            .arg("max_balance", self.max_balance.map_or(String::new(), |max| max.to_string()))
+            .arg("metadata", metadata)
+            .mint("transaction_id", Minted::new("tx_"));
+    }
+}
+
+/// Open an account
+///
+/// An initial balance is posted from the account `external`, like a deposit.
+#[utoipa::path(
+    post,
+    path = "/accounts",
+    operation_id = Opening::NAME,
+    tag = "accounts",
+    request_body = Open,
+    responses((status = CREATED, body = Account, description = "The account is open.")),
+)]
+pub async fn open(
+    State(store): State<Store>,
+    Caller(context): Caller,
+    Json(order): Json<Open>,
+) -> api::Result<Account> {
+    let answer = Answer::created(store.run(&Opening::try_from(order)?, &context).await?);
+    let version = answer.body().version;
+    Ok(answer.with_version(version))
+}

@@ -1,0 +1,67 @@
+use axum::{
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+use crate::store::Done;
+
+/// Set on the answer to a repeat under the same `Idempotency-Key`.
+pub const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// What an operation answers when it has happened.
+#[derive(Debug)]
+pub struct Answer<T> {
+    status: StatusCode,
+    body: T,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl<T> Answer<T> {
+    /// 200, for a read or a change.
+    pub fn ok(done: Done<T>) -> Answer<T> {
+        Answer::new(StatusCode::OK, done)
+    }
+
+    /// 201, for what is there now and was not before.
+    pub fn created(done: Done<T>) -> Answer<T> {
+        Answer::new(StatusCode::CREATED, done)
+    }
+
+    fn new(status: StatusCode, done: Done<T>) -> Answer<T> {
+        let headers = match done.replayed {
+            true => vec![(REPLAYED, HeaderValue::from_static("true"))],
+            false => Vec::new(),
+        };
+        Answer { status, body: done.reply, headers }
+    }
+
+    /// What was answered.
+    pub fn body(&self) -> &T {
+        &self.body
+    }
+
+    /// The same with one more header.
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Answer<T> {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// The same with the version of the resource as its `ETag`.
+    #[must_use]
+    pub fn with_version(self, version: u64) -> Answer<T> {
+        match HeaderValue::try_from(format!("\"{version}\"")) {
+            Ok(tag) => self.with_header(header::ETAG, tag),
+            Err(_) => self,
+        }
+    }
+}
+
+impl<T: Serialize> IntoResponse for Answer<T> {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, axum::Json(self.body)).into_response();
+        response.headers_mut().extend(self.headers);
+        response
+    }
+}

@@ -1,0 +1,103 @@
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, Request},
+    http::header,
+};
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use super::{Limits, Problem, codes};
+use crate::types::Invalid;
+
+/// A JSON body, whose rejections are problems that point at what is wrong.
+#[derive(Debug)]
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Json<T>, Problem> {
+        let kind = request.headers().get(header::CONTENT_TYPE);
+        if !kind.and_then(|kind| kind.to_str().ok()).is_some_and(is_json) {
+            return Err(codes::UNSUPPORTED_MEDIA_TYPE.into());
+        }
+        let limits = request.extensions().get::<Limits>().copied().unwrap_or_default();
+        let body = timeout(limits.body_timeout, Bytes::from_request(request, state))
+            .await
+            .map_err(|_| Problem::from(codes::REQUEST_TIMEOUT))?
+            .map_err(|rejection| match rejection.status().as_u16() {
+                413 => Problem::from(codes::PAYLOAD_TOO_LARGE),
+                // The caller went away in the middle of its body.
+                _ => Problem::from(codes::MALFORMED_JSON),
+            })?;
+        serde_json::from_slice(&body).map(Json).map_err(|_| explain::<T>(&body))
+    }
+}
+
+fn is_json(kind: &str) -> bool {
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+/// Reads a body that was refused once more, this time keeping track of where it is, which every
+/// good body would otherwise pay for.
+fn explain<T: DeserializeOwned>(body: &[u8]) -> Problem {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let error = match serde_path_to_error::deserialize::<_, T>(&mut json) {
+        Err(error) => error,
+        Ok(_) => {
+            let trailing = json.end().err().map(|error| error.to_string()).unwrap_or_default();
+            return malformed(&trailing);
+        }
+    };
+    if !error.inner().is_data() {
+        return malformed(&error.inner().to_string());
+    }
+    let mut pointer = pointer(error.path());
+    let message = error.inner().to_string();
+    let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(text, _)| text);
+
+    if let Some(invalid) = Invalid::from_message(message) {
+        return Problem::invalid(&invalid, &pointer);
+    }
+    let quoted = message.split('`').nth(1).unwrap_or_default();
+    if message.starts_with("missing field") {
+        pointer = format!("{pointer}/{}", escape(quoted));
+    }
+    if message.starts_with("unknown field") {
+        let suffix = format!("/{}", escape(quoted));
+        if !pointer.ends_with(&suffix) {
+            pointer += &suffix;
+        }
+        let error = serde_json::json!({ "pointer": pointer, "detail": message });
+        let detail = format_args!("This call does not take the field {pointer}.");
+        return Problem::new(codes::UNKNOWN_FIELD, detail).with("errors", vec![error]);
+    }
+    Problem::invalid(&Invalid::new("validation_failed", sentence(message)), &pointer)
+}
+
+fn malformed(cause: &str) -> Problem {
+    Problem::new(codes::MALFORMED_JSON, format_args!("The body is not JSON: {cause}."))
+}
+
+fn sentence(message: &str) -> String {
+    let mut letters = message.chars();
+    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", letters.as_str())
+}
+
+/// The path as a JSON pointer, RFC 6901.
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment::{Enum, Map, Seq, Unknown};
+    path.iter()
+        .map(|segment| match segment {
+            Seq { index } => format!("/{index}"),
+            Map { key } | Enum { variant: key } => format!("/{}", escape(key)),
+            Unknown => String::new(),
+        })
+        .collect()
+}
+
+fn escape(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}

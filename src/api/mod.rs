@@ -1,0 +1,19 @@
+//! What every endpoint shares: how a call comes in, how its answer goes out, one shape of error.
+
+mod answer;
+pub mod codes;
+mod context;
+mod entrance;
+mod json;
+mod parameters;
+mod problem;
+
+pub use answer::{Answer, REPLAYED};
+pub use context::Caller;
+pub use entrance::{Gate, Limits, entrance, panicked};
+pub use json::Json;
+pub use parameters::{Path, Query};
+pub use problem::{Outcome, Problem, ProblemBody};
+
+/// What every handler gives.
+pub type Result<T> = std::result::Result<Answer<T>, Problem>;

@@ -1,0 +1,99 @@
+use axum::{
+    RequestPartsExt,
+    extract::{FromRequestParts, RawPathParams},
+    http::request::Parts,
+};
+use serde::de::{DeserializeOwned, IntoDeserializer, value::Error};
+
+use super::{Problem, codes};
+use crate::types::{Id, Invalid};
+
+/// The one id in the path.
+#[derive(Debug)]
+pub struct Path(pub Id);
+
+impl<S: Send + Sync> FromRequestParts<S> for Path {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Path, Problem> {
+        let unreadable = || Problem::from(codes::INVALID_ID);
+        let parameters = parts.extract::<RawPathParams>().await.map_err(|_| unreadable())?;
+        let (name, value) = parameters.iter().next().ok_or_else(unreadable)?;
+        match Id::try_from(value.to_owned()) {
+            Ok(id) => Ok(Path(id)),
+            Err(invalid) => {
+                let detail = format_args!("The {name} in the path: {}", invalid.detail);
+                Err(Problem::new(codes::INVALID_ID, detail).with("parameter", name))
+            }
+        }
+    }
+}
+
+/// The query string.
+#[derive(Debug)]
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Query<T>, Problem> {
+        let query = parts.uri.query().unwrap_or_default();
+        let pairs = serde_urlencoded::from_str::<Vec<(String, String)>>(query);
+        let pairs = pairs.map_err(|error| refuse(&error.to_string()))?;
+        let pairs = pairs.into_iter().map(|(name, value)| (name, Parameter(value)));
+        let fields = serde::de::value::MapDeserializer::<_, Error>::new(pairs);
+        T::deserialize(fields).map(Query).map_err(|error| refuse(&error.to_string()))
+    }
+}
+
+fn refuse(message: &str) -> Problem {
+    let detail =
+        Invalid::from_message(message).map_or(message.to_owned(), |invalid| invalid.detail);
+    Problem::new(codes::INVALID_QUERY, format_args!("In the query string: {detail}"))
+}
+
+/// A value of the query string: text, which reads as a number where a number is wanted.
+struct Parameter(String);
+
+impl IntoDeserializer<'_, Error> for Parameter {
+    type Deserializer = Parameter;
+
+    fn into_deserializer(self) -> Parameter {
+        self
+    }
+}
+
+impl<'de> serde::Deserializer<'de> for Parameter {
+    type Error = Error;
+
+    fn deserialize_any<V: serde::de::Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_string(self.0)
+    }
+
+    fn deserialize_u64<V: serde::de::Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.0.parse() {
+            Ok(number) => visitor.visit_u64(number),
+            Err(_) => {
+                let unexpected = serde::de::Unexpected::Str(&self.0);
+                Err(serde::de::Error::invalid_value(unexpected, &"a whole number"))
+            }
+        }
+    }
+
+    fn deserialize_option<V: serde::de::Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: serde::de::Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u128 f32 f64 char str string bytes byte_buf
+        unit unit_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}

@@ -1,0 +1,227 @@
+use std::fmt::Display;
+
+use axum::{
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::codes;
+use crate::{
+    store::{self, Done, Failure, Refusal},
+    types::{Code, Invalid},
+};
+
+/// An error on its way to the caller. [`super::entrance`] writes it, because only there the id of
+/// the request is known.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    pub(super) code: Code,
+    detail: String,
+    outcome: Outcome,
+    members: Map<String, Value>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// What can be said of the effect of a call that failed.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Nothing has changed.
+    NotApplied,
+    /// It was sent to Redis and no answer came: it may have happened.
+    Unknown,
+}
+
+/// The body of every error, after RFC 9457. Most codes have members of their own beside these.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem, example = json!({
+    "type": "/problems/insufficient_funds",
+    "title": "Not enough money",
+    "status": 409,
+    "detail": "The account alice has 4.00 USD available, and 10.00 is required.",
+    "code": "insufficient_funds",
+    "request_id": "0199f6c2-8f7a-7c31-9d4e-52a1b7f0c6aa",
+    "retryable": false,
+    "outcome": "not_applied",
+    "account_id": "alice",
+    "available": "4.00",
+    "required": "10.00",
+    "currency": "USD"
+}))]
+pub struct ProblemBody<'a> {
+    /// Where the code is explained: `/problems/<code>`.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The code, in a few words.
+    title: &'a str,
+    /// The HTTP status again.
+    status: u16,
+    /// What happened this time, for a person.
+    detail: &'a str,
+    /// The word that programs go by.
+    code: &'a str,
+    /// The value of `X-Request-Id`.
+    request_id: &'a str,
+    /// Whether the same call may well work in a moment.
+    retryable: bool,
+    /// Whether anything can have changed.
+    outcome: Outcome,
+    #[serde(flatten)]
+    #[schema(ignore)]
+    members: &'a Map<String, Value>,
+}
+
+impl Problem {
+    /// A problem in which nothing has changed, with a sentence of its own.
+    pub fn new(code: Code, detail: impl Display) -> Problem {
+        Problem {
+            code,
+            detail: detail.to_string(),
+            outcome: Outcome::NotApplied,
+            members: Map::new(),
+            headers: Vec::new(),
+        }
+    }
+
+    /// A value of the body that is refused, with a pointer (RFC 6901) to it.
+    pub fn invalid(invalid: &Invalid, pointer: &str) -> Problem {
+        let code = codes::of_value(invalid.code);
+        let error = serde_json::json!({ "pointer": pointer, "detail": invalid.detail });
+        let place = if pointer.is_empty() { "the body" } else { pointer };
+        Problem::new(code, format_args!("At {place}: {}", invalid.detail))
+            .with("errors", Value::Array(vec![error]))
+    }
+
+    /// A refusal that needs no look at Redis.
+    pub fn refused<const N: usize>(
+        domain: &[Code],
+        word: &str,
+        members: [(&str, Value); N],
+    ) -> Problem {
+        let code = domain.iter().find(|code| code.code == word).copied();
+        let code = code.unwrap_or(codes::INTERNAL_ERROR);
+        let members = members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let mut problem = Problem::new(code, code.sentence(&members));
+        problem.members = members;
+        problem
+    }
+
+    /// The same with one more member.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Problem {
+        self.members.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The same with one more header.
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Problem {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// The code's own member of that name.
+    pub fn member(&self, name: &str) -> Option<&Value> {
+        self.members.get(name)
+    }
+
+    /// The word that programs go by.
+    pub fn word(&self) -> &'static str {
+        self.code.code
+    }
+
+    pub(super) fn write(&self, request_id: &str) -> Response {
+        let body = ProblemBody {
+            kind: format!("/problems/{}", self.code.code),
+            title: self.code.title,
+            status: self.code.status,
+            detail: &self.detail,
+            code: self.code.code,
+            request_id,
+            retryable: self.code.retryable,
+            outcome: self.outcome,
+            members: &self.members,
+        };
+        let status =
+            StatusCode::from_u16(self.code.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, axum::Json(body)).into_response();
+        let headers = response.headers_mut();
+        let kind = HeaderValue::from_static("application/problem+json");
+        headers.insert(header::CONTENT_TYPE, kind);
+        for (name, value) in &self.headers {
+            headers.append(name, value.clone());
+        }
+        response
+    }
+}
+
+/// The problem travels beside an empty response until [`super::entrance`] writes it.
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = Response::default();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<store::Error> for Problem {
+    fn from(error: store::Error) -> Problem {
+        match error {
+            store::Error::Refused(Done { reply: Refusal { code, members }, replayed }) => {
+                let mut problem = Problem::new(*code, code.sentence(&members));
+                problem.members = members;
+                if replayed {
+                    problem =
+                        problem.with_header(super::REPLAYED, HeaderValue::from_static("true"));
+                }
+                problem
+            }
+            store::Error::KeyReused => codes::IDEMPOTENCY_KEY_REUSED.into(),
+            store::Error::Failed(failure) => failure.into(),
+        }
+    }
+}
+
+/// A code whose sentence is the same in every case.
+impl From<Code> for Problem {
+    fn from(code: Code) -> Problem {
+        Problem::new(code, code.says)
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Problem {
+        let code = match &failure {
+            Failure::Overloaded => codes::OVERLOADED,
+            Failure::ShuttingDown => codes::SHUTTING_DOWN,
+            Failure::Unavailable(_) => codes::STORE_UNAVAILABLE,
+            Failure::Busy(_) => codes::STORE_BUSY,
+            Failure::Loading(_) => codes::STORE_LOADING,
+            Failure::ReadOnly(_) => codes::STORE_READONLY,
+            Failure::OutOfMemory(_) => codes::STORE_OUT_OF_MEMORY,
+            Failure::Unknown { .. } => codes::OUTCOME_UNKNOWN,
+            Failure::Broken(_) => codes::INTERNAL_ERROR,
+        };
+        if matches!(failure, Failure::Broken(_)) {
+            tracing::error!(%failure, "an operation failed");
+        } else {
+            tracing::warn!(%failure, "the store gave no answer");
+        }
+        let mut problem = Problem::from(code);
+        if let Failure::Unknown { repeatable, .. } = failure {
+            problem.outcome = Outcome::Unknown;
+            problem.code.retryable = repeatable;
+            if !repeatable {
+                problem.detail.push_str(
+                    " This call had none: read what it would have changed before you send it again.",
+                );
+            }
+        } else if code.status == 503 {
+            problem = problem.with_header(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        problem
+    }
+}

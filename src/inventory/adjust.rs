@@ -1,0 +1,121 @@
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{CODES, bind_product};
+use crate::{
+    api::{self, Answer, Caller, Json, Problem},
+    store::{Call, Operation, Store},
+    types::{Code, Id, Invalid, Stock, Text},
+};
+
+/// A change of what is on hand.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "product_id": "espresso-cup", "delta": 50, "reason": "received", "reference": "delivery 7"
+}))]
+pub struct Adjust {
+    pub product_id: Id,
+    /// Units that come, or go where it is below zero.
+    #[schema(minimum = -1_000_000_000_000_i64, maximum = 1_000_000_000_000_i64)]
+    pub delta: i64,
+    pub reason: Reason,
+    /// What it goes back to, in the caller's words.
+    pub reference: Option<Text<0, 200>>,
+    /// Refuse if another number is on hand.
+    pub expected_on_hand: Option<Stock>,
+}
+
+/// Why stock changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Reason {
+    Received,
+    Returned,
+    Damaged,
+    Lost,
+    Counted,
+    Other,
+}
+
+impl Reason {
+    fn word(self) -> &'static str {
+        match self {
+            Reason::Received => "received",
+            Reason::Returned => "returned",
+            Reason::Damaged => "damaged",
+            Reason::Lost => "lost",
+            Reason::Counted => "counted",
+            Reason::Other => "other",
+        }
+    }
+}
+
+/// A product's stock after a change.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({
+    "product_id": "espresso-cup",
+    "delta": 50,
+    "reason": "received",
+    "reference": "delivery 7",
+    "previous_on_hand": 100,
+    "on_hand": 150,
+    "reserved": 2,
+    "available": 148,
+    "version": 3
+}))]
+pub struct Adjusted {
+    pub product_id: Id,
+    pub delta: i64,
+    pub reason: Reason,
+    pub reference: Option<String>,
+    pub previous_on_hand: u64,
+    pub on_hand: u64,
+    pub reserved: u64,
+    pub available: u64,
+    /// Counts the changes; also the ETag.
+    pub version: u64,
+}
+
+impl Operation for Adjust {
+    const NAME: &'static str = "inventory/adjust";
+    const CODES: &'static [Code] = CODES;
+    type Reply = Adjusted;
+
+    fn bind(&self, call: &mut Call) {
+        let expected = self.expected_on_hand.map_or(String::new(), |units| units.to_string());
+        bind_product(call, &self.product_id)
+            .arg("product_id", &self.product_id)
+            .arg("delta", self.delta)
+            .arg("reason", self.reason.word())
+            .arg("reference", Text::json(self.reference.as_ref()))
+            .arg("expected_on_hand", expected);
+    }
+}
+
+/// Change what is on hand
+///
+/// Never below what is reserved. With `expected_on_hand` it is refused when somebody else was
+/// faster, so that a count is not applied twice.
+#[utoipa::path(
+    post,
+    path = "/inventory/adjust",
+    operation_id = Adjust::NAME,
+    tag = "inventory",
+    request_body = Adjust,
+    responses((status = OK, body = Adjusted, description = "The stock has changed.")),
+)]
+pub async fn adjust(
+    State(store): State<Store>,
+    Caller(context): Caller,
+    Json(order): Json<Adjust>,
+) -> api::Result<Adjusted> {
+    if order.delta == 0 || order.delta.unsigned_abs() > 1_000_000_000_000 {
+        let detail = "A delta is -10^12 to 10^12, and not zero.";
+        return Err(Problem::invalid(&Invalid::new("validation_failed", detail), "/delta"));
+    }
+    let answer = Answer::ok(store.run(&order, &context).await?);
+    let version = answer.body().version;
+    Ok(answer.with_version(version))
+}

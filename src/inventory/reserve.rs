@@ -1,0 +1,131 @@
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{CODES, Reservation, bind_product};
+use crate::{
+    api::{self, Answer, Caller, Json, Problem},
+    store::{Call, Minted, Operation, Store},
+    types::{Code, Id, Invalid, Quantity, Ttl},
+};
+
+/// The most lines of one reservation.
+const MAX_LINES: usize = 100;
+
+/// Units to set aside: `lines`, or one `product_id` with its `quantity`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "customer_id": "carol",
+    "lines": [{ "product_id": "espresso-cup", "quantity": 2 }],
+    "ttl_ms": 300_000
+}))]
+pub struct Reserve {
+    pub customer_id: Id,
+    /// All of them are reserved or none is.
+    #[schema(min_items = 1, max_items = 100)]
+    pub lines: Option<Vec<Line>>,
+    /// The one product, where there are no `lines`.
+    pub product_id: Option<Id>,
+    /// Its units, where there are no `lines`.
+    pub quantity: Option<Quantity>,
+    /// How long the units are held.
+    #[serde(default = "Reserve::default_ttl")]
+    #[schema(default = 300_000)]
+    pub ttl_ms: Ttl,
+}
+
+/// Units of one product.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Line {
+    pub product_id: Id,
+    pub quantity: Quantity,
+}
+
+/// The same, with each product once.
+struct Order {
+    customer_id: Id,
+    lines: Vec<Line>,
+    ttl_ms: Ttl,
+    reservation_id: Minted,
+}
+
+impl Reserve {
+    fn default_ttl() -> Ttl {
+        Ttl::from_ms(300_000)
+    }
+}
+
+impl TryFrom<Reserve> for Order {
+    type Error = Problem;
+
+    fn try_from(order: Reserve) -> Result<Order, Problem> {
+        let refuse = |detail: &str, pointer: &str| {
+            Problem::invalid(&Invalid::new("validation_failed", detail), pointer)
+        };
+        let given = match (order.lines, order.product_id, order.quantity) {
+            (Some(lines), None, None) => lines,
+            (None, Some(product_id), Some(quantity)) => vec![Line { product_id, quantity }],
+            _ => return Err(refuse("Give either lines, or product_id and quantity.", "")),
+        };
+        if given.is_empty() || given.len() > MAX_LINES {
+            return Err(refuse("There are 1 to 100 lines.", "/lines"));
+        }
+        // Two lines of one product count together, or both could pass where only one may.
+        let mut lines: Vec<Line> = Vec::with_capacity(given.len());
+        for (index, line) in given.into_iter().enumerate() {
+            match lines.iter_mut().find(|known| known.product_id == line.product_id) {
+                None => lines.push(line),
+                Some(known) => {
+                    known.quantity = known.quantity.plus(line.quantity).ok_or_else(|| {
+                        let pointer = format!("/lines/{index}/quantity");
+                        refuse("A quantity is at most 10^12.", &pointer)
+                    })?;
+                }
+            }
+        }
+        Ok(Order {
+            customer_id: order.customer_id,
+            lines,
+            ttl_ms: order.ttl_ms,
+            reservation_id: Minted::new("res_"),
+        })
+    }
+}
+
+impl Operation for Order {
+    const NAME: &'static str = "inventory/reserve";
+    const CODES: &'static [Code] = CODES;
+    type Reply = Reservation;
+
+    fn bind(&self, call: &mut Call) {
+        call.minted_key("reservation_key", "reservation", self.reservation_id)
+            .mint("reservation_id", self.reservation_id)
+            .arg("customer_id", &self.customer_id)
+            .arg("ttl_ms", self.ttl_ms);
+        for Line { product_id, quantity } in &self.lines {
+            bind_product(call, product_id).arg("product_id", product_id).arg("quantity", quantity);
+        }
+    }
+}
+
+/// Reserve units
+///
+/// All lines or none; lines of one product are counted together and answered as one. When `ttl_ms`
+/// has passed the units are available again at that millisecond.
+#[utoipa::path(
+    post,
+    path = "/inventory/reserve",
+    operation_id = Order::NAME,
+    tag = "inventory",
+    request_body = Reserve,
+    responses((status = CREATED, body = Reservation, description = "The units are set aside.")),
+)]
+pub async fn reserve(
+    State(store): State<Store>,
+    Caller(context): Caller,
+    Json(order): Json<Reserve>,
+) -> api::Result<Reservation> {
+    Ok(Answer::created(store.run(&Order::try_from(order)?, &context).await?))
+}

@@ -1,0 +1,66 @@
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{CODES, bind_lock};
+use crate::{
+    api::{self, Answer, Caller, Json},
+    store::{Call, Operation, Store},
+    types::{Code, Id},
+};
+
+/// A lease to give back.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "lock": "nightly-report", "lease_id": "lease_0199f6c28f7a7c319d4e52a1b7f0c6aa"
+}))]
+pub struct Release {
+    pub lock: Id,
+    pub lease_id: Id,
+}
+
+/// A lease that was given back.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({
+    "lock": "nightly-report",
+    "lease_id": "lease_0199f6c28f7a7c319d4e52a1b7f0c6aa",
+    "released": true
+}))]
+pub struct Released {
+    pub lock: Id,
+    pub lease_id: String,
+    pub released: bool,
+}
+
+impl Operation for Release {
+    const NAME: &'static str = "locks/release";
+    const CODES: &'static [Code] = CODES;
+    type Reply = Released;
+
+    fn bind(&self, call: &mut Call) {
+        bind_lock(call, &self.lock)
+            .key("released_key", "released", &self.lease_id)
+            .arg("lock_name", &self.lock)
+            .arg("lease_id", &self.lease_id);
+    }
+}
+
+/// Release a lock
+///
+/// Only by the lease that holds it. A repeat within a minute is answered the same.
+#[utoipa::path(
+    post,
+    path = "/locks/release",
+    operation_id = Release::NAME,
+    tag = "locks",
+    request_body = Release,
+    responses((status = OK, body = Released, description = "The lock is free.")),
+)]
+pub async fn release(
+    State(store): State<Store>,
+    Caller(context): Caller,
+    Json(order): Json<Release>,
+) -> api::Result<Released> {
+    Ok(Answer::ok(store.run(&order, &context).await?))
+}

@@ -1,0 +1,57 @@
+use axum::extract::State;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{CODES, Lease, bind_lock};
+use crate::{
+    api::{self, Answer, Caller, Json},
+    store::{Call, Operation, Store},
+    types::{Code, Id, Ttl},
+};
+
+/// A lease to prolong.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "lock": "nightly-report",
+    "lease_id": "lease_0199f6c28f7a7c319d4e52a1b7f0c6aa",
+    "ttl_ms": 30_000
+}))]
+pub struct Renew {
+    pub lock: Id,
+    pub lease_id: Id,
+    /// How long it lasts from now.
+    pub ttl_ms: Ttl,
+}
+
+impl Operation for Renew {
+    const NAME: &'static str = "locks/renew";
+    const CODES: &'static [Code] = CODES;
+    type Reply = Lease;
+
+    fn bind(&self, call: &mut Call) {
+        bind_lock(call, &self.lock)
+            .arg("lock_name", &self.lock)
+            .arg("lease_id", &self.lease_id)
+            .arg("ttl_ms", self.ttl_ms);
+    }
+}
+
+/// Renew a lease
+///
+/// It ends `ttl_ms` from now, which may be sooner than before. The fencing token stays.
+#[utoipa::path(
+    post,
+    path = "/locks/renew",
+    operation_id = Renew::NAME,
+    tag = "locks",
+    request_body = Renew,
+    responses((status = OK, body = Lease, description = "The lease, prolonged.")),
+)]
+pub async fn renew(
+    State(store): State<Store>,
+    Caller(context): Caller,
+    Json(order): Json<Renew>,
+) -> api::Result<Lease> {
+    Ok(Answer::ok(store.run(&order, &context).await?))
+}

@@ -1,0 +1,101 @@
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{Arc, LazyLock},
+};
+
+use include_dir::{Dir, include_dir};
+
+use super::Header;
+
+/// The folder is the registry: a new file needs no other mention.
+static FOLDER: Dir = include_dir!("$CARGO_MANIFEST_DIR/migrations-lua");
+
+/// The line of `runner.lua` that the functions and the operations of a script take the place of.
+const PLACE: &str = "--- @operations\n";
+
+/// One operation, as Redis runs it.
+#[derive(Debug)]
+pub struct Script {
+    /// The operation's one name.
+    pub name: &'static str,
+    /// What it takes and answers.
+    pub header: Header,
+    /// The frame, the functions it includes, and the operation.
+    pub source: String,
+    /// What Redis knows the source by.
+    pub sha1: String,
+}
+
+/// Every script, by name: `accounts/transfer` for `migrations-lua/accounts/transfer.lua`.
+#[derive(Debug)]
+pub struct Library(HashMap<&'static str, Arc<Script>>);
+
+impl Library {
+    /// The scripts that were compiled in.
+    ///
+    /// # Panics
+    ///
+    /// When a file has no header or includes a missing one; `tests/contracts.rs` sees it first.
+    pub fn embedded() -> &'static Library {
+        static LIBRARY: LazyLock<Library> = LazyLock::new(|| {
+            let frames = ["lib", "once"].map(Path::new);
+            let folders = FOLDER.dirs().filter(|folder| !frames.contains(&folder.path()));
+            let names = folders
+                .flat_map(Dir::files)
+                .filter_map(|file| file.path().to_str().and_then(|path| path.strip_suffix(".lua")));
+            Library(names.map(|name| (name, Arc::new(Script::assemble(name)))).collect())
+        });
+        &LIBRARY
+    }
+
+    /// One script.
+    ///
+    /// # Panics
+    ///
+    /// When there is none of that name; `tests/contracts.rs` sees it first.
+    pub fn script(&self, name: &str) -> Arc<Script> {
+        let script = self.0.get(name).unwrap_or_else(|| panic!("no script {name}"));
+        Arc::clone(script)
+    }
+
+    /// All of them, in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = &Script> {
+        self.0.values().map(Arc::as_ref)
+    }
+}
+
+impl Script {
+    fn assemble(name: &'static str) -> Script {
+        let source = file(name);
+        let header = Header::parse(source).unwrap_or_else(|| panic!("{name} has no header"));
+        let mut functions = Vec::new();
+        include(source, &mut functions);
+        let functions: String = functions.into_iter().map(|path| file(path)).collect();
+        let operation = format!(
+            "{functions}\nlocal operations = {{ ['{name}'] = function(keys, args)\n{source}\nend }}\n"
+        );
+        let flags = if header.read_only { " flags=no-writes" } else { "" };
+        let source = format!("#!lua{flags}\n{}", file("runner").replacen(PLACE, &operation, 1));
+        let sha1 = sha1_smol::Sha1::from(&source).digest().to_string();
+        Script { name, header, source, sha1 }
+    }
+}
+
+/// The files a source includes, each once and after what it includes itself.
+fn include(source: &'static str, found: &mut Vec<&'static str>) {
+    for line in source.lines() {
+        let path = line.strip_prefix("--- @include \"").and_then(|rest| rest.strip_suffix('"'));
+        if let Some(path) = path.filter(|path| !found.contains(path)) {
+            include(file(path), found);
+            found.push(path);
+        }
+    }
+}
+
+fn file(path: &str) -> &'static str {
+    FOLDER
+        .get_file(format!("{path}.lua"))
+        .and_then(|file| file.contents_utf8())
+        .unwrap_or_else(|| panic!("no migrations-lua/{path}.lua"))
+}

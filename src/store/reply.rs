@@ -1,0 +1,205 @@
+//! Gives the positions of a reply the names that the script's header has for them, and lets serde
+//! do the rest.
+
+use redis::Value;
+use serde::{
+    Deserialize,
+    de::{self, DeserializeSeed, Deserializer, IntoDeserializer, Visitor, value::StrDeserializer},
+    forward_to_deserialize_any,
+};
+
+use super::{
+    Done, Error, Failure, Operation, Refusal, Script,
+    header::{Field, Kind},
+};
+use crate::types::Instant;
+
+type Fault = serde_json::Error;
+
+/// Turns what a script answered for one step into the operation's reply or its refusal.
+pub(super) fn decode<O: Operation>(
+    script: &Script,
+    reply: Value,
+    replayed: bool,
+) -> Result<Done<O::Reply>, Error> {
+    let broken = |why: &str| Failure::Broken(format!("{}: {why} in the reply", script.name));
+    let Value::Array(values) = reply else { return Err(broken("no array").into()) };
+    let mut values = values.into_iter();
+    let word = match values.next() {
+        Some(Value::BulkString(word)) => String::from_utf8(word).unwrap_or_default(),
+        _ => return Err(broken("no word").into()),
+    };
+    if word == "idempotency_key_reused" {
+        return Err(Error::KeyReused);
+    }
+    let fields = match script.header.replies.get(&word) {
+        Some(fields) if fields.len() == values.len() => fields,
+        _ => return Err(broken("a shape that the header does not know").into()),
+    };
+    if word == "ok" {
+        let entries = Entries { fields: fields.iter(), values, value: None };
+        let reply = O::Reply::deserialize(entries).map_err(|fault| broken(&fault.to_string()))?;
+        return Ok(Done { reply, replayed });
+    }
+    let code = O::CODES.iter().find(|code| code.code == word);
+    let code = code.ok_or_else(|| broken("a word that is no problem code"))?;
+    let members = fields.iter().zip(values).map(|(field, value)| {
+        let position = Position { value, kind: field.kind };
+        Ok((field.name.clone(), position.member()?))
+    });
+    let members =
+        members.collect::<Result<_, Fault>>().map_err(|fault| broken(&fault.to_string()))?;
+    Err(Error::Refused(Done { reply: Refusal { code, members }, replayed }))
+}
+
+/// A reply as a struct.
+struct Entries<'a> {
+    fields: std::slice::Iter<'a, Field>,
+    values: std::vec::IntoIter<Value>,
+    value: Option<Position>,
+}
+
+impl<'de> Deserializer<'de> for Entries<'_> {
+    type Error = Fault;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_map(self)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+impl<'de> de::MapAccess<'de> for Entries<'_> {
+    type Error = Fault;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Fault> {
+        let (Some(field), Some(value)) = (self.fields.next(), self.values.next()) else {
+            return Ok(None);
+        };
+        self.value = Some(Position { value, kind: field.kind });
+        let name: StrDeserializer<'_, Fault> = field.name.as_str().into_deserializer();
+        seed.deserialize(name).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
+        let value = self.value.take().ok_or_else(|| de::Error::custom("a value before its key"))?;
+        seed.deserialize(value)
+    }
+}
+
+/// One position. Scripts send numbers as integers or as text, and everything nested as JSON.
+struct Position {
+    value: Value,
+    kind: Kind,
+}
+
+impl Position {
+    /// A member of a problem: numbers stay numbers, everything else is text or JSON.
+    fn member(self) -> Result<serde_json::Value, Fault> {
+        match (self.kind, &self.value) {
+            (_, Value::Nil) => Ok(serde_json::Value::Null),
+            (Kind::Json, _) => serde_json::from_str(&self.text()?),
+            (Kind::Instant, _) => serde_json::to_value(Instant::deserialize(self)?),
+            (Kind::Plain, Value::Int(number)) => Ok((*number).into()),
+            (Kind::Plain, _) => self.text().map(serde_json::Value::String),
+        }
+    }
+
+    fn text(self) -> Result<String, Fault> {
+        match self.value {
+            Value::BulkString(bytes) => String::from_utf8(bytes).map_err(de::Error::custom),
+            Value::SimpleString(text) => Ok(text),
+            Value::Int(number) => Ok(number.to_string()),
+            other => Err(de::Error::custom(format_args!("unexpected {other:?}"))),
+        }
+    }
+
+    fn number<T: std::str::FromStr>(self) -> Result<T, Fault>
+    where
+        T::Err: std::fmt::Display,
+    {
+        self.text()?.parse().map_err(de::Error::custom)
+    }
+}
+
+macro_rules! numbers {
+    ($($method:ident $visit:ident,)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+            if self.kind == Kind::Json { self.deserialize_any(visitor) } else { visitor.$visit(self.number()?) }
+        }
+    )*};
+}
+
+impl<'de> Deserializer<'de> for Position {
+    type Error = Fault;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match self {
+            Position { value: Value::Array(values), kind } => {
+                let items = values.into_iter().map(|value| Position { value, kind });
+                visitor.visit_seq(de::value::SeqDeserializer::new(items))
+            }
+            Position { value: Value::Nil, .. } => visitor.visit_none(),
+            Position { value: Value::BulkString(text), kind: Kind::Json } => {
+                let mut json = serde_json::Deserializer::from_reader(text.as_slice());
+                let value = de::Deserializer::deserialize_any(&mut json, visitor)?;
+                json.end()?;
+                Ok(value)
+            }
+            position => visitor.visit_string(position.text()?),
+        }
+    }
+
+    numbers! {
+        deserialize_bool visit_bool,
+        deserialize_i64 visit_i64,
+        deserialize_u64 visit_u64,
+        deserialize_u32 visit_u32,
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match &self.value {
+            Value::Nil => visitor.visit_none(),
+            Value::BulkString(text) if self.kind == Kind::Json && text == b"null" => {
+                visitor.visit_none()
+            }
+            _ => visitor.visit_some(self),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        visitor.visit_enum(self.text()?.into_deserializer())
+    }
+
+    forward_to_deserialize_any! {
+        i8 i16 i32 i128 u8 u16 u128 f32 f64 char str string bytes byte_buf
+        unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
+impl<'de> IntoDeserializer<'de, Fault> for Position {
+    type Deserializer = Position;
+
+    fn into_deserializer(self) -> Position {
+        self
+    }
+}

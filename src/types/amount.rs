@@ -1,0 +1,198 @@
+use std::{borrow::Cow, fmt};
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Deserializer, Serialize, de};
+use utoipa::{PartialSchema, ToSchema, openapi};
+
+use super::Invalid;
+
+/// An amount that moves: a decimal string above zero.
+pub type Amount = Positive<1>;
+
+/// An amount that may be zero: an initial balance, a limit, a price.
+pub type AmountOrZero = Positive<0>;
+
+/// The most digits an amount may have.
+pub const MAX_DIGITS: usize = 28;
+
+/// An amount as a caller gives it: at most 28 digits, and at least `MIN` of its smallest decimal.
+///
+/// How many decimals it may have is the currency's to say, so this keeps the digits and where the
+/// point stands, without zeros at the end: `"12.30"` is `123` with one decimal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Positive<const MIN: i128>(Decimal);
+
+impl<const MIN: i128> Positive<MIN> {
+    /// The digits, without the point.
+    pub fn digits(self) -> i128 {
+        self.0.mantissa()
+    }
+
+    /// How many of the digits are decimals.
+    pub fn decimals(self) -> u32 {
+        self.0.scale()
+    }
+
+    /// The amount in minor units of a currency with so many decimals.
+    pub fn minor_units(self, scale: u32) -> Result<i128, Invalid> {
+        let missing = scale.checked_sub(self.decimals()).ok_or_else(|| {
+            let detail = format!("The currency has {scale} decimals, and the amount has more.");
+            Invalid::new("amount_scale_exceeded", detail)
+        })?;
+        10_i128
+            .checked_pow(missing)
+            .and_then(|factor| self.digits().checked_mul(factor))
+            .filter(|minor| *minor < 10_i128.pow(MAX_DIGITS as u32))
+            .ok_or_else(out_of_range)
+    }
+}
+
+fn out_of_range() -> Invalid {
+    let detail = format!("An amount has at most {MAX_DIGITS} digits, its decimals included.");
+    Invalid::new("amount_out_of_range", detail)
+}
+
+impl<const MIN: i128> TryFrom<&str> for Positive<MIN> {
+    type Error = Invalid;
+
+    fn try_from(text: &str) -> Result<Self, Invalid> {
+        // The grammar is ours: the crate's also takes underscores and a leading plus.
+        let unsigned = text.strip_prefix('-').unwrap_or(text);
+        let (whole, decimals) = unsigned.split_once('.').unwrap_or((unsigned, "0"));
+        let digits =
+            |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        if !digits(whole) || !digits(decimals) {
+            let detail = "An amount is a decimal string such as \"12.34\".";
+            return Err(Invalid::new("invalid_amount", detail));
+        }
+        let significant = unsigned.trim_start_matches(['0', '.']);
+        if significant.bytes().filter(u8::is_ascii_digit).count() > MAX_DIGITS {
+            return Err(out_of_range());
+        }
+        let decimal = Decimal::from_str_exact(text).map_err(|_| out_of_range())?.normalize();
+        if decimal.mantissa() < MIN {
+            let detail = match MIN {
+                0 => "The amount may not be below zero.",
+                _ => "The amount must be above zero.",
+            };
+            return Err(Invalid::new("amount_not_positive", detail));
+        }
+        Ok(Positive(decimal))
+    }
+}
+
+impl<'de, const MIN: i128> Deserialize<'de> for Positive<MIN> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor<const MIN: i128>;
+
+        impl<const MIN: i128> de::Visitor<'_> for Visitor<MIN> {
+            type Value = Positive<MIN>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a decimal string")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                Positive::try_from(text).map_err(E::custom)
+            }
+
+            fn visit_i64<E: de::Error>(self, _: i64) -> Result<Self::Value, E> {
+                Err(number())
+            }
+
+            fn visit_u64<E: de::Error>(self, _: u64) -> Result<Self::Value, E> {
+                Err(number())
+            }
+
+            fn visit_f64<E: de::Error>(self, _: f64) -> Result<Self::Value, E> {
+                Err(number())
+            }
+        }
+
+        fn number<E: de::Error>() -> E {
+            let detail =
+                "An amount is a string, because JSON numbers lose digits: write \"12.34\".";
+            E::custom(Invalid::new("invalid_amount", detail))
+        }
+
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+impl<const MIN: i128> PartialSchema for Positive<MIN> {
+    fn schema() -> openapi::RefOr<openapi::Schema> {
+        money_schema("^[0-9]{1,28}([.][0-9]{1,28})?$")
+    }
+}
+
+impl<const MIN: i128> ToSchema for Positive<MIN> {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed(if MIN == 0 { "AmountOrZero" } else { "Amount" })
+    }
+}
+
+/// Money as it is told: a decimal string with exactly the decimals of its currency.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Money(String);
+
+impl fmt::Display for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl PartialSchema for Money {
+    fn schema() -> openapi::RefOr<openapi::Schema> {
+        money_schema("^-?[0-9]{1,29}([.][0-9]+)?$")
+    }
+}
+
+impl ToSchema for Money {}
+
+fn money_schema(pattern: &str) -> openapi::RefOr<openapi::Schema> {
+    openapi::ObjectBuilder::new()
+        .schema_type(openapi::schema::Type::String)
+        .description(Some("A decimal string, exact to 28 digits. Never a JSON number."))
+        .pattern(Some(pattern))
+        .examples(["12.34"])
+        .build()
+        .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(text: &str) -> &'static str {
+        Amount::try_from(text).unwrap_err().code
+    }
+
+    #[test]
+    fn keeps_every_digit() {
+        let widest = "9999999999999999999999999.999";
+        let amount = Amount::try_from(widest).unwrap();
+        assert_eq!(amount.minor_units(3).unwrap(), 10_i128.pow(28) - 1);
+        assert_eq!(Amount::try_from("12.30").unwrap(), Amount::try_from("0012.3").unwrap());
+        assert_eq!(Amount::try_from("12.30").unwrap().minor_units(2).unwrap(), 1230);
+        assert_eq!(Amount::try_from("1.0000").unwrap().minor_units(0).unwrap(), 1);
+    }
+
+    #[test]
+    fn refuses_what_is_no_amount() {
+        for text in
+            ["", ".", "1.", ".5", "1e3", "+1", "1_000", "nan", "inf", "0x10", " 1", "1 ", "--1"]
+        {
+            assert_eq!(code(text), "invalid_amount", "{text:?}");
+        }
+        for text in ["0", "0.00", "-1", "-0.01"] {
+            assert_eq!(code(text), "amount_not_positive", "{text:?}");
+        }
+        for text in ["12345678901234567890123456789", "1.2345678901234567890123456789"] {
+            assert_eq!(code(text), "amount_out_of_range", "{text:?}");
+        }
+        let fine = Amount::try_from("0.001").unwrap();
+        assert_eq!(fine.minor_units(2).unwrap_err().code, "amount_scale_exceeded");
+        let wide = Amount::try_from("9999999999999999999999999999").unwrap();
+        assert_eq!(wide.minor_units(2).unwrap_err().code, "amount_out_of_range");
+    }
+}

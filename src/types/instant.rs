@@ -1,0 +1,62 @@
+use std::{fmt, str::FromStr};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use utoipa::{PartialSchema, ToSchema, openapi};
+
+/// A moment on Redis' clock: milliseconds since 1970 in Redis, RFC 3339 in UTC for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Instant(Timestamp);
+
+impl fmt::Display for Instant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.3}", self.0)
+    }
+}
+
+impl Serialize for Instant {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Instant {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Instant, D::Error> {
+        struct Visitor;
+
+        impl de::Visitor<'_> for Visitor {
+            type Value = Instant;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("milliseconds since 1970, or RFC 3339")
+            }
+
+            fn visit_i64<E: de::Error>(self, ms: i64) -> Result<Instant, E> {
+                Timestamp::from_millisecond(ms).map(Instant).map_err(E::custom)
+            }
+
+            fn visit_u64<E: de::Error>(self, ms: u64) -> Result<Instant, E> {
+                i64::try_from(ms).map_err(E::custom).and_then(|ms| self.visit_i64(ms))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Instant, E> {
+                Timestamp::from_str(text).map(Instant).map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_i64(Visitor)
+    }
+}
+
+impl PartialSchema for Instant {
+    fn schema() -> openapi::RefOr<openapi::Schema> {
+        openapi::ObjectBuilder::new()
+            .schema_type(openapi::schema::Type::String)
+            .format(Some(openapi::SchemaFormat::KnownFormat(openapi::KnownFormat::DateTime)))
+            .examples(["2026-01-31T12:00:00.000Z"])
+            .build()
+            .into()
+    }
+}
+
+impl ToSchema for Instant {}

@@ -1,0 +1,24 @@
+//! The words everyone speaks: values that are valid by construction, so that nothing behind the
+//! door has to check them again.
+
+mod amount;
+mod code;
+mod currency;
+mod id;
+mod instant;
+mod invalid;
+mod metadata;
+mod quantity;
+mod text;
+mod ttl;
+
+pub use amount::{Amount, AmountOrZero, Money};
+pub use code::Code;
+pub use currency::Currency;
+pub use id::Id;
+pub use instant::Instant;
+pub use invalid::Invalid;
+pub use metadata::Metadata;
+pub use quantity::{Quantity, Stock};
+pub use text::Text;
+pub use ttl::Ttl;

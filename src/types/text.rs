@@ -1,0 +1,61 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use utoipa::{PartialSchema, ToSchema, openapi};
+
+use super::Invalid;
+
+/// Words for people: `MIN` to `MAX` characters, any of Unicode but control characters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Text<const MIN: usize, const MAX: usize>(String);
+
+impl<const MIN: usize, const MAX: usize> TryFrom<String> for Text<MIN, MAX> {
+    type Error = Invalid;
+
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        let length = text.chars().count();
+        if !(MIN..=MAX).contains(&length) || text.chars().any(char::is_control) {
+            let detail =
+                format!("This text has {MIN} to {MAX} characters, none a control character.");
+            return Err(Invalid::new("validation_failed", detail));
+        }
+        Ok(Text(text))
+    }
+}
+
+impl<const MIN: usize, const MAX: usize> From<Text<MIN, MAX>> for String {
+    fn from(text: Text<MIN, MAX>) -> String {
+        text.0
+    }
+}
+
+/// Writes a JSON string: what scripts splice into the JSON they keep.
+impl<const MIN: usize, const MAX: usize> Text<MIN, MAX> {
+    /// The text as JSON, `null` for none.
+    pub fn json(text: Option<&Self>) -> String {
+        text.map_or_else(
+            || "null".to_owned(),
+            |text| serde_json::Value::String(text.0.clone()).to_string(),
+        )
+    }
+}
+
+impl<const MIN: usize, const MAX: usize> fmt::Display for Text<MIN, MAX> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<const MIN: usize, const MAX: usize> PartialSchema for Text<MIN, MAX> {
+    fn schema() -> openapi::RefOr<openapi::Schema> {
+        openapi::ObjectBuilder::new()
+            .schema_type(openapi::schema::Type::String)
+            .min_length(Some(MIN))
+            .max_length(Some(MAX))
+            .build()
+            .into()
+    }
+}
+
+impl<const MIN: usize, const MAX: usize> ToSchema for Text<MIN, MAX> {}
