@@ -130,17 +130,15 @@ for i = 1, #log_order do
   local log = log_order[i]
   local length = redis.pcall('RPUSH', log, unpack(logs[log]))
   if type(length) == 'table' then
+    -- It is no list: the logs before it lose again what they have just been given.
     for j = 1, i - 1 do
       redis.call('RPOP', log_order[j], #logs[log_order[j]])
     end
     broken(log, 'a log')
   end
-  logs[log] = length
-end
-for i = 1, #log_order do
-  -- A trim drops many entries at once, so that not every append pays for one.
-  if logs[log_order[i]] > HISTORY + 256 then
-    redis.call('LTRIM', log_order[i], -HISTORY, -1)
+  if length > HISTORY + 256 then
+    -- Trimming many entries at once, not every append pays for it.
+    queued[#queued + 1] = { 'LTRIM', log, -HISTORY, -1 }
   end
 end
 for i = 1, #queued do

@@ -17,10 +17,10 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::{
     accounts,
-    api::{Gate, Problem, ProblemBody, codes, entrance, panicked},
+    api::{Gate, Problem, ProblemBody, entrance, panicked},
     inventory, locks, monitoring, ratelimit,
     store::{Library, Store},
-    types::Code,
+    types::{Code, codes},
 };
 
 #[derive(OpenApi)]

@@ -117,14 +117,16 @@ fn welcome(address: SocketAddr, settings: &Serve, embedded: bool) {
         false => "the Redis of --redis-url".to_owned(),
     };
     tracing::info!(%address, "listening, with {data}");
-    // The address may be port 0's choice, so whoever started this reads it here.
-    println!(
+    // The address may be port 0's choice, so whoever started this reads it here, if anybody does.
+    let mut out = io::stdout();
+    let _ = writeln!(
+        out,
         "Lockstep listens on {home} ({data}).\n\
          Swagger UI:  {home}/docs/\n\
          Try:         curl -s {home}/accounts -H 'Content-Type: application/json' \
          -d '{{\"account_id\":\"alice\",\"initial_balance\":\"100.00\"}}'"
     );
-    let _ = io::stdout().flush();
+    let _ = out.flush();
 }
 
 fn print_openapi() -> Result<(), String> {

@@ -90,9 +90,10 @@ async fn connection(
     let _closed = Closed(open);
     // Answers are small; without this the second of two waits for the first one's acknowledgement.
     let _ = stream.set_nodelay(true);
+    let mut first = [0];
     tokio::select! {
-        waited = timeout(timeouts.first_byte, stream.readable()) => {
-            if !matches!(waited, Ok(Ok(()))) {
+        waited = timeout(timeouts.first_byte, stream.peek(&mut first)) => {
+            if !matches!(waited, Ok(Ok(1))) {
                 return;
             }
         }

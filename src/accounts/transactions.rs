@@ -4,9 +4,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{CODES, Transaction, bind_account};
 use crate::{
-    api::{self, Answer, Caller, Path, Problem, Query, codes},
+    api::{self, Answer, Caller, Path, Problem, Query},
     store::{Call, Done, Operation, Store},
-    types::{Code, Id},
+    types::{Code, Id, codes},
 };
 
 /// Which part of the history.

@@ -3,8 +3,11 @@ use axum::{
     http::{HeaderMap, request::Parts},
 };
 
-use super::{Problem, codes};
-use crate::{store::Context, types::Id};
+use super::Problem;
+use crate::{
+    store::Context,
+    types::{Id, codes},
+};
 
 const SPACE: &str = "lockstep-space";
 const IDEMPOTENCY_KEY: &str = "idempotency-key";

@@ -14,7 +14,8 @@ use tokio_util::{
 use tracing::Instrument;
 use uuid::Uuid;
 
-use super::{Problem, codes};
+use super::Problem;
+use crate::types::codes;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: &str = "traceparent";

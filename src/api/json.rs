@@ -6,8 +6,8 @@ use axum::{
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::{Limits, Problem, codes};
-use crate::types::Invalid;
+use super::{Limits, Problem};
+use crate::types::{Invalid, codes};
 
 /// A JSON body, whose rejections are problems that point at what is wrong.
 #[derive(Debug)]
@@ -30,6 +30,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
                 // The caller went away in the middle of its body.
                 _ => Problem::from(codes::MALFORMED_JSON),
             })?;
+        // serde would take an array for a struct, its fields in their order; callers must name them.
+        if body.trim_ascii_start().first() != Some(&b'{') {
+            return Err(no_object(&body));
+        }
         serde_json::from_slice(&body).map(Json).map_err(|_| explain::<T>(&body))
     }
 }
@@ -37,6 +41,19 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 fn is_json(kind: &str) -> bool {
     let essence = kind.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("application/json")
+}
+
+fn no_object(body: &[u8]) -> Problem {
+    match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
+        Ok(_) => Problem::invalid(
+            &Invalid::new(
+                "validation_failed",
+                "The body is a JSON object, with a name for every value.",
+            ),
+            "",
+        ),
+        Err(error) => malformed(&error.to_string()),
+    }
 }
 
 /// Reads a body that was refused once more, this time keeping track of where it is, which every

@@ -1,7 +1,6 @@
 //! What every endpoint shares: how a call comes in, how its answer goes out, one shape of error.
 
 mod answer;
-pub mod codes;
 mod context;
 mod entrance;
 mod json;

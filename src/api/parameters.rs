@@ -5,8 +5,8 @@ use axum::{
 };
 use serde::de::{DeserializeOwned, IntoDeserializer, value::Error};
 
-use super::{Problem, codes};
-use crate::types::{Id, Invalid};
+use super::Problem;
+use crate::types::{Id, Invalid, codes};
 
 /// The one id in the path.
 #[derive(Debug)]
@@ -49,7 +49,10 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
 fn refuse(message: &str) -> Problem {
     let detail =
         Invalid::from_message(message).map_or(message.to_owned(), |invalid| invalid.detail);
-    Problem::new(codes::INVALID_QUERY, format_args!("In the query string: {detail}"))
+    Problem::new(
+        codes::INVALID_QUERY,
+        format_args!("In the query string: {}.", detail.trim_end_matches('.')),
+    )
 }
 
 /// A value of the query string: text, which reads as a number where a number is wanted.

@@ -8,10 +8,9 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::codes;
 use crate::{
     store::{self, Done, Failure, Refusal},
-    types::{Code, Invalid},
+    types::{Code, Invalid, codes},
 };
 
 /// An error on its way to the caller. [`super::entrance`] writes it, because only there the id of

@@ -11,9 +11,10 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    api::{Gate, Problem, codes},
+    api::{Gate, Problem},
     store::Store,
     telemetry,
+    types::codes,
 };
 
 /// The calls of this domain. `gate` tells when the service is about to end.

@@ -21,7 +21,12 @@ use rustix::{
     io::{FdFlags, fcntl_setfd},
     process::{Pid, Signal, getpid, getppid, kill_process, set_parent_process_death_signal},
 };
-use tokio::{net::UnixStream, sync::oneshot, time};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
+    sync::oneshot,
+    time,
+};
 
 /// Servers that will do, the preferred one first.
 const SERVERS: [&str; 2] = ["valkey-server", "redis-server"];
@@ -78,7 +83,7 @@ pub enum StartError {
         /// What is left.
         free: u64,
     },
-    /// The server ended before it listened.
+    /// The server ended before it served anybody.
     #[error("the embedded server did not start; it said: {0}")]
     Died(String),
 }
@@ -114,7 +119,7 @@ impl Shared {
 }
 
 impl Embedded {
-    /// Starts a server on a data directory and waits until it listens.
+    /// Starts a server on a data directory and waits until it serves.
     ///
     /// # Errors
     ///
@@ -150,7 +155,7 @@ impl Embedded {
             .map_err(unusable)?;
 
         let embedded = Embedded { socket, shared, ended };
-        embedded.listening().await?;
+        embedded.serving().await?;
         Ok(embedded)
     }
 
@@ -164,9 +169,10 @@ impl Embedded {
         self.shared.state().server.map(|pid| pid.as_raw_nonzero().get())
     }
 
-    async fn listening(&self) -> Result<(), StartError> {
+    /// Waits until it has read its data; it takes connections before that.
+    async fn serving(&self) -> Result<(), StartError> {
         loop {
-            if UnixStream::connect(&self.socket).await.is_ok() {
+            if pong(&self.socket).await.is_ok_and(|pong| pong) {
                 return Ok(());
             }
             if self.shared.state().deaths > 0 {
@@ -197,6 +203,14 @@ impl Embedded {
             let _ = kill_process(pid, signal);
         }
     }
+}
+
+async fn pong(socket: &Path) -> io::Result<bool> {
+    let mut stream = UnixStream::connect(socket).await?;
+    stream.write_all(b"PING\r\n").await?;
+    let mut answer = [0; 5];
+    stream.read_exact(&mut answer).await?;
+    Ok(&answer == b"+PONG")
 }
 
 fn find_server() -> Option<PathBuf> {

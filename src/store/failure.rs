@@ -56,3 +56,23 @@ impl Failure {
         matches!(self, Unavailable(_) | Busy(_) | Loading(_) | ReadOnly(_))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_replies_have_their_class() {
+        let class = |code| Failure::from_reply(code, "m".to_owned());
+        let message = || "m".to_owned();
+        assert_eq!(class("BUSY"), Failure::Busy(message()));
+        assert_eq!(class("LOADING"), Failure::Loading(message()));
+        assert_eq!(class("READONLY"), Failure::ReadOnly(message()));
+        assert_eq!(class("MISCONF"), Failure::ReadOnly(message()));
+        assert_eq!(class("OOM"), Failure::OutOfMemory(message()));
+        assert_eq!(class("CLUSTERDOWN"), Failure::Unavailable(message()));
+        assert_eq!(class("MOVED"), Failure::Unavailable(message()));
+        assert_eq!(class("ERR"), Failure::Broken(message()));
+        assert!(class("BUSY").passes() && !class("OOM").passes() && !class("ERR").passes());
+    }
+}

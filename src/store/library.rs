@@ -1,12 +1,16 @@
+#![expect(clippy::panic, reason = "a script that cannot be assembled is found by the first test")]
+
 use std::{
     collections::HashMap,
     path::Path,
-    sync::{Arc, LazyLock},
+    sync::{Arc, LazyLock, OnceLock},
+    time::Duration,
 };
 
 use include_dir::{Dir, include_dir};
+use metrics::Histogram;
 
-use super::Header;
+use super::{Error, Header};
 
 /// The folder is the registry: a new file needs no other mention.
 static FOLDER: Dir = include_dir!("$CARGO_MANIFEST_DIR/migrations-lua");
@@ -15,7 +19,6 @@ static FOLDER: Dir = include_dir!("$CARGO_MANIFEST_DIR/migrations-lua");
 const PLACE: &str = "--- @operations\n";
 
 /// One operation, as Redis runs it.
-#[derive(Debug)]
 pub struct Script {
     /// The operation's one name.
     pub name: &'static str,
@@ -25,10 +28,10 @@ pub struct Script {
     pub source: String,
     /// What Redis knows the source by.
     pub sha1: String,
+    durations: OnceLock<[Histogram; 3]>,
 }
 
 /// Every script, by name: `accounts/transfer` for `migrations-lua/accounts/transfer.lua`.
-#[derive(Debug)]
 pub struct Library(HashMap<&'static str, Arc<Script>>);
 
 impl Library {
@@ -66,6 +69,25 @@ impl Library {
 }
 
 impl Script {
+    /// Counts one run by how it ended. The labels are looked up once, not for every call.
+    pub(super) fn record<T>(&self, result: &Result<T, Error>, duration: Duration) {
+        let histogram = |outcome: &'static str| {
+            metrics::histogram!(
+                "lockstep_operation_duration_seconds",
+                "operation" => self.name,
+                "outcome" => outcome,
+            )
+        };
+        let [ok, refused, failed] =
+            self.durations.get_or_init(|| ["ok", "refused", "failed"].map(histogram));
+        let histogram = match result {
+            Ok(_) => ok,
+            Err(Error::Refused(_) | Error::KeyReused) => refused,
+            Err(Error::Failed(_)) => failed,
+        };
+        histogram.record(duration);
+    }
+
     fn assemble(name: &'static str) -> Script {
         let source = file(name);
         let header = Header::parse(source).unwrap_or_else(|| panic!("{name} has no header"));
@@ -78,7 +100,7 @@ impl Script {
         let flags = if header.read_only { " flags=no-writes" } else { "" };
         let source = format!("#!lua{flags}\n{}", file("runner").replacen(PLACE, &operation, 1));
         let sha1 = sha1_smol::Sha1::from(&source).digest().to_string();
-        Script { name, header, source, sha1 }
+        Script { name, header, source, sha1, durations: OnceLock::new() }
     }
 }
 

@@ -147,6 +147,7 @@ impl Store {
         script.header.check(&call);
         let (keys, args, fingerprint) = call.finish(once);
 
+        let started = Instant::now();
         let (answer, answered) = oneshot::channel();
         let step = Step {
             script: Arc::clone(&script),
@@ -154,12 +155,18 @@ impl Store {
             args,
             fingerprint,
             space: context.space.to_string(),
-            deadline: Instant::now() + self.0.timeout,
+            deadline: started + self.0.timeout,
             answer,
         };
-        self.send(step)?;
-        let answer = answered.await.unwrap_or(Err(Failure::ShuttingDown))?;
-        reply::decode::<O>(&script, answer.reply, answer.replayed)
+        let result = match self.send(step) {
+            Ok(()) => answered.await.unwrap_or(Err(Failure::ShuttingDown)),
+            Err(failure) => Err(failure),
+        };
+        let result = result
+            .map_err(Error::Failed)
+            .and_then(|answer| reply::decode::<O>(&script, answer.reply, answer.replayed));
+        script.record(&result, started.elapsed());
+        result
     }
 
     fn send(&self, step: Step) -> Result<(), Failure> {

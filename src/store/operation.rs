@@ -13,7 +13,8 @@ pub trait Operation: Sync {
     /// The operation's one name: its script under `migrations-lua/`, its span, its metric label.
     const NAME: &'static str;
 
-    /// The codes of its domain: every other word the script may answer with is one of them.
+    /// The codes of its domain: every other word the script may answer with is one of them, or of
+    /// those that every call can give.
     const CODES: &'static [Code];
 
     /// The fields after the word `ok`.

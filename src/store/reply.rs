@@ -12,7 +12,7 @@ use super::{
     Done, Error, Failure, Operation, Refusal, Script,
     header::{Field, Kind},
 };
-use crate::types::Instant;
+use crate::types::{Instant, codes};
 
 type Fault = serde_json::Error;
 
@@ -41,7 +41,7 @@ pub(super) fn decode<O: Operation>(
         let reply = O::Reply::deserialize(entries).map_err(|fault| broken(&fault.to_string()))?;
         return Ok(Done { reply, replayed });
     }
-    let code = O::CODES.iter().find(|code| code.code == word);
+    let code = O::CODES.iter().chain(codes::CODES).find(|code| code.code == word);
     let code = code.ok_or_else(|| broken("a word that is no problem code"))?;
     let members = fields.iter().zip(values).map(|(field, value)| {
         let position = Position { value, kind: field.kind };

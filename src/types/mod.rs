@@ -3,6 +3,7 @@
 
 mod amount;
 mod code;
+pub mod codes;
 mod currency;
 mod id;
 mod instant;

@@ -1,6 +1,6 @@
 //! The problem codes that every call can give.
 
-use crate::types::Code;
+use super::Code;
 
 macro_rules! codes {
     ($($name:ident $code:literal $status:literal $title:literal $says:literal $explanation:literal)*) => {
@@ -104,6 +104,6 @@ codes! {
 }
 
 /// The code of that word, for a value that was refused.
-pub(super) fn of_value(word: &str) -> Code {
+pub fn of_value(word: &str) -> Code {
     CODES.iter().find(|code| code.code == word).copied().unwrap_or(VALIDATION_FAILED)
 }

@@ -1,0 +1,288 @@
+//! What the folders promise one another. What can be checked is a test, not a rule in a document.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use lockstep::{app, store::Library, types};
+
+/// The published document is the one the code writes; `UPDATE=1` accepts a change.
+#[test]
+fn openapi_is_current() {
+    let file = "openapi/openapi.json";
+    let current = serde_json::to_string_pretty(&app::document("")).unwrap() + "\n";
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(file, &current).unwrap();
+    }
+    let published = fs::read_to_string(file).unwrap_or_default();
+    assert!(published == current, "{file} is not what the code writes: run make openapi");
+}
+
+/// A script names its keys and arguments once, as its header does, and never by number.
+#[test]
+fn scripts_unpack_what_their_headers_name() {
+    for script in Library::embedded().iter() {
+        let source = read(format!("migrations-lua/{}.lua", script.name));
+        let tables = [("keys", &script.header.keys), ("args", &script.header.args)];
+        for (table, names) in tables {
+            let once = format!("local {} = unpack({table})\n", names.once.join(", "));
+            assert!(names.once.is_empty() || source.contains(&once), "{}: {once}", script.name);
+            let each = format!("local {} = unpack({table}, ", names.each.join(", "));
+            assert!(names.each.is_empty() || source.contains(&each), "{}: {each}", script.name);
+        }
+        for indexed in ["KEYS", "ARGV", "keys[", "args["] {
+            let (_, body) = source.split_once("]]").unwrap();
+            assert!(!body.contains(indexed), "{} uses {indexed}", script.name);
+        }
+    }
+}
+
+/// Every word a script answers with is in its header, and every word of the header is answered.
+#[test]
+fn headers_name_every_word() {
+    for script in Library::embedded().iter() {
+        let known: BTreeSet<&str> = script.header.replies.keys().map(String::as_str).collect();
+        let mut said = BTreeSet::from(["ok"]);
+        let own = read(format!("migrations-lua/{}.lua", script.name));
+        let sources = included(&own).into_iter().chain([own]).collect::<Vec<_>>();
+        for source in &sources {
+            let (_, body) = source.split_once("]]").unwrap_or(("", source));
+            for part in body
+                .split("{ '")
+                .chain(body.split("{\n    '"))
+                .chain(body.split("{\n        '"))
+                .skip(1)
+            {
+                let word = part.split('\'').next().unwrap();
+                if types::codes::CODES
+                    .iter()
+                    .chain(app::problem_codes())
+                    .any(|code| code.code == word)
+                {
+                    said.insert(word);
+                }
+            }
+        }
+        // What a shared function can say is not always what this operation can come to.
+        let unknown: Vec<_> = known.difference(&said).collect();
+        assert!(unknown.is_empty(), "{} never says {unknown:?}", script.name);
+    }
+}
+
+/// A refusal is one word: in a header, in the catalogue, and in a test of the operation itself; and
+/// its sentence speaks only of what the header sends.
+#[test]
+fn every_refusal_is_explained_and_tested() {
+    for script in Library::embedded().iter() {
+        let test = read(format!("tests/service/{}.rs", script.name));
+        for word in script.header.refusals() {
+            let code = app::problem_codes().iter().find(|code| code.code == word);
+            let code = code.unwrap_or_else(|| panic!("{word} of {} has no code", script.name));
+            let fields: Vec<_> =
+                script.header.replies[word].iter().map(|field| field.name.as_str()).collect();
+            for place in code.places() {
+                assert!(fields.contains(&place), "{word} of {} lacks {place}", script.name);
+            }
+            assert!(
+                test.contains(&format!("\"{word}\"")),
+                "{word} of {} is not tested",
+                script.name
+            );
+        }
+    }
+}
+
+/// Every code is reached by a test of the service.
+#[test]
+fn every_problem_code_is_reached() {
+    let tests: String = files("tests/service", "rs").into_iter().map(read).collect();
+    let tests = tests.replace('\\', "");
+    for code in app::problem_codes() {
+        assert!(tests.contains(&format!("\"{}\"", code.code)), "{} is not tested", code.code);
+    }
+}
+
+#[test]
+fn every_problem_code_stands_once() {
+    let mut seen = BTreeMap::new();
+    for code in app::problem_codes() {
+        assert!(seen.insert(code.code, code.title).is_none(), "{} stands twice", code.code);
+        assert!(code.explanation.ends_with('.') && code.says.ends_with('.'), "{}", code.code);
+    }
+}
+
+/// `accounts/transfer` is a script, a source file and a test file, and an operation of the document.
+#[test]
+fn every_operation_has_its_three_files() {
+    let document = app::document("").to_string();
+    for script in Library::embedded().iter() {
+        for file in [format!("src/{}.rs", script.name), format!("tests/service/{}.rs", script.name)]
+        {
+            assert!(Path::new(&file).is_file(), "{file} is missing");
+        }
+        assert!(
+            document.contains(&format!("\"operationId\":\"{}\"", script.name)),
+            "{}",
+            script.name
+        );
+    }
+}
+
+/// Every body of the document has an example, and every operation its words.
+#[test]
+fn the_document_is_complete() {
+    let document = app::document("");
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let place = format!("{method} {path}");
+            assert!(operation["summary"].is_string(), "{place} has no summary");
+            let body = &operation["requestBody"]["content"]["application/json"]["schema"]["$ref"];
+            let mut schemas: Vec<&str> = body.as_str().into_iter().collect();
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                assert!(
+                    response["description"].as_str().is_some_and(|text| !text.is_empty()),
+                    "{place}"
+                );
+                let schema = &response["content"]["application/json"]["schema"]["$ref"];
+                schemas.extend(schema.as_str().filter(|_| status.starts_with('2')));
+            }
+            for schema in schemas {
+                let name = schema.rsplit('/').next().unwrap();
+                let schema = &document["components"]["schemas"][name];
+                let own = schema.get("example").or(schema.get("examples")).is_some();
+                let of_fields = schema["properties"].as_object().is_some_and(|fields| {
+                    fields.values().all(|field| {
+                        field.get("example").is_some()
+                            || field.get("examples").is_some()
+                            || field.to_string().contains("$ref")
+                            || field["type"] == "boolean"
+                            || field["type"] == "string"
+                    })
+                });
+                assert!(own || of_fields, "{place}: {name} has no example");
+            }
+        }
+    }
+}
+
+/// A module uses only the floors declared above its own in `src/lib.rs`.
+#[test]
+fn imports_go_down() {
+    let mut floors: Vec<(String, usize)> = Vec::new();
+    let mut floor = 0;
+    for line in read("src/lib.rs").lines() {
+        if line.starts_with("// Floor") {
+            floor += 1;
+        } else if let Some(module) = line.strip_prefix("pub mod ") {
+            floors.push((module.trim_end_matches(';').to_owned(), floor));
+        }
+    }
+    assert!(floors.len() > 8);
+    for file in files("src", "rs") {
+        let module = file.components().nth(1).unwrap().as_os_str().to_str().unwrap();
+        let module = module.trim_end_matches(".rs");
+        let Some((_, own)) = floors.iter().find(|(name, _)| name == module) else { continue };
+        let text = read(&file);
+        for (used, floor) in &floors {
+            let inside =
+                text.split("use crate::{").skip(1).filter_map(|rest| rest.split("};").next());
+            let in_list = inside.flat_map(str::lines).any(|line| {
+                let line = line.trim_start();
+                line.starts_with(&format!("{used}::")) || line.starts_with(&format!("{used},"))
+            });
+            let uses = text.contains(&format!("crate::{used}")) || in_list;
+            assert!(
+                !uses || used == module || floor < own,
+                "{} reaches up to {used}",
+                file.display()
+            );
+        }
+    }
+}
+
+/// Only the store knows Redis; everybody else speaks of operations.
+#[test]
+fn only_the_store_names_redis() {
+    for file in files("src", "rs").into_iter().filter(|file| !file.starts_with("src/store")) {
+        let text = read(&file);
+        assert!(!text.contains("redis::"), "{} names redis", file.display());
+    }
+}
+
+/// Scripts count in doubles: a caller's text must never become a number without a look at its form.
+#[test]
+fn scripts_write_only_at_the_commit() {
+    let writes = [
+        "'SET'",
+        "'MSET'",
+        "'DEL'",
+        "'RPUSH'",
+        "'LPUSH'",
+        "'ZADD'",
+        "'ZREM",
+        "'HSET'",
+        "'INCR",
+        "'PEXPIRE'",
+    ];
+    for file in
+        files("migrations-lua", "lua").into_iter().filter(|file| !file.ends_with("runner.lua"))
+    {
+        for (number, line) in read(&file).lines().enumerate() {
+            let calls = line.contains("redis.call") || line.contains("redis.pcall");
+            let write = writes.iter().any(|write| line.contains(write));
+            assert!(!(calls && write), "{}:{} writes for itself", file.display(), number + 1);
+        }
+    }
+}
+
+/// Names that say nothing of what is inside.
+#[test]
+fn no_file_is_called_utils() {
+    for file in files("src", "rs") {
+        let stem = file.file_stem().unwrap().to_str().unwrap();
+        assert!(
+            !["utils", "util", "helpers", "helper", "manager", "common", "misc"].contains(&stem),
+            "{}",
+            file.display()
+        );
+    }
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = path.as_ref();
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// What a script includes, and what that includes.
+fn included(source: &str) -> Vec<String> {
+    let paths =
+        source.lines().filter_map(|line| line.strip_prefix("--- @include \"")?.strip_suffix('"'));
+    paths
+        .flat_map(|path| {
+            let own = read(format!("migrations-lua/{path}.lua"));
+            let mut all = included(&own);
+            all.push(own);
+            all
+        })
+        .collect()
+}
+
+fn files(root: &str, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![PathBuf::from(root)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|it| it == extension) {
+                found.push(path);
+            }
+        }
+    }
+    found
+}

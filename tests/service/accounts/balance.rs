@@ -1,0 +1,33 @@
+use serde_json::json;
+
+use crate::support::Service;
+
+#[tokio::test]
+async fn tells_what_can_be_spent() {
+    let service = Service::new();
+    let body = json!({ "account_id": "alice", "initial_balance": "1", "overdraft_limit": "2.50" });
+    service.post("/accounts", body).await.assert(201);
+    let body = service.get("/accounts/alice/balance").await.assert(200);
+    assert_eq!(
+        body,
+        json!({
+            "account_id": "alice", "currency": "USD", "balance": "1.00", "available": "3.50",
+            "held": "0.00"
+        })
+    );
+}
+
+#[tokio::test]
+async fn may_be_below_zero() {
+    let service = Service::new();
+    let body = json!({ "account_id": "alice", "overdraft_limit": "2" });
+    service.post("/accounts", body).await.assert(201);
+    let body = json!({ "account_id": "alice", "amount": "0.05" });
+    service.post("/accounts/withdraw", body).await.assert(201);
+    assert_eq!(service.balance("alice").await, "-0.05");
+}
+
+#[tokio::test]
+async fn refuses_one_that_is_not_there() {
+    Service::new().get("/accounts/nobody/balance").await.refused(404, "account_not_found");
+}

@@ -1,0 +1,27 @@
+use crate::support::Service;
+
+#[tokio::test]
+async fn tells_the_five_newest_transactions_and_its_version() {
+    let service = Service::new();
+    service.open("alice", "10.00").await;
+    service.open("bob", "0").await;
+    for amount in ["1", "2", "0.03", "0.04", "0.05"] {
+        service.transfer("alice", "bob", amount).await.assert(201);
+    }
+    let answer = service.get("/accounts/alice").await;
+    assert_eq!(answer.header("etag"), Some("\"6\""));
+    let body = answer.assert(200);
+    assert_eq!(body["balance"], "6.88");
+    let recent = body["recent_transactions"].as_array().unwrap();
+    let amounts: Vec<_> = recent.iter().map(|it| it["amount"].as_str().unwrap()).collect();
+    assert_eq!(amounts, ["0.05", "0.04", "0.03", "2.00", "1.00"]);
+    assert_eq!(recent[0]["balance_after"], "6.88");
+    assert_eq!(recent[0]["direction"], "debit");
+}
+
+#[tokio::test]
+async fn refuses_one_that_is_not_there() {
+    let refused = Service::new().get("/accounts/nobody").await.refused(404, "account_not_found");
+    assert_eq!(refused["account_id"], "nobody");
+    assert_eq!(refused["role"], "account_id");
+}

@@ -1,0 +1,7 @@
+mod balance;
+mod deposit;
+mod get;
+mod open;
+mod transactions;
+mod transfer;
+mod withdraw;

@@ -1,0 +1,125 @@
+use serde_json::json;
+
+use crate::support::Service;
+
+#[tokio::test]
+async fn opens_with_nothing() {
+    let service = Service::new();
+    let answer = service.post("/accounts", json!({ "account_id": "alice" })).await;
+    assert_eq!(answer.header("etag"), Some("\"0\""));
+    let mut body = answer.assert(201);
+    assert!(body["created_at"].take().as_str().unwrap().ends_with('Z'));
+    assert_eq!(
+        body,
+        json!({
+            "account_id": "alice", "currency": "USD", "balance": "0.00", "available": "0.00",
+            "held": "0.00", "overdraft_limit": "0.00", "max_balance": null, "metadata": {},
+            "version": 0, "created_at": null
+        })
+    );
+}
+
+#[tokio::test]
+async fn posts_the_initial_balance_from_outside() {
+    let service = Service::new();
+    let body = json!({
+        "account_id": "alice", "currency": "JPY", "initial_balance": "500", "overdraft_limit": "20",
+        "max_balance": "1000", "metadata": { "tier": "g\"old" }
+    });
+    let body = service.post("/accounts", body).await.assert(201);
+    assert_eq!(
+        [&body["balance"], &body["available"], &body["overdraft_limit"], &body["max_balance"]],
+        ["500", "520", "20", "1000"]
+    );
+    assert_eq!(body["metadata"], json!({ "tier": "g\"old" }));
+    assert_eq!(service.sum("JPY"), 0);
+    let account = service.get("/accounts/alice").await.assert(200);
+    assert_eq!(account["recent_transactions"][0]["counterparty"], "external");
+    assert_eq!(account["recent_transactions"][0]["amount"], "500");
+}
+
+#[tokio::test]
+async fn refuses_a_second_one_of_the_same_id() {
+    let service = Service::new();
+    service.open("alice", "1.00").await;
+    let before = service.snapshot();
+    let body = json!({ "account_id": "alice", "initial_balance": "5" });
+    let refused = service.post("/accounts", body).await.refused(409, "account_exists");
+    assert_eq!(refused["detail"], "There is an account alice already.");
+    service.assert_unchanged(&before);
+}
+
+#[tokio::test]
+async fn spaces_do_not_see_each_other() {
+    let (one, other) = (Service::new(), Service::new());
+    one.open("alice", "1.00").await;
+    other.get("/accounts/alice").await.refused(404, "account_not_found");
+    other.open("alice", "2.00").await;
+    assert_eq!(
+        (one.balance("alice").await, other.balance("alice").await),
+        ("1.00".into(), "2.00".into())
+    );
+}
+
+#[tokio::test]
+async fn refuses_words_of_the_service_as_ids() {
+    let service = Service::new();
+    for id in ["external", "transfer", "holds", "integrity"] {
+        let refused = service.post("/accounts", json!({ "account_id": id })).await;
+        assert_eq!(refused.refused(422, "invalid_id")["errors"][0]["pointer"], "/account_id");
+    }
+    assert!(service.snapshot().is_empty());
+}
+
+#[tokio::test]
+async fn amounts_must_fit_the_currency() {
+    let service = Service::new();
+    for (field, amount, currency, code) in [
+        ("initial_balance", "1.001", "USD", "amount_scale_exceeded"),
+        ("overdraft_limit", "0.1", "JPY", "amount_scale_exceeded"),
+        ("max_balance", "99999999999999999999999999.9", "KWD", "amount_out_of_range"),
+        ("initial_balance", "-1", "USD", "amount_not_positive"),
+    ] {
+        let body = json!({ "account_id": "alice", "currency": currency, field: amount });
+        let refused = service.post("/accounts", body).await.refused(422, code);
+        assert_eq!(refused["errors"][0]["pointer"], format!("/{field}"));
+    }
+    let body = json!({ "account_id": "alice", "currency": "DOGE" });
+    service.post("/accounts", body).await.refused(422, "validation_failed");
+    assert!(service.snapshot().is_empty());
+}
+
+#[tokio::test]
+async fn an_initial_balance_obeys_the_maximum() {
+    let service = Service::new();
+    let body = json!({ "account_id": "alice", "initial_balance": "5.01", "max_balance": "5" });
+    let refused = service.post("/accounts", body).await.refused(409, "max_balance_exceeded");
+    assert_eq!(refused["max_balance"], "5.00");
+    assert!(service.snapshot().is_empty());
+}
+
+#[tokio::test]
+async fn the_outside_counts_no_further_than_28_digits() {
+    let service = Service::new();
+    let most = "99999999999999999999999999.99";
+    service.open("alice", most).await;
+    let body = json!({ "account_id": "bob", "initial_balance": "0.01" });
+    service.post("/accounts", body).await.refused(422, "amount_out_of_range");
+    assert_eq!(service.balance("alice").await, most);
+    assert_eq!(service.sum("USD"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_many_opens() {
+    let service = Service::new();
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        let service = service.clone();
+        let body = json!({ "account_id": "alice", "initial_balance": "1" });
+        tasks.spawn(async move { service.post("/accounts", body).await.status.as_u16() });
+    }
+    let statuses = tasks.join_all().await;
+    assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 1);
+    assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 49);
+    assert_eq!(service.balance("alice").await, "1.00");
+}

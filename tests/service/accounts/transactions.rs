@@ -1,0 +1,85 @@
+use std::collections::BTreeSet;
+
+use crate::support::Service;
+
+#[tokio::test]
+async fn pages_give_each_once_while_new_ones_arrive() {
+    let service = Service::new();
+    service.open("alice", "100").await;
+    service.open("bob", "0").await;
+    for cents in 1..=23 {
+        service.transfer("alice", "bob", &format!("0.{cents:02}")).await.assert(201);
+    }
+    let mut seen = Vec::new();
+    let mut path = "/accounts/bob/transactions?limit=5".to_owned();
+    loop {
+        let page = service.get(&path).await.assert(200);
+        for entry in page["transactions"].as_array().unwrap() {
+            seen.push(entry["amount"].as_str().unwrap().to_owned());
+        }
+        // Somebody pays in between every two pages.
+        service.transfer("alice", "bob", "1").await.assert(201);
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        path = format!("/accounts/bob/transactions?limit=5&cursor={cursor}");
+    }
+    let expected: Vec<_> = (1..=23).rev().map(|cents| format!("0.{cents:02}")).collect();
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn an_empty_account_has_an_empty_page() {
+    let service = Service::new();
+    service.open("alice", "0").await;
+    let page = service.get("/accounts/alice/transactions").await.assert(200);
+    assert_eq!(page, serde_json::json!({ "transactions": [] }));
+}
+
+#[tokio::test]
+async fn ids_are_all_different_and_sort_by_time() {
+    let service = Service::new();
+    service.open("alice", "1").await;
+    service.open("bob", "0").await;
+    for _ in 0..9 {
+        service.transfer("alice", "bob", "0.01").await.assert(201);
+    }
+    let page = service.get("/accounts/bob/transactions?limit=500").await.assert(200);
+    let ids: Vec<_> = page["transactions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .rev()
+        .map(|it| it["transaction_id"].to_string())
+        .collect();
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), 9);
+    assert!(ids.is_sorted(), "{ids:?}");
+}
+
+#[tokio::test]
+async fn refuses_what_is_no_page() {
+    let service = Service::new();
+    service.open("alice", "0").await;
+    for query in [
+        "limit=0",
+        "limit=501",
+        "limit=x",
+        "limit=-1",
+        "cursor=x",
+        "cursor=0",
+        "cursor=1e3",
+        "cursor=99999999999999999999",
+        "page=2",
+        "limit=1&limit=2",
+    ] {
+        let answer = service.get(&format!("/accounts/alice/transactions?{query}")).await;
+        answer.refused(400, "invalid_query");
+    }
+    service.get("/accounts/nobody/transactions").await.refused(404, "account_not_found");
+}
+
+#[tokio::test]
+async fn a_cursor_past_the_newest_is_the_newest() {
+    let service = Service::new();
+    service.open("alice", "1").await;
+    let page = service.get("/accounts/alice/transactions?cursor=900").await.assert(200);
+    assert_eq!(page["transactions"].as_array().unwrap().len(), 1);
+}

@@ -1,0 +1,38 @@
+use serde_json::json;
+
+use crate::support::{Answer, Service};
+
+async fn withdraw(service: &Service, account: &str, amount: &str) -> Answer {
+    service.post("/accounts/withdraw", json!({ "account_id": account, "amount": amount })).await
+}
+
+#[tokio::test]
+async fn moves_money_to_or_from_outside() {
+    let service = Service::new();
+    service.open("alice", "10").await;
+    let body = json!({ "account_id": "alice", "amount": "2.5", "description": "card" });
+    let body = service.post("/accounts/withdraw", body).await.assert(201);
+    assert_eq!((&body["amount"], &body["balance"]), (&json!("2.50"), &json!("7.50")));
+    assert_eq!((&body["status"], &body["description"]), (&json!("completed"), &json!("card")));
+    assert_eq!(service.balance("alice").await, "7.50");
+    assert_eq!(service.sum("USD"), 0);
+    let newest = service.get("/accounts/alice").await.assert(200)["recent_transactions"][0].clone();
+    assert_eq!(newest["counterparty"], "external");
+}
+
+#[tokio::test]
+async fn refuses_and_changes_nothing() {
+    let service = Service::new();
+    let body = json!({ "account_id": "alice", "initial_balance": "10", "max_balance": "20" });
+    service.post("/accounts", body).await.assert(201);
+    let before = service.snapshot();
+    withdraw(&service, "alice", "10.01").await.refused(409, "insufficient_funds");
+    withdraw(&service, "nobody", "1").await.refused(404, "account_not_found");
+    withdraw(&service, "alice", "0.001").await.refused(422, "amount_scale_exceeded");
+    withdraw(&service, "alice", "1234567890123456789012345678")
+        .await
+        .refused(422, "amount_out_of_range");
+    withdraw(&service, "alice", "0").await.refused(422, "amount_not_positive");
+    service.assert_unchanged(&before);
+    withdraw(&service, "alice", "10").await.assert(201);
+}

@@ -1,0 +1,256 @@
+//! Conservation: the balances of a space and currency add up to zero, whatever races and whatever dies.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use proptest::prelude::*;
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::support::{Process, Service, redis_url, sum, unique};
+
+/// A row of numbers that looks random and is the same in every run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % end
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_random_transfers_keep_the_sum() {
+    let service = Service::new();
+    for account in 0..20 {
+        let overdraft = if account % 4 == 0 { "25" } else { "0" };
+        let body = json!({
+            "account_id": format!("a{account}"), "initial_balance": "100", "overdraft_limit": overdraft
+        });
+        service.post("/accounts", body).await.assert(201);
+    }
+    let done = Arc::new(AtomicUsize::new(0));
+    let mut tasks = JoinSet::new();
+    for task in 0..64_u64 {
+        let (service, done) = (service.clone(), done.clone());
+        tasks.spawn(async move {
+            let mut numbers = Numbers(task);
+            while done.fetch_add(1, Ordering::Relaxed) < 10_000 {
+                // One of 22 is an account that nobody opened; equal ones happen.
+                let (from, to) = (numbers.below(22), numbers.below(22));
+                let amount = format!("{}.{:02}", numbers.below(60), numbers.below(100));
+                let answer =
+                    service.transfer(&format!("a{from}"), &format!("a{to}"), &amount).await;
+                let code = answer.body["code"].as_str().unwrap_or("ok");
+                let expected = match answer.status.as_u16() {
+                    201 => code == "ok",
+                    404 => code == "account_not_found" && (from > 19 || to > 19),
+                    409 => code == "insufficient_funds",
+                    422 => code == "same_account" && from == to || code == "amount_not_positive",
+                    _ => false,
+                };
+                assert!(expected, "{from} -> {to}: {:#}", answer.body);
+                if done.load(Ordering::Relaxed).is_multiple_of(100) {
+                    assert_eq!(service.sum("USD"), 0);
+                }
+            }
+        });
+    }
+    tasks.join_all().await;
+    let mut total = 0.0;
+    for account in 0..20 {
+        let balance: f64 = service.balance(&format!("a{account}")).await.parse().unwrap();
+        assert!(balance >= if account % 4 == 0 { -25.0 } else { 0.0 }, "a{account}: {balance}");
+        total += balance;
+    }
+    assert!((total - 2000.0).abs() < 0.001, "{total}");
+    assert_eq!(service.sum("USD"), 0);
+}
+
+/// 16 callers pay under keys while the service is killed twice; whoever has no answer asks the next
+/// process under the same key. In the end each payment has happened once.
+async fn payments_survive(start: impl Fn() -> Process, space: String) {
+    let process = Arc::new(tokio::sync::RwLock::new(start()));
+    {
+        let process = process.read().await;
+        for (account, balance) in [("alice", "1000"), ("bob", "0")] {
+            let body = json!({ "account_id": account, "initial_balance": balance });
+            process.post(&space, "/accounts", &body, account).await.unwrap().assert(201);
+        }
+    }
+    let answered = Arc::new(AtomicUsize::new(0));
+    let mut tasks = JoinSet::new();
+    for task in 0..16 {
+        let (process, space, answered) = (process.clone(), space.clone(), answered.clone());
+        tasks.spawn(async move {
+            for payment in 0..30 {
+                let body = json!({ "from_account": "alice", "to_account": "bob", "amount": "1" });
+                let key = format!("pay-{task}-{payment}");
+                loop {
+                    let process = process.read().await;
+                    let answer = process.post(&space, "/accounts/transfer", &body, &key).await;
+                    match answer.map(|answer| answer.status.as_u16()) {
+                        Some(201) => break,
+                        // Killed before, during or after; or a new one that is not ready yet.
+                        None | Some(503 | 504) => tokio::task::yield_now().await,
+                        Some(other) => panic!("{other}"),
+                    }
+                }
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+    for kill_after in [100, 300] {
+        while answered.load(Ordering::Relaxed) < kill_after {
+            tokio::task::yield_now().await;
+        }
+        // The callers hold it for reading only while a call is under way: kill first, then replace.
+        let pid = process.read().await.id();
+        let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        let mut current = process.write().await;
+        current.kill();
+        *current = start();
+    }
+    tasks.join_all().await;
+    let process = process.read().await;
+    let balance = |account: &'static str| {
+        let (process, space) = (&process, space.clone());
+        async move {
+            let path = format!("/accounts/{account}/balance");
+            process.get(&space, &path).await.unwrap().assert(200)["balance"].clone()
+        }
+    };
+    assert_eq!(balance("bob").await, "480.00");
+    assert_eq!(balance("alice").await, "520.00");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_service_loses_and_repeats_nothing() {
+    let space = unique("killed-");
+    payments_survive(|| Process::start(&["--redis-url", redis_url()]), space.clone()).await;
+    assert_eq!(sum(&space, "USD"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_service_with_its_own_server_loses_and_repeats_nothing() {
+    let folder = std::env::temp_dir().join(unique("ls-"));
+    let data = folder.to_str().unwrap().to_owned();
+    payments_survive(|| Process::start(&["--data-dir", &data]), "main".to_owned()).await;
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// What can be done to three accounts.
+#[derive(Debug, Clone)]
+enum Step {
+    Transfer(usize, usize, u128),
+    Deposit(usize, u128),
+    Withdraw(usize, u128),
+}
+
+fn amounts() -> impl Strategy<Value = u128> {
+    prop_oneof![
+        1_u128..3,
+        (0_u128..4).prop_map(|offset| 10_u128.pow(14) + offset - 2),
+        (0_u128..4).prop_map(|offset| (1 << 53) + offset - 2),
+        (0_u128..3).prop_map(|offset| 10_u128.pow(27) + offset - 1),
+        (0_u128..2).prop_map(|offset| 10_u128.pow(28) - 1 - offset),
+        1_u128..10_u128.pow(20),
+    ]
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (0_usize..3, 0_usize..3, amounts())
+            .prop_map(|(from, to, amount)| Step::Transfer(from, to, amount)),
+        (0_usize..3, amounts()).prop_map(|(account, amount)| Step::Deposit(account, amount)),
+        (0_usize..3, amounts()).prop_map(|(account, amount)| Step::Withdraw(account, amount)),
+    ]
+}
+
+/// The books in Rust: what came in and went out of each account, the outside being the last.
+#[derive(Default)]
+struct Books {
+    credits: BTreeMap<usize, u128>,
+    debits: BTreeMap<usize, u128>,
+}
+
+const OUTSIDE: usize = 3;
+const OVERDRAFT: [u128; 3] = [0, 10_u128.pow(14), 0];
+const MOST: u128 = 10_u128.pow(28) - 1;
+
+impl Books {
+    fn balance(&self, account: usize) -> i128 {
+        let of =
+            |side: &BTreeMap<usize, u128>| side.get(&account).copied().unwrap_or(0).cast_signed();
+        of(&self.credits) - of(&self.debits)
+    }
+
+    fn post(&mut self, from: usize, to: usize, amount: u128) -> &'static str {
+        let limit = OVERDRAFT.get(from).copied().unwrap_or(0).cast_signed();
+        if from == to {
+            return "same_account";
+        }
+        if from != OUTSIDE && self.balance(from) + limit < amount.cast_signed() {
+            return "insufficient_funds";
+        }
+        let debits = self.debits.get(&from).copied().unwrap_or(0) + amount;
+        let credits = self.credits.get(&to).copied().unwrap_or(0) + amount;
+        if debits > MOST || credits > MOST {
+            return "amount_out_of_range";
+        }
+        self.debits.insert(from, debits);
+        self.credits.insert(to, credits);
+        "ok"
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_books_agree_with_a_model_after_every_step(steps in prop::collection::vec(steps(), 1..25)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let service = Service::new();
+            let mut books = Books::default();
+            for (account, overdraft) in OVERDRAFT.iter().enumerate() {
+                // JPY has no decimals, so its amounts are the minor units themselves.
+                let body = json!({
+                    "account_id": format!("a{account}"), "currency": "JPY",
+                    "overdraft_limit": overdraft.to_string()
+                });
+                service.post("/accounts", body).await.assert(201);
+            }
+            for step in steps {
+                let (answer, expected) = match &step {
+                    Step::Transfer(from, to, amount) => (
+                        service.transfer(&format!("a{from}"), &format!("a{to}"), &amount.to_string()).await,
+                        books.post(*from, *to, *amount),
+                    ),
+                    Step::Deposit(account, amount) => {
+                        let body = json!({ "account_id": format!("a{account}"), "amount": amount.to_string() });
+                        (service.post("/accounts/deposit", body).await, books.post(OUTSIDE, *account, *amount))
+                    }
+                    Step::Withdraw(account, amount) => {
+                        let body = json!({ "account_id": format!("a{account}"), "amount": amount.to_string() });
+                        (service.post("/accounts/withdraw", body).await, books.post(*account, OUTSIDE, *amount))
+                    }
+                };
+                let code = answer.body["code"].as_str().unwrap_or("ok").to_owned();
+                assert_eq!(code, expected, "{step:?}: {:#}", answer.body);
+                for account in 0..3 {
+                    let balance = service.balance(&format!("a{account}")).await;
+                    assert_eq!(balance, books.balance(account).to_string(), "{step:?}");
+                }
+                assert_eq!(service.sum("JPY"), 0, "{step:?}");
+            }
+        });
+    }
+}

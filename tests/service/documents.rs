@@ -1,0 +1,85 @@
+//! What the service says about itself.
+
+use axum::{body::Body, http::Request};
+use http_body_util::BodyExt;
+use lockstep::{
+    api::{Gate, Limits},
+    app,
+};
+use serde_json::json;
+use tower::ServiceExt;
+
+use crate::support::Service;
+
+#[tokio::test]
+async fn every_problem_code_is_explained() {
+    let service = Service::new();
+    let all = service.get("/problems").await.assert(200);
+    for code in app::problem_codes() {
+        let one = service.get(&format!("/problems/{}", code.code)).await.assert(200);
+        assert_eq!((&one["code"], &one["status"]), (&json!(code.code), &json!(code.status)));
+        assert!(all["problems"].as_array().unwrap().contains(&one));
+    }
+}
+
+#[tokio::test]
+async fn lives_and_is_ready() {
+    let service = Service::new();
+    assert_eq!(service.get("/livez").await.assert(200), json!({ "status": "ok" }));
+    assert_eq!(service.get("/readyz").await.assert(200), json!({ "status": "ok" }));
+    let away = Service::with(|settings| {
+        settings.url = format!("redis://127.0.0.1:{}", crate::support::free_port());
+    });
+    away.get("/livez").await.assert(200);
+    let refused = away.get("/readyz").await.refused(503, "store_unavailable");
+    assert_eq!((&refused["outcome"], &refused["retryable"]), (&json!("not_applied"), &json!(true)));
+    let answer = away.transfer("a", "b", "1").await;
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    answer.refused(503, "store_unavailable");
+}
+
+#[tokio::test]
+async fn counts_what_it_does() {
+    let service = Service::new();
+    service.open("alice", "1").await;
+    service.transfer("alice", "alice", "1").await.refused(422, "same_account");
+    let text = text(&service, "/metrics").await;
+    for line in [
+        "lockstep_http_request_duration_seconds_bucket{route=\"/accounts\",status=\"201\",le=\"5\"}",
+        "lockstep_operation_duration_seconds_count{operation=\"accounts/open\",outcome=\"ok\"}",
+        "lockstep_problems_total{code=\"same_account\"}",
+        "lockstep_coalesced_steps_sum",
+        "lockstep_script_loads_total{operation=\"accounts/open\"}",
+        "lockstep_store_connections_total",
+        "lockstep_store_pool_connections{state=\"idle\"}",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+}
+
+async fn text(service: &Service, path: &str) -> String {
+    let router = service.router();
+    let response = router.oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+    assert!(response.status().is_success(), "{path}");
+    String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn shows_its_documents_under_any_base_path() {
+    let service = Service::new();
+    assert!(text(&service, "/docs/").await.contains("swagger-ui"));
+    let document = service.get("/openapi.json").await.assert(200);
+    assert_eq!(document, app::document(""));
+
+    let shape = app::Settings { base_path: "/money".to_owned(), body_limit_bytes: 1000 };
+    let mut based = service.clone();
+    based.set_router(app::app(service.store.clone(), Gate::new(Limits::default()), &shape));
+    let document = based.get("/money/openapi.json").await.assert(200);
+    assert_eq!(document["servers"], json!([{ "url": "/money" }]));
+    assert!(
+        text(&based, "/money/docs/swagger-initializer.js").await.contains("/money/openapi.json")
+    );
+    based.get("/money/livez").await.assert(200);
+    based.get("/livez").await.refused(404, "route_not_found");
+    based.get("/money/nope").await.refused(404, "route_not_found");
+}

@@ -1,0 +1,175 @@
+//! What `runner.lua` promises every operation: modes, one commit, one language of digits.
+
+use lockstep::store::Library;
+use proptest::prelude::*;
+use redis::Value;
+use rust_decimal::Decimal;
+
+use crate::support::{Service, raw, unique};
+
+/// One transfer as the frame takes it: keys and then `ARGV` of one step.
+fn transfer(space: &str, from: &str, to: &str, amount: &str) -> ([String; 4], Vec<String>) {
+    let key = |kind: &str, id: &str| format!("lockstep:{{{space}}}:{kind}:{id}");
+    let keys =
+        [key("account", from), key("account", to), key("postings", from), key("postings", to)];
+    let args = ["accounts/transfer", "4", "7", "", from, to, amount, "0", "null", "{}", "tx_1"];
+    (keys, args.map(str::to_owned).to_vec())
+}
+
+fn run(mode: &str, steps: &[([String; 4], Vec<String>)]) -> redis::RedisResult<Vec<Value>> {
+    let script = Library::embedded().script("accounts/transfer");
+    let mut command = redis::cmd("EVAL");
+    command.arg(&script.source).arg(steps.len() * 4);
+    for (keys, _) in steps {
+        command.arg(keys);
+    }
+    command.arg(mode).arg(0).arg(1000);
+    for (_, args) in steps {
+        command.arg(args);
+    }
+    command.query(&mut raw())
+}
+
+fn words(replies: &[Value]) -> Vec<String> {
+    let word = |reply: &Value| match reply {
+        Value::Array(fields) => redis::from_redis_value(fields[0].clone()).unwrap(),
+        other => panic!("{other:?}"),
+    };
+    replies.iter().skip(1).step_by(2).map(word).collect()
+}
+
+#[tokio::test]
+async fn steps_of_mode_each_stand_alone_and_see_each_other() {
+    let service = Service::new();
+    service.open("alice", "3").await;
+    service.open("bob", "0").await;
+    let one = transfer(&service.space, "alice", "bob", "2");
+    let back = transfer(&service.space, "bob", "alice", "1");
+    let replies = run("each", &[one.clone(), one, back]).unwrap();
+    assert_eq!(words(&replies), ["ok", "insufficient_funds", "ok"]);
+    assert_eq!(service.balance("alice").await, "2.00");
+    assert_eq!(service.sum("USD"), 0);
+    let log = service.get("/accounts/alice/transactions").await.assert(200);
+    let after: Vec<_> = log["transactions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["balance_after"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(after, ["2.00", "1.00", "3.00"]);
+}
+
+#[tokio::test]
+async fn one_refusal_of_mode_all_and_nothing_is_written() {
+    let service = Service::new();
+    service.open("alice", "3").await;
+    service.open("bob", "0").await;
+    let before = service.snapshot();
+    let one = transfer(&service.space, "alice", "bob", "2");
+    let replies = run("all", &[one.clone(), one.clone(), one.clone()]).unwrap();
+    assert_eq!(words(&replies), ["ok", "insufficient_funds"], "it ends where it is refused");
+    service.assert_unchanged(&before);
+    assert_eq!(words(&run("all", &[one]).unwrap()), ["ok"]);
+    assert_eq!(service.balance("bob").await, "2.00");
+}
+
+#[tokio::test]
+async fn an_error_in_one_step_leaves_the_others_unwritten() {
+    let service = Service::new();
+    service.open("alice", "3").await;
+    service.open("bob", "0").await;
+    crate::support::plant(&service.key("account", "eve"), "string", "not an account");
+    let before = service.snapshot();
+    let good = transfer(&service.space, "alice", "bob", "1");
+    let bad = transfer(&service.space, "alice", "eve", "1");
+    for mode in ["each", "all"] {
+        assert!(run(mode, &[good.clone(), bad.clone()]).is_err());
+        service.assert_unchanged(&before);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_bad_record_in_a_batch_fails_only_its_own_calls() {
+    let service = Service::with(|settings| settings.lanes = 1);
+    service.open("alice", "100").await;
+    service.open("bob", "0").await;
+    crate::support::plant(&service.key("account", "eve"), "string", "not an account");
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..100 {
+        let service = service.clone();
+        let to = if task % 10 == 0 { "eve" } else { "bob" };
+        tasks.spawn(async move { (to, service.transfer("alice", to, "1").await.status.as_u16()) });
+    }
+    for (to, status) in tasks.join_all().await {
+        assert_eq!(status, if to == "eve" { 500 } else { 201 }, "{to}");
+    }
+    assert_eq!(service.balance("bob").await, "90.00");
+}
+
+#[test]
+fn a_cluster_refuses_keys_that_were_not_declared() {
+    for script in Library::embedded().iter() {
+        assert!(script.source.starts_with("#!lua"), "{}", script.name);
+    }
+}
+
+#[tokio::test]
+async fn the_log_of_an_account_keeps_its_newest_entries() {
+    let service = Service::new();
+    service.open("alice", "0").await;
+    let log = service.key("postings", "alice");
+    // As if there had been so many before: the numbers in the record go with them.
+    let entries: Vec<String> = (0..10_256).map(|number| number.to_string()).collect();
+    redis::cmd("RPUSH").arg(&log).arg(entries).exec(&mut raw()).unwrap();
+    let body = serde_json::json!({ "account_id": "alice", "amount": "1" });
+    service.post("/accounts/deposit", body).await.assert(201);
+    let length: u64 = redis::cmd("LLEN").arg(&log).query(&mut raw()).unwrap();
+    assert_eq!(length, 10_000);
+}
+
+/// Numbers where doubles, limbs and digits end.
+fn edges() -> impl Strategy<Value = u128> {
+    let near = |power: u32| (0_u128..4).prop_map(move |offset| 10_u128.pow(power) + offset - 2);
+    prop_oneof![
+        0_u128..100,
+        near(14),
+        near(15),
+        near(27),
+        (0_u128..4).prop_map(|offset| (1 << 53) + offset - 2),
+        (0_u128..3).prop_map(|offset| 10_u128.pow(28) - 1 - offset),
+        0_u128..10_u128.pow(28),
+        0_u128..10_u128.pow(16),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Lua's arithmetic against `rust_decimal` where that reaches, and against integers beyond it.
+    #[test]
+    fn lua_counts_like_rust(a in edges(), b in edges(), c in edges(), d in edges(), e in edges(), scale in 0_u32..5) {
+        let key = format!("lockstep:{{{}}}:none", unique("amount-"));
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations-lua/lib/amount.lua");
+        let source = format!(
+            "#!lua\n{}\nlocal a, b, c, d, e = unpack(ARGV)\nlocal high, low = net(a, b, c, d, e)\n\
+             return {{ signed_decimal(high, low, tonumber(ARGV[6])), high < 0 and 'below' or 'above', plus(a, b) or 'none' }}",
+            std::fs::read_to_string(folder).unwrap()
+        );
+        let (net, side, sum): (String, String, String) = redis::cmd("EVAL")
+            .arg(source).arg(1).arg(key)
+            .arg([a, b, c, d, e].map(|number| number.to_string()).as_slice())
+            .arg(scale)
+            .query(&mut raw())
+            .unwrap();
+        let expected = (a + b).cast_signed() - (c + d + e).cast_signed();
+        prop_assert_eq!(&side, if expected < 0 { "below" } else { "above" });
+        let digits = a + b;
+        prop_assert_eq!(sum, if digits < 10_u128.pow(28) { digits.to_string() } else { "none".to_owned() });
+        if expected.unsigned_abs() < 10_u128.pow(28) {
+            let decimal = Decimal::from_i128_with_scale(expected, scale);
+            prop_assert_eq!(net, decimal.to_string());
+        } else {
+            prop_assert_eq!(net.replace('.', ""), expected.to_string());
+        }
+    }
+}

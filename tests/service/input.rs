@@ -1,0 +1,191 @@
+//! What callers send by mistake or in malice: the right 4xx, and nothing has changed.
+
+use axum::{body::Body, http::Request};
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Service};
+
+async fn raw(service: &Service, path: &str, kind: &str, body: impl Into<Body>) -> Answer {
+    let request = Request::post(path)
+        .header("content-type", kind)
+        .header("lockstep-space", &service.space)
+        .body(body.into());
+    service.send(request.unwrap()).await
+}
+
+const COMMANDS: [&str; 11] = [
+    "/accounts",
+    "/accounts/transfer",
+    "/accounts/deposit",
+    "/accounts/withdraw",
+    "/inventory/products",
+    "/inventory/adjust",
+    "/inventory/reserve",
+    "/locks",
+    "/locks/renew",
+    "/locks/release",
+    "/ratelimit",
+];
+
+#[tokio::test]
+async fn what_is_not_json() {
+    let service = Service::new();
+    for path in COMMANDS {
+        for text in ["", "{", "nope", "{'a':1}", "\u{0}", "[1,]"] {
+            raw(&service, path, "application/json", text).await.refused(400, "malformed_json");
+        }
+        let invalid_utf8 =
+            [b"{\"account_id\":\"\xff\"}".as_slice(), b"\xff\xfe"].map(<[u8]>::to_vec);
+        for bytes in invalid_utf8 {
+            raw(&service, path, "application/json", bytes).await.refused(400, "malformed_json");
+        }
+        let deep = "[".repeat(100_000);
+        assert!(raw(&service, path, "application/json", deep).await.status.is_client_error());
+        for kind in ["text/plain", "", "application/jsonx", "application/x-www-form-urlencoded"] {
+            raw(&service, path, kind, "{}").await.refused(415, "unsupported_media_type");
+        }
+        for kind in ["application/json; charset=utf-8", "Application/JSON"] {
+            raw(&service, path, kind, "{}").await.refused(422, "validation_failed");
+        }
+        for value in ["null", "1", "\"x\"", "[]", "[\"a\",\"b\",\"1\"]"] {
+            raw(&service, path, "application/json", value).await.refused(422, "validation_failed");
+        }
+        let large = format!("{{\"a\":\"{}\"}}", "x".repeat(1024 * 1024));
+        raw(&service, path, "application/json", large).await.refused(413, "payload_too_large");
+        let refused = raw(&service, path, "application/json", "{\"zzz\":1}").await;
+        assert_eq!(refused.refused(422, "unknown_field")["errors"][0]["pointer"], "/zzz");
+    }
+    assert!(service.snapshot().is_empty());
+}
+
+#[tokio::test]
+async fn ids_that_could_leave_their_key() {
+    let service = Service::new();
+    for id in [
+        "",
+        "a{b}",
+        "{other}",
+        "a}b",
+        ":a",
+        "a b",
+        "a\nb",
+        "a\u{0}",
+        "a/b",
+        "é",
+        "a\"b",
+        &"x".repeat(129),
+    ] {
+        let body = json!({ "account_id": id });
+        let refused = service.post("/accounts", body).await.refused(422, "invalid_id");
+        assert_eq!(refused["errors"][0]["pointer"], "/account_id");
+    }
+    assert!(service.snapshot().is_empty());
+    // Colons are allowed, and lead nowhere: kinds come before ids.
+    for id in ["a:", "a:b", "alice:postings", "x::y", "a@b"] {
+        service.open(id, "1").await;
+        assert_eq!(service.balance(id).await, "1.00");
+    }
+    assert_eq!(service.sum("USD"), 0);
+}
+
+#[tokio::test]
+async fn ids_in_paths_and_headers() {
+    let service = Service::new();
+    for path in [
+        "/accounts/a%7Bb",
+        "/accounts/%00",
+        "/accounts/a%20b/balance",
+        "/locks/%7B%7D",
+        "/inventory/products/%C3%A9",
+        "/inventory/reservations/a%2Fb",
+        "/accounts/%ff",
+    ] {
+        service.get(path).await.refused(422, "invalid_id");
+    }
+    for space in ["a}b", "", "{x}", "a b"] {
+        let answer = service.post_with("/accounts", json!({ "account_id": "a" }), &[]).await;
+        answer.assert(if space == "a}b" { 201 } else { 409 });
+        let request = Request::get("/accounts/a").header("lockstep-space", space);
+        let refused = service.send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(refused.refused(422, "invalid_id")["header"], "Lockstep-Space");
+    }
+}
+
+#[tokio::test]
+async fn pointers_lead_to_the_value() {
+    let service = Service::new();
+    let order = |change: (&str, Value)| {
+        let mut body = json!({
+            "customer_id": "c", "lines": [{ "product_id": "a", "quantity": 1 }, { "product_id": "b", "quantity": 1 }]
+        });
+        *body.pointer_mut(change.0).unwrap() = change.1;
+        body
+    };
+    for (pointer, value) in [
+        ("/lines/1/quantity", json!(0)),
+        ("/lines/0/product_id", json!("{}")),
+        ("/customer_id", json!(7)),
+        ("/lines", json!({})),
+    ] {
+        let answer = service.post("/inventory/reserve", order((pointer, value))).await;
+        assert_eq!(answer.status.as_u16(), 422);
+        assert_eq!(answer.body["errors"][0]["pointer"], pointer);
+    }
+    let missing =
+        service.post("/accounts/transfer", json!({ "from_account": "a", "to_account": "b" })).await;
+    assert_eq!(missing.refused(422, "validation_failed")["errors"][0]["pointer"], "/amount");
+    let twice =
+        raw(&service, "/accounts", "application/json", r#"{"account_id":"a","account_id":"b"}"#)
+            .await;
+    twice.refused(422, "validation_failed");
+}
+
+#[tokio::test]
+async fn metadata_has_its_bounds() {
+    let service = Service::new();
+    let many: serde_json::Map<_, _> = (0..51).map(|key| (key.to_string(), "x".into())).collect();
+    for metadata in
+        [json!({ "a": "x".repeat(8192) }), Value::Object(many), json!({ "a": null }), json!([])]
+    {
+        let body = json!({ "account_id": "a", "metadata": metadata });
+        service.post("/accounts", body).await.refused(422, "validation_failed");
+    }
+    let odd = json!({ "\"}],": "\\\"\n\u{1f600}", "metadata": "{\"x\":1}", "": "" });
+    let body = json!({ "account_id": "a", "metadata": odd });
+    assert_eq!(service.post("/accounts", body).await.assert(201)["metadata"], odd);
+    assert_eq!(service.get("/accounts/a").await.assert(200)["metadata"], odd);
+    let body = json!({ "lock": "l", "owner": "\",\"expires_at\":1", "metadata": odd });
+    service.post("/locks", body).await.assert(201);
+    let seen = service.get("/locks/l").await.assert(200);
+    assert_eq!(
+        (&seen["holders"][0]["metadata"], &seen["holders"][0]["owner"]),
+        (&odd, &json!("\",\"expires_at\":1"))
+    );
+}
+
+#[tokio::test]
+async fn routes_and_methods_that_are_none() {
+    let service = Service::new();
+    for path in ["/nope", "/accounts/a/b/c", "/v1/accounts", "/atomic", "/counters/increment"] {
+        service.get(path).await.refused(404, "route_not_found");
+    }
+    service.get("/problems/nope").await.refused(404, "route_not_found");
+    let put = Request::put("/accounts").body(Body::empty()).unwrap();
+    let answer = service.send(put).await;
+    assert_eq!(answer.header("allow"), Some("POST"));
+    answer.refused(405, "method_not_allowed");
+    // Words of commands that are not built yet are no ids either.
+    service.post("/accounts/hold", json!({})).await.refused(405, "method_not_allowed");
+}
+
+#[tokio::test]
+async fn request_ids_come_in_and_go_out() {
+    let service = Service::new();
+    let answer = service.post_with("/accounts", json!({}), &[("x-request-id", "abc-123")]).await;
+    assert_eq!(answer.refused(422, "validation_failed")["request_id"], "abc-123");
+    for bad in ["a b", "", &"x".repeat(129)] {
+        let answer = service.post_with("/accounts", json!({}), &[("x-request-id", bad)]).await;
+        assert_ne!(answer.header("x-request-id"), Some(bad));
+        assert!(!answer.header("x-request-id").unwrap().is_empty());
+    }
+}

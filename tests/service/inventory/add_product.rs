@@ -1,0 +1,50 @@
+use serde_json::json;
+
+use crate::support::Service;
+
+#[tokio::test]
+async fn adds_a_product() {
+    let service = Service::new();
+    let body = json!({
+        "product_id": "cup", "name": "A \"cup\"", "description": "white", "price": "7.9",
+        "currency": "EUR", "initial_stock": 5, "metadata": { "description": "x", "name": "y" }
+    });
+    let answer = service.post("/inventory/products", body).await;
+    assert_eq!(answer.header("etag"), Some("\"1\""));
+    let mut body = answer.assert(201);
+    body["created_at"].take();
+    assert_eq!(
+        body,
+        json!({
+            "product_id": "cup", "name": "A \"cup\"", "description": "white", "price": "7.90",
+            "currency": "EUR", "on_hand": 5, "reserved": 0, "available": 5, "sold": 0,
+            "metadata": { "description": "x", "name": "y" }, "version": 1, "created_at": null
+        })
+    );
+}
+
+#[tokio::test]
+async fn refuses_a_second_one_and_bad_values() {
+    let service = Service::new();
+    service.add_product("cup", 5).await;
+    let before = service.snapshot();
+    let body = json!({ "product_id": "cup", "name": "Cup", "price": "1", "initial_stock": 9 });
+    service.post("/inventory/products", body.clone()).await.refused(409, "product_exists");
+    for (field, value, code) in [
+        ("price", json!("1.001"), "amount_scale_exceeded"),
+        ("price", json!("-1"), "amount_not_positive"),
+        ("initial_stock", json!(-1), "validation_failed"),
+        ("initial_stock", json!(1.5), "validation_failed"),
+        ("initial_stock", json!(1_000_000_000_001_u64), "validation_failed"),
+        ("name", json!(""), "validation_failed"),
+        ("name", json!("a\u{0}"), "validation_failed"),
+        ("product_id", json!("a b"), "invalid_id"),
+        ("max_per_customer", json!(1), "unknown_field"),
+    ] {
+        let mut body = body.clone();
+        body[field] = value;
+        let refused = service.post("/inventory/products", body).await.refused(422, code);
+        assert_eq!(refused["errors"][0]["pointer"], format!("/{field}"));
+    }
+    service.assert_unchanged(&before);
+}

@@ -1,0 +1,34 @@
+use redis::Commands;
+
+use crate::support::{Service, raw};
+
+#[tokio::test]
+async fn tells_what_it_holds_and_when_it_was_over() {
+    let service = Service::new();
+    service.add_product("cup", 5).await;
+    let reserved = service.reserve("cup", 2, 86_400_000).await.assert(201);
+    let id = reserved["reservation_id"].as_str().unwrap();
+    let path = format!("/inventory/reservations/{id}");
+    assert_eq!(service.get(&path).await.assert(200), reserved);
+    service.advance_ms(86_400_000);
+    let mut expired = reserved.clone();
+    expired["status"] = "expired".into();
+    assert_eq!(service.get(&path).await.assert(200), expired);
+}
+
+#[tokio::test]
+async fn is_remembered_for_a_week_after_its_end() {
+    let service = Service::new();
+    service.add_product("cup", 5).await;
+    let reserved = service.reserve("cup", 2, 60_000).await.assert(201);
+    let id = reserved["reservation_id"].as_str().unwrap();
+    let ttl: i64 = raw().pttl(service.key("reservation", id)).unwrap();
+    let week = 7 * 86_400_000;
+    assert!((week..=week + 60_000).contains(&ttl), "{ttl}");
+}
+
+#[tokio::test]
+async fn refuses_one_that_is_not_there() {
+    let answer = Service::new().get("/inventory/reservations/res_1").await;
+    assert_eq!(answer.refused(404, "reservation_not_found")["reservation_id"], "res_1");
+}

@@ -1,0 +1,5 @@
+mod add_product;
+mod adjust;
+mod get_product;
+mod get_reservation;
+mod reserve;

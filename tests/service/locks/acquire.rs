@@ -1,0 +1,107 @@
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::support::Service;
+
+#[tokio::test]
+async fn takes_a_free_lock() {
+    let service = Service::new();
+    let body = json!({ "lock": "l", "owner": "me \"7\"", "metadata": { "job": "1" } });
+    let body = service.post("/locks", body).await.assert(201);
+    assert!(body["lease_id"].as_str().unwrap().starts_with("lease_"));
+    assert_eq!(
+        (&body["lock"], &body["owner"], &body["mode"]),
+        (&json!("l"), &json!("me \"7\""), &json!("exclusive"))
+    );
+    assert_eq!(
+        (&body["expires_in_ms"], &body["metadata"]),
+        (&json!(30_000), &json!({ "job": "1" }))
+    );
+    assert!(body["fencing_token"].as_u64().unwrap() > 1_700_000_000_000_000);
+}
+
+#[tokio::test]
+async fn refuses_a_held_one_and_says_who_and_how_long() {
+    let service = Service::new();
+    let lease = service.acquire("l", "me", 86_400_000).await.assert(201);
+    let before = service.snapshot();
+    let answer = service.acquire("l", "me", 1000).await;
+    let seconds: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+    let refused = answer.refused(409, "lock_held");
+    assert_eq!(seconds, refused["retry_after_ms"].as_u64().unwrap().div_ceil(1000));
+    assert_eq!(refused["retryable"], true);
+    let holder = &refused["holders"][0];
+    assert_eq!((&holder["owner"], &holder["mode"]), (&json!("me"), &json!("exclusive")));
+    assert!(
+        refused["detail"].as_str().unwrap().starts_with("The lock l is held by me for another ")
+    );
+    let secret = lease["lease_id"].as_str().unwrap();
+    assert!(!refused.to_string().contains(secret), "others must not learn the proof");
+    service.assert_unchanged(&before);
+}
+
+#[tokio::test]
+async fn is_free_from_the_millisecond_it_is_over() {
+    let service = Service::new();
+    let first = service.acquire("l", "me", 86_400_000).await.assert(201);
+    service.advance_ms(86_400_000 - 60_000);
+    service.acquire("l", "you", 1000).await.refused(409, "lock_held");
+    service.advance_ms(60_000);
+    let second = service.acquire("l", "you", 1000).await.assert(201);
+    assert!(second["fencing_token"].as_u64() > first["fencing_token"].as_u64());
+}
+
+#[tokio::test]
+async fn tokens_increase_even_when_the_key_is_lost() {
+    let service = Service::new();
+    let mut last = 0;
+    for round in 0..20 {
+        let lease = service.acquire("l", "me", 60_000).await.assert(201);
+        let token = lease["fencing_token"].as_u64().unwrap();
+        assert!(token > last, "{token} after {last}");
+        last = token;
+        if round % 2 == 0 {
+            let body = json!({ "lock": "l", "lease_id": lease["lease_id"] });
+            service.post("/locks/release", body).await.assert(200);
+        } else {
+            redis::cmd("DEL")
+                .arg(service.key("lock", "l"))
+                .exec(&mut crate::support::raw())
+                .unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn refuses_what_is_no_lock() {
+    let service = Service::new();
+    for (field, value, code) in [
+        ("lock", json!("a/b"), "invalid_id"),
+        ("owner", json!(""), "validation_failed"),
+        ("ttl_ms", json!(0), "validation_failed"),
+        ("ttl_ms", json!(2_592_000_001_u64), "validation_failed"),
+        ("ttl_ms", json!("30000"), "validation_failed"),
+        ("metadata", json!({ "a": 1 }), "validation_failed"),
+        ("wait", json!(1), "unknown_field"),
+    ] {
+        let mut body = json!({ "lock": "l", "owner": "me" });
+        body[field] = value;
+        service.post("/locks", body).await.refused(422, code);
+    }
+    assert!(service.snapshot().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_many_gets_it() {
+    let service = Service::new();
+    let mut tasks = JoinSet::new();
+    for task in 0..200 {
+        let service = service.clone();
+        tasks.spawn(async move {
+            service.acquire("l", &format!("w{task}"), 60_000).await.status.as_u16()
+        });
+    }
+    let statuses = tasks.join_all().await;
+    assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 1);
+    assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 199);
+}

@@ -1,0 +1,4 @@
+mod acquire;
+mod get;
+mod release;
+mod renew;

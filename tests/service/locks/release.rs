@@ -1,0 +1,65 @@
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::support::{Answer, Service};
+
+async fn release(service: &Service, lock: &str, lease_id: &Value) -> Answer {
+    service.post("/locks/release", json!({ "lock": lock, "lease_id": lease_id })).await
+}
+
+#[tokio::test]
+async fn frees_the_lock_and_answers_a_repeat_the_same() {
+    let service = Service::new();
+    let lease = service.acquire("l", "me", 60_000).await.assert(201);
+    let released = release(&service, "l", &lease["lease_id"]).await.assert(200);
+    assert_eq!(released, json!({ "lock": "l", "lease_id": lease["lease_id"], "released": true }));
+    let other = service.acquire("l", "you", 60_000).await.assert(201);
+    assert_eq!(release(&service, "l", &lease["lease_id"]).await.assert(200), released);
+    let seen = service.get("/locks/l").await.assert(200);
+    assert_eq!(
+        seen["holders"][0]["fencing_token"], other["fencing_token"],
+        "the repeat frees nothing"
+    );
+}
+
+#[tokio::test]
+async fn refuses_strangers_and_those_who_come_late() {
+    let service = Service::new();
+    let lease = service.acquire("l", "me", 86_400_000).await.assert(201);
+    let before = service.snapshot();
+    release(&service, "l", &json!("lease_x")).await.refused(403, "lease_not_owner");
+    release(&service, "other", &lease["lease_id"]).await.refused(403, "lease_not_owner");
+    release(&service, "l", &json!("")).await.refused(422, "invalid_id");
+    service.assert_unchanged(&before);
+    service.advance_ms(86_400_000);
+    release(&service, "l", &lease["lease_id"]).await.refused(410, "lease_expired");
+    service.acquire("l", "you", 60_000).await.assert(201);
+    release(&service, "l", &lease["lease_id"]).await.refused(403, "lease_not_owner");
+}
+
+/// Who holds the lock has the counter for itself; released by anybody else, it would not.
+#[tokio::test(flavor = "multi_thread")]
+async fn excludes_everybody_else() {
+    let service = Service::new();
+    let inside = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let mut tasks = JoinSet::new();
+    for task in 0..16 {
+        let (service, inside) = (service.clone(), inside.clone());
+        tasks.spawn(async move {
+            let mut taken = 0;
+            while taken < 5 {
+                let answer = service.acquire("l", &format!("w{task}"), 60_000).await;
+                if answer.status.as_u16() != 201 {
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+                assert_eq!(inside.fetch_add(1, std::sync::atomic::Ordering::SeqCst), 0);
+                tokio::task::yield_now().await;
+                assert_eq!(inside.fetch_sub(1, std::sync::atomic::Ordering::SeqCst), 1);
+                release(&service, "l", &answer.body["lease_id"]).await.assert(200);
+                taken += 1;
+            }
+        });
+    }
+    tasks.join_all().await;
+}

@@ -1,0 +1,21 @@
+//! The service as its callers see it: one module a domain, one file an operation, and the promises
+//! that hold for all of them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+mod accounts;
+mod inventory;
+mod locks;
+mod ratelimit;
+
+mod connections;
+mod conservation;
+mod documents;
+mod embedded;
+mod frame;
+mod idempotency;
+mod input;
+mod store_states;
+mod wrong_types;

@@ -1,0 +1,341 @@
+use std::collections::VecDeque;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::support::{Answer, Process, Service};
+
+fn bucket(capacity: u64, tokens: u64, interval_ms: u64) -> Value {
+    json!({
+        "key": "k", "capacity": capacity, "refill_tokens": tokens, "refill_interval_ms": interval_ms
+    })
+}
+
+fn window(limit: u64, window_ms: u64) -> Value {
+    json!({ "key": "k", "algorithm": "sliding_window", "limit": limit, "window_ms": window_ms })
+}
+
+async fn check(service: &Service, rule: &Value, cost: u64) -> Answer {
+    let mut body = rule.clone();
+    body["cost"] = cost.into();
+    service.post("/ratelimit", body).await
+}
+
+/// A day, so that the real time a test takes is never the one that decides.
+const DAY: u64 = 86_400_000;
+
+#[tokio::test]
+async fn a_bucket_empties_and_says_when_there_is_room() {
+    let service = Service::new();
+    let rule = bucket(5, 1, DAY);
+    let answer = check(&service, &rule, 3).await;
+    assert_eq!(answer.header("ratelimit-policy"), Some("\"default\";q=5;w=432000"));
+    assert_eq!(answer.header("ratelimit"), Some("\"default\";r=2;t=259200"));
+    assert_eq!(
+        answer.assert(200),
+        json!({
+            "key": "k", "allowed": true, "limit": 5, "remaining": 2, "retry_after_ms": 0,
+            "reset_after_ms": 3 * DAY, "cost": 3
+        })
+    );
+    let before = service.snapshot();
+    let answer = check(&service, &rule, 3).await;
+    let seconds: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+    assert!(answer.header("ratelimit").unwrap().starts_with("\"default\";r=2;t="));
+    let refused = answer.refused(429, "rate_limited");
+    let retry_after_ms = refused["retry_after_ms"].as_u64().unwrap();
+    assert_eq!(seconds, retry_after_ms.div_ceil(1000));
+    assert!((DAY - 60_000..=DAY).contains(&retry_after_ms), "{retry_after_ms}");
+    assert_eq!((&refused["allowed"], &refused["remaining"]), (&json!(false), &json!(2)));
+    service.assert_unchanged(&before);
+    service.advance_ms(i64::try_from(retry_after_ms).unwrap());
+    assert_eq!(check(&service, &rule, 3).await.assert(200)["remaining"], 0);
+}
+
+#[tokio::test]
+async fn a_denial_can_be_a_plain_answer() {
+    let service = Service::new();
+    let mut rule = bucket(1, 1, DAY);
+    check(&service, &rule, 1).await.assert(200);
+    rule["on_deny"] = "200".into();
+    let body = check(&service, &rule, 1).await.assert(200);
+    assert_eq!(
+        (&body["allowed"], &body["remaining"], &body["limit"]),
+        (&json!(false), &json!(0), &json!(1))
+    );
+}
+
+#[tokio::test]
+async fn a_denial_is_not_remembered() {
+    let service = Service::new();
+    let rule = bucket(1, 1, DAY);
+    service.post_once("/ratelimit", rule.clone(), "one").await.assert(200);
+    service.post_once("/ratelimit", rule.clone(), "two").await.refused(429, "rate_limited");
+    service.advance_ms(i64::try_from(DAY).unwrap());
+    let answer = service.post_once("/ratelimit", rule.clone(), "two").await;
+    assert!(!answer.replayed());
+    answer.assert(200);
+    assert!(service.post_once("/ratelimit", rule, "two").await.replayed());
+}
+
+#[tokio::test]
+async fn a_window_frees_what_leaves_it() {
+    let service = Service::new();
+    let rule = window(10, DAY);
+    check(&service, &rule, 4).await.assert(200);
+    service.advance_ms(1000);
+    check(&service, &rule, 6).await.assert(200);
+    let body = check(&service, &rule, 5).await.refused(429, "rate_limited");
+    // Five fit only when the six have left too, which came a second later than the four.
+    let wait = body["retry_after_ms"].as_u64().unwrap();
+    assert!((DAY - 60_000..=DAY).contains(&wait), "{wait}");
+    let sooner = check(&service, &rule, 4).await.refused(429, "rate_limited");
+    assert!(sooner["retry_after_ms"].as_u64().unwrap() + 1000 <= wait);
+    service.advance_ms(i64::try_from(wait).unwrap());
+    assert_eq!(check(&service, &rule, 5).await.assert(200)["remaining"], 5);
+}
+
+#[tokio::test]
+async fn a_cost_that_can_never_fit_is_said_so() {
+    let service = Service::new();
+    for rule in [bucket(5, 1, DAY), window(5, DAY)] {
+        let refused = check(&service, &rule, 6).await.refused(422, "cost_exceeds_limit");
+        assert_eq!((&refused["cost"], &refused["limit"]), (&json!(6), &json!(5)));
+    }
+    assert!(service.snapshot().is_empty());
+}
+
+#[tokio::test]
+async fn refuses_what_is_no_rule() {
+    let service = Service::new();
+    let mut rules = vec![
+        bucket(0, 1, DAY),
+        bucket(1, 0, DAY),
+        bucket(1, 1, 0),
+        window(0, DAY),
+        window(10_001, DAY),
+    ];
+    rules.push(bucket(u64::MAX, 1, DAY));
+    rules.push(json!({ "key": "k" }));
+    rules.push(json!({ "key": "k", "algorithm": "sliding_window", "capacity": 5, "limit": 1, "window_ms": 1 }));
+    rules.push(json!({ "key": "k", "limit": 1, "capacity": 1, "refill_tokens": 1, "refill_interval_ms": 1 }));
+    rules.push(json!({ "key": "k", "algorithm": "leaky" }));
+    for rule in rules {
+        service.post("/ratelimit", rule).await.refused(422, "validation_failed");
+    }
+    check(&service, &bucket(5, 1, DAY), 0).await.refused(422, "validation_failed");
+    assert!(service.snapshot().is_empty());
+}
+
+#[tokio::test]
+async fn a_changed_rule_keeps_whole_tokens() {
+    let service = Service::new();
+    check(&service, &bucket(10, 1, DAY), 4).await.assert(200);
+    assert_eq!(check(&service, &bucket(8, 7, DAY), 1).await.assert(200)["remaining"], 5);
+}
+
+#[tokio::test]
+async fn nothing_is_kept_without_an_end() {
+    let service = Service::new();
+    check(&service, &bucket(10, 1, 1000), 4).await.assert(200);
+    check(&service, &window(10, 1000), 4).await.assert(200);
+    let mut connection = crate::support::raw();
+    for (key, _) in service.snapshot() {
+        let ttl: i64 = redis::cmd("PTTL").arg(&key).query(&mut connection).unwrap();
+        assert!(ttl != -1, "{key} has no end");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_tasks_get_exactly_the_limit() {
+    for rule in [bucket(50, 1, DAY), window(50, DAY)] {
+        let service = Service::new();
+        let mut tasks = JoinSet::new();
+        for _ in 0..1000 {
+            let (service, rule) = (service.clone(), rule.clone());
+            tasks.spawn(async move { check(&service, &rule, 1).await.status.as_u16() });
+        }
+        let statuses = tasks.join_all().await;
+        assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 50, "{rule}");
+        assert_eq!(statuses.iter().filter(|status| **status == 429).count(), 950, "{rule}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_admit_exactly_the_limit() {
+    let processes = std::sync::Arc::new([Process::shared(), Process::shared()]);
+    for rule in [bucket(50, 1, DAY), window(50, DAY)] {
+        let space = crate::support::unique("quota-");
+        let mut tasks = JoinSet::new();
+        for task in 0..1000 {
+            let (processes, rule, space) = (processes.clone(), rule.clone(), space.clone());
+            tasks.spawn(async move {
+                let key = format!("check-{task}");
+                let answer = processes[task % 2].post(&space, "/ratelimit", &rule, &key).await;
+                answer.unwrap().status.as_u16()
+            });
+        }
+        let statuses = tasks.join_all().await;
+        assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 50, "{rule}");
+    }
+}
+
+/// What the contract says, said in Rust: exact rationals for the bucket, a list for the window.
+enum Model {
+    Bucket { capacity: u128, tokens: u128, interval: u128, level: u128, at: u128 },
+    Window { limit: u64, length: u128, log: VecDeque<(u128, u64)> },
+}
+
+impl Model {
+    /// Whether `cost` is admitted at `now`; if it is, it is taken.
+    fn admits(&mut self, cost: u64, now: u128) -> bool {
+        match self {
+            Model::Bucket { capacity, tokens, interval, level, at } => {
+                // Counted in tokens times milliseconds, where a refill is a whole number.
+                *level = (*level + (now - *at) * *tokens).min(*capacity * *interval);
+                *at = now;
+                let wanted = u128::from(cost) * *interval;
+                let fits = *level >= wanted;
+                if fits {
+                    *level -= wanted;
+                }
+                fits
+            }
+            Model::Window { limit, length, log } => {
+                while log.front().is_some_and(|(at, _)| at + *length <= now) {
+                    log.pop_front();
+                }
+                let used: u64 = log.iter().map(|(_, cost)| cost).sum();
+                let fits = used + cost <= *limit;
+                if fits {
+                    log.push_back((now, cost));
+                }
+                fits
+            }
+        }
+    }
+
+    fn would_admit(&self, cost: u64, now: u128) -> bool {
+        let mut copy = match self {
+            Model::Bucket { capacity, tokens, interval, level, at } => Model::Bucket {
+                capacity: *capacity,
+                tokens: *tokens,
+                interval: *interval,
+                level: *level,
+                at: *at,
+            },
+            Model::Window { limit, length, log } => {
+                Model::Window { limit: *limit, length: *length, log: log.clone() }
+            }
+        };
+        copy.admits(cost, now)
+    }
+}
+
+/// Runs the checks on a clock that only the test moves: each answer is compared with the model, and
+/// each wait it names is enough, while a millisecond less is not.
+fn agrees(rule: Value, mut model: Model, steps: Vec<(u64, u64)>) {
+    let script = Script::new();
+    let mut now = 1_000_000_000_000_u128;
+    if let Model::Bucket { at, .. } = &mut model {
+        *at = now;
+    }
+    for (pause, cost) in steps {
+        now += u128::from(pause);
+        let expected = model.admits(cost, now);
+        let (allowed, retry_after_ms) = script.check(&rule, cost, now);
+        assert_eq!(allowed, expected, "cost {cost} at {now}");
+        if !allowed {
+            assert!(model.would_admit(cost, now + u128::from(retry_after_ms)), "wait too short");
+            assert!(
+                !model.would_admit(cost, now + u128::from(retry_after_ms) - 1),
+                "wait too long"
+            );
+        }
+    }
+}
+
+/// The script alone, on a clock that stands where the test put it. The rules last long enough that
+/// Redis' own clock, which ends the keys, never comes into it.
+struct Script {
+    key: String,
+}
+
+impl Script {
+    fn new() -> Script {
+        redis::cmd("PING").exec(&mut crate::support::raw()).unwrap();
+        Script { key: format!("lockstep:{{{}}}:bucket:k", crate::support::unique("script-")) }
+    }
+
+    fn check(&self, rule: &Value, cost: u64, now: u128) -> (bool, u64) {
+        let source = &lockstep::store::Library::embedded().script("ratelimit/check").source;
+        // The one line that asks Redis for its clock is given the test's.
+        let frozen = format!("local time = {{ {}, {} }}", now / 1000, now % 1000 * 1000);
+        let source = source.replacen("local time = redis.call('TIME')", &frozen, 1);
+        assert!(source.contains(&frozen));
+        let number = |name: &str| rule[name].as_u64().unwrap();
+        let arguments: [String; 3] = if rule["algorithm"] == "sliding_window" {
+            ["sliding_window".into(), number("limit").to_string(), number("window_ms").to_string()]
+        } else {
+            [
+                "token_bucket".into(),
+                number("capacity").to_string(),
+                number("refill_interval_ms").to_string(),
+            ]
+        };
+        let per_ms = rule["refill_tokens"].as_u64().unwrap_or(0);
+        let reply: Vec<redis::Value> = redis::cmd("EVAL")
+            .arg(source)
+            .arg(1)
+            .arg(&self.key)
+            .arg("each")
+            .arg(0)
+            .arg(1000)
+            .arg("ratelimit/check")
+            .arg(1)
+            .arg(6)
+            .arg("")
+            .arg("k")
+            .arg(cost)
+            .arg(&arguments)
+            .arg(per_ms)
+            .query(&mut crate::support::raw())
+            .unwrap();
+        let fields: Vec<String> = redis::from_redis_value(reply[1].clone()).unwrap();
+        (fields[0] == "ok", fields[5].parse().unwrap())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_bucket_is_an_exact_fraction(
+        capacity in 1_u64..20,
+        tokens in 1_u64..30,
+        interval in 600_000_u64..5_000_000,
+        steps in prop::collection::vec((0_u64..3_000_000, 1_u64..20), 1..30),
+    ) {
+        let steps = steps.into_iter().map(|(pause, cost)| (pause, cost.min(capacity))).collect();
+        let model = Model::Bucket {
+            capacity: capacity.into(),
+            tokens: tokens.into(),
+            interval: interval.into(),
+            level: u128::from(capacity) * u128::from(interval),
+            at: 0,
+        };
+        agrees(bucket(capacity, tokens, interval), model, steps);
+    }
+
+    #[test]
+    fn a_window_is_an_exact_log(
+        limit in 1_u64..20,
+        length in 600_000_u64..5_000_000,
+        steps in prop::collection::vec((0_u64..1_500_000, 1_u64..20), 1..40),
+    ) {
+        let steps = steps.into_iter().map(|(pause, cost)| (pause, cost.min(limit))).collect();
+        let model = Model::Window { limit, length: length.into(), log: VecDeque::new() };
+        agrees(window(limit, length), model, steps);
+    }
+}

@@ -1,0 +1,141 @@
+//! Redis in every state in which it does not serve: each has its code, and nothing has happened.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::support::{Server, Service, unique, wait_for};
+
+fn service(server: &Server) -> Service {
+    Service::with(|settings| settings.url.clone_from(&server.url))
+}
+
+#[tokio::test]
+async fn a_replica() {
+    let server =
+        Server::start(&["--replicaof", "127.0.0.1", "1", "--replica-serve-stale-data", "yes"]);
+    let service = service(&server);
+    let body = json!({ "account_id": "alice" });
+    let refused = service.post("/accounts", body).await.refused(503, "store_readonly");
+    assert_eq!((&refused["outcome"], &refused["retryable"]), (&json!("not_applied"), &json!(true)));
+    // Reads go on: their scripts say that they write nothing.
+    service.get("/accounts/alice").await.refused(404, "account_not_found");
+}
+
+#[tokio::test]
+async fn out_of_memory() {
+    let server = Server::start(&[]);
+    let service = service(&server);
+    service.open("alice", "1").await;
+    redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(1).exec(&mut server.connection()).unwrap();
+    let body = json!({ "account_id": "alice", "amount": "1" });
+    service.post("/accounts/deposit", body).await.refused(503, "store_out_of_memory");
+    assert_eq!(service.balance("alice").await, "1.00");
+}
+
+/// Keeps the server busy with a script that only ends when it is told to.
+fn occupy(server: &Server) -> std::thread::JoinHandle<()> {
+    let mut connection = server.connection();
+    let busy = std::thread::spawn(move || {
+        let _ = redis::cmd("EVAL").arg("while true do end").arg(0).exec(&mut connection);
+    });
+    let mut other = server.connection();
+    wait_for("the server to be busy", || {
+        redis::cmd("PING")
+            .exec(&mut other)
+            .is_err_and(|error| error.code() == Some("BUSY"))
+            .then_some(())
+    });
+    busy
+}
+
+fn relieve(server: &Server, busy: std::thread::JoinHandle<()>) {
+    // A connection handshake would be refused too, so this one says nothing but what it came for.
+    use std::io::{Read, Write};
+    let address = server.url.trim_start_matches("redis://");
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream.write_all(b"SCRIPT KILL\r\n").unwrap();
+    let mut answer = [0; 3];
+    stream.read_exact(&mut answer).unwrap();
+    busy.join().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn busy_with_a_script_of_somebody_else() {
+    let server = Server::start(&["--busy-reply-threshold", "10"]);
+    let service = service(&server);
+    service.open("alice", "1").await;
+    let busy = occupy(&server);
+    let body = json!({ "account_id": "alice", "amount": "1" });
+    let answers = [
+        service.post("/accounts/deposit", body.clone()).await,
+        service.post("/accounts/deposit", body).await,
+    ];
+    relieve(&server, busy);
+    for answer in answers {
+        answer.refused(503, "store_busy");
+    }
+    assert_eq!(service.balance("alice").await, "1.00");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_calls_than_the_queue_holds() {
+    // The threshold is far away: the server does not answer at all, and calls pile up.
+    let server = Server::start(&["--busy-reply-threshold", "100"]);
+    let service = Service::with(|settings| {
+        settings.url.clone_from(&server.url);
+        (settings.lanes, settings.queue) = (1, 4);
+        settings.timeout = Duration::from_secs(60);
+    });
+    service.open("alice", "0").await;
+    let mut connection = server.connection();
+    redis::cmd("CONFIG")
+        .arg("SET")
+        .arg("busy-reply-threshold")
+        .arg(0)
+        .exec(&mut connection)
+        .unwrap();
+    let busy = std::thread::spawn(move || {
+        let _ = redis::cmd("EVAL").arg("while true do end").arg(0).exec(&mut connection);
+    });
+    let mut tasks = JoinSet::new();
+    for _ in 0..400 {
+        let service = service.clone();
+        let body = json!({ "account_id": "alice", "amount": "1" });
+        tasks.spawn(async move { service.post("/accounts/deposit", body).await });
+    }
+    // A round holds 128, the queue four: of 400 the others are refused at once.
+    let mut refused = 0;
+    while refused < 400 - 128 - 4 {
+        tasks.join_next().await.unwrap().unwrap().refused(503, "overloaded");
+        refused += 1;
+    }
+    // With no threshold SCRIPT KILL is not heard either; only the end of the server ends it.
+    drop(server);
+    busy.join().unwrap();
+    tasks.abort_all();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn still_loading_its_data() {
+    let name = unique("lockstep-loading-");
+    let first = Server::start_in(&name, &[]);
+    let mut connection = first.connection();
+    for key in 0..600 {
+        redis::cmd("SET").arg(key).arg("x".repeat(4000)).exec(&mut connection).unwrap();
+    }
+    redis::cmd("SAVE").exec(&mut connection).unwrap();
+    let dump = std::fs::read(format!("{}/dump.rdb", first.folder)).unwrap();
+    drop(first);
+    let folder = std::env::temp_dir().join(&name);
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("dump.rdb"), dump).unwrap();
+    // Fifty milliseconds a key, and a look at its callers after every few.
+    let slow = ["--key-load-delay", "50000", "--loading-process-events-interval-bytes", "1024"];
+    let server = Server::start_in(&name, &slow);
+    let service = service(&server);
+    let body = json!({ "account_id": "alice" });
+    service.post("/accounts", body).await.refused(503, "store_loading");
+    service.get("/readyz").await.refused(503, "store_loading");
+}

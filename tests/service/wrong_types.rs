@@ -1,0 +1,172 @@
+//! Somebody else has written under our keys: every script ends in a clean error and writes nothing.
+
+use serde_json::{Value, json};
+
+use crate::support::{Service, plant};
+
+/// A path, a body for a command, and the keys that the script reads: kind and id.
+type Call = (&'static str, Option<Value>, Vec<(&'static str, &'static str)>);
+
+fn calls() -> Vec<Call> {
+    let account = vec![("account", "alice"), ("postings", "alice")];
+    let product = vec![("product", "cup"), ("holds", "cup")];
+    vec![
+        (
+            "/accounts",
+            Some(json!({ "account_id": "new", "initial_balance": "1" })),
+            vec![("account", "new"), ("external", "accounts"), ("postings", "new"), ("once", "k")],
+        ),
+        (
+            "/accounts/transfer",
+            Some(json!({ "from_account": "alice", "to_account": "bob", "amount": "1" })),
+            vec![
+                ("account", "alice"),
+                ("account", "bob"),
+                ("postings", "alice"),
+                ("postings", "bob"),
+                ("once", "k"),
+            ],
+        ),
+        (
+            "/accounts/deposit",
+            Some(json!({ "account_id": "alice", "amount": "1" })),
+            [account.clone(), vec![("external", "accounts"), ("once", "k")]].concat(),
+        ),
+        (
+            "/accounts/withdraw",
+            Some(json!({ "account_id": "alice", "amount": "1" })),
+            [account.clone(), vec![("external", "accounts"), ("once", "k")]].concat(),
+        ),
+        ("/accounts/alice", None, account.clone()),
+        ("/accounts/alice/balance", None, vec![("account", "alice")]),
+        ("/accounts/alice/transactions", None, account),
+        (
+            "/inventory/products",
+            Some(json!({ "product_id": "new", "name": "n", "price": "1", "initial_stock": 1 })),
+            vec![("product", "new"), ("once", "k")],
+        ),
+        (
+            "/inventory/adjust",
+            Some(json!({ "product_id": "cup", "delta": 1, "reason": "other" })),
+            vec![("product", "cup"), ("once", "k")],
+        ),
+        (
+            "/inventory/reserve",
+            Some(json!({ "customer_id": "c", "product_id": "cup", "quantity": 1 })),
+            [product, vec![("once", "k")]].concat(),
+        ),
+        ("/inventory/products/cup", None, vec![("product", "cup")]),
+        ("/inventory/reservations/res_1", None, vec![("reservation", "res_1")]),
+        ("/locks", Some(json!({ "lock": "l", "owner": "me" })), vec![("lock", "l"), ("once", "k")]),
+        (
+            "/locks/renew",
+            Some(json!({ "lock": "l", "lease_id": "x", "ttl_ms": 1 })),
+            vec![("lock", "l"), ("once", "k")],
+        ),
+        (
+            "/locks/release",
+            Some(json!({ "lock": "l", "lease_id": "x" })),
+            vec![("lock", "l"), ("once", "k")],
+        ),
+        ("/locks/l", None, vec![("lock", "l")]),
+        (
+            "/ratelimit",
+            Some(
+                json!({ "key": "k", "capacity": 5, "refill_tokens": 1, "refill_interval_ms": 1000 }),
+            ),
+            vec![("bucket", "k"), ("once", "k")],
+        ),
+        (
+            "/ratelimit",
+            Some(
+                json!({ "key": "k", "algorithm": "sliding_window", "limit": 5, "window_ms": 1000 }),
+            ),
+            vec![("window", "k"), ("once", "k")],
+        ),
+    ]
+}
+
+/// The type that each kind of key has when all is well.
+fn own_type(kind: &str) -> &'static str {
+    match kind {
+        "postings" => "list",
+        "external" => "hash",
+        "holds" | "window" => "zset",
+        _ => "string",
+    }
+}
+
+/// Texts that look like records and are none.
+const HAND_MADE: [&str; 9] = [
+    "",
+    "1",
+    "{}",
+    "null",
+    r#"{"credits":"nan","debits":"0","held":"0","postings":0,"version":0,"overdraft_limit":"0","max_balance":"","currency":"USD","scale":2,"created_at":1,"metadata":{}}"#,
+    r#"{"credits":"1e3","debits":"inf","held":"0x10","postings":0,"version":0,"overdraft_limit":"0","max_balance":"","currency":"USD","scale":2,"created_at":1,"metadata":{}}"#,
+    r#"{"credits":"99999999999999999999999999999","debits":"0","held":"0","postings":0,"version":0,"overdraft_limit":"0","max_balance":"","currency":"USD","scale":2,"created_at":1,"metadata":{}}"#,
+    r#"{"on_hand":5,"reserved":9,"sold":0,"next_due":0,"version":1,"price":"1","currency":"USD","scale":2,"created_at":1,"name":"n","description":null,"metadata":{}}"#,
+    r#"{"level":nan,"per_token":0,"at":-1}"#,
+];
+
+async fn prepared() -> Service {
+    let service = Service::new();
+    service.open("alice", "100").await;
+    service.open("bob", "100").await;
+    service.add_product("cup", 100).await;
+    service
+}
+
+async fn call(service: &Service, path: &str, body: Option<&Value>) -> crate::support::Answer {
+    match body {
+        Some(body) => service.post_once(path, body.clone(), "k").await,
+        None => service.get(path).await,
+    }
+}
+
+#[tokio::test]
+async fn a_key_of_another_type_is_an_error_and_stays() {
+    for (path, body, keys) in calls() {
+        for (kind, id) in keys {
+            for other in ["string", "list", "hash", "set", "zset"] {
+                if other == own_type(kind) {
+                    continue;
+                }
+                let service = prepared().await;
+                plant(&service.key(kind, id), other, "1");
+                let before = service.snapshot();
+                let answer = call(&service, path, body.as_ref()).await;
+                let place = format!("{path} with a {other} at {kind}:{id}");
+                assert_eq!(answer.status.as_u16(), 500, "{place}: {:#}", answer.body);
+                let refused = answer.refused(500, "internal_error");
+                assert!(!refused["detail"].as_str().unwrap().contains("lockstep:"), "{place}");
+                service.assert_unchanged(&before);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_record_made_by_hand_is_an_error_and_stays() {
+    for (path, body, keys) in calls() {
+        for (kind, id) in
+            keys.into_iter().filter(|(kind, _)| *kind != "postings" && *kind != "holds")
+        {
+            for text in HAND_MADE {
+                let service = prepared().await;
+                plant(&service.key(kind, id), own_type(kind), text);
+                let before = service.snapshot();
+                let answer = call(&service, path, body.as_ref()).await;
+                let place = format!("{path} with {text:?} at {kind}:{id}");
+                // A record of the idempotency key that is another call's is no fault.
+                if kind == "once" && answer.status.as_u16() == 422 {
+                    answer.refused(422, "idempotency_key_reused");
+                } else {
+                    assert_eq!(answer.status.as_u16(), 500, "{place}: {:#}", answer.body);
+                    answer.refused(500, "internal_error");
+                }
+                service.assert_unchanged(&before);
+            }
+        }
+    }
+}
