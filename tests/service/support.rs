@@ -152,6 +152,11 @@ impl Service {
         Service { router, store, space: unique("test-") }
     }
 
+    /// The same service, in another space that nobody has.
+    pub fn elsewhere(&self) -> Service {
+        Service { space: unique("test-"), ..self.clone() }
+    }
+
     pub fn router(&self) -> Router {
         self.router.clone()
     }

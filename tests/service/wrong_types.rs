@@ -109,8 +109,8 @@ const HAND_MADE: [&str; 9] = [
     r#"{"level":nan,"per_token":0,"at":-1}"#,
 ];
 
-async fn prepared() -> Service {
-    let service = Service::new();
+async fn prepared(service: &Service) -> Service {
+    let service = service.elsewhere();
     service.open("alice", "100").await;
     service.open("bob", "100").await;
     service.add_product("cup", 100).await;
@@ -126,13 +126,14 @@ async fn call(service: &Service, path: &str, body: Option<&Value>) -> crate::sup
 
 #[tokio::test]
 async fn a_key_of_another_type_is_an_error_and_stays() {
+    let one = Service::new();
     for (path, body, keys) in calls() {
         for (kind, id) in keys {
             for other in ["string", "list", "hash", "set", "zset"] {
                 if other == own_type(kind) {
                     continue;
                 }
-                let service = prepared().await;
+                let service = prepared(&one).await;
                 plant(&service.key(kind, id), other, "1");
                 let before = service.snapshot();
                 let answer = call(&service, path, body.as_ref()).await;
@@ -148,12 +149,13 @@ async fn a_key_of_another_type_is_an_error_and_stays() {
 
 #[tokio::test]
 async fn a_record_made_by_hand_is_an_error_and_stays() {
+    let one = Service::new();
     for (path, body, keys) in calls() {
         for (kind, id) in
             keys.into_iter().filter(|(kind, _)| *kind != "postings" && *kind != "holds")
         {
             for text in HAND_MADE {
-                let service = prepared().await;
+                let service = prepared(&one).await;
                 plant(&service.key(kind, id), own_type(kind), text);
                 let before = service.snapshot();
                 let answer = call(&service, path, body.as_ref()).await;

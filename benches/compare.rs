@@ -1,0 +1,604 @@
+//! `make bench`: what a call costs, beside what it could cost at least and what people write today.
+//!
+//! Everything is measured in one run, in turns, so that a slow moment of the machine meets all of
+//! them. CPU microseconds per operation are steadier than operations per second.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader, Write},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{Json, Router, extract::State, http::StatusCode, routing::post};
+use deadpool_redis::{Config, Pool, Runtime};
+use lockstep::store::Library;
+use redis::AsyncCommands;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+
+const CONNECTIONS: usize = 64;
+const ROUNDS: usize = 3;
+const ROUND: Duration = Duration::from_secs(2);
+const ACCOUNTS: u64 = 1000;
+const ROLE: &str = "LOCKSTEP_BENCH_ROLE";
+
+fn main() {
+    match std::env::var(ROLE).as_deref() {
+        Ok("floor") => serve(floor()),
+        Ok("watch") => serve(watch_loop(&std::env::var("REDIS").unwrap())),
+        _ => compare(),
+    }
+}
+
+/// One of the things that are compared.
+struct Subject {
+    name: &'static str,
+    address: String,
+    service: u32,
+    /// The requests of one operation, made anew each time.
+    operation: fn(&mut Numbers) -> Vec<Vec<u8>>,
+}
+
+/// What one round of one subject gave.
+#[derive(Debug, Clone, Serialize)]
+struct Figures {
+    per_second: f64,
+    p50_us: f64,
+    p99_us: f64,
+    service_cpu_us: f64,
+    redis_cpu_us: f64,
+    failed: u64,
+}
+
+#[tokio::main]
+async fn compare() {
+    let redis_port = free_port();
+    let redis = Process::start(Command::new("redis-server").args([
+        "--port",
+        &redis_port.to_string(),
+        "--save",
+        "",
+    ]));
+    let redis_url = format!("redis://127.0.0.1:{redis_port}");
+    let client = redis::Client::open(redis_url.as_str()).unwrap();
+    let mut connection = loop {
+        if let Ok(connection) = client.get_multiplexed_async_connection().await {
+            break connection;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let lockstep = Process::start(Command::new(env!("CARGO_BIN_EXE_lockstep")).args([
+        "--listen",
+        "127.0.0.1:0",
+        "--log",
+        "warn",
+        "--redis-url",
+        &redis_url,
+    ]));
+    let this = std::env::current_exe().unwrap();
+    let floor = Process::start(Command::new(&this).env(ROLE, "floor"));
+    let watch = Process::start(Command::new(&this).env(ROLE, "watch").env("REDIS", &redis_url));
+    prepare(&lockstep.address, &mut connection).await;
+
+    let subject = |name, process: &Process, operation| Subject {
+        name,
+        address: process.address.clone(),
+        service: process.child.id(),
+        operation,
+    };
+    let subjects = [
+        subject("transfer: floor, axum without Redis", &floor, transfer as fn(&mut Numbers) -> _),
+        subject("transfer: WATCH loop through a pool", &watch, transfer),
+        subject("transfer", &lockstep, transfer),
+        subject("transfer with Idempotency-Key", &lockstep, transfer_once),
+        subject("reserve: floor, axum without Redis", &floor, reserve),
+        subject("reserve", &lockstep, reserve),
+        subject("lock + release: floor, axum without Redis", &floor, lock),
+        subject("lock + release", &lockstep, lock),
+        subject("ratelimit: floor, axum without Redis", &floor, ratelimit),
+        subject("ratelimit", &lockstep, ratelimit),
+    ];
+    let mut figures: BTreeMap<&str, Vec<Figures>> = BTreeMap::new();
+    let mut raw: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
+    for _ in 0..ROUNDS {
+        for subject in &subjects {
+            let measured = measure(subject, redis.child.id()).await;
+            figures.entry(subject.name).or_default().push(measured);
+        }
+        for steps in [1, 16, 64] {
+            let cost = raw_script(&mut connection, redis.child.id(), steps).await;
+            raw.entry(steps).or_default().push(cost);
+        }
+    }
+    report(&subjects, &figures, &raw);
+}
+
+fn report(
+    subjects: &[Subject],
+    figures: &BTreeMap<&str, Vec<Figures>>,
+    raw: &BTreeMap<usize, Vec<f64>>,
+) {
+    let cell = |rounds: &[Figures], of: fn(&Figures) -> f64| {
+        let (low, middle, high) = spread(rounds.iter().map(of).collect());
+        format!("{middle:.0} ({low:.0}-{high:.0})")
+    };
+    println!(
+        "\n{CONNECTIONS} keep-alive connections, {ROUNDS} rounds of {} s; median (least-most)\n",
+        ROUND.as_secs()
+    );
+    println!("| what | ops/s | p50 us | p99 us | service CPU us/op | Redis CPU us/op |");
+    println!("| --- | ---: | ---: | ---: | ---: | ---: |");
+    for subject in subjects {
+        let rounds = &figures[subject.name];
+        assert!(rounds.iter().all(|round| round.failed == 0), "{}: {rounds:?}", subject.name);
+        println!(
+            "| {} | {} | {} | {} | {} | {} |",
+            subject.name,
+            cell(rounds, |it| it.per_second),
+            cell(rounds, |it| it.p50_us),
+            cell(rounds, |it| it.p99_us),
+            cell(rounds, |it| it.service_cpu_us),
+            cell(rounds, |it| it.redis_cpu_us),
+        );
+    }
+    println!("\n| the transfer script by raw EVALSHA, pipelined | Redis CPU us/op |");
+    println!("| --- | ---: |");
+    for (steps, costs) in raw {
+        let (low, middle, high) = spread(costs.clone());
+        println!("| {steps} in one script | {middle:.1} ({low:.1}-{high:.1}) |");
+    }
+
+    // Ratios round by round: what is noise for one of two is noise for the other.
+    let ratio = |one: &str, other: &str, of: fn(&Figures) -> f64| {
+        let pairs = figures[one].iter().zip(&figures[other]);
+        spread(pairs.map(|(one, other)| of(one) / of(other)).collect())
+    };
+    println!("\n| ratio | median (least-most) | aim |\n| --- | ---: | --- |");
+    let mut ratios = BTreeMap::new();
+    for name in ["transfer", "reserve", "lock + release", "ratelimit"] {
+        let floor = format!("{name}: floor, axum without Redis");
+        let it = ratio(name, &floor, |it| it.service_cpu_us);
+        println!(
+            "| service CPU, {name} to its floor | {:.2} ({:.2}-{:.2}) | at most 1.6 |",
+            it.1, it.0, it.2
+        );
+        ratios.insert(format!("service CPU, {name} to its floor"), it);
+    }
+    let it = ratio("transfer", "transfer: WATCH loop through a pool", |it| it.per_second);
+    println!(
+        "| ops/s, transfer to the WATCH loop | {:.2} ({:.2}-{:.2}) | at least 8 |",
+        it.1, it.0, it.2
+    );
+    ratios.insert("ops/s, transfer to the WATCH loop".to_owned(), it);
+
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench");
+    std::fs::create_dir_all(folder).unwrap();
+    let all = json!({ "figures": figures, "raw_redis_cpu_us": raw, "ratios": ratios });
+    std::fs::write(format!("{folder}/compare.json"), all.to_string()).unwrap();
+    println!("\nAll figures: target/bench/compare.json");
+}
+
+/// Least, median, most.
+fn spread(mut values: Vec<f64>) -> (f64, f64, f64) {
+    values.sort_by(f64::total_cmp);
+    (values[0], values[values.len() / 2], values[values.len() - 1])
+}
+
+/// A row of numbers that looks random.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % end
+    }
+}
+
+fn request(path: &str, headers: &str, body: &str) -> Vec<u8> {
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+fn transfer_body(numbers: &mut Numbers) -> String {
+    let from = numbers.below(ACCOUNTS);
+    let to = (from + 1 + numbers.below(ACCOUNTS - 1)) % ACCOUNTS;
+    format!("{{\"from_account\":\"a{from}\",\"to_account\":\"a{to}\",\"amount\":\"0.01\"}}")
+}
+
+fn transfer(numbers: &mut Numbers) -> Vec<Vec<u8>> {
+    vec![request("/accounts/transfer", "", &transfer_body(numbers))]
+}
+
+fn transfer_once(numbers: &mut Numbers) -> Vec<Vec<u8>> {
+    let body = transfer_body(numbers);
+    let key = format!("Idempotency-Key: {}-{}\r\n", numbers.below(1 << 30), numbers.0);
+    vec![request("/accounts/transfer", &key, &body)]
+}
+
+fn reserve(numbers: &mut Numbers) -> Vec<Vec<u8>> {
+    let product = numbers.below(ACCOUNTS);
+    let body = format!(
+        "{{\"customer_id\":\"c\",\"product_id\":\"p{product}\",\"quantity\":1,\"ttl_ms\":2000}}"
+    );
+    vec![request("/inventory/reserve", "", &body)]
+}
+
+/// The second request needs the lease of the first: the caller puts it in the place of `LEASE`.
+fn lock(numbers: &mut Numbers) -> Vec<Vec<u8>> {
+    let lock = format!("l{}-{}", numbers.below(1 << 30), numbers.0);
+    let lease = "LEASE".repeat(8).chars().take(38).collect::<String>();
+    vec![
+        request("/locks", "", &format!("{{\"lock\":\"{lock}\",\"owner\":\"me\",\"ttl_ms\":5000}}")),
+        request("/locks/release", "", &format!("{{\"lock\":\"{lock}\",\"lease_id\":\"{lease}\"}}")),
+    ]
+}
+
+fn ratelimit(numbers: &mut Numbers) -> Vec<Vec<u8>> {
+    let key = numbers.below(ACCOUNTS);
+    let body = format!(
+        "{{\"key\":\"k{key}\",\"capacity\":1000000,\"refill_tokens\":1000,\"refill_interval_ms\":1000}}"
+    );
+    vec![request("/ratelimit", "", &body)]
+}
+
+async fn prepare(address: &str, connection: &mut redis::aio::MultiplexedConnection) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let mut buffer = Vec::new();
+    for number in 0..ACCOUNTS {
+        for (path, body) in [
+            (
+                "/accounts",
+                format!("{{\"account_id\":\"a{number}\",\"initial_balance\":\"1000000\"}}"),
+            ),
+            (
+                "/inventory/products",
+                format!(
+                    "{{\"product_id\":\"p{number}\",\"name\":\"p\",\"price\":\"1\",\"initial_stock\":1000000}}"
+                ),
+            ),
+        ] {
+            stream.write_all(&request(path, "", &body)).await.unwrap();
+            assert!(answer(&mut stream, &mut buffer).await.unwrap().starts_with(b"HTTP/1.1 201"));
+        }
+        let _: () = connection.set(format!("watch:a{number}"), 100_000_000_i64).await.unwrap();
+    }
+}
+
+/// Reads one answer, whole.
+async fn answer<'a>(stream: &mut TcpStream, buffer: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+    buffer.clear();
+    loop {
+        if stream.read_buf(buffer).await.ok()? == 0 {
+            return None;
+        }
+        let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") else {
+            continue;
+        };
+        let head = std::str::from_utf8(&buffer[..end]).ok()?;
+        let length: usize =
+            head.split("content-length: ").nth(1)?.split("\r\n").next()?.parse().ok()?;
+        if buffer.len() >= end + 4 + length {
+            return Some(buffer);
+        }
+    }
+}
+
+async fn measure(subject: &Subject, redis: u32) -> Figures {
+    let mut tasks = JoinSet::new();
+    let warm = Instant::now() + Duration::from_millis(300);
+    let end = warm + ROUND;
+    for _ in 0..CONNECTIONS {
+        let (address, operation) = (subject.address.clone(), subject.operation);
+        tasks.spawn(async move {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.set_nodelay(true).unwrap();
+            let mut numbers = Numbers(unique());
+            let mut buffer = Vec::with_capacity(4096);
+            let (mut took, mut failed) = (Vec::with_capacity(100_000), 0_u64);
+            while Instant::now() < end {
+                let mut lease: Option<Vec<u8>> = None;
+                for mut request in operation(&mut numbers) {
+                    if let Some(lease) = &lease {
+                        let place = request.len() - 2 - lease.len();
+                        request[place..place + lease.len()].copy_from_slice(lease);
+                    }
+                    let started = Instant::now();
+                    stream.write_all(&request).await.unwrap();
+                    let answer = answer(&mut stream, &mut buffer).await.unwrap();
+                    if !answer.starts_with(b"HTTP/1.1 20") {
+                        failed += 1;
+                    }
+                    if started > warm {
+                        took.push(started.elapsed());
+                    }
+                    let text = String::from_utf8_lossy(answer);
+                    lease = text
+                        .split("\"lease_id\":\"")
+                        .nth(1)
+                        .map(|rest| rest.as_bytes()[..38].to_vec());
+                }
+            }
+            (took, failed)
+        });
+    }
+    tokio::time::sleep_until(warm.into()).await;
+    let before = (cpu_us(subject.service), cpu_us(redis), Instant::now());
+    tokio::time::sleep_until(end.into()).await;
+    let after = (cpu_us(subject.service), cpu_us(redis), before.2.elapsed().as_secs_f64());
+    let (mut took, mut failed) = (Vec::new(), 0);
+    for (times, bad) in tasks.join_all().await {
+        took.extend(times);
+        failed += bad;
+    }
+    took.sort_unstable();
+    let at = |share: f64| took[((took.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e6;
+    let calls = took.len() as f64;
+    Figures {
+        per_second: calls / after.2,
+        p50_us: at(0.5),
+        p99_us: at(0.99),
+        service_cpu_us: (after.0 - before.0) / calls,
+        redis_cpu_us: (after.1 - before.1) / calls,
+        failed,
+    }
+}
+
+/// Another number for every task that ever asks.
+fn unique() -> u64 {
+    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+    NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// The transfer script itself, many calls in the pipe, `steps` transfers in each: CPU of Redis per
+/// transfer.
+async fn raw_script(
+    connection: &mut redis::aio::MultiplexedConnection,
+    redis: u32,
+    steps: usize,
+) -> f64 {
+    let script = Library::embedded().script("accounts/transfer");
+    let _: String =
+        redis::cmd("SCRIPT").arg("LOAD").arg(&script.source).query_async(connection).await.unwrap();
+    let mut numbers = Numbers(steps as u64);
+    let calls = 12_800 / steps;
+    let before = cpu_us(redis);
+    for _ in 0..calls.div_ceil(64) {
+        let mut pipe = redis::pipe();
+        for _ in 0..64.min(calls) {
+            let (mut keys, mut args) = (Vec::new(), Vec::new());
+            for _ in 0..steps {
+                let from = numbers.below(ACCOUNTS);
+                let to = (from + 1 + numbers.below(ACCOUNTS - 1)) % ACCOUNTS;
+                for kind in ["account", "postings"] {
+                    for id in [from, to] {
+                        keys.push(format!("lockstep:{{main}}:{kind}:a{id}"));
+                    }
+                }
+                args.extend(["accounts/transfer", "4", "7", ""].map(str::to_owned));
+                args.extend([format!("a{from}"), format!("a{to}")]);
+                args.extend(
+                    ["1", "2", "null", "{}", "tx_0199f6c28f7a7c319d4e52a1b7f0c6aa"]
+                        .map(str::to_owned),
+                );
+            }
+            pipe.cmd("EVALSHA").arg(&script.sha1).arg(keys.len()).arg(keys);
+            pipe.arg("each").arg(0).arg(1000).arg(args);
+        }
+        let _: Vec<redis::Value> = pipe.query_async(connection).await.unwrap();
+    }
+    (cpu_us(redis) - before) / (calls.div_ceil(64) * 64.min(calls) * steps) as f64
+}
+
+/// User and system time of a process so far, from the scheduler's own count.
+fn cpu_us(pid: u32) -> f64 {
+    let mut nanoseconds = 0;
+    for task in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten() {
+        let text = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+        nanoseconds += text.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(0_u64);
+    }
+    nanoseconds as f64 / 1000.0
+}
+
+/// A process that ends with the benchmark, and where it said that it listens.
+struct Process {
+    child: Child,
+    address: String,
+}
+
+impl Process {
+    fn start(command: &mut Command) -> Process {
+        let mut child =
+            command.stdout(Stdio::piped()).spawn().expect("make bench installs redis-server");
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        lines.read_line(&mut line).unwrap();
+        let address = line.split("http://").nth(1).and_then(|rest| rest.split([' ', '\n']).next());
+        let address = address.unwrap_or_default().to_owned();
+        std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
+        Process { child, address }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[tokio::main]
+async fn serve(app: Router) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    println!("http://{}", listener.local_addr().unwrap());
+    std::io::stdout().flush().unwrap();
+    let listener =
+        axum::serve::ListenerExt::tap_io(listener, |stream| stream.set_nodelay(true).unwrap());
+    axum::serve(listener, app).await.unwrap();
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Order {
+    from_account: String,
+    to_account: String,
+    amount: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "a floor parses what the service parses")]
+struct Reservation {
+    customer_id: String,
+    product_id: String,
+    quantity: u64,
+    ttl_ms: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "a floor parses what the service parses")]
+struct Lock {
+    lock: String,
+    owner: Option<String>,
+    ttl_ms: Option<u64>,
+    lease_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "a floor parses what the service parses")]
+struct Check {
+    key: String,
+    capacity: u64,
+    refill_tokens: u64,
+    refill_interval_ms: u64,
+}
+
+#[derive(Serialize)]
+struct Moved {
+    transaction_id: &'static str,
+    from_account: String,
+    to_account: String,
+    amount: String,
+    currency: &'static str,
+    from_balance: &'static str,
+    to_balance: &'static str,
+    status: &'static str,
+    description: Option<String>,
+    metadata: BTreeMap<String, String>,
+    created_at: &'static str,
+}
+
+fn moved(order: Order) -> (StatusCode, Json<Moved>) {
+    let Order { from_account, to_account, amount } = order;
+    let moved = Moved {
+        transaction_id: "tx_0199f6c28f7a7c319d4e52a1b7f0c6aa",
+        from_account,
+        to_account,
+        amount,
+        currency: "USD",
+        from_balance: "1000000.00",
+        to_balance: "1000000.00",
+        status: "completed",
+        description: None,
+        metadata: BTreeMap::new(),
+        created_at: "2026-01-31T12:00:00.000Z",
+    };
+    (StatusCode::CREATED, Json(moved))
+}
+
+/// The same JSON in and out, and no Redis: what no service on axum can be cheaper than.
+fn floor() -> Router {
+    Router::new()
+        .route("/accounts/transfer", post(async |Json(order): Json<Order>| moved(order)))
+        .route(
+            "/inventory/reserve",
+            post(async |Json(order): Json<Reservation>| {
+                let line = json!({ "product_id": order.product_id, "quantity": order.quantity, "remaining": 9 });
+                Json(json!({
+                    "reservation_id": "res_0199f6c28f7a7c319d4e52a1b7f0c6aa", "customer_id": order.customer_id,
+                    "status": "held", "lines": [line], "created_at": "2026-01-31T12:00:00.000Z",
+                    "expires_at": "2026-01-31T12:00:00.000Z"
+                }))
+            }),
+        )
+        .route(
+            "/locks",
+            post(async |Json(order): Json<Lock>| {
+                Json(json!({
+                    "lease_id": "lease_0199f6c28f7a7c319d4e52a1b7f0c6aa", "lock": order.lock, "owner": order.owner,
+                    "mode": "exclusive", "fencing_token": 1_769_860_800_000_000_u64,
+                    "expires_at": "2026-01-31T12:00:00.000Z", "expires_in_ms": 5000, "metadata": {}
+                }))
+            }),
+        )
+        .route(
+            "/locks/release",
+            post(async |Json(order): Json<Lock>| {
+                Json(json!({ "lock": order.lock, "lease_id": order.lease_id, "released": true }))
+            }),
+        )
+        .route(
+            "/ratelimit",
+            post(async |Json(order): Json<Check>| {
+                Json(json!({
+                    "key": order.key, "allowed": true, "limit": order.capacity, "remaining": 1,
+                    "retry_after_ms": 0, "reset_after_ms": 1, "cost": 1
+                }))
+            }),
+        )
+}
+
+/// A transfer as it is written today: read, judge, MULTI/EXEC, and again if somebody was faster.
+fn watch_loop(redis: &str) -> Router {
+    let pool = Config::from_url(redis).builder().unwrap();
+    let pool = pool.max_size(CONNECTIONS).runtime(Runtime::Tokio1).build().unwrap();
+    Router::new().route("/accounts/transfer", post(watch_transfer)).with_state(Arc::new(pool))
+}
+
+async fn watch_transfer(
+    State(pool): State<Arc<Pool>>,
+    Json(order): Json<Order>,
+) -> Result<(StatusCode, Json<Moved>), StatusCode> {
+    let mut connection = pool.get().await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    let (from, to) =
+        (format!("watch:{}", order.from_account), format!("watch:{}", order.to_account));
+    let amount = (order.amount.parse::<f64>().map_err(|_| StatusCode::BAD_REQUEST)? * 100.0) as i64;
+    for _ in 0..100 {
+        let attempt: redis::RedisResult<Option<Value>> = async {
+            redis::cmd("WATCH").arg(&from).arg(&to).exec_async(&mut connection).await?;
+            let balances: (i64, i64) = connection.mget((&from, &to)).await?;
+            let done: Option<(String, String)> = redis::pipe()
+                .atomic()
+                .set(&from, balances.0 - amount)
+                .set(&to, balances.1 + amount)
+                .query_async(&mut connection)
+                .await?;
+            Ok(done.map(|_| Value::Null))
+        }
+        .await;
+        match attempt {
+            Ok(Some(_)) => return Ok(moved(order)),
+            Ok(None) => {}
+            Err(_) => return Err(StatusCode::INTERNAL_SERVER_ERROR),
+        }
+    }
+    Err(StatusCode::CONFLICT)
+}
