@@ -21,6 +21,11 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
+/// A call is allocated on one thread and freed on another, all the time; the system's allocator
+/// takes a lock for that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let Cli { command, serve } = Cli::parse();
     let result = match command {

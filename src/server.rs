@@ -101,6 +101,8 @@ async fn connection(
     }
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
+        // An answer is small: one copy costs less than a list of buffers.
+        .writev(false)
         .header_read_timeout(timeouts.header)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
     let mut serving = std::pin::pin!(serving);

@@ -40,14 +40,14 @@ end
 if from.currency ~= to.currency then
   return { 'currency_mismatch', from.currency, to.currency }
 end
+local payer, payee = side(from_key, from_log, from_account), side(to_key, to_log, to_account)
 local minor, refusal = minor_units(amount, decimals, from)
-refusal = refusal
-  or post(side(from_key, from_log, from_account), side(to_key, to_log, to_account), minor, transaction_id, description, metadata)
+refusal = refusal or post(payer, payee, minor, transaction_id, description, metadata)
 if refusal then
   return refusal
 end
 
 return {
   'ok', transaction_id, from_account, to_account, decimal(minor, from.scale), from.currency,
-  balance_of(from), balance_of(to), 'completed', description, metadata, now,
+  payer.balance, payee.balance, 'completed', description, metadata, now,
 }

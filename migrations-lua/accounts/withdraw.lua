@@ -29,13 +29,14 @@ local it = account(account_key)
 if not it then
   return { 'account_not_found', 'account_id', account_id }
 end
+local own = side(account_key, account_log, account_id)
 local minor, refusal = minor_units(amount, decimals, it)
-refusal = refusal or post(side(account_key, account_log, account_id), external_side(external_key, it), minor, transaction_id, description, '{}')
+refusal = refusal or post(own, external_side(external_key, it), minor, transaction_id, description, '{}')
 if refusal then
   return refusal
 end
 
 return {
   'ok', transaction_id, account_id, decimal(minor, it.scale), it.currency,
-  balance_of(it), available_in(it), 'completed', description, now,
+  own.balance, available_in(it), 'completed', description, now,
 }

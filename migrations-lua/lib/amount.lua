@@ -14,14 +14,11 @@ end
 local function net(a, b, c, d, e)
   if #a < 15 and #b < 15 and #c < 15 and #d < 15 and #e < 15 then
     local low = a + b - c - d - e
-    local high = 0
-    while low < 0 do
-      high, low = high - 1, low + LIMB
+    if low >= 0 and low < LIMB then
+      return 0, low
     end
-    while low >= LIMB do
-      high, low = high + 1, low - LIMB
-    end
-    return high, low
+    local carry = math.floor(low / LIMB)
+    return carry, low - carry * LIMB
   end
   local a1, a0 = limbs(a)
   local b1, b0 = limbs(b)

@@ -38,6 +38,15 @@ local function minor_units(digits, decimals, it)
   return digits .. ('0'):rep(missing)
 end
 
+-- Writes a posting into the log of a side, which keeps its balance for the answer.
+local function enter(this, direction, counterparty, entry)
+  local it = this.record
+  it.postings = it.postings + 1
+  this.balance = balance_of(it)
+  append(this.log, '{"direction":"' .. direction .. '","counterparty":"' .. counterparty
+    .. '","balance_after":"' .. this.balance .. entry)
+end
+
 -- Moves `minor` from one side to the other, or answers the refusal and changes nothing.
 local function post(from, to, minor, transaction_id, description, metadata)
   local payer, payee = from.record, to.record
@@ -67,17 +76,16 @@ local function post(from, to, minor, transaction_id, description, metadata)
   end
 
   payer.debits, payee.credits = debits, credits
+  payer.version, payee.version = payer.version + 1, payee.version + 1
+  change(from.key, from.encode)
+  change(to.key, to.encode)
   local entry = '","amount":"' .. decimal(minor, scale) .. '","description":' .. description
     .. ',"metadata":' .. metadata .. ',"created_at":' .. now .. ',"transaction_id":"' .. transaction_id .. '"}'
-  for _, this in ipairs({ from, to }) do
-    local it, other = this.record, this == from and to or from
-    it.version = it.version + 1
-    change(this.key, this.encode)
-    if this.log then
-      it.postings = it.postings + 1
-      append(this.log, '{"direction":"' .. (this == from and 'debit' or 'credit') .. '","counterparty":"'
-        .. other.id .. '","balance_after":"' .. balance_of(it) .. entry)
-    end
+  if from.log then
+    enter(from, 'debit', to.id, entry)
+  end
+  if to.log then
+    enter(to, 'credit', from.id, entry)
   end
   return nil
 end

@@ -15,7 +15,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::Problem;
-use crate::types::codes;
+use crate::{store::Failure, types::codes};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: &str = "traceparent";
@@ -75,6 +75,7 @@ impl Gate {
 pub async fn entrance(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let request_id = request_id(&request);
+    let trace_id = trace_id(&request).map(str::to_owned);
     let route = request.extensions().get::<MatchedPath>().cloned();
     request.extensions_mut().insert(gate.limits);
 
@@ -84,11 +85,11 @@ pub async fn entrance(State(gate): State<Gate>, mut request: Request, next: Next
             .with_header(header::CONNECTION, HeaderValue::from_static("close"))
             .into_response(),
         Some(_inside) => {
-            let span = tracing::info_span!(
+            let span = tracing::debug_span!(
                 "request",
-                request_id = %text(&request_id),
+                request_id = text(&request_id),
                 route = route.as_ref().map(MatchedPath::as_str),
-                trace_id = trace_id(&request),
+                trace_id,
             );
             next.run(request).instrument(span).await
         }
@@ -96,7 +97,7 @@ pub async fn entrance(State(gate): State<Gate>, mut request: Request, next: Next
     let mut response = match response.extensions().get::<Problem>() {
         Some(problem) => {
             metrics::counter!("lockstep_problems_total", "code" => problem.word()).increment(1);
-            tracing::debug!(request_id = text(&request_id), code = problem.word(), "refused");
+            log(problem, text(&request_id), trace_id.as_deref());
             let mut written = problem.write(text(&request_id));
             if let Some(allow) = response.headers().get(header::ALLOW) {
                 written.headers_mut().insert(header::ALLOW, allow.clone());
@@ -112,6 +113,18 @@ pub async fn entrance(State(gate): State<Gate>, mut request: Request, next: Next
         started.elapsed(),
     );
     response
+}
+
+/// Problems are logged here and nowhere else, where the ids of the request are known.
+fn log(problem: &Problem, request_id: &str, trace_id: Option<&str>) {
+    let code = problem.word();
+    match &problem.cause {
+        None => tracing::debug!(request_id, trace_id, code, "refused"),
+        Some(cause @ Failure::Broken(_)) => {
+            tracing::error!(request_id, trace_id, code, %cause, "an operation failed");
+        }
+        Some(cause) => tracing::warn!(request_id, trace_id, code, %cause, "no answer of the store"),
+    }
 }
 
 /// The caller's id for the request, if it is fit for a log, or a new one.

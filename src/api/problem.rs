@@ -22,6 +22,8 @@ pub struct Problem {
     outcome: Outcome,
     members: Map<String, Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// For the log: what the caller is not told.
+    pub(super) cause: Option<Failure>,
 }
 
 /// What can be said of the effect of a call that failed.
@@ -82,6 +84,7 @@ impl Problem {
             outcome: Outcome::NotApplied,
             members: Map::new(),
             headers: Vec::new(),
+            cause: None,
         }
     }
 
@@ -204,12 +207,8 @@ impl From<Failure> for Problem {
             Failure::Unknown { .. } => codes::OUTCOME_UNKNOWN,
             Failure::Broken(_) => codes::INTERNAL_ERROR,
         };
-        if matches!(failure, Failure::Broken(_)) {
-            tracing::error!(%failure, "an operation failed");
-        } else {
-            tracing::warn!(%failure, "the store gave no answer");
-        }
         let mut problem = Problem::from(code);
+        problem.cause = Some(failure.clone());
         if let Failure::Unknown { repeatable, .. } = failure {
             problem.outcome = Outcome::Unknown;
             problem.code.retryable = repeatable;

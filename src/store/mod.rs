@@ -135,6 +135,7 @@ impl Store {
     /// # Errors
     ///
     /// The operation's refusal, or why Redis gave no answer; [`Failure`] says what may have happened.
+    #[tracing::instrument(level = "debug", name = "operation", skip_all, fields(operation = O::NAME))]
     pub async fn run<O: Operation>(
         &self,
         operation: &O,
