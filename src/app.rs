@@ -58,8 +58,9 @@ pub fn app(store: Store, gate: Gate, settings: &Settings) -> Router {
     let base = settings.base_path.as_str();
     let (router, _) = routes(gate.clone()).split_for_parts();
     let document = document(base);
-    let swagger = SwaggerUi::new("/docs")
-        .config(Config::from(format!("{base}/openapi.json")).try_it_out_enabled(true));
+    let swagger = SwaggerUi::new("/docs").config(
+        Config::from(format!("{base}/openapi.json")).try_it_out_enabled(true).deep_linking(true),
+    );
     let router = router
         .with_state(store)
         .route("/openapi.json", get(async move || Json(document)))

@@ -66,8 +66,9 @@ pub struct Serve {
     #[arg(long, env = "LOCKSTEP_IDEMPOTENCY_TTL_MS", default_value_t = 86_400_000, value_parser = positive())]
     pub idempotency_ttl_ms: u64,
 
-    /// Connections to Redis that carry scripts, each with a queue of its own
-    #[arg(long, env = "LOCKSTEP_STORE_CONNECTIONS", default_value_t = 2, value_parser = positive())]
+    /// Connections to Redis that carry scripts, each with a queue of its own; with one, more calls
+    /// share a script
+    #[arg(long, env = "LOCKSTEP_STORE_CONNECTIONS", default_value_t = 1, value_parser = positive())]
     pub store_connections: u64,
 
     /// Calls that may wait for Redis before the next one is refused as overloaded
