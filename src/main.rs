@@ -46,7 +46,7 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn run(settings: Serve) -> Result<(), String> {
     telemetry::start_logs(settings.log_format, &settings.log);
-    telemetry::prometheus();
+    tokio::spawn(telemetry::keep_up());
     if !settings.listen.ip().is_loopback() && !settings.insecure {
         return Err(format!(
             "{} is not a loopback address, and there is no authentication: give --insecure if \

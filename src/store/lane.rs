@@ -92,9 +92,11 @@ impl Lane {
 
     async fn round(&self, connection: &mut Option<MultiplexedConnection>, mut groups: Vec<Group>) {
         let mut attempt = 1;
+        // Who has waited for a whole timeout is told that the outcome is unknown, and may ask again.
+        let end = Instant::now() + self.timeout;
         while !groups.is_empty() {
             let replies = self.send(connection, &groups).await;
-            let last = attempt >= ATTEMPTS;
+            let last = attempt >= ATTEMPTS || Instant::now() >= end;
             let mut again = Again::default();
             match replies {
                 Ok(replies) => {

@@ -57,6 +57,20 @@ async fn counts_what_it_does() {
     }
 }
 
+#[tokio::test]
+async fn a_panic_is_a_problem_of_that_request_alone() {
+    let router = axum::Router::new()
+        .route("/panics", axum::routing::get(async || -> &'static str { panic!("on purpose") }))
+        .layer(tower_http::catch_panic::CatchPanicLayer::custom(lockstep::api::panicked))
+        .layer(axum::middleware::from_fn_with_state(Gate::default(), lockstep::api::entrance));
+    let mut service = Service::new();
+    service.set_router(router);
+    for _ in 0..2 {
+        let refused = service.get("/panics").await.refused(500, "internal_error");
+        assert!(!refused.to_string().contains("on purpose"));
+    }
+}
+
 async fn text(service: &Service, path: &str) -> String {
     let router = service.router();
     let response = router.oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
