@@ -229,9 +229,28 @@ fn describe_problems(operation: &mut Value, command: bool, schemas: &Value) {
             Some(others) => format!("{others}\n{line}"),
             None => line,
         };
-        *response = json!({
-            "description": description,
-            "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
-        });
+        response["description"] = description.into();
+        let content = &mut response["content"]["application/problem+json"];
+        content["schema"] = json!({ "$ref": "#/components/schemas/Problem" });
+        content["examples"][code.code] = json!({ "summary": code.title, "value": example(code) });
     }
+}
+
+/// A problem of that code, with the names of its members in the places of their values.
+fn example(code: &Code) -> Value {
+    let unknown = code.code == codes::OUTCOME_UNKNOWN.code;
+    let mut problem = json!({
+        "type": format!("/problems/{}", code.code),
+        "title": code.title,
+        "status": code.status,
+        "detail": code.says,
+        "code": code.code,
+        "request_id": "0199f6c2-8f7a-7c31-9d4e-52a1b7f0c6aa",
+        "retryable": code.retryable,
+        "outcome": if unknown { "unknown" } else { "not_applied" },
+    });
+    for place in code.places() {
+        problem[place] = format!("{{{place}}}").into();
+    }
+    problem
 }
