@@ -13,7 +13,7 @@ use crate::{
     types::{Code, Invalid, codes},
 };
 
-/// An error on its way to the caller. [`super::entrance`] writes it, because only there the id of
+/// An error on its way to the caller. [`super::entrance()`] writes it, because only there the id of
 /// the request is known.
 #[derive(Debug, Clone)]
 pub struct Problem {
@@ -160,7 +160,7 @@ impl Problem {
     }
 }
 
-/// The problem travels beside an empty response until [`super::entrance`] writes it.
+/// The problem travels beside an empty response until [`super::entrance()`] writes it.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = Response::default();
