@@ -213,7 +213,7 @@ fn only_the_store_names_redis() {
     }
 }
 
-/// Scripts count in doubles: a caller's text must never become a number without a look at its form.
+/// Only the frame writes, and only when all has been decided.
 #[test]
 fn scripts_write_only_at_the_commit() {
     let writes = [
