@@ -107,7 +107,7 @@ async fn one_bad_record_in_a_batch_fails_only_its_own_calls() {
 }
 
 #[test]
-fn a_cluster_refuses_keys_that_were_not_declared() {
+fn every_script_names_its_language_so_that_a_cluster_checks_its_keys() {
     for script in Library::embedded().iter() {
         assert!(script.source.starts_with("#!lua"), "{}", script.name);
     }
