@@ -1,14 +1,14 @@
 -- The frame that every call runs in. `README.md` beside this file is its contract; the loader puts
 -- the shared functions and the operations of one script in the place of the line `--- @operations`.
 --
--- ARGV: mode, clock_ahead_ms, once_ttl_ms, then for each step
+-- ARGV: mode, clock_ahead_ms, once_ttl_ms, transaction_ttl_ms, history, then for each step
 --       operation, key_count, arg_count, fingerprint, and its arguments.
 -- KEYS: for each step its keys, and after them its idempotency record where it has a fingerprint.
 -- Answer: for each step two values, whether it is a replay (1 or 0) and the reply.
 --
 -- Nothing is written before the commit at the end, so an error or a refusal leaves Redis as it was.
 
-local mode, clock_ahead_ms, once_ttl_ms = ARGV[1], ARGV[2], ARGV[3]
+local mode, clock_ahead_ms, once_ttl_ms, transaction_ttl_ms, history = unpack(ARGV, 1, 5)
 local time = redis.call('TIME')
 local now_us = time[1] * 1000000 + time[2] + clock_ahead_ms * 1000
 local now = math.floor(now_us / 1000)
@@ -41,8 +41,7 @@ local function change(key, encode)
   encoders[key] = encode
 end
 
--- Appends an entry to a log, of which at least the newest HISTORY are kept.
-local HISTORY = 10000
+-- Appends an entry to a log, of which at least the newest `history` are kept.
 local function append(key, entry)
   local entries = logs[key]
   if entries then
@@ -55,6 +54,12 @@ end
 
 local function broken(key, what)
   error(key .. ' does not hold ' .. what, 0)
+end
+
+-- Ends the script, with nothing written: the service first runs another operation on these keys, as
+-- often as it takes, and then this one again. So that what has piled up is worked off in small parts.
+local function first(operation, ...)
+  error({ err = table.concat({ 'FIRST', operation, ... }, ' ') })
 end
 
 --- @operations
@@ -92,7 +97,7 @@ local function run_once(once_key, fingerprint, operation, keys, args)
 end
 
 local answers = {}
-local key, arg = 0, 3
+local key, arg = 0, 5
 while arg < #ARGV do
   local operation = operations[ARGV[arg + 1]]
   local key_count, arg_count, fingerprint = ARGV[arg + 2], ARGV[arg + 3], ARGV[arg + 4]
@@ -136,9 +141,9 @@ for i = 1, #log_order do
     end
     broken(log, 'a log')
   end
-  if length > HISTORY + 256 then
+  if length > history + 256 then
     -- Trimming many entries at once, not every append pays for it.
-    queued[#queued + 1] = { 'LTRIM', log, -HISTORY, -1 }
+    queued[#queued + 1] = { 'LTRIM', log, -history, -1 }
   end
 end
 for i = 1, #queued do

@@ -143,8 +143,9 @@ pub fn document(base_path: &str) -> Value {
     let paths = document["paths"].as_object_mut().into_iter().flatten();
     for (_, methods) in paths {
         for (method, operation) in methods.as_object_mut().into_iter().flatten() {
-            describe_headers(operation, method == "post");
-            describe_problems(operation, method == "post", &schemas);
+            let command = method != "get";
+            describe_headers(operation, command);
+            describe_problems(operation, command, &schemas);
         }
     }
     document
@@ -166,6 +167,14 @@ fn describe_headers(operation: &mut Value, command: bool) {
             "name": "Idempotency-Key",
             "in": "header",
             "description": "1 to 255 visible ASCII characters; a repeat under the same key has no second effect",
+            "schema": { "type": "string" },
+        }));
+    }
+    if operation["operationId"] == "accounts/update" {
+        headers.push(json!({
+            "name": "If-Match",
+            "in": "header",
+            "description": "The ETag of the version to change; any version where it is not given",
             "schema": { "type": "string" },
         }));
     }
@@ -207,7 +216,6 @@ fn describe_problems(operation: &mut Value, command: bool, schemas: &Value) {
         }
     }
     match name.as_str() {
-        "accounts/transactions" => add(&["invalid_query"]),
         "monitoring/readyz" => add(&["shutting_down", "store_unavailable", "store_loading"]),
         "problems/explain" => add(&["route_not_found"]),
         _ => {}

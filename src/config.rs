@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{server::Timeouts, store, telemetry::LogFormat};
+use crate::{server::Timeouts, store, telemetry::LogFormat, types::Currency};
 
 /// Atomic business operations over HTTP, on Redis or Valkey.
 #[derive(Debug, Parser)]
@@ -65,6 +65,23 @@ pub struct Serve {
     /// How long a command is remembered under its Idempotency-Key
     #[arg(long, env = "LOCKSTEP_IDEMPOTENCY_TTL_MS", default_value_t = 86_400_000, value_parser = positive())]
     pub idempotency_ttl_ms: u64,
+
+    /// How long a transaction can be found by its id and reversed (90 days)
+    #[arg(long, env = "LOCKSTEP_TRANSACTION_TTL_MS", default_value_t = 7_776_000_000, value_parser = positive())]
+    pub transaction_ttl_ms: u64,
+
+    /// How many of its newest transactions an account keeps at least
+    #[arg(long, env = "LOCKSTEP_HISTORY", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..=1_000_000))]
+    pub history: u64,
+
+    /// A currency beside those of ISO 4217 and how many decimals it has, such as POINTS=0; again for
+    /// every one
+    #[arg(long = "currency", env = "LOCKSTEP_CURRENCIES", value_delimiter = ',', value_parser = Currency::declaration)]
+    pub currencies: Vec<Currency>,
+
+    /// How often the sweeper takes a look at a part of the keys for holds that have ended
+    #[arg(long, env = "LOCKSTEP_SWEEP_INTERVAL_MS", default_value_t = 1000, value_parser = positive())]
+    pub sweep_interval_ms: u64,
 
     /// Connections to Redis that carry scripts, each with a queue of its own; with one, more calls
     /// share a script
@@ -140,7 +157,11 @@ impl Serve {
             lanes: count(self.store_connections),
             queue: count(self.store_queue),
             timeout: Duration::from_millis(self.store_timeout_ms),
-            once_ttl: Duration::from_millis(self.idempotency_ttl_ms),
+            records: store::Records {
+                once_ttl_ms: self.idempotency_ttl_ms,
+                transaction_ttl_ms: self.transaction_ttl_ms,
+                history: self.history,
+            },
         }
     }
 

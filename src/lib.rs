@@ -22,6 +22,7 @@ pub mod ratelimit;
 
 // Floor: looking after the service itself.
 pub mod monitoring;
+pub mod sweeper;
 
 // Floor: one router and one document out of all of it; how connections come and go.
 pub mod app;

@@ -14,7 +14,8 @@ use lockstep::{
     config::{Cli, Command, Healthcheck, Serve, count},
     server,
     store::{Embedded, Store},
-    telemetry,
+    sweeper, telemetry,
+    types::Currency,
 };
 use tokio::{
     net::TcpListener,
@@ -60,6 +61,7 @@ async fn run(settings: Serve) -> Result<(), String> {
     })?;
     let mut stop = stop_signals().map_err(|error| format!("cannot wait for signals: {error}"))?;
 
+    settings.currencies.iter().cloned().for_each(Currency::declare);
     let embedded = match settings.redis_url {
         Some(_) => None,
         None => Some(Embedded::start(&settings.data_dir).await.map_err(|error| error.to_string())?),
@@ -68,6 +70,9 @@ async fn run(settings: Serve) -> Result<(), String> {
     let store = Store::open(&settings.store(url.unwrap_or_default()))
         .map_err(|error| format!("cannot use --redis-url: {error}"))?;
     warn_of_eviction(&store).await;
+
+    let period = Duration::from_millis(settings.sweep_interval_ms);
+    tokio::spawn(sweeper::keep_tidy(store.clone(), period));
 
     let gate = Gate::new(Limits { body_timeout: Duration::from_millis(settings.body_timeout_ms) });
     let shape = app::Settings {

@@ -5,6 +5,7 @@ READ ONLY
 
 KEYS
   account_key            account
+  holds_key              sorted set of holds
 
 ARGV
   account_id             id
@@ -15,10 +16,10 @@ REPLY
 ]]
 --- @include "lib/account"
 
-local account_key = unpack(keys)
+local account_key, holds_key = unpack(keys)
 local account_id = unpack(args)
 
-local it = account(account_key)
+local it = account(account_key, holds_key)
 if not it then
   return { 'account_not_found', 'account_id', account_id }
 end

@@ -4,7 +4,9 @@ Bring money into an account from outside.
 KEYS
   account_key            account
   account_log            log of postings
+  holds_key              sorted set of holds
   external_key           hash of accounts, one a currency
+  transaction_key        transaction
 
 ARGV
   account_id             id
@@ -16,22 +18,25 @@ ARGV
 REPLY
   ok                     transaction_id account_id amount currency balance available status description:json created_at
   account_not_found      role account_id
-  amount_scale_exceeded  currency scale
-  amount_out_of_range    currency
+  account_closed         role account_id
+  account_frozen         role account_id direction
+  amount_scale_exceeded  currency scale field
+  amount_out_of_range    currency field
   max_balance_exceeded   account_id balance max_balance amount currency
 ]]
 --- @include "lib/posting"
 
-local account_key, account_log, external_key = unpack(keys)
+local account_key, account_log, holds_key, external_key, transaction_key = unpack(keys)
 local account_id, amount, decimals, description, transaction_id = unpack(args)
 
-local it = account(account_key)
+local it = account(account_key, holds_key)
 if not it then
   return { 'account_not_found', 'account_id', account_id }
 end
-local own = side(account_key, account_log, account_id)
+local own = side(account_key, account_log, account_id, 'account_id')
 local minor, refusal = minor_units(amount, decimals, it)
-refusal = refusal or post(external_side(external_key, it), own, minor, transaction_id, description, '{}')
+local new = { key = transaction_key, id = transaction_id, kind = 'deposit', description = description, metadata = '{}' }
+refusal = refusal or post(external_side(external_key, it), own, minor, new)
 if refusal then
   return refusal
 end

@@ -13,7 +13,7 @@ ARGV
   limit                  the most postings to answer
 
 REPLY
-  ok                     newest transactions:json
+  ok                     newest transactions:json oldest:json trimmed account_created_at:instant
   account_not_found      role account_id
 ]]
 --- @include "lib/account"
@@ -30,4 +30,7 @@ end
 -- while newer ones arrive, and while the oldest are trimmed.
 newest = newest == '' and it.postings or math.min(tonumber(newest), it.postings)
 local last = newest - it.postings - 1
-return { 'ok', newest, redis.call('LRANGE', account_log, last - limit + 1, last) }
+local page = redis.call('LRANGE', account_log, last - limit + 1, last)
+local oldest = redis.call('LINDEX', account_log, 0)
+local trimmed = it.postings - redis.call('LLEN', account_log)
+return { 'ok', newest, page, oldest, trimmed, it.rest:match('^"created_at":(%d+)') }

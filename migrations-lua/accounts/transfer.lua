@@ -6,6 +6,8 @@ KEYS
   to_key                 account
   from_log               log of postings
   to_log                 log of postings
+  holds_key              sorted set of the payer's holds
+  transaction_key        transaction
 
 ARGV
   from_account           id
@@ -20,17 +22,19 @@ REPLY
   ok                     transaction_id from_account to_account amount currency from_balance to_balance status description:json metadata:json created_at
   account_not_found      role account_id
   currency_mismatch      from_currency to_currency
-  amount_scale_exceeded  currency scale
-  amount_out_of_range    currency
+  account_closed         role account_id
+  account_frozen         role account_id direction
+  amount_scale_exceeded  currency scale field
+  amount_out_of_range    currency field
   insufficient_funds     account_id available required currency
   max_balance_exceeded   account_id balance max_balance amount currency
 ]]
 --- @include "lib/posting"
 
-local from_key, to_key, from_log, to_log = unpack(keys)
+local from_key, to_key, from_log, to_log, holds_key, transaction_key = unpack(keys)
 local from_account, to_account, amount, decimals, description, metadata, transaction_id = unpack(args)
 
-local from, to = account(from_key), account(to_key)
+local from, to = account(from_key, holds_key), account(to_key)
 if not from then
   return { 'account_not_found', 'from_account', from_account }
 end
@@ -40,9 +44,11 @@ end
 if from.currency ~= to.currency then
   return { 'currency_mismatch', from.currency, to.currency }
 end
-local payer, payee = side(from_key, from_log, from_account), side(to_key, to_log, to_account)
+local payer = side(from_key, from_log, from_account, 'from_account')
+local payee = side(to_key, to_log, to_account, 'to_account')
 local minor, refusal = minor_units(amount, decimals, from)
-refusal = refusal or post(payer, payee, minor, transaction_id, description, metadata)
+local new = { key = transaction_key, id = transaction_id, kind = 'transfer', description = description, metadata = metadata }
+refusal = refusal or post(payer, payee, minor, new)
 if refusal then
   return refusal
 end

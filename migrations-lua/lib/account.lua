@@ -2,11 +2,14 @@
 
 -- An account as it is kept: JSON with its fields in this order, every amount a string of minor units.
 -- One pattern decodes it and checks it, so a record that was made by hand is an error, not money.
-local ACCOUNT = '^{"credits":"(%d+)","debits":"(%d+)","held":"(%d+)","postings":(%d+),"version":(%d+),'
-  .. '"overdraft_limit":"(%d+)","max_balance":"(%d*)","currency":"(%w+)","scale":(%d+),(.*)}$'
+-- `next_due` is when the first of its holds ends, 0 where it has none; the holds are a sorted set
+-- beside it, `remaining:hold_id` scored by the instant they end.
+local ACCOUNT = '^{"credits":"(%d+)","debits":"(%d+)","held":"(%d+)","next_due":(%d+),"postings":(%d+),"version":(%d+),'
+  .. '"status":"([%l_]+)","overdraft_limit":"(%d+)","max_balance":"(%d*)","currency":"(%w+)","scale":(%d+),(.*)}$'
 
 local function decode_account(key, text)
-  local credits, debits, held, postings, version, overdraft_limit, max_balance, currency, scale, rest = text:match(ACCOUNT)
+  local credits, debits, held, next_due, postings, version, status, overdraft_limit, max_balance, currency, scale, rest =
+    text:match(ACCOUNT)
   if not credits or #credits > MAX_DIGITS or #debits > MAX_DIGITS or #held > MAX_DIGITS
     or #overdraft_limit > MAX_DIGITS or #max_balance > MAX_DIGITS then
     broken(key, 'an account')
@@ -15,32 +18,72 @@ local function decode_account(key, text)
     credits = credits,
     debits = debits,
     held = held,
+    next_due = tonumber(next_due),
     postings = tonumber(postings),
     version = tonumber(version),
+    status = status,
     overdraft_limit = overdraft_limit,
     max_balance = max_balance,
     currency = currency,
     scale = tonumber(scale),
     rest = rest,
+    ended = 0,
   }
   live[key] = known
   return known
 end
 
--- The account under a key, or nil where there is none.
-local function account(key)
-  local known = live[key]
-  if known then
-    return known
+-- So many ended holds are taken back in one go; it takes a millisecond or two.
+local DUE_AT_ONCE = 1000
+
+-- Money whose hold has ended is free again at that millisecond, for whoever opens the account next.
+-- It is taken back in memory only: a step that is refused writes nothing, not even this. Answers
+-- whether there is more of it.
+local function take_back(it, holds_key)
+  local due = redis.call('ZRANGEBYSCORE', holds_key, '-inf', now, 'LIMIT', 0, DUE_AT_ONCE + 1)
+  local more = #due > DUE_AT_ONCE
+  local amounts = {}
+  for i = 1, math.min(#due, DUE_AT_ONCE) do
+    amounts[i] = due[i]:match('^(%d+):') or broken(holds_key, 'holds')
   end
-  local text = stored(key)
-  return text and decode_account(key, text)
+  local freed = total(amounts)
+  if net(it.held, '0', freed, '0', '0') < 0 then
+    broken(holds_key, 'the holds of its account')
+  end
+  it.held = minus(it.held, freed)
+  it.ended, it.holds_key = it.ended + #amounts, holds_key
+  if not more then
+    local next = redis.call('ZRANGEBYSCORE', holds_key, '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+    it.next_due = tonumber(next[2] or 0)
+  end
+  return more
+end
+
+-- The account under a key, or nil where there is none. Whoever looks at what is held of it, or
+-- available in it, gives the key of its holds.
+local function account(key, holds_key)
+  local it = live[key]
+  if not it then
+    local text = stored(key)
+    if not text then
+      return nil
+    end
+    it = decode_account(key, text)
+  end
+  if holds_key and it.next_due ~= 0 and it.next_due <= now and take_back(it, holds_key) then
+    first('accounts/expire', key, holds_key)
+  end
+  return it
 end
 
 local function encode_account(_, it)
+  if it.ended > 0 then
+    -- Those that have ended are the first of the set, whatever else has come or gone.
+    queued[#queued + 1] = { 'ZREMRANGEBYRANK', it.holds_key, 0, it.ended - 1 }
+  end
   return '{"credits":"' .. it.credits .. '","debits":"' .. it.debits .. '","held":"' .. it.held
-    .. '","postings":' .. it.postings .. ',"version":' .. it.version
-    .. ',"overdraft_limit":"' .. it.overdraft_limit .. '","max_balance":"' .. it.max_balance
+    .. '","next_due":' .. it.next_due .. ',"postings":' .. it.postings .. ',"version":' .. it.version
+    .. ',"status":"' .. it.status .. '","overdraft_limit":"' .. it.overdraft_limit .. '","max_balance":"' .. it.max_balance
     .. '","currency":"' .. it.currency .. '","scale":' .. it.scale .. ',' .. it.rest .. '}'
 end
 
@@ -50,15 +93,23 @@ local function new_account(key, currency, scale, overdraft_limit, max_balance, m
     credits = '0',
     debits = '0',
     held = '0',
+    next_due = 0,
     postings = 0,
     version = 0,
+    status = 'open',
     overdraft_limit = overdraft_limit,
     max_balance = max_balance,
     currency = currency,
     scale = tonumber(scale),
     rest = '"created_at":' .. now .. ',"metadata":' .. metadata,
+    ended = 0,
   }
   return live[key]
+end
+
+local function change_account(key, it)
+  it.version = it.version + 1
+  change(key, encode_account)
 end
 
 local function balance_of(it)

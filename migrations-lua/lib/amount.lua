@@ -50,6 +50,24 @@ local function plus(a, b)
   return digits
 end
 
+-- a - b, where that is known not to be below zero.
+local function minus(a, b)
+  return digits_of(net(a, '0', b, '0', '0'))
+end
+
+-- The digits of the sum of a list.
+local function total(amounts)
+  local high, low = 0, 0
+  for i = 1, #amounts do
+    local more_high, more_low = limbs(amounts[i])
+    high, low = high + more_high, low + more_low
+    if low >= LIMB then
+      high, low = high + 1, low - LIMB
+    end
+  end
+  return digits_of(high, low)
+end
+
 -- Digits as people write them: `decimal('1234', 2)` is 12.34.
 local function decimal(digits, scale)
   if scale == 0 then

@@ -1,8 +1,10 @@
 --- @include "lib/account"
+--- @include "lib/transaction"
 
--- A side of a posting: the record and how it is written, its log, its id.
-local function side(key, log, id)
-  return { record = live[key], key = key, encode = encode_account, log = log, id = id }
+-- A side of a posting: the record and how it is written, its log, its id, and the field of the call
+-- that names it.
+local function side(key, log, id, role)
+  return { record = live[key], key = key, encode = encode_account, log = log, id = id, role = role }
 end
 
 -- The outside world in one currency is the other side of deposits and withdrawals: an account with no
@@ -27,15 +29,60 @@ end
 
 -- A caller's amount, digits and how many of them are decimals, in the minor units of an account;
 -- or nil and the refusal. Only the account knows how many decimals its currency has.
-local function minor_units(digits, decimals, it)
+local function minor_units(digits, decimals, it, field)
   local missing = it.scale - decimals
   if missing < 0 then
-    return nil, { 'amount_scale_exceeded', it.currency, it.scale, forget = true }
+    return nil, { 'amount_scale_exceeded', it.currency, it.scale, field or 'amount', forget = true }
   end
   if #digits + missing > MAX_DIGITS then
-    return nil, { 'amount_out_of_range', it.currency, forget = true }
+    return nil, { 'amount_out_of_range', it.currency, field or 'amount', forget = true }
   end
-  return digits .. ('0'):rep(missing)
+  return digits == '0' and digits or digits .. ('0'):rep(missing)
+end
+
+-- Why one side may not give or take at all, or nil where it may.
+local function barred(this, direction)
+  local status = this.record.status
+  if status == 'open' then
+    return nil
+  end
+  if status == 'closed' then
+    return { 'account_closed', this.role, this.id }
+  end
+  if status == 'frozen_both' or status == 'frozen_' .. direction then
+    return { 'account_frozen', this.role, this.id, direction }
+  end
+end
+
+-- Why `minor` cannot move from one side to the other, or nil where it can.
+local function refuse(from, to, minor)
+  local payer, payee = from.record, to.record
+  if payer.scale ~= payee.scale then
+    broken(to.key, 'the same decimals of ' .. payee.currency .. ' as ' .. from.key)
+  end
+  local refusal = barred(from, 'debits') or barred(to, 'credits')
+  if refusal then
+    return refusal
+  end
+  if from.log then
+    local short = net(payer.credits, payer.overdraft_limit, payer.debits, payer.held, minor)
+    if short < 0 then
+      return { 'insufficient_funds', from.id, available_in(payer), decimal(minor, payer.scale), payer.currency }
+    end
+  end
+  local credits = plus(payee.credits, minor)
+  if not credits or not plus(payer.debits, minor) then
+    return { 'amount_out_of_range', payer.currency, 'amount', forget = true }
+  end
+  if to.log and payee.max_balance ~= '' then
+    local room = net(payee.max_balance, payee.debits, credits, '0', '0')
+    if room < 0 then
+      return {
+        'max_balance_exceeded', to.id, balance_of(payee), decimal(payee.max_balance, payee.scale),
+        decimal(minor, payee.scale), payee.currency,
+      }
+    end
+  end
 end
 
 -- Writes a posting into the log of a side, which keeps its balance for the answer.
@@ -47,45 +94,42 @@ local function enter(this, direction, counterparty, entry)
     .. '","balance_after":"' .. this.balance .. entry)
 end
 
--- Moves `minor` from one side to the other, or answers the refusal and changes nothing.
-local function post(from, to, minor, transaction_id, description, metadata)
+-- Moves `minor` from one side to the other, or answers the refusal and changes nothing. `new` is what
+-- the transaction is: its key, id and kind, description and metadata as JSON, and the hold that it
+-- captures or the transaction that it reverses.
+local function post(from, to, minor, new)
+  local refusal = refuse(from, to, minor)
+  if refusal then
+    return refusal
+  end
   local payer, payee = from.record, to.record
-  local scale = payer.scale
-  if scale ~= payee.scale then
-    broken(to.key, 'the same decimals of ' .. payee.currency .. ' as ' .. from.key)
-  end
-
-  if from.log then
-    local short = net(payer.credits, payer.overdraft_limit, payer.debits, payer.held, minor)
-    if short < 0 then
-      return { 'insufficient_funds', from.id, available_in(payer), decimal(minor, scale), payer.currency }
-    end
-  end
-  local debits, credits = plus(payer.debits, minor), plus(payee.credits, minor)
-  if not debits or not credits then
-    return { 'amount_out_of_range', payer.currency, forget = true }
-  end
-  if to.log and payee.max_balance ~= '' then
-    local room = net(payee.max_balance, payee.debits, credits, '0', '0')
-    if room < 0 then
-      return {
-        'max_balance_exceeded', to.id, balance_of(payee), decimal(payee.max_balance, scale),
-        decimal(minor, scale), payee.currency,
-      }
-    end
-  end
-
-  payer.debits, payee.credits = debits, credits
+  payer.debits, payee.credits = plus(payer.debits, minor), plus(payee.credits, minor)
   payer.version, payee.version = payer.version + 1, payee.version + 1
   change(from.key, from.encode)
   change(to.key, to.encode)
-  local entry = '","amount":"' .. decimal(minor, scale) .. '","description":' .. description
-    .. ',"metadata":' .. metadata .. ',"created_at":' .. now .. ',"transaction_id":"' .. transaction_id .. '"}'
+
+  local about = ',"description":' .. new.description .. ',"metadata":' .. new.metadata
+  local entry = '","amount":"' .. decimal(minor, payer.scale) .. '","kind":"' .. new.kind .. '"' .. about
+    .. (',"created_at_us":%d,"transaction_id":"'):format(now_us) .. new.id .. '"}'
   if from.log then
     enter(from, 'debit', to.id, entry)
   end
   if to.log then
     enter(to, 'credit', from.id, entry)
   end
+
+  local hold_id = new.hold_id and '"' .. new.hold_id .. '"' or 'null'
+  local reverses = new.reverses and '"' .. new.reverses .. '"' or 'null'
+  live[new.key] = {
+    reversed = '0',
+    amount = minor,
+    kind = new.kind,
+    from_account = from.id,
+    to_account = to.id,
+    currency = payer.currency,
+    scale = payer.scale,
+    rest = '"hold_id":' .. hold_id .. ',"reverses":' .. reverses .. ',"created_at":' .. now .. about,
+  }
+  change(new.key, encode_transaction)
   return nil
 end

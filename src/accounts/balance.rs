@@ -2,7 +2,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{CODES, bind_account};
+use super::{CODES, HOLDS, bind_account};
 use crate::{
     api::{self, Answer, Caller, Path},
     store::{Call, Operation, Store},
@@ -18,7 +18,8 @@ struct GetBalance(Id);
 }))]
 pub struct Balance {
     pub account_id: Id,
-    pub currency: Currency,
+    #[schema(value_type = Currency)]
+    pub currency: String,
     /// Credits less debits.
     pub balance: Money,
     /// What can be spent.
@@ -33,13 +34,13 @@ impl Operation for GetBalance {
     type Reply = Balance;
 
     fn bind(&self, call: &mut Call) {
-        bind_account(call, &self.0).arg("account_id", &self.0);
+        bind_account(call, &self.0).key("holds_key", HOLDS, &self.0).arg("account_id", &self.0);
     }
 }
 
 /// Get the balance of an account
 ///
-/// The cheapest question about an account: one key is read.
+/// The cheapest question about an account.
 #[utoipa::path(
     get,
     path = "/accounts/{account_id}/balance",

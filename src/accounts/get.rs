@@ -1,22 +1,135 @@
-use axum::extract::State;
+use std::fmt;
 
-use super::{Account, CODES, bind_account};
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{CODES, HOLDS, Posting, bind_account};
 use crate::{
     api::{self, Answer, Caller, Path},
-    store::{Call, Operation, Store},
-    types::{Code, Id},
+    store::{Call, Done, Operation, Store},
+    types::{Code, Currency, Id, Instant, Metadata, Money},
 };
 
 struct Get(Id);
 
+/// An account. Amounts are decimal strings in its currency.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({
+    "account_id": "alice",
+    "currency": "USD",
+    "balance": "97.50",
+    "available": "97.50",
+    "held": "0.00",
+    "overdraft_limit": "0.00",
+    "max_balance": null,
+    "status": "open",
+    "frozen": null,
+    "metadata": {},
+    "version": 2,
+    "created_at": "2026-01-31T12:00:00.000Z"
+}))]
+pub struct Account {
+    /// What the caller calls it.
+    pub account_id: Id,
+    /// What its amounts are in.
+    #[schema(value_type = Currency)]
+    pub currency: String,
+    /// Credits less debits.
+    pub balance: Money,
+    /// What can be spent: the balance without what is held, and with the overdraft limit.
+    pub available: Money,
+    /// What is set aside.
+    pub held: Money,
+    /// How far below zero the balance may go.
+    pub overdraft_limit: Money,
+    /// How far up it may go; null for no limit.
+    pub max_balance: Option<Money>,
+    /// Whether money can move.
+    pub status: AccountStatus,
+    /// What cannot move, where it is frozen.
+    pub frozen: Option<Frozen>,
+    /// The caller's own notes.
+    pub metadata: Metadata,
+    /// Counts the changes; also the ETag.
+    pub version: u64,
+    /// When, on Redis' clock.
+    pub created_at: Instant,
+    /// The five newest transactions, newest first; only where one account is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recent_transactions: Option<Vec<Posting>>,
+}
+
+/// How an account stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AccountStatus {
+    /// Money comes and goes.
+    Open,
+    /// It can do so in one direction at most.
+    Frozen,
+    /// Never again.
+    Closed,
+}
+
+/// What a freeze stops.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Frozen {
+    /// Money that would leave.
+    Debits,
+    /// Money that would come in.
+    Credits,
+    /// All of it.
+    #[default]
+    Both,
+}
+
+impl fmt::Display for Frozen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Frozen::Debits => "debits",
+            Frozen::Credits => "credits",
+            Frozen::Both => "both",
+        })
+    }
+}
+
+/// What a script tells of one account.
+#[derive(Debug, Deserialize)]
+pub struct AccountReply {
+    account: Account,
+    recent_transactions: Option<Vec<Posting>>,
+}
+
+impl AccountReply {
+    /// The account as it is answered, with its version as the ETag.
+    pub fn answer(
+        done: Done<AccountReply>,
+        answer: fn(Done<Account>) -> Answer<Account>,
+    ) -> Answer<Account> {
+        let answer = answer(done.map(|AccountReply { account, recent_transactions }| {
+            // Redis keeps the log oldest first.
+            let newest = recent_transactions.map(|mut postings| {
+                postings.reverse();
+                postings
+            });
+            Account { recent_transactions: newest, ..account }
+        }));
+        let version = answer.body().version;
+        answer.with_version(version)
+    }
+}
+
 impl Operation for Get {
     const NAME: &'static str = "accounts/get";
     const CODES: &'static [Code] = CODES;
-    type Reply = Account;
+    type Reply = AccountReply;
 
     fn bind(&self, call: &mut Call) {
         bind_account(call, &self.0)
             .key("account_log", "postings", &self.0)
+            .key("holds_key", HOLDS, &self.0)
             .arg("account_id", &self.0);
     }
 }
@@ -37,9 +150,5 @@ pub async fn get(
     Caller(context): Caller,
     Path(account_id): Path,
 ) -> api::Result<Account> {
-    let mut done = store.run(&Get(account_id), &context).await?;
-    // Redis keeps the log oldest first.
-    done.reply.recent_transactions.iter_mut().for_each(|newest| newest.reverse());
-    let version = done.reply.version;
-    Ok(Answer::ok(done).with_version(version))
+    Ok(AccountReply::answer(store.run(&Get(account_id), &context).await?, Answer::ok))
 }

@@ -2,7 +2,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Account, CODES, bind_account, may_be_opened};
+use super::{Account, AccountReply, CODES, bind_account, may_be_opened};
 use crate::{
     api::{self, Answer, Caller, Json, Problem},
     store::{Call, Minted, Operation, Store},
@@ -66,13 +66,16 @@ impl TryFrom<Open> for Opening {
 impl Operation for Opening {
     const NAME: &'static str = "accounts/open";
     const CODES: &'static [Code] = CODES;
-    type Reply = Account;
+    type Reply = AccountReply;
 
     fn bind(&self, call: &mut Call) {
+        let transaction_id = Minted::new("tx_");
         let Open { account_id, currency, metadata, .. } = &self.order;
         bind_account(call, account_id)
             .key("account_log", "postings", account_id)
             .key("external_key", "external", "accounts")
+            .key("index_key", "index", "accounts")
+            .minted_key("transaction_key", "transaction", transaction_id)
             .arg("account_id", account_id)
             .arg("currency", currency)
             .arg("scale", currency.scale())
@@ -80,7 +83,7 @@ impl Operation for Opening {
             .arg("overdraft_limit", self.overdraft_limit)
             .arg("max_balance", self.max_balance.map_or(String::new(), |max| max.to_string()))
             .arg("metadata", metadata)
-            .mint("transaction_id", Minted::new("tx_"));
+            .mint("transaction_id", transaction_id);
     }
 }
 
@@ -100,7 +103,6 @@ pub async fn open(
     Caller(context): Caller,
     Json(order): Json<Open>,
 ) -> api::Result<Account> {
-    let answer = Answer::created(store.run(&Opening::try_from(order)?, &context).await?);
-    let version = answer.body().version;
-    Ok(answer.with_version(version))
+    let done = store.run(&Opening::try_from(order)?, &context).await?;
+    Ok(AccountReply::answer(done, Answer::created))
 }

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Description, Status, bind_account};
+use super::{Description, HOLDS, TransactionStatus, bind_account};
 use crate::{
     store::{Call, Minted},
     types::{Amount, Currency, Id, Instant, Money, Text},
@@ -34,25 +34,29 @@ pub struct Moved {
     pub transaction_id: String,
     pub account_id: Id,
     pub amount: Money,
-    pub currency: Currency,
+    #[schema(value_type = Currency)]
+    pub currency: String,
     /// The balance right after.
     pub balance: Money,
     /// What can be spent right after.
     pub available: Money,
-    pub status: Status,
+    pub status: TransactionStatus,
     pub description: Option<String>,
     pub created_at: Instant,
 }
 
 impl MoveMoney {
     pub(super) fn bind(&self, call: &mut Call) {
+        let transaction_id = Minted::new("tx_");
         bind_account(call, &self.account_id)
             .key("account_log", "postings", &self.account_id)
+            .key("holds_key", HOLDS, &self.account_id)
             .key("external_key", "external", "accounts")
+            .minted_key("transaction_key", "transaction", transaction_id)
             .arg("account_id", &self.account_id)
             .arg("amount", self.amount.digits())
             .arg("decimals", self.amount.decimals())
             .arg("description", Text::json(self.description.as_ref()))
-            .mint("transaction_id", Minted::new("tx_"));
+            .mint("transaction_id", transaction_id);
     }
 }

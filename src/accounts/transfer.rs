@@ -2,7 +2,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{CODES, Description, Status};
+use super::{CODES, Description, HOLDS, TransactionStatus};
 use crate::{
     api::{self, Answer, Caller, Json, Problem},
     store::{Call, Minted, Operation, Store},
@@ -44,12 +44,13 @@ pub struct Transferred {
     pub from_account: Id,
     pub to_account: Id,
     pub amount: Money,
-    pub currency: Currency,
+    #[schema(value_type = Currency)]
+    pub currency: String,
     /// The payer's balance right after.
     pub from_balance: Money,
     /// The payee's balance right after.
     pub to_balance: Money,
-    pub status: Status,
+    pub status: TransactionStatus,
     pub description: Option<String>,
     pub metadata: Metadata,
     pub created_at: Instant,
@@ -61,18 +62,26 @@ impl Operation for Transfer {
     type Reply = Transferred;
 
     fn bind(&self, call: &mut Call) {
+        let transaction_id = Minted::new("tx_");
         call.key("from_key", "account", &self.from_account)
             .key("to_key", "account", &self.to_account)
             .key("from_log", "postings", &self.from_account)
             .key("to_log", "postings", &self.to_account)
+            .key("holds_key", HOLDS, &self.from_account)
+            .minted_key("transaction_key", "transaction", transaction_id)
             .arg("from_account", &self.from_account)
             .arg("to_account", &self.to_account)
             .arg("amount", self.amount.digits())
             .arg("decimals", self.amount.decimals())
             .arg("description", Text::json(self.description.as_ref()))
             .arg("metadata", &self.metadata)
-            .mint("transaction_id", Minted::new("tx_"));
+            .mint("transaction_id", transaction_id);
     }
+}
+
+/// Money that would go from an account to itself.
+pub fn same_account(account_id: &Id) -> Problem {
+    Problem::refused(CODES, "same_account", [("account_id", account_id.as_str().into())])
 }
 
 /// Transfer money between two accounts
@@ -93,11 +102,7 @@ pub async fn transfer(
     Json(order): Json<Transfer>,
 ) -> api::Result<Transferred> {
     if order.from_account == order.to_account {
-        return Err(Problem::refused(
-            CODES,
-            "same_account",
-            [("account_id", order.to_account.as_str().into())],
-        ));
+        return Err(same_account(&order.to_account));
     }
     Ok(Answer::created(store.run(&order, &context).await?))
 }

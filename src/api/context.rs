@@ -1,6 +1,8 @@
+use std::fmt;
+
 use axum::{
     extract::FromRequestParts,
-    http::{HeaderMap, request::Parts},
+    http::{HeaderMap, header, request::Parts},
 };
 
 use super::Problem;
@@ -24,6 +26,29 @@ impl<S: Sync> FromRequestParts<S> for Caller {
             space: space(&parts.headers)?,
             idempotency_key: idempotency_key(&parts.headers)?,
         }))
+    }
+}
+
+/// The version that the header `If-Match` asks for, and nothing where any will do.
+#[derive(Debug)]
+pub struct IfMatch(String);
+
+impl<S: Sync> FromRequestParts<S> for IfMatch {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<IfMatch, Problem> {
+        let tag = parts.headers.get(header::IF_MATCH).map_or("*", |tag| {
+            // What is no text is no tag of ours either.
+            tag.to_str().unwrap_or("?")
+        });
+        let version = if tag == "*" { "" } else { tag.trim_matches('"') };
+        Ok(IfMatch(version.to_owned()))
+    }
+}
+
+impl fmt::Display for IfMatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

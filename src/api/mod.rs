@@ -8,10 +8,10 @@ mod parameters;
 mod problem;
 
 pub use answer::{Answer, REPLAYED};
-pub use context::Caller;
+pub use context::{Caller, IfMatch};
 pub use entrance::{Gate, Limits, entrance, panicked};
 pub use json::Json;
-pub use parameters::{Path, Query};
+pub use parameters::{Path, Query, page_limit};
 pub use problem::{Outcome, Problem, ProblemBody};
 
 /// What every handler gives.

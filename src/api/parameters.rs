@@ -55,6 +55,18 @@ fn refuse(message: &str) -> Problem {
     )
 }
 
+/// How many things a page has.
+///
+/// # Errors
+///
+/// Where it is not 1 to 500.
+pub fn page_limit(limit: u64) -> Result<usize, Problem> {
+    match usize::try_from(limit) {
+        Ok(limit @ 1..=500) => Ok(limit),
+        _ => Err(Problem::new(codes::INVALID_QUERY, "A limit is 1 to 500.")),
+    }
+}
+
 /// A value of the query string: text, which reads as a number where a number is wanted.
 struct Parameter(String);
 
@@ -95,8 +107,17 @@ impl<'de> serde::Deserializer<'de> for Parameter {
         visitor.visit_newtype_struct(self)
     }
 
+    fn deserialize_enum<V: serde::de::Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        visitor.visit_enum(self.0.into_deserializer())
+    }
+
     serde::forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u128 f32 f64 char str string bytes byte_buf
-        unit unit_struct seq tuple tuple_struct map struct enum identifier ignored_any
+        unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
     }
 }

@@ -175,6 +175,12 @@ impl From<store::Error> for Problem {
             store::Error::Refused(Done { reply: Refusal { code, members }, replayed }) => {
                 let mut problem = Problem::new(*code, code.sentence(&members));
                 problem.members = members;
+                // A value that only the script could judge is pointed at like any other.
+                if let Some(Value::String(field)) = problem.members.get("field") {
+                    let pointer = format!("/{field}");
+                    let error = serde_json::json!({ "pointer": pointer, "detail": problem.detail });
+                    problem = problem.with("errors", vec![error]);
+                }
                 if replayed {
                     problem =
                         problem.with_header(super::REPLAYED, HeaderValue::from_static("true"));
@@ -200,7 +206,7 @@ impl From<Failure> for Problem {
             Failure::Overloaded => codes::OVERLOADED,
             Failure::ShuttingDown => codes::SHUTTING_DOWN,
             Failure::Unavailable(_) => codes::STORE_UNAVAILABLE,
-            Failure::Busy(_) => codes::STORE_BUSY,
+            Failure::Busy(_) | Failure::First { .. } => codes::STORE_BUSY,
             Failure::Loading(_) => codes::STORE_LOADING,
             Failure::ReadOnly(_) => codes::STORE_READONLY,
             Failure::OutOfMemory(_) => codes::STORE_OUT_OF_MEMORY,

@@ -31,6 +31,14 @@ pub enum Failure {
         /// Whether the call carried an idempotency key.
         repeatable: bool,
     },
+    /// Another operation must run first, on these keys; the script wrote nothing.
+    #[error("{operation} has to run first")]
+    First {
+        /// The operation's name.
+        operation: String,
+        /// Its keys.
+        keys: Vec<String>,
+    },
     /// A fault of ours, or a record that is not ours: the script wrote nothing.
     #[error("the script failed: {0}")]
     Broken(String),
@@ -46,8 +54,25 @@ impl Failure {
             "OOM" => Failure::OutOfMemory(message),
             "CLUSTERDOWN" | "MOVED" | "ASK" | "TRYAGAIN" | "MASTERDOWN" | "NOREPLICAS"
             | "NOAUTH" | "NOPERM" | "WRONGPASS" => Failure::Unavailable(message),
+            "FIRST" => Failure::first(&message),
             _ => Failure::Broken(message),
         }
+    }
+
+    /// `... FIRST: operation key key script: ...`, as `first` of the frame wrote it.
+    fn first(message: &str) -> Failure {
+        let words = message.split_whitespace().skip_while(|word| !word.starts_with("FIRST"));
+        let mut words = words.skip(1).take_while(|word| *word != "script:").map(str::to_owned);
+        match words.next() {
+            Some(operation) => Failure::First { operation, keys: words.collect() },
+            None => Failure::Broken(message.to_owned()),
+        }
+    }
+
+    /// Whether the script is sure to have ended before it wrote anything, and the fault is of one
+    /// of its steps.
+    pub(super) fn is_of_one_step(&self) -> bool {
+        matches!(self, Failure::Broken(_) | Failure::First { .. })
     }
 
     /// Whether it certainly did not happen and may well work in a moment.

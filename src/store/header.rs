@@ -11,6 +11,8 @@ pub struct Header {
     pub summary: String,
     /// Whether it only reads; Redis then refuses it every write.
     pub read_only: bool,
+    /// Whether only the service itself runs it, so that it is no call of the document.
+    pub internal: bool,
     /// The names of its keys.
     pub keys: Names,
     /// The names of its arguments.
@@ -60,6 +62,7 @@ impl Header {
             match (section, words.as_slice()) {
                 (_, []) => {}
                 (_, ["READ", "ONLY"]) => header.read_only = true,
+                (_, ["INTERNAL"]) => header.internal = true,
                 (_, [title @ ("KEYS" | "ARGV" | "REPLY")]) => section = title,
                 ("", text) => {
                     let separator = if header.summary.is_empty() { "" } else { " " };

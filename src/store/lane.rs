@@ -8,7 +8,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Clock, Failure, library::Script, operation::Strings};
+use super::{Clock, Failure, Records, library::Script, operation::Strings};
 
 /// The most steps in one script. A thousand would keep Redis from everybody else for tens of
 /// milliseconds.
@@ -58,7 +58,7 @@ impl Step {
 pub(super) struct Lane {
     pub pool: Pool,
     pub clock: Clock,
-    pub once_ttl_ms: u64,
+    pub records: Records,
     pub timeout: Duration,
 }
 
@@ -163,7 +163,9 @@ impl Lane {
                 pipeline.arg(key);
             }
         }
-        pipeline.arg("each").arg(self.clock.ahead_ms()).arg(self.once_ttl_ms);
+        let Records { once_ttl_ms, transaction_ttl_ms, history } = self.records;
+        pipeline.arg("each").arg(self.clock.ahead_ms()).arg(once_ttl_ms);
+        pipeline.arg(transaction_ttl_ms).arg(history);
         for step in &group.steps {
             let own_keys = step.keys.len() - usize::from(!step.fingerprint.is_empty());
             pipeline.arg(script.name).arg(own_keys).arg(step.args.len()).arg(&step.fingerprint);
@@ -225,7 +227,7 @@ impl Group {
                 if failure.passes() && !last {
                     again.pause = true;
                     again.groups.push(self);
-                } else if matches!(failure, Failure::Broken(_)) && self.steps.len() > 1 {
+                } else if failure.is_of_one_step() && self.steps.len() > 1 {
                     // The frame writes only when all has been decided, so nothing has happened;
                     // alone, each step but the one at fault will work.
                     let alone = |step| Group { steps: vec![step], load: self.load };

@@ -34,7 +34,9 @@ pub use header::{Field, Header, Kind, Names};
 pub use library::{Library, Script};
 pub use operation::{Call, Context, Done, Error, Minted, Operation, Refusal};
 
+use crate::types::Id;
 use lane::{Lane, Step};
+use operation::Strings;
 
 /// How to reach Redis and how long to wait for it.
 #[derive(Debug, Clone)]
@@ -47,9 +49,23 @@ pub struct Settings {
     pub queue: usize,
     /// How long a call may wait to be sent, and then for its answer.
     pub timeout: Duration,
-    /// How long a command is remembered under its idempotency key.
-    pub once_ttl: Duration,
+    /// What is kept of what was done.
+    pub records: Records,
 }
+
+/// What is kept of what was done, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Records {
+    /// How long a command is remembered under its idempotency key, in milliseconds.
+    pub once_ttl_ms: u64,
+    /// How long a transaction can be found by its id and reversed, in milliseconds.
+    pub transaction_ttl_ms: u64,
+    /// How many of an account's newest transactions are kept at least.
+    pub history: u64,
+}
+
+/// How many keys one page of a scan looks at; it takes well under a millisecond.
+const SCAN_PAGE: u32 = 1000;
 
 /// Runs operations. Cheap to clone.
 #[derive(Clone)]
@@ -76,7 +92,8 @@ impl Clock {
         self.0.fetch_add(ms, Ordering::Relaxed);
     }
 
-    fn ahead_ms(&self) -> i64 {
+    /// How far it is ahead by now.
+    pub fn ahead_ms(&self) -> i64 {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -111,7 +128,7 @@ impl Store {
             let lane = Lane {
                 pool: pool.clone(),
                 clock: clock.clone(),
-                once_ttl_ms: u64::try_from(settings.once_ttl.as_millis()).unwrap_or(u64::MAX),
+                records: settings.records,
                 timeout: settings.timeout,
             };
             let (sender, steps) = mpsc::channel(settings.queue.div_ceil(settings.lanes).max(1));
@@ -143,31 +160,55 @@ impl Store {
     ) -> Result<Done<O::Reply>, Error> {
         let script = Library::embedded().script(O::NAME);
         let once = context.idempotency_key.as_deref().filter(|_| !script.header.read_only);
-        let mut call = Call::new(O::NAME, context, once.is_some());
-        operation.bind(&mut call);
-        script.header.check(&call);
-        let (keys, args, fingerprint) = call.finish(once);
-
         let started = Instant::now();
-        let (answer, answered) = oneshot::channel();
-        let step = Step {
-            script: Arc::clone(&script),
-            keys,
-            args,
-            fingerprint,
-            space: context.space.to_string(),
-            deadline: started + self.0.timeout,
-            answer,
-        };
-        let result = match self.send(step) {
-            Ok(()) => answered.await.unwrap_or(Err(Failure::ShuttingDown)),
-            Err(failure) => Err(failure),
+        let result = loop {
+            let mut call = Call::new(O::NAME, context, once.is_some());
+            operation.bind(&mut call);
+            script.header.check(&call);
+            match self.step(&script, call.finish(once), &context.space).await {
+                Err(Failure::First { operation, keys }) if started.elapsed() < self.0.timeout => {
+                    if let Err(failure) = self.run_first(&operation, &keys, &context.space).await {
+                        break Err(failure);
+                    }
+                }
+                result => break result,
+            }
         };
         let result = result
             .map_err(Error::Failed)
             .and_then(|answer| reply::decode::<O>(&script, answer.reply, answer.replayed));
         script.record(&result, started.elapsed());
         result
+    }
+
+    /// Runs what a script wants done before it. The caller's own call has done nothing yet, however
+    /// this ends.
+    async fn run_first(&self, name: &str, keys: &[String], space: &Id) -> Result<(), Failure> {
+        let bound = (Strings::from_keys(keys), Strings::default(), String::new());
+        match self.step(&Library::embedded().script(name), bound, space).await {
+            Ok(_) => Ok(()),
+            Err(Failure::Unknown { cause, .. }) => Err(Failure::Unavailable(cause)),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn step(
+        &self,
+        script: &Arc<Script>,
+        (keys, args, fingerprint): (Strings, Strings, String),
+        space: &Id,
+    ) -> Result<lane::Answer, Failure> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Step {
+            script: Arc::clone(script),
+            keys,
+            args,
+            fingerprint,
+            space: space.to_string(),
+            deadline: Instant::now() + self.0.timeout,
+            answer,
+        })?;
+        answered.await.unwrap_or(Err(Failure::ShuttingDown))
     }
 
     fn send(&self, step: Step) -> Result<(), Failure> {
@@ -190,6 +231,29 @@ impl Store {
         redis::cmd("PING").exec_async(&mut connection).await.map_err(|error| {
             Failure::from_reply(error.code().unwrap_or("CLUSTERDOWN"), error.to_string())
         })
+    }
+
+    /// Some of the things of one kind that there are, in all spaces: those on one page of a scan
+    /// through all keys, and the cursor of the next page. It begins and ends with 0.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no answer.
+    pub async fn scan(&self, kind: &str, cursor: u64) -> Result<(u64, Vec<(Id, Id)>), Failure> {
+        let mut connection =
+            self.0.pool.get().await.map_err(|error| Failure::Unavailable(error.to_string()))?;
+        let mut command = redis::cmd("SCAN");
+        command.arg(cursor).arg("MATCH").arg(format!("lockstep:{{*}}:{kind}:*"));
+        command.arg("COUNT").arg(SCAN_PAGE);
+        let page = command.query_async(&mut connection).await;
+        let (next, keys): (u64, Vec<String>) =
+            page.map_err(|error| Failure::Unavailable(error.to_string()))?;
+        let things = keys.iter().filter_map(|key| {
+            let (space, rest) = key.strip_prefix("lockstep:{")?.split_once("}:")?;
+            let id = rest.strip_prefix(kind)?.strip_prefix(':')?;
+            Some((Id::try_from(space.to_owned()).ok()?, Id::try_from(id.to_owned()).ok()?))
+        });
+        Ok((next, things.collect()))
     }
 
     /// The server's `maxmemory-policy`, where it tells: any but `noeviction` can evict money.

@@ -42,6 +42,13 @@ pub struct Done<T> {
     pub replayed: bool,
 }
 
+impl<T> Done<T> {
+    /// The same with another reply made of this one.
+    pub fn map<U>(self, make: impl FnOnce(T) -> U) -> Done<U> {
+        Done { reply: make(self.reply), replayed: self.replayed }
+    }
+}
+
 /// Why an operation gave no reply.
 #[derive(Debug)]
 pub enum Error {
@@ -118,7 +125,13 @@ impl Call {
 
     /// Binds the key of a thing whose id is new.
     pub fn minted_key(&mut self, name: &'static str, kind: &str, minted: Minted) -> &mut Call {
-        self.keys.push(format_args!("{}{kind}:{minted}", self.prefix));
+        self.found_key(name, kind, minted)
+    }
+
+    /// Binds the key of a thing that was found by what the caller named: no part of what is
+    /// compared, because a repeat may come when it can no longer be found.
+    pub fn found_key(&mut self, name: &'static str, kind: &str, id: impl Display) -> &mut Call {
+        self.keys.push(format_args!("{}{kind}:{id}", self.prefix));
         self.named(0, name);
         self
     }
@@ -211,6 +224,12 @@ impl Strings {
 
     pub(super) fn len(&self) -> usize {
         self.ends.len()
+    }
+
+    pub(super) fn from_keys(keys: &[String]) -> Strings {
+        let mut strings = Strings::default();
+        keys.iter().for_each(|key| strings.push(format_args!("{key}")));
+        strings
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &str> {

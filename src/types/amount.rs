@@ -33,6 +33,11 @@ impl<const MIN: i128> Positive<MIN> {
         self.0.scale()
     }
 
+    /// The digits of an amount that a caller may leave out, for a script that takes nothing for that.
+    pub fn digits_or_nothing(amount: Option<Self>) -> String {
+        amount.map_or(String::new(), |amount| amount.digits().to_string())
+    }
+
     /// The amount in minor units of a currency with so many decimals.
     pub fn minor_units(self, scale: u32) -> Result<i128, Invalid> {
         let missing = scale.checked_sub(self.decimals()).ok_or_else(|| {
@@ -135,6 +140,18 @@ impl<const MIN: i128> ToSchema for Positive<MIN> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Money(String);
 
+impl Money {
+    /// So many minor units of a currency with so many decimals.
+    pub fn from_minor_units(minor: i128, scale: u32) -> Money {
+        let sign = if minor < 0 { "-" } else { "" };
+        let decimals = scale as usize;
+        let digits = format!("{:0width$}", minor.unsigned_abs(), width = decimals + 1);
+        let (whole, fraction) = digits.split_at(digits.len() - decimals);
+        let point = if decimals == 0 { "" } else { "." };
+        Money(format!("{sign}{whole}{point}{fraction}"))
+    }
+}
+
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -175,6 +192,16 @@ mod tests {
         assert_eq!(Amount::try_from("12.30").unwrap(), Amount::try_from("0012.3").unwrap());
         assert_eq!(Amount::try_from("12.30").unwrap().minor_units(2).unwrap(), 1230);
         assert_eq!(Amount::try_from("1.0000").unwrap().minor_units(0).unwrap(), 1);
+    }
+
+    #[test]
+    fn writes_minor_units() {
+        let money = |minor, scale| Money::from_minor_units(minor, scale).to_string();
+        assert_eq!(money(1234, 2), "12.34");
+        assert_eq!(money(-5, 2), "-0.05");
+        assert_eq!(money(0, 2), "0.00");
+        assert_eq!(money(-70, 0), "-70");
+        assert_eq!(money(10_i128.pow(28), 18), "10000000000.000000000000000000");
     }
 
     #[test]

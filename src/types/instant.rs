@@ -8,6 +8,25 @@ use utoipa::{PartialSchema, ToSchema, openapi};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Instant(Timestamp);
 
+impl Instant {
+    /// What the clock of Redis tells: microseconds since 1970.
+    pub fn from_us(us: u64) -> Instant {
+        let us = i64::try_from(us).unwrap_or(i64::MAX);
+        Instant(Timestamp::from_microsecond(us).unwrap_or(Timestamp::MAX))
+    }
+
+    /// The same, for serde.
+    ///
+    /// # Errors
+    ///
+    /// Where it is no number.
+    pub fn from_microseconds<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Instant, D::Error> {
+        u64::deserialize(deserializer).map(Instant::from_us)
+    }
+}
+
 impl fmt::Display for Instant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:.3}", self.0)

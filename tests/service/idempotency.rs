@@ -1,7 +1,5 @@
 //! Once: whatever is sent again under one key has one effect.
 
-use std::time::Duration;
-
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -157,7 +155,7 @@ async fn keys_that_cannot_be_used_are_refused() {
 
 #[tokio::test]
 async fn the_record_has_an_end_that_a_repeat_moves() {
-    let service = Service::with(|settings| settings.once_ttl = Duration::from_secs(500));
+    let service = Service::with(|settings| settings.records.once_ttl_ms = 500_000);
     let body = json!({ "account_id": "alice" });
     service.post_once("/accounts", body.clone(), "k").await.assert(201);
     let key = service.key("once", "k");

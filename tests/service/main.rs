@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod audit;
 mod support;
 
 mod accounts;
@@ -17,5 +18,6 @@ mod embedded;
 mod frame;
 mod idempotency;
 mod input;
+mod ledger;
 mod store_states;
 mod wrong_types;

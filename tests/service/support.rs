@@ -24,7 +24,7 @@ use hyper_util::{
 use lockstep::{
     api::{Gate, Limits},
     app::{self, app},
-    store::{Settings, Store},
+    store::{Records, Settings, Store},
 };
 use redis::Commands;
 use serde_json::{Value, json};
@@ -142,7 +142,11 @@ impl Service {
             lanes: 2,
             queue: 8192,
             timeout: Duration::from_secs(20),
-            once_ttl: Duration::from_secs(3600),
+            records: Records {
+                once_ttl_ms: 3_600_000,
+                transaction_ttl_ms: 3_600_000,
+                history: 1000,
+            },
         };
         change(&mut settings);
         lockstep::telemetry::prometheus();
@@ -192,6 +196,16 @@ impl Service {
         self.post_with(path, body, &[("idempotency-key", key)]).await
     }
 
+    pub async fn patch(&self, path: &str, body: Value, headers: &[(&str, &str)]) -> Answer {
+        let mut request = Request::patch(path)
+            .header("content-type", "application/json")
+            .header("lockstep-space", &self.space);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(Body::from(body.to_string())).unwrap()).await
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         let request = Request::get(path).header("lockstep-space", &self.space);
         self.send(request.body(Body::empty()).unwrap()).await
@@ -202,6 +216,11 @@ impl Service {
         self.store.clock().advance_ms(ms);
     }
 
+    /// How much of it has passed so.
+    pub fn ahead_ms(&self) -> i64 {
+        self.store.clock().ahead_ms()
+    }
+
     pub async fn open(&self, account: &str, balance: &str) {
         let body = json!({ "account_id": account, "initial_balance": balance });
         self.post("/accounts", body).await.assert(201);
@@ -210,6 +229,48 @@ impl Service {
     pub async fn transfer(&self, from: &str, to: &str, amount: &str) -> Answer {
         let body = json!({ "from_account": from, "to_account": to, "amount": amount });
         self.post("/accounts/transfer", body).await
+    }
+
+    pub async fn hold(&self, from: &str, to: &str, amount: &str, ttl_ms: u64) -> Answer {
+        let body = json!({
+            "from_account": from, "to_account": to, "amount": amount, "ttl_ms": ttl_ms
+        });
+        self.post("/accounts/hold", body).await
+    }
+
+    /// Sets money aside for an hour and answers the id of the hold.
+    pub async fn held(&self, from: &str, to: &str, amount: &str) -> String {
+        let body = self.hold(from, to, amount, 3_600_000).await.assert(201);
+        body["hold_id"].as_str().unwrap().to_owned()
+    }
+
+    pub async fn capture(&self, hold_id: &str, amount: Option<&str>, last: bool) -> Answer {
+        let body = json!({ "hold_id": hold_id, "amount": amount, "final": last });
+        self.post("/accounts/capture", body).await
+    }
+
+    pub async fn release(&self, hold_id: &str) -> Answer {
+        self.post("/accounts/release", json!({ "hold_id": hold_id })).await
+    }
+
+    pub async fn reverse(&self, transaction_id: &str, amount: Option<&str>) -> Answer {
+        let body = json!({ "transaction_id": transaction_id, "amount": amount });
+        self.post("/accounts/reverse", body).await
+    }
+
+    pub async fn freeze(&self, account: &str, direction: &str) {
+        let body = json!({ "account_id": account, "direction": direction });
+        self.post("/accounts/freeze", body).await.assert(200);
+    }
+
+    pub async fn close(&self, account: &str) -> Answer {
+        self.post("/accounts/close", json!({ "account_id": account })).await
+    }
+
+    /// Balance, available, held.
+    pub async fn funds(&self, account: &str) -> [String; 3] {
+        let answer = self.get(&format!("/accounts/{account}/balance")).await.assert(200);
+        ["balance", "available", "held"].map(|name| answer[name].as_str().unwrap().to_owned())
     }
 
     pub async fn balance(&self, account: &str) -> String {

@@ -1,0 +1,41 @@
+--[[
+Let money leave an account again, come in again, or both.
+
+KEYS
+  account_key            account
+  holds_key              sorted set of holds
+
+ARGV
+  account_id             id
+  direction              debits, credits or both
+
+REPLY
+  ok                     account:json
+  account_not_found      role account_id
+  account_closed         role account_id
+]]
+--- @include "lib/account_json"
+
+local account_key, holds_key = unpack(keys)
+local account_id, direction = unpack(args)
+
+local it = account(account_key, holds_key)
+if not it then
+  return { 'account_not_found', 'account_id', account_id }
+end
+if it.status == 'closed' then
+  return { 'account_closed', 'account_id', account_id }
+end
+
+local status = it.status
+if direction == 'both' or status == 'frozen_' .. direction then
+  status = 'open'
+elseif status == 'frozen_both' then
+  status = direction == 'debits' and 'frozen_credits' or 'frozen_debits'
+end
+if status ~= it.status then
+  it.status = status
+  change_account(account_key, it)
+end
+
+return { 'ok', account_json(account_id, it) }

@@ -1,0 +1,104 @@
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{Account, CODES, HOLDS, bind_account, transfer::same_account};
+use crate::{
+    api::{self, Answer, Caller, Json},
+    store::{Call, Minted, Operation, Store},
+    types::{Code, Id},
+};
+
+/// An account to close.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "account_id": "alice", "sweep_to": "bob" }))]
+pub struct Close {
+    pub account_id: Id,
+    /// The account that gets what is left.
+    pub sweep_to: Option<Id>,
+}
+
+/// An account that is closed.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({
+    "account_id": "alice",
+    "currency": "USD",
+    "balance": "0.00",
+    "available": "0.00",
+    "held": "0.00",
+    "overdraft_limit": "0.00",
+    "max_balance": null,
+    "status": "closed",
+    "frozen": null,
+    "metadata": {},
+    "version": 9,
+    "created_at": "2026-01-31T12:00:00.000Z",
+    "sweep_transaction_id": "tx_0199f6c28f7a7c319d4e52a1b7f0c6aa"
+}))]
+pub struct Closed {
+    #[serde(flatten)]
+    pub account: Account,
+    /// The transaction that moved what was left; null where nothing was.
+    pub sweep_transaction_id: Option<String>,
+}
+
+/// What the script tells: the same, one beside the other.
+#[derive(Debug, Deserialize)]
+pub struct ClosedReply {
+    account: Account,
+    transaction_id: Option<String>,
+}
+
+impl Operation for Close {
+    const NAME: &'static str = "accounts/close";
+    const CODES: &'static [Code] = CODES;
+    type Reply = ClosedReply;
+
+    fn bind(&self, call: &mut Call) {
+        let transaction_id = Minted::new("tx_");
+        bind_account(call, &self.account_id).key("account_log", "postings", &self.account_id).key(
+            "holds_key",
+            HOLDS,
+            &self.account_id,
+        );
+        if let Some(sweep_to) = &self.sweep_to {
+            call.key("sweep_key", "account", sweep_to)
+                .key("sweep_log", "postings", sweep_to)
+                .minted_key("transaction_key", "transaction", transaction_id);
+        }
+        call.arg("account_id", &self.account_id).mint("transaction_id", transaction_id);
+        if let Some(sweep_to) = &self.sweep_to {
+            call.arg("sweep_to", sweep_to);
+        }
+    }
+}
+
+/// Close an account
+///
+/// For good. It has to have a balance of zero and no open hold; `sweep_to` first moves what is above
+/// zero to another account, in the same step. It can still be read, and its id is not given again.
+#[utoipa::path(
+    post,
+    path = "/accounts/close",
+    operation_id = Close::NAME,
+    tag = "accounts",
+    request_body = Close,
+    responses((status = OK, body = Closed, description = "The account is closed.")),
+    extensions(("x-refusals" = json!(["same_account"]))),
+)]
+pub async fn close(
+    State(store): State<Store>,
+    Caller(context): Caller,
+    Json(order): Json<Close>,
+) -> api::Result<Closed> {
+    if order.sweep_to.as_ref() == Some(&order.account_id) {
+        return Err(same_account(&order.account_id));
+    }
+    let answer = Answer::ok(store.run(&order, &context).await?.map(|reply| Closed {
+        account: reply.account,
+        sweep_transaction_id: reply.transaction_id,
+    }));
+    let version = answer.body().account.version;
+    Ok(answer.with_version(version))
+}

@@ -1,0 +1,59 @@
+use axum::extract::State;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{CODES, Hold, HoldReply, OpenHold};
+use crate::{
+    api::{self, Answer, Caller, Json},
+    store::{Call, Operation, Store},
+    types::{Code, Id, Ttl},
+};
+
+/// A hold that is needed for longer.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = ExtendHold, example = json!({
+    "hold_id": "hold_0199f6c28f7a7c319d4e52a1b7f0c6aa", "ttl_ms": 604_800_000
+}))]
+pub struct Extend {
+    pub hold_id: Id,
+    /// How long from now. It never ends earlier than it would have.
+    pub ttl_ms: Ttl,
+}
+
+struct Extending {
+    hold: OpenHold,
+    ttl_ms: Ttl,
+}
+
+impl Operation for Extending {
+    const NAME: &'static str = "accounts/extend";
+    const CODES: &'static [Code] = CODES;
+    type Reply = HoldReply;
+
+    fn bind(&self, call: &mut Call) {
+        self.hold.bind(call).arg("ttl_ms", self.ttl_ms);
+    }
+}
+
+/// Extend a hold
+///
+/// The money stays set aside for `ttl_ms` from now, or for as long as it is set aside already,
+/// whichever is longer.
+#[utoipa::path(
+    post,
+    path = "/accounts/extend",
+    operation_id = Extending::NAME,
+    tag = "accounts",
+    request_body = Extend,
+    responses((status = OK, body = Hold, description = "The hold, with its new end.")),
+)]
+pub async fn extend(
+    State(store): State<Store>,
+    Caller(context): Caller,
+    Json(Extend { hold_id, ttl_ms }): Json<Extend>,
+) -> api::Result<Hold> {
+    let hold = OpenHold::find(hold_id, &store, &context).await?;
+    let done = store.run(&Extending { hold, ttl_ms }, &context).await?;
+    Ok(Answer::ok(done.map(HoldReply::into_hold)))
+}

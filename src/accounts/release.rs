@@ -1,0 +1,51 @@
+use axum::extract::State;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{CODES, Hold, HoldReply, OpenHold};
+use crate::{
+    api::{self, Answer, Caller, Json},
+    store::{Call, Operation, Store},
+    types::{Code, Id},
+};
+
+/// A hold to give back.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = ReleaseHold, example = json!({ "hold_id": "hold_0199f6c28f7a7c319d4e52a1b7f0c6aa" }))]
+pub struct Release {
+    pub hold_id: Id,
+}
+
+struct Releasing(OpenHold);
+
+impl Operation for Releasing {
+    const NAME: &'static str = "accounts/release";
+    const CODES: &'static [Code] = CODES;
+    type Reply = HoldReply;
+
+    fn bind(&self, call: &mut Call) {
+        self.0.bind(call);
+    }
+}
+
+/// Release a hold
+///
+/// What is still set aside can be spent again.
+#[utoipa::path(
+    post,
+    path = "/accounts/release",
+    operation_id = Releasing::NAME,
+    tag = "accounts",
+    request_body = Release,
+    responses((status = OK, body = Hold, description = "Nothing is set aside any more.")),
+)]
+pub async fn release(
+    State(store): State<Store>,
+    Caller(context): Caller,
+    Json(order): Json<Release>,
+) -> api::Result<Hold> {
+    let hold = OpenHold::find(order.hold_id, &store, &context).await?;
+    let done = store.run(&Releasing(hold), &context).await?;
+    Ok(Answer::ok(done.map(HoldReply::into_hold)))
+}

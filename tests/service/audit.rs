@@ -1,0 +1,154 @@
+//! An auditor: looks at all accounts and holds of a space as one moment has them, and says what may
+//! never be.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use serde_json::Value;
+
+use crate::support::{Service, raw};
+
+/// Reads everything in one script, so that nothing moves in between. It is a test's own: it may look
+/// for keys that nobody has named.
+const LOOK: &str = r"
+local prefix, found = ARGV[1], {}
+local function all(kind, read)
+  for _, key in ipairs(redis.call('KEYS', prefix .. kind .. ':*')) do
+    found[#found + 1] = { kind, key:sub(#prefix + #kind + 2), read(key) }
+  end
+end
+local function text(key) return redis.call('GET', key) end
+all('account', text)
+all('hold', text)
+all('account_holds', function(key) return redis.call('ZRANGE', key, 0, -1, 'WITHSCORES') end)
+all('external', function(key) return redis.call('HVALS', key) end)
+local time = redis.call('TIME')
+return { time[1] * 1000 + math.floor(time[2] / 1000), found }
+";
+
+type Found = (String, String, redis::Value);
+
+/// What has been seen before: totals that can only grow.
+#[derive(Default)]
+pub struct Audit {
+    grown: BTreeMap<String, i128>,
+    ends: BTreeMap<String, String>,
+}
+
+fn minor(record: &Value, name: &str) -> i128 {
+    record[name].as_str().unwrap().parse().unwrap()
+}
+
+fn json(text: redis::Value) -> Value {
+    let text: String = redis::from_redis_value(text).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+impl Audit {
+    /// Looks once. Panics where anything is wrong.
+    pub fn look(&mut self, service: &Service) {
+        let (now, found): (i64, Vec<Found>) = redis::cmd("EVAL")
+            .arg(LOOK)
+            .arg(0)
+            .arg(format!("lockstep:{{{}}}:", service.space))
+            .query(&mut raw())
+            .unwrap();
+        let mut sums: BTreeMap<String, i128> = BTreeMap::new();
+        let (mut accounts, mut holds, mut sets) =
+            (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        for (kind, id, content) in found {
+            match kind.as_str() {
+                "account" => drop(accounts.insert(id, json(content))),
+                "hold" => drop(holds.insert(id, json(content))),
+                "account_holds" => {
+                    let members: Vec<(String, f64)> = redis::from_redis_value(content).unwrap();
+                    sets.insert(id, members);
+                }
+                _ => {
+                    let records: Vec<String> = redis::from_redis_value(content).unwrap();
+                    for record in records {
+                        let record: Value = serde_json::from_str(&record).unwrap();
+                        let sum = sums.entry(record["currency"].to_string()).or_default();
+                        *sum += minor(&record, "credits") - minor(&record, "debits");
+                    }
+                }
+            }
+        }
+        for (id, account) in &accounts {
+            let [credits, debits, held, overdraft] =
+                ["credits", "debits", "held", "overdraft_limit"].map(|name| minor(account, name));
+            *sums.entry(account["currency"].to_string()).or_default() += credits - debits;
+            self.grows(format!("{id} credits"), credits);
+            self.grows(format!("{id} debits"), debits);
+            assert!(debits + held <= credits + overdraft, "{id} is overdrawn: {account:#}");
+            if let Ok(most) = account["max_balance"].as_str().unwrap().parse::<i128>() {
+                assert!(credits - debits <= most, "{id} has too much: {account:#}");
+            }
+            // What is held is what its holds say, those that have ended and were not yet taken back
+            // among them.
+            let members = sets.get(id).map(Vec::as_slice).unwrap_or_default();
+            let mut sum = 0;
+            for (member, score) in members {
+                let (left, hold_id) = member.split_once(':').unwrap();
+                let hold: &Value = &holds[hold_id];
+                assert_eq!(hold["status"], "open", "{hold_id} is held: {hold:#}");
+                assert_eq!(left.parse::<i128>().unwrap(), left_of(hold), "{hold:#}");
+                assert_eq!(Some(*score), hold["expires_at"].as_f64(), "{hold:#}");
+                sum += left_of(hold);
+            }
+            assert_eq!(held, sum, "{id}: {account:#} {members:?}");
+        }
+        for (id, hold) in &holds {
+            let left = left_of(hold);
+            self.grows(format!("{id} captured"), minor(hold, "captured"));
+            self.grows(format!("{id} released"), minor(hold, "released"));
+            let status = hold["status"].as_str().unwrap();
+            if status == "open" {
+                assert!(left > 0, "{id} holds nothing: {hold:#}");
+                let due = hold["expires_at"].as_i64().unwrap() <= now + service.ahead_ms();
+                let members = sets.get(hold["from_account"].as_str().unwrap());
+                let is_set = members.is_some_and(|set| set.iter().any(|(it, _)| it.ends_with(id)));
+                assert!(due || is_set, "{id} is not held: {hold:#}");
+                assert!(!self.ends.contains_key(id), "{id} has begun again: {hold:#}");
+            } else {
+                assert_eq!(left, 0, "{id} has ended with something left: {hold:#}");
+                let first = self.ends.entry(id.clone()).or_insert_with(|| status.to_owned());
+                assert_eq!(first, status, "{id} has ended twice");
+            }
+        }
+        assert!(sums.values().all(|sum| *sum == 0), "{sums:?}");
+    }
+
+    fn grows(&mut self, what: String, now: i128) {
+        let before = self.grown.insert(what.clone(), now).unwrap_or(0);
+        assert!(before <= now, "{what}: {before} before, {now} now");
+    }
+
+    /// Looks again and again while something goes on, and once more after it.
+    pub async fn during<T>(service: &Service, work: impl Future<Output = T>) -> T {
+        let done = Arc::new(AtomicBool::new(false));
+        let looking = tokio::task::spawn_blocking({
+            let (service, done) = (service.clone(), done.clone());
+            move || {
+                let mut audit = Audit::default();
+                while !done.load(Ordering::Relaxed) {
+                    audit.look(&service);
+                }
+                audit.look(&service);
+            }
+        });
+        let result = work.await;
+        done.store(true, Ordering::Relaxed);
+        looking.await.unwrap();
+        result
+    }
+}
+
+fn left_of(hold: &Value) -> i128 {
+    minor(hold, "amount") - minor(hold, "captured") - minor(hold, "released")
+}
