@@ -401,7 +401,9 @@ async fn raw_script(
                         keys.push(format!("lockstep:{{main}}:{kind}:a{id}"));
                     }
                 }
-                args.extend(["accounts/transfer", "4", "7", ""].map(str::to_owned));
+                keys.push(format!("lockstep:{{main}}:account_holds:a{from}"));
+                keys.push(format!("lockstep:{{main}}:transaction:tx_{from}_{to}"));
+                args.extend(["accounts/transfer", "6", "7", ""].map(str::to_owned));
                 args.extend([format!("a{from}"), format!("a{to}")]);
                 args.extend(
                     ["1", "2", "null", "{}", "tx_0199f6c28f7a7c319d4e52a1b7f0c6aa"]
@@ -409,7 +411,7 @@ async fn raw_script(
                 );
             }
             pipe.cmd("EVALSHA").arg(&script.sha1).arg(keys.len()).arg(keys);
-            pipe.arg("each").arg(0).arg(1000).arg(args);
+            pipe.arg("each").arg(0).arg(1000).arg(60_000).arg(10_000).arg(args);
         }
         let _: Vec<redis::Value> = pipe.query_async(connection).await.unwrap();
     }

@@ -85,6 +85,9 @@ fn every_refusal_is_explained_and_tested() {
             let code = code.unwrap_or_else(|| panic!("{word} of {} has no code", script.name));
             let fields: Vec<_> =
                 script.header.replies[word].iter().map(|field| field.name.as_str()).collect();
+            // RFC 9457 and we have given these a meaning already.
+            let taken = ["type", "title", "status", "detail", "code", "retryable", "outcome"];
+            assert!(!fields.iter().any(|field| taken.contains(field)), "{word}: {fields:?}");
             for place in code.places() {
                 assert!(fields.contains(&place), "{word} of {} lacks {place}", script.name);
             }

@@ -21,7 +21,7 @@ REPLY
   ok                     transaction_id from_account to_account amount currency from_balance to_balance status hold:json created_at
   hold_not_found         hold_id
   hold_expired           hold_id expired_at:instant
-  hold_closed            hold_id status
+  hold_closed            hold_id hold_status
   capture_exceeds_hold   hold_id remaining requested currency
   account_closed         role account_id
   account_frozen         role account_id direction

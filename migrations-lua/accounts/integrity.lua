@@ -14,7 +14,6 @@ ARGV
   at_us                  the moment, or nothing for now
   after                  id to go on after, or nothing to begin
   count                  how many ids to name
-  * account_id           id
 
 REPLY
   ok                     at_us outside:json accounts:json next
@@ -81,8 +80,9 @@ for i = 1, (#keys - 2) / 3 do
     return { 'ok', '0', {}, {}, {} }
   end
   local sound = 'null'
-  if redis.call('ZCARD', holds_key) <= MOST_HOLDS then
-    local holds = redis.call('ZRANGE', holds_key, 0, -1)
+  local count = redis.call('ZCARD', holds_key)
+  if count <= MOST_HOLDS then
+    local holds = count > 0 and redis.call('ZRANGE', holds_key, 0, -1) or {}
     for j = 1, #holds do
       holds[j] = holds[j]:match('^(%d+):')
     end

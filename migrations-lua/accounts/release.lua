@@ -13,7 +13,7 @@ REPLY
   ok                     hold:json available
   hold_not_found         hold_id
   hold_expired           hold_id expired_at:instant
-  hold_closed            hold_id status
+  hold_closed            hold_id hold_status
 ]]
 --- @include "lib/hold"
 

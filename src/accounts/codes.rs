@@ -109,8 +109,8 @@ pub const CODES: &[Code] = &[
         code: "hold_closed",
         status: 409,
         title: "Hold has ended",
-        says: "The hold {hold_id} is {status} already.",
-        explanation: "A hold ends once: by its final capture, by its release, or by its time. `status` says how.",
+        says: "The hold {hold_id} is {hold_status} already.",
+        explanation: "A hold ends once: by its final capture, by its release, or by its time. `hold_status` says how.",
         retryable: false,
     },
     Code {

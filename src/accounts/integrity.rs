@@ -101,9 +101,6 @@ impl Operation for Check<'_> {
         call.arg("at_us", self.at_us.map_or(String::new(), |at_us| at_us.to_string()))
             .arg("after", self.after.map_or("", Id::as_str))
             .arg("count", STEP);
-        for id in self.named {
-            call.arg("account_id", id);
-        }
     }
 }
 

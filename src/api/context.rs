@@ -41,7 +41,13 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
             // What is no text is no tag of ours either.
             tag.to_str().unwrap_or("?")
         });
-        let version = if tag == "*" { "" } else { tag.trim_matches('"') };
+        let quoted = tag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        let version = match (tag, quoted) {
+            ("*", _) => "",
+            // What is not of our form is compared as it is, and is nobody's version.
+            (tag, None | Some("")) => tag,
+            (_, Some(version)) => version,
+        };
         Ok(IfMatch(version.to_owned()))
     }
 }

@@ -54,19 +54,16 @@ impl Failure {
             "OOM" => Failure::OutOfMemory(message),
             "CLUSTERDOWN" | "MOVED" | "ASK" | "TRYAGAIN" | "MASTERDOWN" | "NOREPLICAS"
             | "NOAUTH" | "NOPERM" | "WRONGPASS" => Failure::Unavailable(message),
-            "FIRST" => Failure::first(&message),
             _ => Failure::Broken(message),
         }
     }
 
-    /// `... FIRST: operation key key script: ...`, as `first` of the frame wrote it.
-    fn first(message: &str) -> Failure {
-        let words = message.split_whitespace().skip_while(|word| !word.starts_with("FIRST"));
-        let mut words = words.skip(1).take_while(|word| *word != "script:").map(str::to_owned);
-        match words.next() {
-            Some(operation) => Failure::First { operation, keys: words.collect() },
-            None => Failure::Broken(message.to_owned()),
-        }
+    /// What follows the word `FIRST`, as the frame wrote it: an operation and its keys. Redis adds
+    /// the place in the script.
+    pub(super) fn first(details: &str) -> Failure {
+        let words = details.split_whitespace().take_while(|word| *word != "script:");
+        let mut words = words.map(str::to_owned);
+        Failure::First { operation: words.next().unwrap_or_default(), keys: words.collect() }
     }
 
     /// Whether the script is sure to have ended before it wrote anything, and the fault is of one

@@ -223,7 +223,10 @@ impl Group {
                 again.groups.push(self);
             }
             Value::ServerError(error) => {
-                let failure = Failure::from_reply(error.code(), error.to_string());
+                let failure = match error.code() {
+                    "FIRST" => Failure::first(error.details().unwrap_or_default()),
+                    code => Failure::from_reply(code, error.to_string()),
+                };
                 if failure.passes() && !last {
                     again.pause = true;
                     again.groups.push(self);

@@ -59,13 +59,37 @@ async fn every_command_answers_a_repeat_the_same() {
     let lease = service.acquire("m", "me", 60_000).await.assert(201)["lease_id"].clone();
     commands.push(("/locks/renew", json!({ "lock": "m", "lease_id": lease, "ttl_ms": 90_000 })));
     commands.push(("/locks/release", json!({ "lock": "m", "lease_id": lease })));
+    // Those two are opened by the commands; these are there before.
+    service.open("carol", "10").await;
+    service.open("dave", "0").await;
+    let one = service.held("carol", "dave", "1").await;
+    let other = service.held("carol", "dave", "1").await;
+    let paid = service.transfer("carol", "dave", "1").await.assert(201);
+    commands.extend([
+        (
+            "/accounts/hold",
+            json!({ "from_account": "alice", "to_account": "bob", "amount": "1", "ttl_ms": 60_000 }),
+        ),
+        ("/accounts/extend", json!({ "hold_id": one, "ttl_ms": 90_000_000 })),
+        ("/accounts/capture", json!({ "hold_id": one, "amount": "0.5", "final": false })),
+        ("/accounts/release", json!({ "hold_id": other })),
+        ("/accounts/reverse", json!({ "transaction_id": paid["transaction_id"], "amount": "0.5" })),
+        ("PATCH /accounts/alice", json!({ "overdraft_limit": "5" })),
+        ("/accounts/freeze", json!({ "account_id": "alice", "direction": "debits" })),
+        ("/accounts/unfreeze", json!({ "account_id": "alice" })),
+        ("/accounts/close", json!({ "account_id": "bob", "sweep_to": "alice" })),
+    ]);
     for (index, (path, body)) in commands.into_iter().enumerate() {
         let key = format!("key-{index}");
-        let first = service.post_once(path, body.clone(), &key).await;
+        let send = async || match path.strip_prefix("PATCH ") {
+            Some(path) => service.patch(path, body.clone(), &[("idempotency-key", &key)]).await,
+            None => service.post_once(path, body.clone(), &key).await,
+        };
+        let first = send().await;
         assert!(first.status.is_success() && !first.replayed(), "{path} {:#}", first.body);
         let before = service.snapshot();
         for _ in 0..2 {
-            let again = service.post_once(path, body.clone(), &key).await;
+            let again = send().await;
             assert!(again.replayed(), "{path}");
             assert_eq!((again.status, &again.body), (first.status, &first.body), "{path}");
         }

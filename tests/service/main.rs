@@ -20,4 +20,5 @@ mod idempotency;
 mod input;
 mod ledger;
 mod store_states;
+mod work;
 mod wrong_types;

@@ -36,3 +36,20 @@ async fn refuses_and_changes_nothing() {
     service.assert_unchanged(&before);
     deposit(&service, "alice", "10").await.assert(201);
 }
+
+#[tokio::test]
+async fn refuses_what_is_frozen_or_closed() {
+    let service = Service::new();
+    service.open("frozen", "10").await;
+    service.freeze("frozen", "credits").await;
+    service.open("closed", "0").await;
+    service.close("closed").await.assert(200);
+    let before = service.snapshot();
+    let refused = deposit(&service, "frozen", "1").await.refused(409, "account_frozen");
+    assert_eq!(
+        (&refused["role"], &refused["direction"]),
+        (&json!("account_id"), &json!("credits"))
+    );
+    deposit(&service, "closed", "1").await.refused(409, "account_closed");
+    service.assert_unchanged(&before);
+}

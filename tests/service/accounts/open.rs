@@ -13,7 +13,7 @@ async fn opens_with_nothing() {
         body,
         json!({
             "account_id": "alice", "currency": "USD", "balance": "0.00", "available": "0.00",
-            "held": "0.00", "overdraft_limit": "0.00", "max_balance": null, "metadata": {},
+            "held": "0.00", "overdraft_limit": "0.00", "max_balance": null, "status": "open", "frozen": null, "metadata": {},
             "version": 0, "created_at": null
         })
     );

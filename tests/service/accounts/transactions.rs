@@ -1,5 +1,7 @@
 use std::collections::BTreeSet;
 
+use serde_json::json;
+
 use crate::support::Service;
 
 #[tokio::test]
@@ -31,7 +33,10 @@ async fn an_empty_account_has_an_empty_page() {
     let service = Service::new();
     service.open("alice", "0").await;
     let page = service.get("/accounts/alice/transactions").await.assert(200);
-    assert_eq!(page, serde_json::json!({ "transactions": [] }));
+    assert_eq!((&page["transactions"], page.get("next_cursor")), (&json!([]), None));
+    let account = service.get("/accounts/alice").await.assert(200);
+    assert_eq!(page["history_begins_at"], account["created_at"]);
+    assert_eq!(page["history_complete"], true);
 }
 
 #[tokio::test]
@@ -82,4 +87,36 @@ async fn a_cursor_past_the_newest_is_the_newest() {
     service.open("alice", "1").await;
     let page = service.get("/accounts/alice/transactions?cursor=900").await.assert(200);
     assert_eq!(page["transactions"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn says_where_the_history_begins() {
+    let service = Service::with(|settings| settings.records.history = 100);
+    service.open("alice", "0").await;
+    for number in 1..=358 {
+        let body = json!({
+            "account_id": "alice", "amount": "1", "description": number.to_string()
+        });
+        service.post("/accounts/deposit", body).await.assert(201);
+        if number == 356 {
+            let page = service.get("/accounts/alice/transactions").await.assert(200);
+            assert_eq!(page["history_complete"], true, "nothing is trimmed yet");
+        }
+    }
+    let mut descriptions = Vec::new();
+    let mut path = "/accounts/alice/transactions?limit=30".to_owned();
+    let oldest = loop {
+        let page = service.get(&path).await.assert(200);
+        assert_eq!(page["history_complete"], false);
+        let lines = page["transactions"].as_array().unwrap();
+        descriptions.extend(lines.iter().map(|line| line["description"].clone()));
+        let Some(cursor) = page["next_cursor"].as_str() else {
+            assert_eq!(page["history_begins_at"], lines[lines.len() - 1]["created_at"]);
+            break lines[lines.len() - 1].clone();
+        };
+        path = format!("/accounts/alice/transactions?limit=30&cursor={cursor}");
+    };
+    let expected: Vec<_> = (258..=358).rev().map(|number| json!(number.to_string())).collect();
+    assert_eq!(descriptions, expected);
+    assert_eq!(oldest["balance_after"], "258.00");
 }

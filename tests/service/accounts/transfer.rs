@@ -145,3 +145,20 @@ async fn spends_each_unit_once_under_contention() {
     );
     assert_eq!(service.sum("USD"), 0);
 }
+
+#[tokio::test]
+async fn refuses_what_is_frozen_or_closed() {
+    let service = with_alice_and_bob("10.00", "0").await;
+    service.open("closed", "0").await;
+    service.close("closed").await.assert(200);
+    service.freeze("bob", "credits").await;
+    let before = service.snapshot();
+    for (from, to, code, role) in [
+        ("alice", "bob", "account_frozen", "to_account"),
+        ("alice", "closed", "account_closed", "to_account"),
+        ("closed", "alice", "account_closed", "from_account"),
+    ] {
+        assert_eq!(service.transfer(from, to, "1").await.refused(409, code)["role"], role);
+    }
+    service.assert_unchanged(&before);
+}

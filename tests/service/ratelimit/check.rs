@@ -292,6 +292,8 @@ impl Script {
             .arg("each")
             .arg(0)
             .arg(1000)
+            .arg(1000)
+            .arg(100)
             .arg("ratelimit/check")
             .arg(1)
             .arg(6)

@@ -1,0 +1,265 @@
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::{audit::Audit, support::Service};
+
+/// Alice has 100, and 60 of it are held for the hotel.
+async fn with_a_hold() -> (Service, String) {
+    let service = Service::new();
+    service.open("alice", "100").await;
+    service.open("hotel", "0").await;
+    let hold_id = service.held("alice", "hotel", "60").await;
+    (service, hold_id)
+}
+
+#[tokio::test]
+async fn takes_all_that_is_held() {
+    let (service, hold_id) = with_a_hold().await;
+    let mut body =
+        service.post("/accounts/capture", json!({ "hold_id": hold_id })).await.assert(201);
+    let transaction_id = body["transaction_id"].take();
+    let hold = body["hold"].take();
+    body["created_at"].take();
+    assert_eq!(
+        body,
+        json!({
+            "transaction_id": null, "from_account": "alice", "to_account": "hotel",
+            "amount": "60.00", "currency": "USD", "from_balance": "40.00", "to_balance": "60.00",
+            "status": "completed", "created_at": null, "hold": null
+        })
+    );
+    assert_eq!(
+        [&hold["status"], &hold["captured"], &hold["released"], &hold["remaining"]],
+        ["captured", "60.00", "0.00", "0.00"]
+    );
+    assert_eq!(service.funds("alice").await, ["40.00", "40.00", "0.00"]);
+    let path = format!("/accounts/transactions/{}", transaction_id.as_str().unwrap());
+    let transaction = service.get(&path).await.assert(200);
+    assert_eq!(
+        (&transaction["kind"], &transaction["hold_id"]),
+        (&json!("capture"), &json!(hold_id))
+    );
+    Audit::default().look(&service);
+}
+
+#[tokio::test]
+async fn takes_a_part_and_releases_the_rest() {
+    let (service, hold_id) = with_a_hold().await;
+    let body = service.capture(&hold_id, Some("15.5"), true).await.assert(201);
+    assert_eq!(
+        [&body["hold"]["status"], &body["hold"]["captured"], &body["hold"]["released"]],
+        ["captured", "15.50", "44.50"]
+    );
+    assert_eq!(service.funds("alice").await, ["84.50", "84.50", "0.00"]);
+    Audit::default().look(&service);
+}
+
+#[tokio::test]
+async fn takes_several_parts_up_to_what_is_held() {
+    let (service, hold_id) = with_a_hold().await;
+    let body = service.capture(&hold_id, Some("20"), false).await.assert(201);
+    assert_eq!(
+        [&body["hold"]["status"], &body["hold"]["captured"], &body["hold"]["remaining"]],
+        ["open", "20.00", "40.00"]
+    );
+    assert_eq!(service.funds("alice").await, ["80.00", "40.00", "40.00"]);
+    let before = service.snapshot();
+    let refused = service.capture(&hold_id, Some("40.01"), false).await;
+    let refused = refused.refused(422, "capture_exceeds_hold");
+    assert_eq!(
+        (&refused["remaining"], &refused["requested"], &refused["currency"]),
+        (&json!("40.00"), &json!("40.01"), &json!("USD"))
+    );
+    service.assert_unchanged(&before);
+    // The last unit ends it, final or not.
+    let body = service.capture(&hold_id, Some("40"), false).await.assert(201);
+    assert_eq!([&body["hold"]["status"], &body["hold"]["captured"]], ["captured", "60.00"]);
+    let refused = service.capture(&hold_id, None, true).await.refused(409, "hold_closed");
+    assert_eq!(refused["hold_status"], "captured");
+    assert_eq!(service.funds("hotel").await, ["60.00", "60.00", "0.00"]);
+    Audit::default().look(&service);
+}
+
+#[tokio::test]
+async fn what_expires_after_a_part_is_the_rest() {
+    let (service, hold_id) = with_a_hold().await;
+    service.capture(&hold_id, Some("20"), false).await.assert(201);
+    service.advance_ms(3_600_000);
+    let refused = service.capture(&hold_id, None, true).await.refused(409, "hold_expired");
+    assert_eq!(refused["hold_id"], hold_id);
+    let hold = service.get(&format!("/accounts/holds/{hold_id}")).await.assert(200);
+    assert_eq!(refused["expired_at"], hold["expires_at"]);
+    assert_eq!(
+        [&hold["status"], &hold["captured"], &hold["released"], &hold["expired"]],
+        ["expired", "20.00", "0.00", "40.00"]
+    );
+    assert_eq!(service.funds("alice").await, ["80.00", "80.00", "0.00"]);
+}
+
+#[tokio::test]
+async fn refuses_and_leaves_the_hold_open() {
+    let (service, hold_id) = with_a_hold().await;
+    service.capture("hold_none", None, true).await.refused(404, "hold_not_found");
+    let refused = service.capture(&hold_id, Some("0.001"), true).await;
+    let refused = refused.refused(422, "amount_scale_exceeded");
+    assert_eq!(refused["errors"][0]["pointer"], "/amount");
+    service
+        .capture(&hold_id, Some("1234567890123456789012345678"), true)
+        .await
+        .refused(422, "amount_out_of_range");
+    service.capture(&hold_id, Some("0"), true).await.refused(422, "amount_not_positive");
+
+    service.freeze("alice", "debits").await;
+    let before = service.snapshot();
+    let refused = service.capture(&hold_id, None, true).await.refused(409, "account_frozen");
+    assert_eq!(
+        (&refused["role"], &refused["direction"]),
+        (&json!("from_account"), &json!("debits"))
+    );
+    service.assert_unchanged(&before);
+    let body = json!({ "account_id": "alice" });
+    service.post("/accounts/unfreeze", body).await.assert(200);
+
+    let body = json!({ "max_balance": "59.99" });
+    service.patch("/accounts/hotel", body, &[]).await.assert(200);
+    let before = service.snapshot();
+    let refused = service.capture(&hold_id, None, true).await;
+    refused.refused(409, "max_balance_exceeded");
+    service.assert_unchanged(&before);
+    let body = json!({ "max_balance": null });
+    service.patch("/accounts/hotel", body, &[]).await.assert(200);
+
+    service.close("hotel").await.assert(200);
+    let before = service.snapshot();
+    let refused = service.capture(&hold_id, None, true).await.refused(409, "account_closed");
+    assert_eq!(refused["role"], "to_account");
+    service.assert_unchanged(&before);
+    assert_eq!(service.funds("alice").await, ["100.00", "40.00", "60.00"]);
+}
+
+#[tokio::test]
+async fn totals_stay_within_28_digits() {
+    let service = Service::new();
+    let most = "99999999999999999999999999.99";
+    service.open("alice", most).await;
+    service.open("hotel", "0").await;
+    service.transfer("alice", "hotel", most).await.assert(201);
+    service.transfer("hotel", "alice", "0.01").await.refused(422, "amount_out_of_range");
+    let body = json!({ "overdraft_limit": "5" });
+    service.patch("/accounts/alice", body, &[]).await.assert(200);
+    // Its debits are full: nothing can ever leave it again, held or not.
+    service.hold("alice", "hotel", "1", 1000).await.refused(422, "amount_out_of_range");
+    Audit::default().look(&service);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_many_takes_it() {
+    let (service, hold_id) = with_a_hold().await;
+    let statuses = Audit::during(&service, async {
+        let mut tasks = JoinSet::new();
+        for _ in 0..64 {
+            let (service, hold_id) = (service.clone(), hold_id.clone());
+            tasks.spawn(async move { service.capture(&hold_id, None, true).await.status.as_u16() });
+        }
+        tasks.join_all().await
+    })
+    .await;
+    assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 1);
+    assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 63);
+    assert_eq!(service.funds("hotel").await, ["60.00", "60.00", "0.00"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_add_up_to_what_is_held_and_no_more() {
+    let (service, hold_id) = with_a_hold().await;
+    let statuses = Audit::during(&service, async {
+        let mut tasks = JoinSet::new();
+        for _ in 0..100 {
+            let (service, hold_id) = (service.clone(), hold_id.clone());
+            tasks.spawn(async move {
+                service.capture(&hold_id, Some("1.6"), false).await.status.as_u16()
+            });
+        }
+        tasks.join_all().await
+    })
+    .await;
+    // 37 times 1.60 is 59.20, and there is no room for another one.
+    assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 37);
+    assert_eq!(statuses.iter().filter(|status| **status == 422).count(), 63);
+    assert_eq!(service.funds("alice").await, ["40.80", "40.00", "0.80"]);
+}
+
+/// A capture, a release and the end of its time race for each of many holds: one of them gets it, and
+/// the money is where that one says.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_hold_ends_once_whoever_races() {
+    const HOLDS: usize = 150;
+    let service = Service::new();
+    service.open("alice", "150").await;
+    service.open("hotel", "0").await;
+    let mut holds = Vec::new();
+    for _ in 0..HOLDS {
+        let body = service.hold("alice", "hotel", "1", 1_000_000).await.assert(201);
+        holds.push(body["hold_id"].as_str().unwrap().to_owned());
+    }
+    let [mut captured, mut released] = [0, 0];
+    let ends = Audit::during(&service, async {
+        let mut tasks = JoinSet::new();
+        for (index, hold_id) in holds.iter().enumerate() {
+            for capture in [true, false] {
+                let (service, hold_id) = (service.clone(), hold_id.clone());
+                tasks.spawn(async move {
+                    let answer = match capture {
+                        true => service.capture(&hold_id, None, true).await,
+                        false => service.release(&hold_id).await,
+                    };
+                    (capture, answer)
+                });
+            }
+            if index == HOLDS / 2 {
+                let service = service.clone();
+                tasks.spawn(async move {
+                    service.advance_ms(1_000_000);
+                    (true, service.capture("hold_none", None, true).await)
+                });
+            }
+        }
+        tasks.join_all().await
+    })
+    .await;
+    for (capture, answer) in ends {
+        match (answer.status.as_u16(), answer.body["code"].as_str()) {
+            (201, _) if capture => captured += 1,
+            (200, _) if !capture => released += 1,
+            (409, Some("hold_closed" | "hold_expired")) | (404, _) => {}
+            _ => panic!("{:#}", answer.body),
+        }
+    }
+    let mut told = [0, 0, 0];
+    for hold_id in &holds {
+        let hold = service.get(&format!("/accounts/holds/{hold_id}")).await.assert(200);
+        let place = ["captured", "released", "expired"];
+        let place = place.iter().position(|word| hold["status"] == *word).unwrap();
+        told[place] += 1;
+    }
+    assert_eq!(told, [captured, released, HOLDS - captured - released]);
+    let balance = format!("{}.00", HOLDS - captured);
+    assert_eq!(service.funds("alice").await, [&balance, &balance, "0.00"]);
+    assert_eq!(service.balance("hotel").await, format!("{captured}.00"));
+}
+
+#[tokio::test]
+async fn a_repeat_answers_the_same_when_the_hold_is_long_gone() {
+    let (service, hold_id) = with_a_hold().await;
+    let body = json!({ "hold_id": hold_id });
+    let first = service.post_once("/accounts/capture", body.clone(), "k").await;
+    let () = redis::cmd("DEL")
+        .arg(service.key("hold", &hold_id))
+        .query(&mut crate::support::raw())
+        .unwrap();
+    let again = service.post_once("/accounts/capture", body, "k").await;
+    assert!(again.replayed());
+    assert_eq!((again.status, &again.body), (first.status, &first.body));
+    let refused = service.get(&format!("/accounts/holds/{hold_id}")).await;
+    let _: Value = refused.refused(404, "hold_not_found");
+}

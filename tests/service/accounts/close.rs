@@ -1,0 +1,156 @@
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::{
+    audit::Audit,
+    support::{Answer, Service},
+};
+
+async fn close_to(service: &Service, account: &str, sweep_to: &str) -> Answer {
+    let body = json!({ "account_id": account, "sweep_to": sweep_to });
+    service.post("/accounts/close", body).await
+}
+
+#[tokio::test]
+async fn closes_for_good() {
+    let service = Service::new();
+    service.open("alice", "0").await;
+    service.open("bob", "10").await;
+    let answer = service.close("alice").await;
+    assert_eq!(answer.header("etag"), Some("\"1\""));
+    let body = answer.assert(200);
+    assert_eq!((&body["status"], &body["sweep_transaction_id"]), (&json!("closed"), &json!(null)));
+    let before = service.snapshot();
+    service.transfer("bob", "alice", "1").await.refused(409, "account_closed");
+    service.transfer("alice", "bob", "1").await.refused(409, "account_closed");
+    let refused = service.close("alice").await.refused(409, "account_closed");
+    assert_eq!(refused["role"], "account_id");
+    let body = json!({ "account_id": "alice" });
+    service.post("/accounts", body).await.refused(409, "account_exists");
+    service.assert_unchanged(&before);
+    assert_eq!(service.get("/accounts/alice").await.assert(200)["status"], "closed");
+}
+
+#[tokio::test]
+async fn sweeps_what_is_left() {
+    let service = Service::new();
+    service.open("alice", "12.34").await;
+    service.open("bob", "1").await;
+    let body = close_to(&service, "alice", "bob").await.assert(200);
+    assert_eq!((&body["status"], &body["balance"]), (&json!("closed"), &json!("0.00")));
+    assert_eq!(service.balance("bob").await, "13.34");
+    let id = body["sweep_transaction_id"].as_str().unwrap();
+    let told = service.get(&format!("/accounts/transactions/{id}")).await.assert(200);
+    assert_eq!((&told["kind"], &told["amount"]), (&json!("sweep"), &json!("12.34")));
+    let refused = service.reverse(id, None).await.refused(409, "account_closed");
+    assert_eq!(refused["account_id"], "alice");
+    Audit::default().look(&service);
+}
+
+#[tokio::test]
+async fn refuses_what_is_not_empty() {
+    let service = Service::new();
+    service.open("alice", "10").await;
+    service.open("bob", "0").await;
+    let hold_id = service.held("alice", "bob", "4").await;
+    let before = service.snapshot();
+    let refused = service.close("alice").await.refused(409, "account_not_empty");
+    assert_eq!(
+        (&refused["balance"], &refused["held"], &refused["currency"]),
+        (&json!("10.00"), &json!("4.00"), &json!("USD"))
+    );
+    // What is held belongs to a hold: it is not swept away.
+    close_to(&service, "alice", "bob").await.refused(409, "account_not_empty");
+    service.assert_unchanged(&before);
+    service.release(&hold_id).await.assert(200);
+    service.close("alice").await.refused(409, "account_not_empty");
+    close_to(&service, "alice", "bob").await.assert(200);
+
+    let body = json!({ "account_id": "minus", "overdraft_limit": "5" });
+    service.post("/accounts", body).await.assert(201);
+    service.transfer("minus", "bob", "1").await.assert(201);
+    let refused = close_to(&service, "minus", "bob").await.refused(409, "account_not_empty");
+    assert_eq!(refused["balance"], "-1.00");
+}
+
+#[tokio::test]
+async fn a_hold_that_has_ended_is_in_nobodys_way() {
+    let service = Service::new();
+    service.open("alice", "10").await;
+    service.open("bob", "0").await;
+    service.held("alice", "bob", "4").await;
+    service.advance_ms(3_600_000);
+    close_to(&service, "alice", "bob").await.assert(200);
+    assert_eq!(service.balance("bob").await, "10.00");
+}
+
+#[tokio::test]
+async fn refuses_where_it_cannot_sweep() {
+    let service = Service::new();
+    service.open("alice", "10").await;
+    let body = json!({ "account_id": "euro", "currency": "EUR" });
+    service.post("/accounts", body).await.assert(201);
+    let body = json!({ "account_id": "small", "max_balance": "9" });
+    service.post("/accounts", body).await.assert(201);
+    service.open("closed", "0").await;
+    service.close("closed").await.assert(200);
+    service.open("frozen", "5").await;
+    service.freeze("frozen", "debits").await;
+    service.open("bob", "0").await;
+    let before = service.snapshot();
+    close_to(&service, "alice", "alice").await.refused(422, "same_account");
+    service.close("nobody").await.refused(404, "account_not_found");
+    let refused = close_to(&service, "alice", "nobody").await.refused(404, "account_not_found");
+    assert_eq!((&refused["role"], &refused["account_id"]), (&json!("sweep_to"), &json!("nobody")));
+    close_to(&service, "alice", "euro").await.refused(422, "currency_mismatch");
+    close_to(&service, "alice", "small").await.refused(409, "max_balance_exceeded");
+    let refused = close_to(&service, "alice", "closed").await.refused(409, "account_closed");
+    assert_eq!(refused["role"], "sweep_to");
+    let refused = close_to(&service, "frozen", "bob").await.refused(409, "account_frozen");
+    assert_eq!(refused["role"], "account_id");
+    service.assert_unchanged(&before);
+}
+
+#[tokio::test]
+async fn sums_stay_within_28_digits() {
+    let service = Service::new();
+    let most = "99999999999999999999999999.99";
+    service.open("alice", most).await;
+    service.open("bob", "0").await;
+    service.transfer("alice", "bob", most).await.assert(201);
+    service.open("carol", "0").await;
+    service.transfer("bob", "carol", "1").await.assert(201);
+    // Bob has had as much as an account can ever have.
+    close_to(&service, "carol", "bob").await.refused(422, "amount_out_of_range");
+}
+
+/// Transfers into an account while it is closed: what came in before went out with the rest, and
+/// nothing comes in after.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_transfer_is_lost_in_an_account_that_closes() {
+    let service = Service::new();
+    service.open("alice", "100").await;
+    service.open("bob", "0").await;
+    service.open("carol", "0").await;
+    let (arrived, closed) = Audit::during(&service, async {
+        let mut tasks = JoinSet::new();
+        for number in 0..100 {
+            let service = service.clone();
+            tasks.spawn(async move {
+                match number {
+                    50 => (true, close_to(&service, "bob", "carol").await.status.as_u16()),
+                    _ => (false, service.transfer("alice", "bob", "1").await.status.as_u16()),
+                }
+            });
+        }
+        let ends = tasks.join_all().await;
+        let arrived = ends.iter().filter(|end| **end == (false, 201)).count();
+        assert!(ends.iter().all(|(_, status)| [200, 201, 409].contains(status)), "{ends:?}");
+        (arrived, ends.contains(&(true, 200)))
+    })
+    .await;
+    assert!(closed);
+    assert_eq!(service.balance("bob").await, "0.00");
+    assert_eq!(service.balance("carol").await, format!("{arrived}.00"));
+    assert_eq!(service.balance("alice").await, format!("{}.00", 100 - arrived));
+}

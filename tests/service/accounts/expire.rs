@@ -1,0 +1,153 @@
+use lockstep::sweeper;
+use redis::Commands;
+
+use crate::{
+    audit::Audit,
+    support::{Server, Service, raw},
+};
+
+/// An account with many holds that have ended: as the service writes them, but faster.
+async fn with_ended_holds(count: usize) -> Service {
+    let service = Service::new();
+    service.open("alice", "20000").await;
+    service.open("hotel", "0").await;
+    let hold_id =
+        service.hold("alice", "hotel", "1", 1_000_000).await.assert(201)["hold_id"].clone();
+    let hold_id = hold_id.as_str().unwrap();
+    let mut connection = raw();
+    let record: String = connection.get(service.key("hold", hold_id)).unwrap();
+    let set = service.key("account_holds", "alice");
+    let expires_at: f64 = connection.zscore(&set, format!("100:{hold_id}")).unwrap();
+    let (mut members, mut records) = (redis::cmd("ZADD"), redis::cmd("MSET"));
+    members.arg(&set);
+    for number in 1..count {
+        let id = format!("hold_{number}");
+        members.arg(expires_at).arg(format!("100:{id}"));
+        records.arg(service.key("hold", &id)).arg(&record);
+    }
+    if count > 1 {
+        members.exec(&mut connection).unwrap();
+        records.exec(&mut connection).unwrap();
+    }
+    let account = service.key("account", "alice");
+    let text: String = connection.get(&account).unwrap();
+    let text = text.replace("\"held\":\"100\"", &format!("\"held\":\"{count}00\""));
+    let () = connection.set(&account, text).unwrap();
+    Audit::default().look(&service);
+    service.advance_ms(1_000_000);
+    service
+}
+
+fn in_the_set(service: &Service) -> u64 {
+    raw().zcard(service.key("account_holds", "alice")).unwrap()
+}
+
+#[tokio::test]
+async fn ten_thousand_ended_holds_keep_nobody_waiting_and_are_all_free() {
+    let service = with_ended_holds(10_000).await;
+    let before = service.snapshot().len();
+    // What is asked for is there only if every single one has been taken back.
+    service.transfer("alice", "hotel", "20000.01").await.refused(409, "insufficient_funds");
+    service.transfer("alice", "hotel", "20000").await.assert(201);
+    assert_eq!(service.funds("alice").await, ["0.00", "0.00", "0.00"]);
+    assert_eq!(in_the_set(&service), 0);
+    assert!(service.snapshot().len() > before - 2);
+    Audit::default().look(&service);
+}
+
+#[tokio::test]
+async fn a_read_of_many_ended_holds_is_exact_too() {
+    let service = with_ended_holds(2500).await;
+    assert_eq!(service.funds("alice").await, ["20000.00", "20000.00", "0.00"]);
+    let integrity = service.get("/accounts/integrity").await.assert(200);
+    assert_eq!(integrity["currencies"][0]["ok"], true, "{integrity:#}");
+}
+
+/// Each script takes back a thousand at most, which is what keeps it short.
+#[tokio::test]
+async fn one_go_takes_back_a_thousand() {
+    let service = with_ended_holds(1000).await;
+    assert_eq!(service.funds("alice").await[2], "0.00");
+    assert_eq!(in_the_set(&service), 1000, "as many can be taken back on the way, in memory");
+    let service = with_ended_holds(1001).await;
+    assert_eq!(service.funds("alice").await[2], "0.00");
+    assert_eq!(in_the_set(&service), 1, "of more, a thousand are taken back first");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_callers_find_the_same_money_free() {
+    let service = with_ended_holds(3000).await;
+    let statuses = Audit::during(&service, async {
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..50 {
+            let service = service.clone();
+            tasks.spawn(
+                async move { service.transfer("alice", "hotel", "500").await.status.as_u16() },
+            );
+        }
+        tasks.join_all().await
+    })
+    .await;
+    assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 40);
+    assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 10);
+}
+
+/// The sweeper looks at all spaces, so these tests have a server for themselves.
+async fn swept(service: &Service) {
+    let mut cursor = 0;
+    loop {
+        cursor = sweeper::tidy(&service.store, cursor).await.unwrap();
+        if cursor == 0 {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_sweeper_tidies_what_nobody_looks_at() {
+    let server = Server::start(&[]);
+    let service = Service::with(|settings| settings.url = server.url.clone());
+    let mut connection = server.connection();
+    let mut spaces = Vec::new();
+    for _ in 0..3 {
+        let service = service.elsewhere();
+        service.open("alice", "100").await;
+        service.open("hotel", "0").await;
+        for ttl_ms in [1_000_000, 1_000_000, 5_000_000] {
+            service.hold("alice", "hotel", "10", ttl_ms).await.assert(201);
+        }
+        spaces.push(service);
+    }
+    swept(&service).await;
+    for service in &spaces {
+        let left: u64 = connection.zcard(service.key("account_holds", "alice")).unwrap();
+        assert_eq!(left, 3, "none has ended");
+    }
+    service.advance_ms(1_000_000);
+    swept(&service).await;
+    for service in &spaces {
+        let left: u64 = connection.zcard(service.key("account_holds", "alice")).unwrap();
+        assert_eq!(left, 1);
+        assert_eq!(service.funds("alice").await, ["100.00", "90.00", "10.00"]);
+    }
+    service.advance_ms(4_000_000);
+    swept(&service).await;
+    for service in &spaces {
+        let set: bool = connection.exists(service.key("account_holds", "alice")).unwrap();
+        assert!(!set, "no key without an end is left");
+    }
+}
+
+#[tokio::test]
+async fn the_sweeper_leaves_what_is_not_ours() {
+    let server = Server::start(&[]);
+    let service = Service::with(|settings| settings.url = server.url.clone());
+    let mut connection = server.connection();
+    let nobody = service.key("account_holds", "nobody");
+    let () = connection.zadd(&nobody, "100:hold_1", 1).unwrap();
+    let () = connection.set("lockstep:{x}:account_holds:text", "1").unwrap();
+    let () = connection.set("lockstep:{a b}:account_holds:?", "1").unwrap();
+    swept(&service).await;
+    let left: u64 = redis::cmd("DBSIZE").query(&mut connection).unwrap();
+    assert_eq!(left, 3);
+}

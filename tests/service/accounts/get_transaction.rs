@@ -1,0 +1,54 @@
+use serde_json::json;
+
+use crate::support::{Service, raw};
+
+#[tokio::test]
+async fn tells_what_moved() {
+    let service = Service::new();
+    service.open("alice", "100").await;
+    service.open("bob", "0").await;
+    let body = json!({
+        "from_account": "alice", "to_account": "bob", "amount": "2.5", "description": "a \"b\" \\",
+        "metadata": { "order": "17", "description": "x" }
+    });
+    let paid = service.post("/accounts/transfer", body).await.assert(201);
+    let id = paid["transaction_id"].as_str().unwrap();
+    let told = service.get(&format!("/accounts/transactions/{id}")).await.assert(200);
+    assert_eq!(
+        told,
+        json!({
+            "transaction_id": id, "kind": "transfer", "status": "completed",
+            "from_account": "alice", "to_account": "bob", "amount": "2.50", "reversed": "0.00",
+            "currency": "USD", "hold_id": null, "reverses": null,
+            "created_at": paid["created_at"], "description": "a \"b\" \\",
+            "metadata": { "order": "17", "description": "x" }
+        })
+    );
+    let ttl: i64 =
+        redis::cmd("PTTL").arg(service.key("transaction", id)).query(&mut raw()).unwrap();
+    assert!((3_500_000..=3_600_000).contains(&ttl), "it has an end: {ttl}");
+}
+
+#[tokio::test]
+async fn tells_of_money_from_and_to_outside() {
+    let service = Service::new();
+    service.open("alice", "5").await;
+    for (path, from, to, kind) in [
+        ("/accounts/deposit", "external", "alice", "deposit"),
+        ("/accounts/withdraw", "alice", "external", "withdrawal"),
+    ] {
+        let body = json!({ "account_id": "alice", "amount": "1" });
+        let moved = service.post(path, body).await.assert(201);
+        let path = format!("/accounts/transactions/{}", moved["transaction_id"].as_str().unwrap());
+        let told = service.get(&path).await.assert(200);
+        assert_eq!([&told["from_account"], &told["to_account"], &told["kind"]], [from, to, kind]);
+    }
+}
+
+#[tokio::test]
+async fn refuses_one_that_is_not_there() {
+    let service = Service::new();
+    let answer = service.get("/accounts/transactions/tx_none").await;
+    answer.refused(404, "transaction_not_found");
+    service.get("/accounts/transactions/a%20b").await.refused(422, "invalid_id");
+}

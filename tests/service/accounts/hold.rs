@@ -1,0 +1,180 @@
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::{audit::Audit, support::Service};
+
+async fn with_alice_and_hotel(alice: &str) -> Service {
+    let service = Service::new();
+    service.open("alice", alice).await;
+    service.open("hotel", "0").await;
+    service
+}
+
+#[tokio::test]
+async fn sets_money_aside() {
+    let service = with_alice_and_hotel("100").await;
+    let body = json!({
+        "from_account": "alice", "to_account": "hotel", "amount": "60", "ttl_ms": 60_000,
+        "description": "two \"nights\"", "metadata": { "booking": "7" }
+    });
+    let mut body = service.post("/accounts/hold", body).await.assert(201);
+    let hold_id = body["hold_id"].take();
+    assert!(hold_id.as_str().unwrap().starts_with("hold_"));
+    let created: jiff::Timestamp = body["created_at"].take().as_str().unwrap().parse().unwrap();
+    let expires: jiff::Timestamp = body["expires_at"].take().as_str().unwrap().parse().unwrap();
+    assert_eq!(expires.as_millisecond() - created.as_millisecond(), 60_000);
+    assert_eq!(
+        body,
+        json!({
+            "hold_id": null, "status": "open", "from_account": "alice", "to_account": "hotel",
+            "currency": "USD", "amount": "60.00", "captured": "0.00", "released": "0.00",
+            "expired": "0.00", "remaining": "60.00", "expires_at": null, "created_at": null,
+            "description": "two \"nights\"", "metadata": { "booking": "7" }, "available": "40.00"
+        })
+    );
+    assert_eq!(service.funds("alice").await, ["100.00", "40.00", "60.00"]);
+    assert_eq!(service.funds("hotel").await, ["0.00", "0.00", "0.00"]);
+    Audit::default().look(&service);
+}
+
+#[tokio::test]
+async fn counts_in_every_check() {
+    let service = with_alice_and_hotel("100").await;
+    service.held("alice", "hotel", "60").await;
+    let refused = service.transfer("alice", "hotel", "40.01").await;
+    assert_eq!(refused.refused(409, "insufficient_funds")["available"], "40.00");
+    let body = json!({ "account_id": "alice", "amount": "40.01" });
+    service.post("/accounts/withdraw", body).await.refused(409, "insufficient_funds");
+    service.hold("alice", "hotel", "40.01", 1000).await.refused(409, "insufficient_funds");
+    service.hold("alice", "hotel", "40.00", 1000).await.assert(201);
+    service.transfer("alice", "hotel", "0.01").await.refused(409, "insufficient_funds");
+}
+
+#[tokio::test]
+async fn ends_at_its_millisecond_with_nobody_listening() {
+    let service = with_alice_and_hotel("100").await;
+    service.hold("alice", "hotel", "60", 3_600_000).await.assert(201);
+    service.hold("alice", "hotel", "30", 7_200_000).await.assert(201);
+    service.advance_ms(3_590_000);
+    assert_eq!(service.funds("alice").await, ["100.00", "10.00", "90.00"]);
+    service.advance_ms(10_000);
+    // A read counts what has ended as free, and writes nothing.
+    let before = service.snapshot();
+    assert_eq!(service.funds("alice").await, ["100.00", "70.00", "30.00"]);
+    service.assert_unchanged(&before);
+    service.transfer("alice", "hotel", "70.01").await.refused(409, "insufficient_funds");
+    service.assert_unchanged(&before);
+    service.transfer("alice", "hotel", "70").await.assert(201);
+    Audit::default().look(&service);
+    service.advance_ms(3_600_000);
+    assert_eq!(service.funds("alice").await, ["30.00", "30.00", "0.00"]);
+}
+
+#[tokio::test]
+async fn the_end_of_one_that_was_released_ends_no_other() {
+    let service = with_alice_and_hotel("100").await;
+    let first = service.hold("alice", "hotel", "10", 1_000_000).await.assert(201);
+    service.held("alice", "hotel", "20").await;
+    service.release(first["hold_id"].as_str().unwrap()).await.assert(200);
+    service.advance_ms(1_000_001);
+    // The account still expects an end now, and there is none.
+    service.transfer("alice", "hotel", "1").await.assert(201);
+    assert_eq!(service.funds("alice").await, ["99.00", "79.00", "20.00"]);
+    Audit::default().look(&service);
+}
+
+#[tokio::test]
+async fn refuses_what_a_transfer_refuses() {
+    let service = with_alice_and_hotel("100").await;
+    let limited = json!({ "account_id": "small", "max_balance": "5" });
+    service.post("/accounts", limited).await.assert(201);
+    let euro = json!({ "account_id": "euro", "currency": "EUR" });
+    service.post("/accounts", euro).await.assert(201);
+    for account in ["frozen", "closed"] {
+        service.open(account, "0").await;
+    }
+    service.freeze("frozen", "credits").await;
+    service.close("closed").await.assert(200);
+    let before = service.snapshot();
+    let hold = |from: &'static str, to: &'static str, amount: &'static str| {
+        let service = service.clone();
+        async move { service.hold(from, to, amount, 1000).await }
+    };
+    hold("alice", "alice", "1").await.refused(422, "same_account");
+    let refused = hold("nobody", "hotel", "1").await.refused(404, "account_not_found");
+    assert_eq!(refused["role"], "from_account");
+    let refused = hold("alice", "nobody", "1").await.refused(404, "account_not_found");
+    assert_eq!(refused["role"], "to_account");
+    hold("alice", "euro", "1").await.refused(422, "currency_mismatch");
+    let refused = hold("alice", "frozen", "1").await.refused(409, "account_frozen");
+    assert_eq!(
+        (&refused["role"], &refused["direction"]),
+        (&json!("to_account"), &json!("credits"))
+    );
+    let refused = hold("alice", "closed", "1").await.refused(409, "account_closed");
+    assert_eq!(refused["detail"], "The account closed (to_account) is closed.");
+    let refused = hold("alice", "hotel", "0.001").await.refused(422, "amount_scale_exceeded");
+    assert_eq!(refused["errors"][0]["pointer"], "/amount");
+    hold("alice", "hotel", "1234567890123456789012345678")
+        .await
+        .refused(422, "amount_out_of_range");
+    hold("alice", "hotel", "100.01").await.refused(409, "insufficient_funds");
+    hold("alice", "small", "5.01").await.refused(409, "max_balance_exceeded");
+    service.assert_unchanged(&before);
+}
+
+#[tokio::test]
+async fn refuses_bad_input() {
+    let service = with_alice_and_hotel("100").await;
+    let before = service.snapshot();
+    for (ttl_ms, code) in [
+        (json!(0), "validation_failed"),
+        (json!(-1), "validation_failed"),
+        (json!(2_592_000_001_u64), "validation_failed"),
+        (json!("1000"), "validation_failed"),
+        (json!(1.5), "validation_failed"),
+        (json!(null), "validation_failed"),
+    ] {
+        let body = json!({
+            "from_account": "alice", "to_account": "hotel", "amount": "1", "ttl_ms": ttl_ms
+        });
+        let refused = service.post("/accounts/hold", body).await.refused(422, code);
+        assert_eq!(refused["errors"][0]["pointer"], "/ttl_ms");
+    }
+    let body = json!({ "from_account": "alice", "to_account": "hotel", "amount": "1" });
+    let refused = service.post("/accounts/hold", body).await.refused(422, "validation_failed");
+    assert_eq!(refused["errors"][0]["pointer"], "/ttl_ms");
+    service.hold("alice", "hotel", "0", 1000).await.refused(422, "amount_not_positive");
+    service.assert_unchanged(&before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sets_each_unit_aside_once_under_contention() {
+    let service = with_alice_and_hotel("100").await;
+    let statuses = Audit::during(&service, async {
+        let mut tasks = JoinSet::new();
+        for _ in 0..200 {
+            let service = service.clone();
+            tasks.spawn(async move {
+                service.hold("alice", "hotel", "2.5", 60_000).await.status.as_u16()
+            });
+        }
+        tasks.join_all().await
+    })
+    .await;
+    assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 40);
+    assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 160);
+    assert_eq!(service.funds("alice").await, ["100.00", "0.00", "100.00"]);
+}
+
+#[tokio::test]
+async fn leaves_no_key_without_an_end() {
+    let service = with_alice_and_hotel("100").await;
+    let hold_id = service.held("alice", "hotel", "10").await;
+    let ttl: i64 = redis::cmd("PTTL")
+        .arg(service.key("hold", &hold_id))
+        .query(&mut crate::support::raw())
+        .unwrap();
+    let week = 7 * 24 * 3_600_000;
+    assert!((week..=week + 3_600_000).contains(&ttl), "{ttl}");
+}

@@ -1,0 +1,128 @@
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use redis::Commands;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::support::{Service, raw};
+
+async fn check(service: &Service) -> Value {
+    service.get("/accounts/integrity").await.assert(200)["currencies"].take()
+}
+
+#[tokio::test]
+async fn adds_up_all_accounts_by_currency() {
+    let service = Service::new();
+    assert_eq!(check(&service).await, json!([]));
+    service.open("alice", "100").await;
+    service.open("bob", "0").await;
+    let body = json!({ "account_id": "kenji", "currency": "JPY", "initial_balance": "500" });
+    service.post("/accounts", body).await.assert(201);
+    service.held("alice", "bob", "7").await;
+    service.held("alice", "bob", "0.50").await;
+    let usd = json!({
+        "currency": "USD", "accounts": 2, "sum": "0.00", "held": "7.50", "ok": true, "unchecked": 0
+    });
+    let jpy = json!({
+        "currency": "JPY", "accounts": 1, "sum": "0", "held": "0", "ok": true, "unchecked": 0
+    });
+    assert_eq!(check(&service).await, json!([jpy, usd]));
+    service.advance_ms(3_600_000);
+    assert_eq!(check(&service).await[1]["held"], "0.00");
+}
+
+#[tokio::test]
+async fn sees_money_that_somebody_made() {
+    let service = Service::new();
+    service.open("alice", "100").await;
+    let account = service.key("account", "alice");
+    let text: String = raw().get(&account).unwrap();
+    let () = raw()
+        .set(&account, text.replace("\"credits\":\"10000\"", "\"credits\":\"10001\""))
+        .unwrap();
+    let usd = check(&service).await[0].clone();
+    assert_eq!((&usd["sum"], &usd["ok"]), (&json!("0.01"), &json!(false)));
+}
+
+#[tokio::test]
+async fn sees_a_hold_that_somebody_took() {
+    let service = Service::new();
+    service.open("alice", "100").await;
+    service.open("bob", "0").await;
+    service.held("alice", "bob", "7").await;
+    let () = raw().del(service.key("account_holds", "alice")).unwrap();
+    let usd = check(&service).await[0].clone();
+    assert_eq!((&usd["sum"], &usd["ok"]), (&json!("0.00"), &json!(false)));
+}
+
+#[tokio::test]
+async fn more_than_two_thousand_holds_are_not_added_up() {
+    let service = Service::new();
+    service.open("alice", "100").await;
+    let mut add = redis::cmd("ZADD");
+    add.arg(service.key("account_holds", "alice"));
+    for number in 0..2001 {
+        add.arg(9e15).arg(format!("0:hold_{number}"));
+    }
+    add.exec(&mut raw()).unwrap();
+    let usd = check(&service).await[0].clone();
+    assert_eq!((&usd["ok"], &usd["unchecked"]), (&json!(true), &json!(1)));
+}
+
+/// The check takes several steps here, and money moves between any two of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn is_exact_while_money_moves() {
+    let service = Service::new();
+    for account in 0..350 {
+        service.open(&format!("a{account}"), "100").await;
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut tasks = JoinSet::new();
+    for task in 0..8_usize {
+        let (service, stop) = (service.clone(), stop.clone());
+        tasks.spawn(async move {
+            let mut moved = 0;
+            while !stop.load(Ordering::Relaxed) {
+                moved += 1;
+                let (one, other) = (task * 37 + moved * 11, task * 53 + moved * 101);
+                let [one, other] = [one, other].map(|number| format!("a{}", number % 350));
+                let body = json!({ "account_id": one, "amount": "0.01" });
+                match moved % 3 {
+                    0 => drop(service.transfer(&one, &other, "0.01").await),
+                    1 => drop(service.post("/accounts/deposit", body).await),
+                    _ => drop(service.post("/accounts/withdraw", body).await),
+                }
+            }
+            moved
+        });
+    }
+    for _ in 0..30 {
+        let usd = check(&service).await[0].clone();
+        assert_eq!(
+            (&usd["sum"], &usd["ok"], &usd["accounts"]),
+            (&json!("0.00"), &json!(true), &json!(350))
+        );
+    }
+    stop.store(true, Ordering::Relaxed);
+    assert!(tasks.join_all().await.into_iter().sum::<usize>() > 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_does_not_reach_back_is_no_false_alarm() {
+    let service = Service::new();
+    service.open("alice", "100").await;
+    let log = service.key("postings", "alice");
+    // As if so much had moved since the check began that its beginning was trimmed.
+    let entry: String = raw().lindex(&log, 0).unwrap();
+    let at = entry.split("\"created_at_us\":").nth(1).unwrap().split(',').next().unwrap();
+    let entry = entry.replace(at, "9000000000000000");
+    let () = raw().lset(&log, 0, entry).unwrap();
+    let account = service.key("account", "alice");
+    let text: String = raw().get(&account).unwrap();
+    let () = raw().set(&account, text.replace("\"postings\":1", "\"postings\":2")).unwrap();
+    let refused = service.get("/accounts/integrity").await.refused(503, "store_busy");
+    assert!(refused["detail"].as_str().unwrap().contains("--history"));
+}

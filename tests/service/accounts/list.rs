@@ -1,0 +1,96 @@
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::support::Service;
+
+async fn pages(service: &Service, query: &str) -> Vec<Vec<String>> {
+    let mut pages = Vec::new();
+    let mut path = format!("/accounts?{query}");
+    loop {
+        let page = service.get(&path).await.assert(200);
+        let id = |account: &Value| account["account_id"].as_str().unwrap().to_owned();
+        pages.push(page["accounts"].as_array().unwrap().iter().map(id).collect());
+        let Some(cursor) = page["next_cursor"].as_str() else { return pages };
+        path = format!("/accounts?{query}&cursor={cursor}");
+    }
+}
+
+#[tokio::test]
+async fn lists_what_get_tells() {
+    let service = Service::new();
+    assert_eq!(service.get("/accounts").await.assert(200), json!({ "accounts": [] }));
+    let body = json!({
+        "account_id": "alice", "initial_balance": "10", "max_balance": "50", "metadata": { "a": "\"" }
+    });
+    service.post("/accounts", body).await.assert(201);
+    service.open("hotel", "0").await;
+    service.held("alice", "hotel", "4").await;
+    let told = service.get("/accounts").await.assert(200);
+    let mut alice = service.get("/accounts/alice").await.assert(200);
+    alice.as_object_mut().unwrap().remove("recent_transactions");
+    assert_eq!(told["accounts"][0], alice);
+    assert_eq!(told["accounts"][0]["available"], "6.00");
+    service.advance_ms(3_600_000);
+    assert_eq!(service.get("/accounts").await.assert(200)["accounts"][0]["available"], "10.00");
+}
+
+#[tokio::test]
+async fn pages_have_each_account_once_in_order() {
+    let service = Service::new();
+    let ids = ["a", "a-1", "a.b", "a:1", "a@b", "A", "B", "Z9", "a1", "ab", "b", "z", "0"];
+    for id in ids {
+        service.open(id, "0").await;
+    }
+    let sorted: Vec<_> = BTreeSet::from(ids).into_iter().map(str::to_owned).collect();
+    for limit in [1, 2, 3, 12, 13, 14, 500] {
+        let pages = pages(&service, &format!("limit={limit}")).await;
+        assert_eq!(pages.concat(), sorted, "limit {limit}");
+        assert!(pages[..pages.len() - 1].iter().all(|page| page.len() == limit), "{pages:?}");
+        assert!(!pages[pages.len() - 1].is_empty(), "{pages:?}");
+    }
+}
+
+#[tokio::test]
+async fn filters_by_status_and_currency() {
+    let service = Service::new();
+    for number in 0..12 {
+        let currency = if number % 3 == 0 { "EUR" } else { "USD" };
+        let body = json!({ "account_id": format!("a{number:02}"), "currency": currency });
+        service.post("/accounts", body).await.assert(201);
+    }
+    for account in ["a01", "a03"] {
+        service.freeze(account, "debits").await;
+    }
+    service.close("a02").await.assert(200);
+    for limit in [1, 2, 5, 50] {
+        let ids = |query: &'static str| {
+            let service = service.clone();
+            async move { pages(&service, &format!("{query}&limit={limit}")).await.concat() }
+        };
+        assert_eq!(ids("status=frozen").await, ["a01", "a03"]);
+        assert_eq!(ids("status=closed").await, ["a02"]);
+        assert_eq!(ids("status=open").await.len(), 9);
+        assert_eq!(ids("currency=EUR").await, ["a00", "a03", "a06", "a09"]);
+        assert_eq!(ids("currency=EUR&status=open").await, ["a00", "a06", "a09"]);
+        assert!(ids("currency=JPY").await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn refuses_what_is_no_page() {
+    let service = Service::new();
+    for query in [
+        "limit=0",
+        "limit=501",
+        "limit=x",
+        "cursor=%7B",
+        "cursor=",
+        "status=gone",
+        "status=",
+        "page=2",
+        "limit=1&limit=2",
+    ] {
+        service.get(&format!("/accounts?{query}")).await.refused(400, "invalid_query");
+    }
+}

@@ -1,0 +1,160 @@
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::{audit::Audit, support::Service};
+
+/// Alice has paid bob 10 of her 100.
+async fn with_a_payment() -> (Service, String) {
+    let service = Service::new();
+    service.open("alice", "100").await;
+    service.open("bob", "0").await;
+    let body = service.transfer("alice", "bob", "10").await.assert(201);
+    (service, body["transaction_id"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn moves_the_money_back() {
+    let (service, id) = with_a_payment().await;
+    let body = json!({ "transaction_id": id, "description": "cold soup" });
+    let body = service.post("/accounts/reverse", body).await.assert(201);
+    assert_eq!(
+        [&body["kind"], &body["from_account"], &body["to_account"], &body["amount"]],
+        ["reversal", "bob", "alice", "10.00"]
+    );
+    assert_eq!([&body["from_balance"], &body["to_balance"]], ["0.00", "100.00"]);
+    assert_eq!([&body["reverses"], &body["description"]], [id.as_str(), "cold soup"]);
+    assert_eq!([&body["original"]["status"], &body["original"]["reversed"]], ["reversed", "10.00"]);
+    let told = service.get(&format!("/accounts/transactions/{id}")).await.assert(200);
+    assert_eq!(told, body["original"]);
+    Audit::default().look(&service);
+}
+
+#[tokio::test]
+async fn parts_add_up_to_the_whole_and_no_more() {
+    let (service, id) = with_a_payment().await;
+    let body = service.reverse(&id, Some("4")).await.assert(201);
+    assert_eq!(body["original"]["status"], "partially_reversed");
+    let before = service.snapshot();
+    let refused = service.reverse(&id, Some("6.01")).await;
+    let refused = refused.refused(422, "reversal_exceeds_transaction");
+    assert_eq!(
+        [&refused["remaining"], &refused["requested"], &refused["currency"]],
+        ["6.00", "6.01", "USD"]
+    );
+    service.assert_unchanged(&before);
+    // Without an amount it is what is left.
+    assert_eq!(service.reverse(&id, None).await.assert(201)["amount"], "6.00");
+    let refused = service.reverse(&id, None).await;
+    assert_eq!(refused.refused(422, "reversal_exceeds_transaction")["remaining"], "0.00");
+    assert_eq!(service.balance("alice").await, "100.00");
+}
+
+#[tokio::test]
+async fn reverses_what_came_from_outside_and_what_went_there() {
+    let service = Service::new();
+    service.open("alice", "100").await;
+    let newest = service.get("/accounts/alice").await.assert(200)["recent_transactions"][0].clone();
+    let body = service.reverse(newest["transaction_id"].as_str().unwrap(), Some("30")).await;
+    let body = body.assert(201);
+    assert_eq!(
+        (&body["from_account"], &body["from_balance"], &body["to_account"], &body["to_balance"]),
+        (&json!("alice"), &json!("70.00"), &json!("external"), &json!(null))
+    );
+    let out = json!({ "account_id": "alice", "amount": "50" });
+    let out = service.post("/accounts/withdraw", out).await.assert(201);
+    let body = service.reverse(out["transaction_id"].as_str().unwrap(), None).await.assert(201);
+    assert_eq!(body["to_balance"], "70.00");
+    assert_eq!(service.sum("USD"), 0);
+}
+
+#[tokio::test]
+async fn a_reversal_is_not_reversed() {
+    let (service, id) = with_a_payment().await;
+    let body = service.reverse(&id, Some("4")).await.assert(201);
+    let before = service.snapshot();
+    let refused = service.reverse(body["transaction_id"].as_str().unwrap(), None).await;
+    let refused = refused.refused(422, "reversal_exceeds_transaction");
+    assert_eq!([&refused["remaining"], &refused["requested"]], ["0.00", "4.00"]);
+    service.assert_unchanged(&before);
+}
+
+#[tokio::test]
+async fn refuses_what_cannot_move_back() {
+    let (service, id) = with_a_payment().await;
+    let refused = service.reverse("tx_none", None).await.refused(404, "transaction_not_found");
+    assert_eq!(refused["detail"], "There is no transaction tx_none.");
+    let refused = service.reverse(&id, Some("0.001")).await.refused(422, "amount_scale_exceeded");
+    assert_eq!(refused["errors"][0]["pointer"], "/amount");
+    service
+        .reverse(&id, Some("1234567890123456789012345678"))
+        .await
+        .refused(422, "amount_out_of_range");
+    service.reverse(&id, Some("0")).await.refused(422, "amount_not_positive");
+
+    let hold_id = service.held("bob", "alice", "1").await;
+    let before = service.snapshot();
+    let refused = service.reverse(&id, None).await.refused(409, "insufficient_funds");
+    assert_eq!(
+        [&refused["account_id"], &refused["available"], &refused["required"]],
+        ["bob", "9.00", "10.00"]
+    );
+    service.assert_unchanged(&before);
+    service.release(&hold_id).await.assert(200);
+
+    service.freeze("alice", "credits").await;
+    let before = service.snapshot();
+    let refused = service.reverse(&id, None).await.refused(409, "account_frozen");
+    assert_eq!([&refused["role"], &refused["account_id"]], ["to_account", "alice"]);
+    service.assert_unchanged(&before);
+    service.post("/accounts/unfreeze", json!({ "account_id": "alice" })).await.assert(200);
+
+    service.patch("/accounts/alice", json!({ "max_balance": "99" }), &[]).await.assert(200);
+    service.reverse(&id, None).await.refused(409, "max_balance_exceeded");
+
+    service.transfer("bob", "alice", "9").await.assert(201);
+    let body = json!({ "account_id": "bob", "amount": "1" });
+    service.post("/accounts/withdraw", body).await.assert(201);
+    service.close("bob").await.assert(200);
+    let before = service.snapshot();
+    let refused = service.reverse(&id, None).await.refused(409, "account_closed");
+    assert_eq!([&refused["role"], &refused["account_id"]], ["from_account", "bob"]);
+    service.assert_unchanged(&before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_reversals_give_back_each_unit_once() {
+    let (service, id) = with_a_payment().await;
+    service.transfer("alice", "bob", "50").await.assert(201);
+    let statuses = Audit::during(&service, async {
+        let mut tasks = JoinSet::new();
+        for _ in 0..80 {
+            let (service, id) = (service.clone(), id.clone());
+            tasks.spawn(async move { service.reverse(&id, Some("0.30")).await.status.as_u16() });
+        }
+        tasks.join_all().await
+    })
+    .await;
+    // 33 times 0.30 is 9.90.
+    assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 33);
+    assert_eq!(statuses.iter().filter(|status| **status == 422).count(), 47);
+    assert_eq!(service.balance("bob").await, "50.10");
+    assert_eq!(service.reverse(&id, None).await.assert(201)["amount"], "0.10");
+}
+
+#[tokio::test]
+async fn a_repeat_answers_the_same_when_the_transaction_is_long_gone() {
+    let (service, id) = with_a_payment().await;
+    let body = json!({ "transaction_id": id });
+    let first = service.post_once("/accounts/reverse", body.clone(), "k").await;
+    let () = redis::cmd("DEL")
+        .arg(service.key("transaction", &id))
+        .query(&mut crate::support::raw())
+        .unwrap();
+    let again = service.post_once("/accounts/reverse", body, "k").await;
+    assert!(again.replayed());
+    assert_eq!((again.status, &again.body), (first.status, &first.body));
+    service
+        .get(&format!("/accounts/transactions/{id}"))
+        .await
+        .refused(404, "transaction_not_found");
+}

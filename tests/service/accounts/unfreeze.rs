@@ -1,0 +1,54 @@
+use serde_json::json;
+
+use crate::support::{Answer, Service};
+
+async fn unfreeze(service: &Service, account: &str, direction: &str) -> Answer {
+    let body = json!({ "account_id": account, "direction": direction });
+    service.post("/accounts/unfreeze", body).await
+}
+
+#[tokio::test]
+async fn lets_one_direction_go_or_both() {
+    let one = Service::new();
+    for (frozen, direction, left) in [
+        ("both", "debits", json!("credits")),
+        ("both", "credits", json!("debits")),
+        ("both", "both", json!(null)),
+        ("debits", "debits", json!(null)),
+        ("debits", "credits", json!("debits")),
+        ("credits", "debits", json!("credits")),
+        ("credits", "both", json!(null)),
+    ] {
+        let service = one.elsewhere();
+        service.open("alice", "100").await;
+        service.freeze("alice", frozen).await;
+        let body = unfreeze(&service, "alice", direction).await.assert(200);
+        assert_eq!(body["frozen"], left, "{frozen} without {direction}");
+        let status = if left.is_null() { "open" } else { "frozen" };
+        assert_eq!(body["status"], status);
+        let body = json!({ "account_id": "alice", "amount": "1" });
+        let status = service.post("/accounts/withdraw", body).await.status.as_u16();
+        assert_eq!(status, if left == "debits" { 409 } else { 201 });
+    }
+}
+
+#[tokio::test]
+async fn an_open_account_stays_as_it_is() {
+    let service = Service::new();
+    service.open("alice", "1").await;
+    let before = service.snapshot();
+    unfreeze(&service, "alice", "both").await.assert(200);
+    service.assert_unchanged(&before);
+}
+
+#[tokio::test]
+async fn refuses_what_it_cannot_unfreeze() {
+    let service = Service::new();
+    service.open("closed", "0").await;
+    service.close("closed").await.assert(200);
+    let before = service.snapshot();
+    unfreeze(&service, "nobody", "both").await.refused(404, "account_not_found");
+    unfreeze(&service, "closed", "both").await.refused(409, "account_closed");
+    unfreeze(&service, "closed", "up").await.refused(422, "validation_failed");
+    service.assert_unchanged(&before);
+}
