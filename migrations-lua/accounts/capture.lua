@@ -65,7 +65,8 @@ local payer = side(from_key, from_log, it.from_account, 'from_account')
 local payee = side(to_key, to_log, it.to_account, 'to_account')
 local description, metadata = it.rest:match('"description":(.*),"metadata":({.*})$')
 local new = {
-  key = transaction_key, id = transaction_id, kind = 'capture', hold_id = hold_id, description = description, metadata = metadata,
+  key = transaction_key, id = transaction_id, kind = 'capture', hold_id = hold_id,
+  field = amount == '' and 'hold_id' or 'amount', description = description, metadata = metadata,
 }
 -- What is captured is held until it moves, so it is there to be moved.
 local held, ends = from.held, final == 'true' or rest == '0'

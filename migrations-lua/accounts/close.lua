@@ -54,7 +54,10 @@ end
 if not empty then
   local from = side(account_key, account_log, account_id, 'account_id')
   local to = side(sweep_key, sweep_log, sweep_to, 'sweep_to')
-  local new = { key = transaction_key, id = transaction_id, kind = 'sweep', description = '"account closed"', metadata = '{}' }
+  local new = {
+    key = transaction_key, id = transaction_id, kind = 'sweep', field = 'sweep_to',
+    description = '"account closed"', metadata = '{}',
+  }
   local refusal = post(from, to, digits_of(high, low), new)
   if refusal then
     return refusal

@@ -73,7 +73,7 @@ end
 local accounts = {}
 for i = 1, (#keys - 2) / 3 do
   local account_key, account_log, holds_key = unpack(keys, 3 * i)
-  local it = account(account_key) or broken(account_key, 'an account')
+  local it = account(account_key, holds_key) or broken(account_key, 'an account')
   local credits, debits, reached = moved_since(account_log, moment)
   if not reached and it.postings > redis.call('LLEN', account_log) then
     -- So much has happened since that the log does not reach back; another moment has to be taken.
@@ -82,14 +82,13 @@ for i = 1, (#keys - 2) / 3 do
   local sound = 'null'
   local count = redis.call('ZCARD', holds_key)
   if count <= MOST_HOLDS then
-    local holds = count > 0 and redis.call('ZRANGE', holds_key, 0, -1) or {}
+    local holds = count > 0 and redis.call('ZRANGEBYSCORE', holds_key, '(' .. now, '+inf') or {}
     for j = 1, #holds do
-      holds[j] = holds[j]:match('^(%d+):')
+      holds[j] = holds[j]:match('^(%d+):') or broken(holds_key, 'holds')
     end
     sound = total(holds) == it.held and 'true' or 'false'
   end
-  local due = account(account_key, holds_key)
-  accounts[i] = totals(it, minus(it.credits, credits), minus(it.debits, debits), due.held, sound)
+  accounts[i] = totals(it, minus(it.credits, credits), minus(it.debits, debits), it.held, sound)
 end
 
 local start = after == '' and '-' or '(' .. after

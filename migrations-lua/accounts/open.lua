@@ -37,7 +37,10 @@ end
 redis.call('ZSCORE', index_key, account_id)
 local it = new_account(account_key, currency, scale, overdraft_limit, max_balance, metadata)
 if initial_balance ~= '0' then
-  local new = { key = transaction_key, id = transaction_id, kind = 'deposit', description = '"initial balance"', metadata = '{}' }
+  local new = {
+    key = transaction_key, id = transaction_id, kind = 'deposit', field = 'initial_balance',
+    description = '"initial balance"', metadata = '{}',
+  }
   local own = side(account_key, account_log, account_id, 'account_id')
   local refusal = post(external_side(external_key, it), own, initial_balance, new)
   if refusal then

@@ -67,7 +67,8 @@ end
 local payer = party(it.to_account, from_key, from_log, from_holds, 'from_account')
 local payee = party(it.from_account, to_key, to_log, nil, 'to_account')
 local new = {
-  key = reversal_key, id = reversal_id, kind = 'reversal', reverses = transaction_id, description = description, metadata = '{}',
+  key = reversal_key, id = reversal_id, kind = 'reversal', reverses = transaction_id,
+  field = amount == '' and 'transaction_id' or 'amount', description = description, metadata = '{}',
 }
 refusal = post(payer, payee, minor, new)
 if refusal then

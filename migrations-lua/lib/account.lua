@@ -7,11 +7,14 @@
 local ACCOUNT = '^{"credits":"(%d+)","debits":"(%d+)","held":"(%d+)","next_due":(%d+),"postings":(%d+),"version":(%d+),'
   .. '"status":"([%l_]+)","overdraft_limit":"(%d+)","max_balance":"(%d*)","currency":"(%w+)","scale":(%d+),(.*)}$'
 
+local STATUSES = ' open closed frozen_debits frozen_credits frozen_both '
+
 local function decode_account(key, text)
   local credits, debits, held, next_due, postings, version, status, overdraft_limit, max_balance, currency, scale, rest =
     text:match(ACCOUNT)
   if not credits or #credits > MAX_DIGITS or #debits > MAX_DIGITS or #held > MAX_DIGITS
-    or #overdraft_limit > MAX_DIGITS or #max_balance > MAX_DIGITS then
+    or #overdraft_limit > MAX_DIGITS or #max_balance > MAX_DIGITS
+    or status ~= 'open' and not STATUSES:find(' ' .. status .. ' ', 1, true) then
     broken(key, 'an account')
   end
   local known = {
@@ -77,6 +80,9 @@ local function account(key, holds_key)
 end
 
 local function encode_account(_, it)
+  if it.held == '0' then
+    it.next_due = 0
+  end
   if it.ended > 0 then
     -- Those that have ended are the first of the set, whatever else has come or gone.
     queued[#queued + 1] = { 'ZREMRANGEBYRANK', it.holds_key, 0, it.ended - 1 }

@@ -54,8 +54,9 @@ local function barred(this, direction)
   end
 end
 
--- Why `minor` cannot move from one side to the other, or nil where it can.
-local function refuse(from, to, minor)
+-- Why `minor` cannot move from one side to the other, or nil where it can. `field` is what the call
+-- names it by, `amount` where nothing is said.
+local function refuse(from, to, minor, field)
   local payer, payee = from.record, to.record
   if payer.scale ~= payee.scale then
     broken(to.key, 'the same decimals of ' .. payee.currency .. ' as ' .. from.key)
@@ -72,7 +73,7 @@ local function refuse(from, to, minor)
   end
   local credits = plus(payee.credits, minor)
   if not credits or not plus(payer.debits, minor) then
-    return { 'amount_out_of_range', payer.currency, 'amount', forget = true }
+    return { 'amount_out_of_range', payer.currency, field or 'amount', forget = true }
   end
   if to.log and payee.max_balance ~= '' then
     local room = net(payee.max_balance, payee.debits, credits, '0', '0')
@@ -96,9 +97,9 @@ end
 
 -- Moves `minor` from one side to the other, or answers the refusal and changes nothing. `new` is what
 -- the transaction is: its key, id and kind, description and metadata as JSON, and the hold that it
--- captures or the transaction that it reverses.
+-- captures or the transaction that it reverses; and the field of the call that names the amount.
 local function post(from, to, minor, new)
-  local refusal = refuse(from, to, minor)
+  local refusal = refuse(from, to, minor, new.field)
   if refusal then
     return refusal
   end

@@ -23,7 +23,7 @@ local function transaction(key)
     return nil
   end
   local reversed, amount, kind, from_account, to_account, currency, scale, rest = text:match(TRANSACTION)
-  if not reversed or #reversed > MAX_DIGITS or #amount > MAX_DIGITS then
+  if not reversed or #reversed > MAX_DIGITS or #amount > MAX_DIGITS or net(amount, '0', reversed, '0', '0') < 0 then
     broken(key, 'a transaction')
   end
   live[key] = {

@@ -51,7 +51,8 @@ pub struct Account {
     pub frozen: Option<Frozen>,
     /// The caller's own notes.
     pub metadata: Metadata,
-    /// Counts the changes; also the ETag.
+    /// Counts the changes by calls; also the ETag. A hold that ends by its time gives its money back
+    /// without one.
     pub version: u64,
     /// When, on Redis' clock.
     pub created_at: Instant,

@@ -35,7 +35,7 @@ pub struct CurrencyIntegrity {
     pub accounts: u64,
     /// All balances, that of the world outside among them: zero.
     pub sum: Money,
-    /// What is set aside in all of them.
+    /// What is set aside in all of them, each as its turn came.
     pub held: Money,
     /// Whether the sum is zero, and what is held in each account is the sum of its open holds.
     pub ok: bool,

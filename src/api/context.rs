@@ -45,6 +45,7 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
         let version = match (tag, quoted) {
             ("*", _) => "",
             // What is not of our form is compared as it is, and is nobody's version.
+            ("", _) => "\"\"",
             (tag, None | Some("")) => tag,
             (_, Some(version)) => version,
         };

@@ -81,7 +81,6 @@ pub async fn entrance(State(gate): State<Gate>, mut request: Request, next: Next
 
     let response = match gate.enter() {
         None => Problem::from(codes::SHUTTING_DOWN)
-            .with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
             .with_header(header::CONNECTION, HeaderValue::from_static("close"))
             .into_response(),
         Some(_inside) => {

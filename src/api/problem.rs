@@ -153,6 +153,9 @@ impl Problem {
         let headers = response.headers_mut();
         let kind = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, kind);
+        if self.code.status == 503 {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
         for (name, value) in &self.headers {
             headers.append(name, value.clone());
         }
@@ -223,8 +226,6 @@ impl From<Failure> for Problem {
                     " This call had none: read what it would have changed before you send it again.",
                 );
             }
-        } else if code.status == 503 {
-            problem = problem.with_header(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         problem
     }

@@ -11,22 +11,24 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{Service, raw};
+use crate::support::Service;
 
 /// Reads everything in one script, so that nothing moves in between. It is a test's own: it may look
 /// for keys that nobody has named.
 const LOOK: &str = r"
 local prefix, found = ARGV[1], {}
-local function all(kind, read)
-  for _, key in ipairs(redis.call('KEYS', prefix .. kind .. ':*')) do
-    found[#found + 1] = { kind, key:sub(#prefix + #kind + 2), read(key) }
+local read = {
+  account = function(key) return redis.call('GET', key) end,
+  hold = function(key) return redis.call('GET', key) end,
+  account_holds = function(key) return redis.call('ZRANGE', key, 0, -1, 'WITHSCORES') end,
+  external = function(key) return redis.call('HVALS', key) end,
+}
+for _, key in ipairs(redis.call('KEYS', prefix .. '*')) do
+  local kind, id = key:sub(#prefix + 1):match('^([%l_]+):(.*)$')
+  if read[kind] then
+    found[#found + 1] = { kind, id, read[kind](key) }
   end
 end
-local function text(key) return redis.call('GET', key) end
-all('account', text)
-all('hold', text)
-all('account_holds', function(key) return redis.call('ZRANGE', key, 0, -1, 'WITHSCORES') end)
-all('external', function(key) return redis.call('HVALS', key) end)
 local time = redis.call('TIME')
 return { time[1] * 1000 + math.floor(time[2] / 1000), found }
 ";
@@ -56,7 +58,7 @@ impl Audit {
             .arg(LOOK)
             .arg(0)
             .arg(format!("lockstep:{{{}}}:", service.space))
-            .query(&mut raw())
+            .query(&mut service.raw())
             .unwrap();
         let mut sums: BTreeMap<String, i128> = BTreeMap::new();
         let (mut accounts, mut holds, mut sets) =

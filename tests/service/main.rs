@@ -11,6 +11,7 @@ mod inventory;
 mod locks;
 mod ratelimit;
 
+mod configuration;
 mod connections;
 mod conservation;
 mod documents;

@@ -121,6 +121,7 @@ pub struct Service {
     router: Router,
     pub store: Store,
     pub space: String,
+    url: String,
 }
 
 /// What came back.
@@ -153,7 +154,7 @@ impl Service {
         let store = Store::open(&settings).unwrap();
         let shape = app::Settings { base_path: String::new(), body_limit_bytes: 262_144 };
         let router = app(store.clone(), Gate::new(Limits::default()), &shape);
-        Service { router, store, space: unique("test-") }
+        Service { router, store, space: unique("test-"), url: settings.url }
     }
 
     /// The same service, in another space that nobody has.
@@ -309,7 +310,7 @@ impl Service {
 
     /// Every key of this space with its content, byte for byte.
     pub fn snapshot(&self) -> Vec<(String, Vec<u8>)> {
-        let mut connection = raw();
+        let mut connection = self.raw();
         let mut keys: Vec<String> = keys(&mut connection, &self.space);
         keys.sort();
         keys.into_iter()
@@ -335,7 +336,12 @@ impl Service {
 
     /// The balances of all accounts of a currency, the outside among them: zero, always.
     pub fn sum(&self, currency: &str) -> i128 {
-        sum(&self.space, currency)
+        sum(&mut self.raw(), &self.space, currency)
+    }
+
+    /// Its Redis, past the service.
+    pub fn raw(&self) -> redis::Connection {
+        redis::Client::open(self.url.as_str()).unwrap().get_connection().unwrap()
     }
 }
 
@@ -365,11 +371,10 @@ fn keys(connection: &mut redis::Connection, space: &str) -> Vec<String> {
 }
 
 /// Reads the accounts of a space as one moment has them.
-pub fn sum(space: &str, currency: &str) -> i128 {
-    let mut connection = raw();
+fn sum(connection: &mut redis::Connection, space: &str, currency: &str) -> i128 {
     let prefix = format!("lockstep:{{{space}}}:account:");
     let accounts: Vec<String> =
-        keys(&mut connection, space).into_iter().filter(|key| key.starts_with(&prefix)).collect();
+        keys(connection, space).into_iter().filter(|key| key.starts_with(&prefix)).collect();
     let outside = format!("lockstep:{{{space}}}:external:accounts");
     let (records, outside): (Vec<Option<String>>, Option<String>) = redis::pipe()
         .atomic()
@@ -378,7 +383,7 @@ pub fn sum(space: &str, currency: &str) -> i128 {
         .cmd("HGET")
         .arg(outside)
         .arg(currency)
-        .query(&mut connection)
+        .query(connection)
         .unwrap();
     let minor =
         |record: &Value, name: &str| -> i128 { record[name].as_str().unwrap().parse().unwrap() };

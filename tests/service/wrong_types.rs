@@ -168,7 +168,7 @@ fn own_type(kind: &str) -> &'static str {
 }
 
 /// Texts that look like records and are none.
-const HAND_MADE: [&str; 12] = [
+const HAND_MADE: [&str; 14] = [
     "",
     "1",
     "{}",
@@ -180,6 +180,8 @@ const HAND_MADE: [&str; 12] = [
     r#"{"credits":"1","debits":"0","held":"0","next_due":0,"postings":0,"version":0,"status":"open","overdraft_limit":"0","max_balance":"-1","currency":"USD","scale":2,"created_at":1,"metadata":{}}"#,
     r#"{"status":"open","amount":"1","captured":"1","released":"1","from_account":"alice","to_account":"bob","currency":"USD","scale":2,"expires_at":9000000000000,"created_at":1,"description":null,"metadata":{}}"#,
     r#"{"reversed":"0","amount":"-1","kind":"transfer","from_account":"alice","to_account":"bob","currency":"USD","scale":2,"hold_id":null,"reverses":null,"created_at":1,"description":null,"metadata":{}}"#,
+    r#"{"reversed":"7","amount":"5","kind":"transfer","from_account":"alice","to_account":"bob","currency":"USD","scale":2,"hold_id":null,"reverses":null,"created_at":1,"description":null,"metadata":{}}"#,
+    r#"{"credits":"1","debits":"0","held":"0","next_due":0,"postings":0,"version":0,"status":"suspended","overdraft_limit":"0","max_balance":"","currency":"USD","scale":2,"created_at":1,"metadata":{}}"#,
     r#"{"level":nan,"per_token":0,"at":-1}"#,
 ];
 

@@ -263,3 +263,33 @@ async fn a_repeat_answers_the_same_when_the_hold_is_long_gone() {
     let refused = service.get(&format!("/accounts/holds/{hold_id}")).await;
     let _: Value = refused.refused(404, "hold_not_found");
 }
+
+/// Captures that run in one script share what it has in memory: one that is refused leaves nothing of
+/// itself there for the next.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_capture_leaves_others_of_the_same_script_alone() {
+    let service = Service::with(|settings| settings.lanes = 1);
+    service.open("alice", "100").await;
+    service.open("hotel", "0").await;
+    let body = json!({ "account_id": "small", "max_balance": "1" });
+    service.post("/accounts", body).await.assert(201);
+    let mut holds = Vec::new();
+    for number in 0..80 {
+        let to = if number % 2 == 0 { "hotel" } else { "small" };
+        holds.push((to, service.held("alice", to, "1").await));
+    }
+    service.transfer("alice", "small", "1").await.assert(201);
+    let ends = Audit::during(&service, async {
+        let mut tasks = JoinSet::new();
+        for (to, hold_id) in holds {
+            let service = service.clone();
+            tasks.spawn(async move {
+                (to, service.capture(&hold_id, None, true).await.status.as_u16())
+            });
+        }
+        tasks.join_all().await
+    })
+    .await;
+    assert!(ends.iter().all(|end| [("hotel", 201), ("small", 409)].contains(end)), "{ends:?}");
+    assert_eq!(service.funds("alice").await, ["59.00", "19.00", "40.00"]);
+}

@@ -121,7 +121,8 @@ async fn sums_stay_within_28_digits() {
     service.open("carol", "0").await;
     service.transfer("bob", "carol", "1").await.assert(201);
     // Bob has had as much as an account can ever have.
-    close_to(&service, "carol", "bob").await.refused(422, "amount_out_of_range");
+    let refused = close_to(&service, "carol", "bob").await.refused(422, "amount_out_of_range");
+    assert_eq!(refused["errors"][0]["pointer"], "/sweep_to");
 }
 
 /// Transfers into an account while it is closed: what came in before went out with the rest, and

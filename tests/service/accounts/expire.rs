@@ -1,20 +1,23 @@
 use lockstep::sweeper;
 use redis::Commands;
+use serde_json::json;
 
 use crate::{
     audit::Audit,
-    support::{Server, Service, raw},
+    support::{Process, Server, Service, wait_for},
 };
 
-/// An account with many holds that have ended: as the service writes them, but faster.
-async fn with_ended_holds(count: usize) -> Service {
-    let service = Service::new();
+/// An account with many holds that have ended: as the service writes them, but faster. So many keys
+/// are in the way of other tests, so they have a server for themselves.
+async fn with_ended_holds(count: usize) -> (Server, Service) {
+    let server = Server::start(&[]);
+    let service = Service::with(|settings| settings.url = server.url.clone());
     service.open("alice", "20000").await;
     service.open("hotel", "0").await;
     let hold_id =
         service.hold("alice", "hotel", "1", 1_000_000).await.assert(201)["hold_id"].clone();
     let hold_id = hold_id.as_str().unwrap();
-    let mut connection = raw();
+    let mut connection = service.raw();
     let record: String = connection.get(service.key("hold", hold_id)).unwrap();
     let set = service.key("account_holds", "alice");
     let expires_at: f64 = connection.zscore(&set, format!("100:{hold_id}")).unwrap();
@@ -35,16 +38,16 @@ async fn with_ended_holds(count: usize) -> Service {
     let () = connection.set(&account, text).unwrap();
     Audit::default().look(&service);
     service.advance_ms(1_000_000);
-    service
+    (server, service)
 }
 
 fn in_the_set(service: &Service) -> u64 {
-    raw().zcard(service.key("account_holds", "alice")).unwrap()
+    service.raw().zcard(service.key("account_holds", "alice")).unwrap()
 }
 
 #[tokio::test]
 async fn ten_thousand_ended_holds_keep_nobody_waiting_and_are_all_free() {
-    let service = with_ended_holds(10_000).await;
+    let (_server, service) = with_ended_holds(10_000).await;
     let before = service.snapshot().len();
     // What is asked for is there only if every single one has been taken back.
     service.transfer("alice", "hotel", "20000.01").await.refused(409, "insufficient_funds");
@@ -57,26 +60,86 @@ async fn ten_thousand_ended_holds_keep_nobody_waiting_and_are_all_free() {
 
 #[tokio::test]
 async fn a_read_of_many_ended_holds_is_exact_too() {
-    let service = with_ended_holds(2500).await;
+    let (_server, service) = with_ended_holds(2500).await;
     assert_eq!(service.funds("alice").await, ["20000.00", "20000.00", "0.00"]);
     let integrity = service.get("/accounts/integrity").await.assert(200);
     assert_eq!(integrity["currencies"][0]["ok"], true, "{integrity:#}");
 }
 
+/// Several callers ask at once for what has ended to be taken back, in one script as it happens; what
+/// has not ended, in amounts of another size, stays held to the last unit.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_not_ended_stays_held_whoever_takes_back() {
+    let (_server, service) = with_ended_holds(2300).await;
+    let mut live = Vec::new();
+    // The clock is back where none has ended, so that these can be placed beside them.
+    service.advance_ms(-1_000_000);
+    for _ in 0..20 {
+        live.push(service.hold("alice", "hotel", "77.07", 9_000_000).await.assert(201));
+    }
+    service.advance_ms(1_000_000);
+    Audit::during(&service, async {
+        let mut tasks = tokio::task::JoinSet::new();
+        for number in 0..60 {
+            let service = service.clone();
+            tasks.spawn(async move {
+                let held = service.funds("alice").await[2].clone();
+                assert_eq!(held, "1541.40");
+                if number % 10 == 0 {
+                    service.transfer("alice", "hotel", "1").await.assert(201);
+                }
+                let books = service.get("/accounts/integrity").await.assert(200);
+                assert_eq!(books["currencies"][0]["ok"], true, "{books:#}");
+            });
+        }
+        tasks.join_all().await
+    })
+    .await;
+    assert_eq!(in_the_set(&service), 20);
+    for hold in live {
+        service.capture(hold["hold_id"].as_str().unwrap(), None, true).await.assert(201);
+    }
+    assert_eq!(service.funds("alice").await[2], "0.00");
+}
+
+/// Steps of one script see the set as it was before: only the first of them takes anything back.
+#[tokio::test]
+async fn two_in_one_script_take_back_once() {
+    let (_server, service) = with_ended_holds(1500).await;
+    let script = lockstep::store::Library::embedded().script("accounts/expire");
+    let keys = [service.key("account", "alice"), service.key("account_holds", "alice")];
+    let step = ["accounts/expire", "2", "0", ""];
+    let replies: Vec<redis::Value> = redis::cmd("EVAL")
+        .arg(&script.source)
+        .arg(4)
+        .arg(&keys)
+        .arg(&keys)
+        .arg("each")
+        .arg(1_000_000)
+        .arg([1000, 1000, 100].as_slice())
+        .arg(&step)
+        .arg(&step)
+        .query(&mut service.raw())
+        .unwrap();
+    assert_eq!(replies.len(), 4);
+    assert_eq!(in_the_set(&service), 500);
+    Audit::default().look(&service);
+}
+
 /// Each script takes back a thousand at most, which is what keeps it short.
 #[tokio::test]
 async fn one_go_takes_back_a_thousand() {
-    let service = with_ended_holds(1000).await;
+    let (_server, service) = with_ended_holds(1000).await;
     assert_eq!(service.funds("alice").await[2], "0.00");
     assert_eq!(in_the_set(&service), 1000, "as many can be taken back on the way, in memory");
-    let service = with_ended_holds(1001).await;
+    let (_server, service) = with_ended_holds(1001).await;
     assert_eq!(service.funds("alice").await[2], "0.00");
     assert_eq!(in_the_set(&service), 1, "of more, a thousand are taken back first");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_callers_find_the_same_money_free() {
-    let service = with_ended_holds(3000).await;
+    let (_server, service) = with_ended_holds(3000).await;
     let statuses = Audit::during(&service, async {
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..50 {
@@ -136,6 +199,25 @@ async fn the_sweeper_tidies_what_nobody_looks_at() {
         let set: bool = connection.exists(service.key("account_holds", "alice")).unwrap();
         assert!(!set, "no key without an end is left");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_service_sweeps_by_itself() {
+    let server = Server::start(&[]);
+    let process = Process::start(&["--redis-url", &server.url, "--sweep-interval-ms", "5"]);
+    for account in ["alice", "hotel"] {
+        let body = json!({ "account_id": account, "initial_balance": "10" });
+        process.post("main", "/accounts", &body, account).await.unwrap().assert(201);
+    }
+    let body = json!({
+        "from_account": "alice", "to_account": "hotel", "amount": "1", "ttl_ms": 1
+    });
+    process.post("main", "/accounts/hold", &body, "hold").await.unwrap().assert(201);
+    let mut connection = server.connection();
+    wait_for("the sweeper", || {
+        let set: bool = connection.exists("lockstep:{main}:account_holds:alice").unwrap();
+        (!set).then_some(())
+    });
 }
 
 #[tokio::test]

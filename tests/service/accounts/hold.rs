@@ -45,8 +45,8 @@ async fn counts_in_every_check() {
     assert_eq!(refused.refused(409, "insufficient_funds")["available"], "40.00");
     let body = json!({ "account_id": "alice", "amount": "40.01" });
     service.post("/accounts/withdraw", body).await.refused(409, "insufficient_funds");
-    service.hold("alice", "hotel", "40.01", 1000).await.refused(409, "insufficient_funds");
-    service.hold("alice", "hotel", "40.00", 1000).await.assert(201);
+    service.hold("alice", "hotel", "40.01", 60_000).await.refused(409, "insufficient_funds");
+    service.hold("alice", "hotel", "40.00", 60_000).await.assert(201);
     service.transfer("alice", "hotel", "0.01").await.refused(409, "insufficient_funds");
 }
 
@@ -68,6 +68,18 @@ async fn ends_at_its_millisecond_with_nobody_listening() {
     Audit::default().look(&service);
     service.advance_ms(3_600_000);
     assert_eq!(service.funds("alice").await, ["30.00", "30.00", "0.00"]);
+}
+
+#[tokio::test]
+async fn one_that_came_later_may_end_earlier() {
+    let service = with_alice_and_hotel("100").await;
+    service.hold("alice", "hotel", "10", 5_000_000).await.assert(201);
+    service.hold("alice", "hotel", "20", 1_000_000).await.assert(201);
+    service.hold("alice", "hotel", "30", 3_000_000).await.assert(201);
+    service.advance_ms(1_000_000);
+    assert_eq!(service.funds("alice").await, ["100.00", "60.00", "40.00"]);
+    service.advance_ms(2_000_000);
+    assert_eq!(service.funds("alice").await, ["100.00", "90.00", "10.00"]);
 }
 
 #[tokio::test]

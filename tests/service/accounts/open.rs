@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use crate::support::Service;
+use crate::{audit::Audit, support::Service};
 
 #[tokio::test]
 async fn opens_with_nothing() {
@@ -13,7 +13,8 @@ async fn opens_with_nothing() {
         body,
         json!({
             "account_id": "alice", "currency": "USD", "balance": "0.00", "available": "0.00",
-            "held": "0.00", "overdraft_limit": "0.00", "max_balance": null, "status": "open", "frozen": null, "metadata": {},
+            "held": "0.00", "overdraft_limit": "0.00", "max_balance": null, "status": "open",
+            "frozen": null, "metadata": {},
             "version": 0, "created_at": null
         })
     );
@@ -104,7 +105,8 @@ async fn the_outside_counts_no_further_than_28_digits() {
     let most = "99999999999999999999999999.99";
     service.open("alice", most).await;
     let body = json!({ "account_id": "bob", "initial_balance": "0.01" });
-    service.post("/accounts", body).await.refused(422, "amount_out_of_range");
+    let refused = service.post("/accounts", body).await.refused(422, "amount_out_of_range");
+    assert_eq!(refused["errors"][0]["pointer"], "/initial_balance");
     assert_eq!(service.balance("alice").await, most);
     assert_eq!(service.sum("USD"), 0);
 }
@@ -118,7 +120,7 @@ async fn one_of_many_opens() {
         let body = json!({ "account_id": "alice", "initial_balance": "1" });
         tasks.spawn(async move { service.post("/accounts", body).await.status.as_u16() });
     }
-    let statuses = tasks.join_all().await;
+    let statuses = Audit::during(&service, tasks.join_all()).await;
     assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 1);
     assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 49);
     assert_eq!(service.balance("alice").await, "1.00");

@@ -1,7 +1,7 @@
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::support::Service;
+use crate::{audit::Audit, support::Service};
 
 async fn with_alice_and_bob(alice: &str, bob: &str) -> Service {
     let service = Service::new();
@@ -136,7 +136,7 @@ async fn spends_each_unit_once_under_contention() {
         let service = service.clone();
         tasks.spawn(async move { service.transfer("alice", "bob", "1.00").await.status.as_u16() });
     }
-    let statuses = tasks.join_all().await;
+    let statuses = Audit::during(&service, tasks.join_all()).await;
     assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 100);
     assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 200);
     assert_eq!(
