@@ -6,7 +6,7 @@ use lockstep::{
     api::{Gate, Limits},
     app,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use crate::support::Service;
@@ -96,4 +96,75 @@ async fn shows_its_documents_under_any_base_path() {
     based.get("/money/livez").await.assert(200);
     based.get("/livez").await.refused(404, "route_not_found");
     based.get("/money/nope").await.refused(404, "route_not_found");
+}
+
+/// Every example of the document is a call that works, and its answer has the fields of the example.
+#[tokio::test]
+async fn the_examples_of_the_document_work() {
+    let one = Service::new();
+    let document = app::document("");
+    let schema = |content: &Value| {
+        let reference = content["application/json"]["schema"]["$ref"].as_str()?;
+        Some(document["components"]["schemas"][reference.rsplit('/').next()?]["example"].clone())
+    };
+    let mut tried = 0;
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let service = one.elsewhere();
+            let opening = ["/accounts", "/inventory/products", "/locks"].contains(&path.as_str());
+            let named = prepared(&service, !opening).await;
+            let place = format!("{method} {path}");
+            let path = named(path);
+            let body = schema(&operation["requestBody"]["content"]);
+            let body = body.map(|body| serde_json::from_str(&named(&body.to_string())).unwrap());
+            let answer = match (method.as_str(), body) {
+                ("post", Some(body)) => service.post(&path, body).await,
+                ("patch", Some(body)) => service.patch(&path, body, &[]).await,
+                ("get", None) => service.get(&path).await,
+                other => panic!("{other:?}"),
+            };
+            assert!(answer.status.is_success(), "{place}: {:#}", answer.body);
+            let response = &operation["responses"][answer.status.as_str()];
+            assert!(response.is_object(), "{place} does not say {}", answer.status);
+            if let Some(Value::Object(example)) = schema(&response["content"]) {
+                let told = answer.body.as_object().unwrap();
+                let missing: Vec<_> =
+                    example.keys().filter(|field| !told.contains_key(*field)).collect();
+                assert!(missing.is_empty(), "{place} does not tell {missing:?}");
+            }
+            tried += 1;
+        }
+    }
+    assert!(tried > 30);
+}
+
+/// A space with what the examples speak of, and how its minted ids come into the places of theirs.
+async fn prepared(service: &Service, all: bool) -> impl Fn(&str) -> String + use<> {
+    let mut places = vec![
+        ("{account_id}", "alice".to_owned()),
+        ("{product_id}", "espresso-cup".to_owned()),
+        ("{lock}", "nightly-report".to_owned()),
+        ("{code}", "overloaded".to_owned()),
+    ];
+    if all {
+        service.open("alice", "500").await;
+        service.open("bob", "200").await;
+        service.open("hotel", "0").await;
+        service.add_product("espresso-cup", 100).await;
+        let id = |answer: Value, name: &str| answer[name].as_str().unwrap().to_owned();
+        let paid = service.transfer("alice", "bob", "2.50").await.assert(201);
+        let transaction_id = id(paid, "transaction_id");
+        let hold_id = service.held("bob", "hotel", "120").await;
+        let lease = service.acquire("nightly-report", "worker-7", 60_000).await.assert(201);
+        let reservation = service.reserve("espresso-cup", 1, 60_000).await.assert(201);
+        places.extend([
+            ("{transaction_id}", transaction_id.clone()),
+            ("tx_0199f6c28f7a7c319d4e52a1b7f0c6aa", transaction_id),
+            ("{hold_id}", hold_id.clone()),
+            ("hold_0199f6c28f7a7c319d4e52a1b7f0c6aa", hold_id),
+            ("lease_0199f6c28f7a7c319d4e52a1b7f0c6aa", id(lease, "lease_id")),
+            ("{reservation_id}", id(reservation, "reservation_id")),
+        ]);
+    }
+    move |text| places.iter().fold(text.to_owned(), |text, (place, id)| text.replace(place, id))
 }
