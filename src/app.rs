@@ -170,11 +170,12 @@ fn describe_headers(operation: &mut Value, command: bool) {
             "schema": { "type": "string" },
         }));
     }
-    if operation["operationId"] == "accounts/update" {
+    let conditional = ["accounts/update", "accounts/freeze", "accounts/unfreeze", "accounts/close"];
+    if conditional.iter().any(|name| operation["operationId"] == *name) {
         headers.push(json!({
             "name": "If-Match",
             "in": "header",
-            "description": "The ETag of the version to change; any version where it is not given",
+            "description": "The ETag of the version to change, or several; any version where it is not given",
             "schema": { "type": "string" },
         }));
     }

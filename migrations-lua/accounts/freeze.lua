@@ -8,20 +8,26 @@ KEYS
 ARGV
   account_id             id
   direction              debits, credits or both
+  expected_version       versions with a blank between them, or nothing to expect none
 
 REPLY
   ok                     account:json
   account_not_found      role account_id
+  version_mismatch       version expected
   account_closed         role account_id
 ]]
 --- @include "lib/account_json"
 
 local account_key, holds_key = unpack(keys)
-local account_id, direction = unpack(args)
+local account_id, direction, expected_version = unpack(args)
 
 local it = account(account_key, holds_key)
 if not it then
   return { 'account_not_found', 'account_id', account_id }
+end
+local refusal = another_version(it, expected_version)
+if refusal then
+  return refusal
 end
 if it.status == 'closed' then
   return { 'account_closed', 'account_id', account_id }

@@ -51,7 +51,7 @@ if refusal then
   return refusal
 end
 local held = plus(from.held, minor)
-if not held then
+if #held > MAX_DIGITS then
   return { 'amount_out_of_range', from.currency, 'amount', forget = true }
 end
 -- A look at the set tells now, before anything is written, that it is one.

@@ -21,7 +21,7 @@ ARGV
 REPLY
   ok                            transaction:json original:json from_balance:json to_balance:json
   transaction_not_found         transaction_id
-  reversal_exceeds_transaction  transaction_id remaining requested currency
+  reversal_exceeds_transaction  transaction_id kind remaining requested currency
   account_closed                role account_id
   account_frozen                role account_id direction
   amount_scale_exceeded         currency scale field
@@ -52,7 +52,7 @@ end
 if left == '0' or net(left, '0', minor, '0', '0') < 0 then
   local requested = amount == '' and it.amount or minor
   return {
-    'reversal_exceeds_transaction', transaction_id, decimal(left, it.scale), decimal(requested, it.scale), it.currency,
+    'reversal_exceeds_transaction', transaction_id, it.kind, decimal(left, it.scale), decimal(requested, it.scale), it.currency,
   }
 end
 
@@ -82,5 +82,5 @@ local function told(this)
   return this.balance and '"' .. this.balance .. '"' or 'null'
 end
 return {
-  'ok', transaction_json(reversal_id, live[reversal_key]), transaction_json(transaction_id, it), told(payer), told(payee),
+  'ok', transaction_json(reversal_id, decode_transaction(reversal_key, live[reversal_key])), transaction_json(transaction_id, it), told(payer), told(payee),
 }

@@ -7,7 +7,7 @@ KEYS
 
 ARGV
   account_id             id
-  expected_version       version, or nothing to expect none
+  expected_version       versions with a blank between them, or nothing to expect none
   overdraft_limit        digits, or nothing to keep it
   overdraft_decimals     how many of them are decimals
   max_balance            digits, none to lift it, or nothing to keep it
@@ -33,14 +33,15 @@ local it = account(account_key, holds_key)
 if not it then
   return { 'account_not_found', 'account_id', account_id }
 end
-if expected_version ~= '' and expected_version ~= ('%d'):format(it.version) then
-  return { 'version_mismatch', it.version, expected_version }
+local refusal = another_version(it, expected_version)
+if refusal then
+  return refusal
 end
 if it.status == 'closed' then
   return { 'account_closed', 'account_id', account_id }
 end
 
-local overdraft, max, refusal = it.overdraft_limit, it.max_balance, nil
+local overdraft, max = it.overdraft_limit, it.max_balance
 if overdraft_limit ~= '' then
   overdraft, refusal = minor_units(overdraft_limit, overdraft_decimals, it, 'overdraft_limit')
 end

@@ -12,7 +12,7 @@ local STATUSES = ' open closed frozen_debits frozen_credits frozen_both '
 local function decode_account(key, text)
   local credits, debits, held, next_due, postings, version, status, overdraft_limit, max_balance, currency, scale, rest =
     text:match(ACCOUNT)
-  if not credits or #credits > MAX_DIGITS or #debits > MAX_DIGITS or #held > MAX_DIGITS
+  if not credits or #credits > MAX_TOTAL_DIGITS or #debits > MAX_TOTAL_DIGITS or #held > MAX_DIGITS
     or #overdraft_limit > MAX_DIGITS or #max_balance > MAX_DIGITS
     or status ~= 'open' and not STATUSES:find(' ' .. status .. ' ', 1, true) then
     broken(key, 'an account')
@@ -118,12 +118,18 @@ local function change_account(key, it)
   change(key, encode_account)
 end
 
+-- Why an account is not the one that the caller has read, or nil where it is. `expected` is the
+-- versions that will do, with a blank between them, or nothing where any will.
+local function another_version(it, expected)
+  if expected ~= '' and not (' ' .. expected .. ' '):find(' ' .. it.version .. ' ', 1, true) then
+    return { 'version_mismatch', it.version, expected }
+  end
+end
+
 local function balance_of(it)
-  local high, low = net(it.credits, '0', it.debits, '0', '0')
-  return signed_decimal(high, low, it.scale)
+  return signed_decimal(it.scale, net(it.credits, '0', it.debits, '0', '0'))
 end
 
 local function available_in(it)
-  local high, low = net(it.credits, it.overdraft_limit, it.debits, it.held, '0')
-  return signed_decimal(high, low, it.scale)
+  return signed_decimal(it.scale, net(it.credits, it.overdraft_limit, it.debits, it.held, '0'))
 end

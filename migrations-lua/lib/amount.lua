@@ -1,50 +1,63 @@
--- Exact arithmetic on amounts of up to 28 digits. Lua counts in doubles, which are exact only to 2^53,
--- so a number is two limbs: `high * 10^14 + low`. Amounts come and go as strings of digits, in minor units.
+-- Exact arithmetic on strings of digits, in minor units. An amount and a balance have at most 28
+-- digits; what has come and gone of an account in its whole life may have 36. Lua counts in doubles,
+-- which are exact only to 2^53, so a number is three limbs: `(top * LIMB + mid) * LIMB + low`.
 local LIMB = 100000000000000
 local MAX_DIGITS = 28
+local MAX_TOTAL_DIGITS = 36
 
 local function limbs(digits)
   if #digits <= 14 then
-    return 0, tonumber(digits)
+    return 0, 0, tonumber(digits)
   end
-  return tonumber(digits:sub(1, -15)), tonumber(digits:sub(-14))
+  if #digits <= 28 then
+    return 0, tonumber(digits:sub(1, -15)), tonumber(digits:sub(-14))
+  end
+  return tonumber(digits:sub(1, -29)), tonumber(digits:sub(-28, -15)), tonumber(digits:sub(-14))
 end
 
--- a + b - c - d - e, with `0 <= low < 10^14`: it is below zero exactly where `high` is.
+-- The same number with `0 <= low < LIMB` and `0 <= mid < LIMB`.
+local function carried(top, mid, low)
+  local carry = math.floor(low / LIMB)
+  mid, low = mid + carry, low - carry * LIMB
+  carry = math.floor(mid / LIMB)
+  return top + carry, mid - carry * LIMB, low
+end
+
+-- a + b - c - d - e, as limbs: it is below zero exactly where `top` is.
 local function net(a, b, c, d, e)
   if #a < 15 and #b < 15 and #c < 15 and #d < 15 and #e < 15 then
     local low = a + b - c - d - e
     if low >= 0 and low < LIMB then
-      return 0, low
+      return 0, 0, low
     end
-    local carry = math.floor(low / LIMB)
-    return carry, low - carry * LIMB
+    return carried(0, 0, low)
   end
-  local a1, a0 = limbs(a)
-  local b1, b0 = limbs(b)
-  local c1, c0 = limbs(c)
-  local d1, d0 = limbs(d)
-  local e1, e0 = limbs(e)
-  local low = a0 + b0 - c0 - d0 - e0
-  local carry = math.floor(low / LIMB)
-  return a1 + b1 - c1 - d1 - e1 + carry, low - carry * LIMB
+  local a2, a1, a0 = limbs(a)
+  local b2, b1, b0 = limbs(b)
+  local c2, c1, c0 = limbs(c)
+  local d2, d1, d0 = limbs(d)
+  local e2, e1, e0 = limbs(e)
+  return carried(a2 + b2 - c2 - d2 - e2, a1 + b1 - c1 - d1 - e1, a0 + b0 - c0 - d0 - e0)
 end
 
 -- The digits of a number that is not below zero.
-local function digits_of(high, low)
-  if high == 0 then
-    return ('%d'):format(low)
+local function digits_of(top, mid, low)
+  if top > 0 then
+    return ('%d%014d%014d'):format(top, mid, low)
   end
-  return ('%d%014d'):format(high, low)
+  if mid > 0 then
+    return ('%d%014d'):format(mid, low)
+  end
+  return ('%d'):format(low)
 end
 
--- a + b, or nil where that has more than 28 digits.
+-- a + b, or nil where that has more digits than even a total may have.
 local function plus(a, b)
   if #a < 15 and #b < 15 then
     return ('%d'):format(a + b)
   end
   local digits = digits_of(net(a, b, '0', '0', '0'))
-  if #digits > MAX_DIGITS then
+  if #digits > MAX_TOTAL_DIGITS then
     return nil
   end
   return digits
@@ -57,15 +70,12 @@ end
 
 -- The digits of the sum of a list.
 local function total(amounts)
-  local high, low = 0, 0
+  local top, mid, low = 0, 0, 0
   for i = 1, #amounts do
-    local more_high, more_low = limbs(amounts[i])
-    high, low = high + more_high, low + more_low
-    if low >= LIMB then
-      high, low = high + 1, low - LIMB
-    end
+    local more_top, more_mid, more_low = limbs(amounts[i])
+    top, mid, low = carried(top + more_top, mid + more_mid, low + more_low)
   end
-  return digits_of(high, low)
+  return digits_of(top, mid, low)
 end
 
 -- Digits as people write them: `decimal('1234', 2)` is 12.34.
@@ -80,12 +90,9 @@ local function decimal(digits, scale)
 end
 
 -- The same for what `net` answers, which may be below zero.
-local function signed_decimal(high, low, scale)
-  if high >= 0 then
-    return decimal(digits_of(high, low), scale)
+local function signed_decimal(scale, top, mid, low)
+  if top >= 0 then
+    return decimal(digits_of(top, mid, low), scale)
   end
-  if low > 0 then
-    high, low = high + 1, LIMB - low
-  end
-  return '-' .. decimal(digits_of(-high, low), scale)
+  return '-' .. decimal(digits_of(carried(-top, -mid, -low)), scale)
 end

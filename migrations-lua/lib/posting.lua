@@ -54,8 +54,9 @@ local function barred(this, direction)
   end
 end
 
--- Why `minor` cannot move from one side to the other, or nil where it can. `field` is what the call
--- names it by, `amount` where nothing is said.
+-- Why `minor` cannot move from one side to the other; or nil where it can, and then what the payer's
+-- debits and the payee's credits will be. `field` is what the call names the amount by, `amount` where
+-- nothing is said.
 local function refuse(from, to, minor, field)
   local payer, payee = from.record, to.record
   if payer.scale ~= payee.scale then
@@ -71,8 +72,8 @@ local function refuse(from, to, minor, field)
       return { 'insufficient_funds', from.id, available_in(payer), decimal(minor, payer.scale), payer.currency }
     end
   end
-  local credits = plus(payee.credits, minor)
-  if not credits or not plus(payer.debits, minor) then
+  local debits, credits = plus(payer.debits, minor), plus(payee.credits, minor)
+  if not debits or not credits or to.log and #credits > MAX_DIGITS and #minus(credits, payee.debits) > MAX_DIGITS then
     return { 'amount_out_of_range', payer.currency, field or 'amount', forget = true }
   end
   if to.log and payee.max_balance ~= '' then
@@ -84,6 +85,7 @@ local function refuse(from, to, minor, field)
       }
     end
   end
+  return nil, debits, credits
 end
 
 -- Writes a posting into the log of a side, which keeps its balance for the answer.
@@ -95,23 +97,30 @@ local function enter(this, direction, counterparty, entry)
     .. '","balance_after":"' .. this.balance .. entry)
 end
 
+-- The instant of all postings of this script.
+local STAMP = (',"created_at_us":%d,"transaction_id":"'):format(now_us)
+
+local function encode_new_transaction(_, text)
+  return text, transaction_ttl_ms
+end
+
 -- Moves `minor` from one side to the other, or answers the refusal and changes nothing. `new` is what
 -- the transaction is: its key, id and kind, description and metadata as JSON, and the hold that it
 -- captures or the transaction that it reverses; and the field of the call that names the amount.
 local function post(from, to, minor, new)
-  local refusal = refuse(from, to, minor, new.field)
+  local refusal, debits, credits = refuse(from, to, minor, new.field)
   if refusal then
     return refusal
   end
   local payer, payee = from.record, to.record
-  payer.debits, payee.credits = plus(payer.debits, minor), plus(payee.credits, minor)
+  payer.debits, payee.credits = debits, credits
   payer.version, payee.version = payer.version + 1, payee.version + 1
   change(from.key, from.encode)
   change(to.key, to.encode)
 
   local about = ',"description":' .. new.description .. ',"metadata":' .. new.metadata
   local entry = '","amount":"' .. decimal(minor, payer.scale) .. '","kind":"' .. new.kind .. '"' .. about
-    .. (',"created_at_us":%d,"transaction_id":"'):format(now_us) .. new.id .. '"}'
+    .. STAMP .. new.id .. '"}'
   if from.log then
     enter(from, 'debit', to.id, entry)
   end
@@ -121,16 +130,10 @@ local function post(from, to, minor, new)
 
   local hold_id = new.hold_id and '"' .. new.hold_id .. '"' or 'null'
   local reverses = new.reverses and '"' .. new.reverses .. '"' or 'null'
-  live[new.key] = {
-    reversed = '0',
-    amount = minor,
-    kind = new.kind,
-    from_account = from.id,
-    to_account = to.id,
-    currency = payer.currency,
-    scale = payer.scale,
-    rest = '"hold_id":' .. hold_id .. ',"reverses":' .. reverses .. ',"created_at":' .. now .. about,
-  }
-  change(new.key, encode_transaction)
+  -- As `encode_transaction` writes it; nobody in this script opens it.
+  live[new.key] = '{"reversed":"0","amount":"' .. minor .. '","kind":"' .. new.kind .. '","from_account":"' .. from.id
+    .. '","to_account":"' .. to.id .. '","currency":"' .. payer.currency .. '","scale":' .. payer.scale
+    .. ',"hold_id":' .. hold_id .. ',"reverses":' .. reverses .. ',"created_at":' .. now .. about .. '}'
+  change(new.key, encode_new_transaction)
   return nil
 end

@@ -12,6 +12,23 @@ local function encode_transaction(_, it)
     .. '","currency":"' .. it.currency .. '","scale":' .. it.scale .. ',' .. it.rest .. '}', transaction_ttl_ms
 end
 
+local function decode_transaction(key, text)
+  local reversed, amount, kind, from_account, to_account, currency, scale, rest = text:match(TRANSACTION)
+  if not reversed or #reversed > MAX_DIGITS or #amount > MAX_DIGITS or net(amount, '0', reversed, '0', '0') < 0 then
+    broken(key, 'a transaction')
+  end
+  return {
+    reversed = reversed,
+    amount = amount,
+    kind = kind,
+    from_account = from_account,
+    to_account = to_account,
+    currency = currency,
+    scale = tonumber(scale),
+    rest = rest,
+  }
+end
+
 -- The transaction under a key, or nil where there is none.
 local function transaction(key)
   local known = live[key]
@@ -22,19 +39,6 @@ local function transaction(key)
   if not text then
     return nil
   end
-  local reversed, amount, kind, from_account, to_account, currency, scale, rest = text:match(TRANSACTION)
-  if not reversed or #reversed > MAX_DIGITS or #amount > MAX_DIGITS or net(amount, '0', reversed, '0', '0') < 0 then
-    broken(key, 'a transaction')
-  end
-  live[key] = {
-    reversed = reversed,
-    amount = amount,
-    kind = kind,
-    from_account = from_account,
-    to_account = to_account,
-    currency = currency,
-    scale = tonumber(scale),
-    rest = rest,
-  }
+  live[key] = decode_transaction(key, text)
   return live[key]
 end

@@ -4,7 +4,7 @@ use utoipa::ToSchema;
 
 use super::{Account, CODES, HOLDS, bind_account, transfer::same_account};
 use crate::{
-    api::{self, Answer, Caller, Json},
+    api::{self, Answer, Caller, IfMatch, Json},
     store::{Call, Minted, Operation, Store},
     types::{Code, Id},
 };
@@ -50,25 +50,34 @@ pub struct ClosedReply {
     transaction_id: Option<String>,
 }
 
-impl Operation for Close {
+/// The same, of one version of the account.
+struct Closing {
+    order: Close,
+    expected_version: IfMatch,
+}
+
+impl Operation for Closing {
     const NAME: &'static str = "accounts/close";
     const CODES: &'static [Code] = CODES;
     type Reply = ClosedReply;
 
     fn bind(&self, call: &mut Call) {
         let transaction_id = Minted::new("tx_");
-        bind_account(call, &self.account_id).key("account_log", "postings", &self.account_id).key(
+        let Close { account_id, sweep_to } = &self.order;
+        bind_account(call, account_id).key("account_log", "postings", account_id).key(
             "holds_key",
             HOLDS,
-            &self.account_id,
+            account_id,
         );
-        if let Some(sweep_to) = &self.sweep_to {
+        if let Some(sweep_to) = sweep_to {
             call.key("sweep_key", "account", sweep_to)
                 .key("sweep_log", "postings", sweep_to)
                 .minted_key("transaction_key", "transaction", transaction_id);
         }
-        call.arg("account_id", &self.account_id).mint("transaction_id", transaction_id);
-        if let Some(sweep_to) = &self.sweep_to {
+        call.arg("account_id", account_id)
+            .arg("expected_version", &self.expected_version)
+            .mint("transaction_id", transaction_id);
+        if let Some(sweep_to) = sweep_to {
             call.arg("sweep_to", sweep_to);
         }
     }
@@ -81,7 +90,7 @@ impl Operation for Close {
 #[utoipa::path(
     post,
     path = "/accounts/close",
-    operation_id = Close::NAME,
+    operation_id = Closing::NAME,
     tag = "accounts",
     request_body = Close,
     responses((status = OK, body = Closed, description = "The account is closed.")),
@@ -90,11 +99,13 @@ impl Operation for Close {
 pub async fn close(
     State(store): State<Store>,
     Caller(context): Caller,
+    expected_version: IfMatch,
     Json(order): Json<Close>,
 ) -> api::Result<Closed> {
     if order.sweep_to.as_ref() == Some(&order.account_id) {
         return Err(same_account(&order.account_id));
     }
+    let order = Closing { order, expected_version };
     let answer = Answer::ok(store.run(&order, &context).await?.map(|reply| Closed {
         account: reply.account,
         sweep_transaction_id: reply.transaction_id,

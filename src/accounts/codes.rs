@@ -134,7 +134,7 @@ pub const CODES: &[Code] = &[
         code: "reversal_exceeds_transaction",
         status: 422,
         title: "More than can be reversed",
-        says: "Of the transaction {transaction_id}, {remaining} {currency} can be reversed, and {requested} is asked for.",
+        says: "Of the {kind} {transaction_id}, {remaining} {currency} can be reversed, not {requested}.",
         explanation: "Reversals of one transaction add up to its amount at most, and a reversal is not reversed \
                       itself. Nothing was moved.",
         retryable: false,

@@ -4,9 +4,9 @@ use utoipa::ToSchema;
 
 use super::{Account, AccountReply, CODES, Frozen, HOLDS, bind_account};
 use crate::{
-    api::{self, Answer, Caller, Json},
+    api::{self, Answer, Caller, IfMatch, Json},
     store::{Call, Operation, Store},
-    types::{Code, Id},
+    types::{Code, Id, word},
 };
 
 /// An account to stop.
@@ -15,21 +15,29 @@ use crate::{
 #[schema(example = json!({ "account_id": "alice", "direction": "debits" }))]
 pub struct Freeze {
     pub account_id: Id,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "word")]
     #[schema(default = "both")]
     pub direction: Frozen,
 }
 
-impl Operation for Freeze {
+/// The same, of one version of the account.
+struct Freezing {
+    order: Freeze,
+    expected_version: IfMatch,
+}
+
+impl Operation for Freezing {
     const NAME: &'static str = "accounts/freeze";
     const CODES: &'static [Code] = CODES;
     type Reply = AccountReply;
 
     fn bind(&self, call: &mut Call) {
-        bind_account(call, &self.account_id)
-            .key("holds_key", HOLDS, &self.account_id)
-            .arg("account_id", &self.account_id)
-            .arg("direction", self.direction);
+        let Freeze { account_id, direction } = &self.order;
+        bind_account(call, account_id)
+            .key("holds_key", HOLDS, account_id)
+            .arg("account_id", account_id)
+            .arg("direction", direction)
+            .arg("expected_version", &self.expected_version);
     }
 }
 
@@ -41,7 +49,7 @@ impl Operation for Freeze {
 #[utoipa::path(
     post,
     path = "/accounts/freeze",
-    operation_id = Freeze::NAME,
+    operation_id = Freezing::NAME,
     tag = "accounts",
     request_body = Freeze,
     responses((status = OK, body = Account, description = "The account.")),
@@ -49,7 +57,9 @@ impl Operation for Freeze {
 pub async fn freeze(
     State(store): State<Store>,
     Caller(context): Caller,
+    expected_version: IfMatch,
     Json(order): Json<Freeze>,
 ) -> api::Result<Account> {
+    let order = Freezing { order, expected_version };
     Ok(AccountReply::answer(store.run(&order, &context).await?, Answer::ok))
 }

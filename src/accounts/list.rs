@@ -93,8 +93,8 @@ const MOST_LOOKED_AT: usize = 5000;
 )]
 pub async fn list(
     State(store): State<Store>,
-    Caller(context): Caller,
     Query(page): Query<AccountsPage>,
+    Caller(context): Caller,
 ) -> api::Result<Accounts> {
     let limit = api::page_limit(page.limit)?;
     let cursor = page.cursor.map(Id::try_from).transpose();

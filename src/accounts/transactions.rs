@@ -139,9 +139,9 @@ impl Operation for History {
 )]
 pub async fn transactions(
     State(store): State<Store>,
+    Query(page): Query<HistoryPage>,
     Caller(context): Caller,
     Path(account_id): Path,
-    Query(page): Query<HistoryPage>,
 ) -> api::Result<Transactions> {
     api::page_limit(page.limit)?;
     // A posting's number, which nobody but us has to know; it stays within what Lua counts exactly.

@@ -4,9 +4,9 @@ use utoipa::ToSchema;
 
 use super::{Account, AccountReply, CODES, Frozen, HOLDS, bind_account};
 use crate::{
-    api::{self, Answer, Caller, Json},
+    api::{self, Answer, Caller, IfMatch, Json},
     store::{Call, Operation, Store},
-    types::{Code, Id},
+    types::{Code, Id, word},
 };
 
 /// An account to let go on.
@@ -15,21 +15,29 @@ use crate::{
 #[schema(example = json!({ "account_id": "alice", "direction": "debits" }))]
 pub struct Unfreeze {
     pub account_id: Id,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "word")]
     #[schema(default = "both")]
     pub direction: Frozen,
 }
 
-impl Operation for Unfreeze {
+/// The same, of one version of the account.
+struct Unfreezing {
+    order: Unfreeze,
+    expected_version: IfMatch,
+}
+
+impl Operation for Unfreezing {
     const NAME: &'static str = "accounts/unfreeze";
     const CODES: &'static [Code] = CODES;
     type Reply = AccountReply;
 
     fn bind(&self, call: &mut Call) {
-        bind_account(call, &self.account_id)
-            .key("holds_key", HOLDS, &self.account_id)
-            .arg("account_id", &self.account_id)
-            .arg("direction", self.direction);
+        let Unfreeze { account_id, direction } = &self.order;
+        bind_account(call, account_id)
+            .key("holds_key", HOLDS, account_id)
+            .arg("account_id", account_id)
+            .arg("direction", direction)
+            .arg("expected_version", &self.expected_version);
     }
 }
 
@@ -39,7 +47,7 @@ impl Operation for Unfreeze {
 #[utoipa::path(
     post,
     path = "/accounts/unfreeze",
-    operation_id = Unfreeze::NAME,
+    operation_id = Unfreezing::NAME,
     tag = "accounts",
     request_body = Unfreeze,
     responses((status = OK, body = Account, description = "The account.")),
@@ -47,7 +55,9 @@ impl Operation for Unfreeze {
 pub async fn unfreeze(
     State(store): State<Store>,
     Caller(context): Caller,
+    expected_version: IfMatch,
     Json(order): Json<Unfreeze>,
 ) -> api::Result<Account> {
+    let order = Unfreezing { order, expected_version };
     Ok(AccountReply::answer(store.run(&order, &context).await?, Answer::ok))
 }

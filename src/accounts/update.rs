@@ -15,16 +15,21 @@ use crate::{
 #[schema(as = UpdateAccount, example = json!({ "overdraft_limit": "50.00", "metadata": { "tier": "gold" } }))]
 pub struct Update {
     /// How far below zero the balance may go; not below what is overdrawn or held beyond the balance.
+    #[serde(default, deserialize_with = "named")]
+    #[schema(value_type = AmountOrZero, required = false)]
     pub overdraft_limit: Option<AmountOrZero>,
     /// How far up the balance may go, not below the balance; null for no limit.
     #[serde(default, deserialize_with = "named")]
     #[schema(value_type = Option<AmountOrZero>)]
     pub max_balance: Option<Option<AmountOrZero>>,
     /// All of the caller's notes anew.
+    #[serde(default, deserialize_with = "named")]
+    #[schema(value_type = Metadata, required = false)]
     pub metadata: Option<Metadata>,
 }
 
-/// A field that is named is something, even if it is null.
+/// A field that is named is something: null is no way to say nothing, and means something of its own
+/// or is refused.
 fn named<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {

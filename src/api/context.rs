@@ -14,7 +14,13 @@ use crate::{
 const SPACE: &str = "lockstep-space";
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
+/// Beside a request whose query string somebody has read.
+#[derive(Debug, Clone)]
+pub(super) struct QueryIsRead;
+
 /// What the headers say of a call: in which space it happens, and under which key it happens once.
+///
+/// A handler that takes [`super::Query`] takes it before this: what nobody has read is refused here.
 #[derive(Debug)]
 pub struct Caller(pub Context);
 
@@ -22,6 +28,10 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Caller, Problem> {
+        let query = parts.uri.query().unwrap_or_default();
+        if !query.is_empty() && parts.extensions.get::<QueryIsRead>().is_none() {
+            return Err(Problem::new(codes::INVALID_QUERY, "This call takes no query string."));
+        }
         Ok(Caller(Context {
             space: space(&parts.headers)?,
             idempotency_key: idempotency_key(&parts.headers)?,
@@ -29,7 +39,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// The version that the header `If-Match` asks for, and nothing where any will do.
+/// The versions that the header `If-Match` asks for, and nothing where any will do.
 #[derive(Debug)]
 pub struct IfMatch(String);
 
@@ -37,19 +47,21 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<IfMatch, Problem> {
-        let tag = parts.headers.get(header::IF_MATCH).map_or("*", |tag| {
-            // What is no text is no tag of ours either.
-            tag.to_str().unwrap_or("?")
-        });
-        let quoted = tag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-        let version = match (tag, quoted) {
-            ("*", _) => "",
-            // What is not of our form is compared as it is, and is nobody's version.
-            ("", _) => "\"\"",
-            (tag, None | Some("")) => tag,
-            (_, Some(version)) => version,
+        let values = parts.headers.get_all(header::IF_MATCH);
+        let tags = values.iter().map(|value| value.to_str().unwrap_or("?"));
+        let tags: Vec<&str> = tags.flat_map(|list| list.split(',')).map(str::trim).collect();
+        if tags.is_empty() || tags == ["*"] {
+            return Ok(IfMatch(String::new()));
+        }
+        // A tag of ours is a version between quotes; bare ones are understood too.
+        let version = |tag: &str| {
+            let quoted = tag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+            let version = quoted.unwrap_or(tag);
+            let digits = !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit());
+            digits.then(|| version.to_owned())
         };
-        Ok(IfMatch(version.to_owned()))
+        let versions: Vec<String> = tags.into_iter().filter_map(version).collect();
+        Ok(IfMatch(if versions.is_empty() { "another".to_owned() } else { versions.join(" ") }))
     }
 }
 
@@ -60,14 +72,17 @@ impl fmt::Display for IfMatch {
 }
 
 fn space(headers: &HeaderMap) -> Result<Id, Problem> {
-    let name = headers.get(SPACE).map_or(Ok("main"), |value| value.to_str()).unwrap_or_default();
-    Id::try_from(name.to_owned()).map_err(|invalid| {
-        Problem::new(
-            codes::INVALID_ID,
-            format_args!("The header Lockstep-Space: {}", invalid.detail),
-        )
-        .with("header", "Lockstep-Space")
-    })
+    let refuse = |detail: &str| {
+        Problem::new(codes::INVALID_ID, format_args!("The header Lockstep-Space: {detail}"))
+            .with("header", "Lockstep-Space")
+    };
+    let mut values = headers.get_all(SPACE).iter();
+    let name = values.next().map_or(Ok("main"), |value| value.to_str()).unwrap_or_default();
+    if values.next().is_some() {
+        // Whoever added the second one meant it, and so did whoever sent the first.
+        return Err(refuse("It is given once."));
+    }
+    Id::try_from(name.to_owned()).map_err(|invalid| refuse(&invalid.detail))
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {

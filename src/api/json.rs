@@ -97,7 +97,18 @@ fn malformed(cause: &str) -> Problem {
     Problem::new(codes::MALFORMED_JSON, format_args!("The body is not JSON: {cause}."))
 }
 
+/// serde's words for kinds of values, and JSON's.
+const KINDS: [(&str, &str); 5] = [
+    (" i64", " a whole number"),
+    (" u64", " a whole number"),
+    (" u32", " a whole number"),
+    (" sequence", " array"),
+    (" map", " object"),
+];
+
 fn sentence(message: &str) -> String {
+    let message =
+        KINDS.iter().fold(message.to_owned(), |text, (rust, json)| text.replace(rust, json));
     let mut letters = message.chars();
     let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
     format!("{first}{}.", letters.as_str())

@@ -5,7 +5,7 @@ use axum::{
 };
 use serde::de::{DeserializeOwned, IntoDeserializer, value::Error};
 
-use super::Problem;
+use super::{Problem, context::QueryIsRead};
 use crate::types::{Id, Invalid, codes};
 
 /// The one id in the path.
@@ -42,6 +42,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
         let pairs = pairs.map_err(|error| refuse(&error.to_string()))?;
         let pairs = pairs.into_iter().map(|(name, value)| (name, Parameter(value)));
         let fields = serde::de::value::MapDeserializer::<_, Error>::new(pairs);
+        parts.extensions.insert(QueryIsRead);
         T::deserialize(fields).map(Query).map_err(|error| refuse(&error.to_string()))
     }
 }

@@ -6,7 +6,7 @@ use super::{CODES, bind_product};
 use crate::{
     api::{self, Answer, Caller, Json, Problem},
     store::{Call, Operation, Store},
-    types::{Code, Id, Invalid, Stock, Text},
+    types::{Code, Id, Invalid, Stock, Text, word},
 };
 
 /// A change of what is on hand.
@@ -20,6 +20,7 @@ pub struct Adjust {
     /// Units that come, or go where it is below zero.
     #[schema(minimum = -1_000_000_000_000_i64, maximum = 1_000_000_000_000_i64)]
     pub delta: i64,
+    #[serde(deserialize_with = "word")]
     pub reason: Reason,
     /// What it goes back to, in the caller's words.
     pub reference: Option<Text<0, 200>>,

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     api::{self, Answer, Caller, Json, Problem},
     store::{self, Call, Done, Operation, Store},
-    types::{Code, Id, Invalid, Ttl},
+    types::{Code, Id, Invalid, Ttl, word},
 };
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -38,9 +38,9 @@ pub struct Check {
     #[schema(minimum = 1, default = 1)]
     pub cost: u64,
     /// Whether a denial is the problem `rate_limited` or a plain 200 with `allowed: false`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "word")]
     pub on_deny: OnDeny,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "word")]
     pub algorithm: Algorithm,
     /// Of a token bucket: the most tokens at once.
     #[schema(minimum = 1)]

@@ -1,26 +1,46 @@
 use std::{collections::BTreeMap, fmt};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use utoipa::ToSchema;
 
 use super::Invalid;
 
 /// What callers attach to a thing for themselves: string to string, at most 50 entries and 8 KiB.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(try_from = "BTreeMap<String, String>")]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(value_type = BTreeMap<String, String>, example = json!({ "order": "1042" }))]
 pub struct Metadata(BTreeMap<String, String>);
 
-impl TryFrom<BTreeMap<String, String>> for Metadata {
-    type Error = Invalid;
+impl<'de> Deserialize<'de> for Metadata {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Metadata, D::Error> {
+        struct Visitor;
 
-    fn try_from(entries: BTreeMap<String, String>) -> Result<Metadata, Invalid> {
-        let bytes: usize = entries.iter().map(|(key, value)| key.len() + value.len()).sum();
-        if entries.len() > 50 || bytes > 8 * 1024 {
-            let detail = "Metadata has at most 50 entries and 8 KiB.";
-            return Err(Invalid::new("validation_failed", detail));
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Metadata;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of strings")
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Metadata, A::Error> {
+                let refuse = |detail: String| {
+                    Err(de::Error::custom(Invalid::new("validation_failed", detail)))
+                };
+                let (mut entries, mut bytes) = (BTreeMap::new(), 0);
+                while let Some((key, value)) = map.next_entry::<String, String>()? {
+                    bytes += key.len() + value.len();
+                    if let Some((key, _)) = entries.get_key_value(&key) {
+                        return refuse(format!("Metadata has the entry {key:?} twice."));
+                    }
+                    entries.insert(key, value);
+                }
+                if entries.len() > 50 || bytes > 8 * 1024 {
+                    return refuse("Metadata has at most 50 entries and 8 KiB.".to_owned());
+                }
+                Ok(Metadata(entries))
+            }
         }
-        Ok(Metadata(entries))
+
+        deserializer.deserialize_map(Visitor)
     }
 }
 

@@ -12,6 +12,7 @@ mod metadata;
 mod quantity;
 mod text;
 mod ttl;
+mod word;
 
 pub use amount::{Amount, AmountOrZero, Money};
 pub use code::Code;
@@ -23,3 +24,4 @@ pub use metadata::Metadata;
 pub use quantity::{Quantity, Stock};
 pub use text::Text;
 pub use ttl::Ttl;
+pub use word::word;

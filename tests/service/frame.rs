@@ -142,8 +142,10 @@ fn edges() -> impl Strategy<Value = u128> {
         near(15),
         near(27),
         (0_u128..4).prop_map(|offset| (1 << 53) + offset - 2),
-        (0_u128..3).prop_map(|offset| 10_u128.pow(28) - 1 - offset),
+        (0_u128..5).prop_map(|offset| 10_u128.pow(28) + 1 - offset),
+        (0_u128..3).prop_map(|offset| 10_u128.pow(36) - 1 - offset),
         0_u128..10_u128.pow(28),
+        0_u128..10_u128.pow(36),
         0_u128..10_u128.pow(16),
     ]
 }
@@ -157,11 +159,13 @@ proptest! {
         let key = format!("lockstep:{{{}}}:none", unique("amount-"));
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations-lua/lib/amount.lua");
         let source = format!(
-            "#!lua\n{}\nlocal a, b, c, d, e = unpack(ARGV)\nlocal high, low = net(a, b, c, d, e)\n\
-             return {{ signed_decimal(high, low, tonumber(ARGV[6])), high < 0 and 'below' or 'above', plus(a, b) or 'none' }}",
+            "#!lua\n{}\nlocal a, b, c, d, e = unpack(ARGV)\nreturn {{ \
+             signed_decimal(tonumber(ARGV[6]), net(a, b, c, d, e)), \
+             net(a, b, c, d, e) < 0 and 'below' or 'above', plus(a, b) or 'none', \
+             total({{ a, b, c, d, e }}) }}",
             std::fs::read_to_string(folder).unwrap()
         );
-        let (net, side, sum): (String, String, String) = redis::cmd("EVAL")
+        let (net, side, sum, total): (String, String, String, String) = redis::cmd("EVAL")
             .arg(source).arg(1).arg(key)
             .arg([a, b, c, d, e].map(|number| number.to_string()).as_slice())
             .arg(scale)
@@ -170,7 +174,8 @@ proptest! {
         let expected = (a + b).cast_signed() - (c + d + e).cast_signed();
         prop_assert_eq!(&side, if expected < 0 { "below" } else { "above" });
         let digits = a + b;
-        prop_assert_eq!(sum, if digits < 10_u128.pow(28) { digits.to_string() } else { "none".to_owned() });
+        prop_assert_eq!(sum, if digits < 10_u128.pow(36) { digits.to_string() } else { "none".to_owned() });
+        prop_assert_eq!(total, (a + b + c + d + e).to_string());
         if expected.unsigned_abs() < 10_u128.pow(28) {
             let decimal = Decimal::from_i128_with_scale(expected, scale);
             prop_assert_eq!(net, decimal.to_string());

@@ -186,3 +186,52 @@ async fn request_ids_come_in_and_go_out() {
         assert!(!answer.header("x-request-id").unwrap().is_empty());
     }
 }
+
+#[tokio::test]
+async fn what_nobody_reads_is_refused() {
+    let service = Service::new();
+    service.open("alice", "1").await;
+    let before = service.snapshot();
+    let body = json!({ "account_id": "alice" });
+    for path in ["/accounts/freeze?direction=debits", "/accounts/freeze?x"] {
+        service.post(path, body.clone()).await.refused(400, "invalid_query");
+    }
+    for path in ["/accounts/alice?x=1", "/accounts/alice/balance?x=1", "/accounts/integrity?x"] {
+        service.get(path).await.refused(400, "invalid_query");
+    }
+    service.assert_unchanged(&before);
+    service.get("/accounts/alice?").await.assert(200);
+}
+
+#[tokio::test]
+async fn a_call_is_in_one_space() {
+    let service = Service::new();
+    let twice = [("lockstep-space", "another")];
+    let answer = service.post_with("/accounts", json!({ "account_id": "alice" }), &twice).await;
+    assert_eq!(answer.refused(422, "invalid_id")["header"], "Lockstep-Space");
+    assert!(service.snapshot().is_empty());
+}
+
+#[tokio::test]
+async fn metadata_has_each_entry_once() {
+    let service = Service::new();
+    let text = r#"{ "account_id": "alice", "metadata": { "a": "1", "b": "2", "a": "3" } }"#;
+    let refused = raw(&service, "/accounts", "application/json", text).await;
+    let refused = refused.refused(422, "validation_failed");
+    assert_eq!(refused["errors"][0]["detail"], "Metadata has the entry \"a\" twice.");
+}
+
+#[tokio::test]
+async fn refusals_speak_of_json() {
+    let service = Service::new();
+    for (ttl_ms, said) in [
+        (json!("1"), "Invalid type: string \"1\", expected a whole number."),
+        (json!([]), "Invalid type: array, expected a whole number."),
+        (json!({}), "Invalid type: object, expected a whole number."),
+    ] {
+        let body =
+            json!({ "from_account": "a", "to_account": "b", "amount": "1", "ttl_ms": ttl_ms });
+        let refused = service.post("/accounts/hold", body).await.refused(422, "validation_failed");
+        assert_eq!(refused["errors"][0]["detail"], said);
+    }
+}

@@ -235,7 +235,7 @@ impl Books {
         if from != OUTSIDE && payer.balance() + payer.overdraft - held < amount {
             return Err("insufficient_funds");
         }
-        if payer.debits + amount > MOST || payee.credits + amount > MOST {
+        if to != OUTSIDE && payee.balance() + amount > MOST {
             return Err("amount_out_of_range");
         }
         if payee.max.is_some_and(|max| payee.balance() + amount > max) {
@@ -388,6 +388,7 @@ impl Books {
                 }
                 let it = &mut self.accounts[account];
                 (it.debits_frozen, it.credits_frozen, it.closed) = (false, false, true);
+                it.overdraft = 0;
                 it.version += 1;
                 Ok(())
             }

@@ -138,17 +138,18 @@ async fn refuses_and_leaves_the_hold_open() {
 }
 
 #[tokio::test]
-async fn totals_stay_within_28_digits() {
+async fn balances_stay_within_28_digits() {
     let service = Service::new();
     let most = "99999999999999999999999999.99";
     service.open("alice", most).await;
     service.open("hotel", "0").await;
-    service.transfer("alice", "hotel", most).await.assert(201);
-    service.transfer("hotel", "alice", "0.01").await.refused(422, "amount_out_of_range");
-    let body = json!({ "overdraft_limit": "5" });
-    service.patch("/accounts/alice", body, &[]).await.assert(200);
-    // Its debits are full: nothing can ever leave it again, held or not.
-    service.hold("alice", "hotel", "1", 1000).await.refused(422, "amount_out_of_range");
+    let hold_id = service.held("alice", "hotel", "0.01").await;
+    let body = json!({ "account_id": "hotel", "amount": most });
+    service.post("/accounts/deposit", body).await.assert(201);
+    let before = service.snapshot();
+    let refused = service.capture(&hold_id, None, true).await.refused(422, "amount_out_of_range");
+    assert_eq!(refused["errors"][0]["pointer"], "/hold_id");
+    service.assert_unchanged(&before);
     Audit::default().look(&service);
 }
 

@@ -112,17 +112,21 @@ async fn refuses_where_it_cannot_sweep() {
 }
 
 #[tokio::test]
-async fn sums_stay_within_28_digits() {
+async fn balances_stay_within_28_digits() {
     let service = Service::new();
-    let most = "99999999999999999999999999.99";
-    service.open("alice", most).await;
-    service.open("bob", "0").await;
-    service.transfer("alice", "bob", most).await.assert(201);
-    service.open("carol", "0").await;
-    service.transfer("bob", "carol", "1").await.assert(201);
-    // Bob has had as much as an account can ever have.
-    let refused = close_to(&service, "carol", "bob").await.refused(422, "amount_out_of_range");
+    service.open("alice", "99999999999999999999999999.99").await;
+    service.open("carol", "1").await;
+    let refused = close_to(&service, "carol", "alice").await.refused(422, "amount_out_of_range");
     assert_eq!(refused["errors"][0]["pointer"], "/sweep_to");
+}
+
+#[tokio::test]
+async fn nothing_can_be_spent_of_a_closed_account() {
+    let service = Service::new();
+    let body = json!({ "account_id": "alice", "overdraft_limit": "10" });
+    service.post("/accounts", body).await.assert(201);
+    let body = service.close("alice").await.assert(200);
+    assert_eq!([&body["available"], &body["overdraft_limit"]], ["0.00", "0.00"]);
 }
 
 /// Transfers into an account while it is closed: what came in before went out with the rest, and
@@ -154,4 +158,20 @@ async fn no_transfer_is_lost_in_an_account_that_closes() {
     assert_eq!(service.balance("bob").await, "0.00");
     assert_eq!(service.balance("carol").await, format!("{arrived}.00"));
     assert_eq!(service.balance("alice").await, format!("{}.00", 100 - arrived));
+}
+
+#[tokio::test]
+async fn only_the_version_that_was_read() {
+    let service = Service::new();
+    service.open("alice", "0").await;
+    service.freeze("alice", "debits").await;
+    let body = json!({ "account_id": "alice" });
+    let before = service.snapshot();
+    let stale = service.post_with("/accounts/close", body.clone(), &[("if-match", "\"0\"")]).await;
+    let refused = stale.refused(412, "version_mismatch");
+    assert_eq!((&refused["version"], &refused["expected"]), (&json!(1), &json!("0")));
+    service.assert_unchanged(&before);
+    let answer = service.post_with("/accounts/close", body, &[("if-match", "\"1\"")]).await;
+    assert_eq!(answer.header("etag"), Some("\"2\""));
+    answer.assert(200);
 }

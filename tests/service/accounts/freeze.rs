@@ -74,7 +74,36 @@ async fn refuses_what_it_cannot_freeze() {
     let before = service.snapshot();
     freeze(&service, "nobody", "both").await.refused(404, "account_not_found");
     freeze(&service, "closed", "both").await.refused(409, "account_closed");
-    let refused = freeze(&service, "alice", "sideways").await.refused(422, "validation_failed");
-    assert_eq!(refused["errors"][0]["pointer"], "/direction");
+    for direction in [
+        json!("sideways"),
+        json!(""),
+        json!(null),
+        json!(1),
+        json!(true),
+        json!(["debits"]),
+        json!({}),
+        json!({ "debits": null }),
+    ] {
+        let body = json!({ "account_id": "alice", "direction": direction });
+        let refused = service.post("/accounts/freeze", body).await;
+        let refused = refused.refused(422, "validation_failed");
+        assert_eq!(refused["errors"][0]["pointer"], "/direction", "{refused:#}");
+    }
     service.assert_unchanged(&before);
+}
+
+#[tokio::test]
+async fn only_the_version_that_was_read() {
+    let service = Service::new();
+    service.open("alice", "0").await;
+    service.freeze("alice", "debits").await;
+    let body = json!({ "account_id": "alice" });
+    let before = service.snapshot();
+    let stale = service.post_with("/accounts/freeze", body.clone(), &[("if-match", "\"0\"")]).await;
+    let refused = stale.refused(412, "version_mismatch");
+    assert_eq!((&refused["version"], &refused["expected"]), (&json!(1), &json!("0")));
+    service.assert_unchanged(&before);
+    let answer = service.post_with("/accounts/freeze", body, &[("if-match", "\"1\"")]).await;
+    assert_eq!(answer.header("etag"), Some("\"2\""));
+    answer.assert(200);
 }

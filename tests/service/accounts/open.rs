@@ -99,16 +99,41 @@ async fn an_initial_balance_obeys_the_maximum() {
     assert!(service.snapshot().is_empty());
 }
 
+/// The largest amount comes and goes: what an account and the outside have turned over in their lives
+/// has more digits than any amount.
 #[tokio::test]
-async fn the_outside_counts_no_further_than_28_digits() {
+async fn turnover_has_more_digits_than_any_amount() {
     let service = Service::new();
     let most = "99999999999999999999999999.99";
     service.open("alice", most).await;
+    service.open("bob", most).await;
+    for _ in 0..25 {
+        let body = json!({ "account_id": "alice", "amount": most });
+        service.post("/accounts/withdraw", body.clone()).await.assert(201);
+        service.post("/accounts/deposit", body).await.assert(201);
+    }
+    assert_eq!(service.balance("alice").await, most);
+    let body = json!({ "account_id": "alice", "amount": "0.01" });
+    service.post("/accounts/deposit", body).await.refused(422, "amount_out_of_range");
+    let books = service.get("/accounts/integrity").await.assert(200);
+    assert_eq!(books["currencies"][0]["ok"], true, "{books:#}");
+    assert_eq!(service.sum("USD"), 0);
+    Audit::default().look(&service);
+}
+
+#[tokio::test]
+async fn nothing_is_turned_over_past_36_digits() {
+    let service = Service::new();
+    service.open("alice", "0.01").await;
+    let field = service.key("external", "accounts");
+    let record: String =
+        redis::cmd("HGET").arg(&field).arg("USD").query(&mut service.raw()).unwrap();
+    let nines = "9".repeat(36);
+    let record = record.replace("\"debits\":\"1\"", &format!("\"debits\":\"{nines}\""));
+    redis::cmd("HSET").arg(&field).arg("USD").arg(record).exec(&mut service.raw()).unwrap();
     let body = json!({ "account_id": "bob", "initial_balance": "0.01" });
     let refused = service.post("/accounts", body).await.refused(422, "amount_out_of_range");
     assert_eq!(refused["errors"][0]["pointer"], "/initial_balance");
-    assert_eq!(service.balance("alice").await, most);
-    assert_eq!(service.sum("USD"), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -75,6 +75,8 @@ async fn a_reversal_is_not_reversed() {
     let refused = service.reverse(body["transaction_id"].as_str().unwrap(), None).await;
     let refused = refused.refused(422, "reversal_exceeds_transaction");
     assert_eq!([&refused["remaining"], &refused["requested"]], ["0.00", "4.00"]);
+    let detail = refused["detail"].as_str().unwrap();
+    assert!(detail.starts_with("Of the reversal tx_"), "{detail}");
     service.assert_unchanged(&before);
 }
 

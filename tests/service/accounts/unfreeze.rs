@@ -52,3 +52,20 @@ async fn refuses_what_it_cannot_unfreeze() {
     unfreeze(&service, "closed", "up").await.refused(422, "validation_failed");
     service.assert_unchanged(&before);
 }
+
+#[tokio::test]
+async fn only_the_version_that_was_read() {
+    let service = Service::new();
+    service.open("alice", "0").await;
+    service.freeze("alice", "debits").await;
+    let body = json!({ "account_id": "alice" });
+    let before = service.snapshot();
+    let stale =
+        service.post_with("/accounts/unfreeze", body.clone(), &[("if-match", "\"0\"")]).await;
+    let refused = stale.refused(412, "version_mismatch");
+    assert_eq!((&refused["version"], &refused["expected"]), (&json!(1), &json!("0")));
+    service.assert_unchanged(&before);
+    let answer = service.post_with("/accounts/unfreeze", body, &[("if-match", "\"1\"")]).await;
+    assert_eq!(answer.header("etag"), Some("\"2\""));
+    answer.assert(200);
+}

@@ -52,11 +52,18 @@ async fn only_the_version_that_was_read() {
     let before = service.snapshot();
     let refused = asking(etag).await.refused(412, "version_mismatch");
     assert_eq!((&refused["version"], &refused["expected"]), (&json!(2), &json!("1")));
-    for tag in ["", "\"\"", "nonsense", "\"2\", \"3\"", "W/\"2\"", "\"02\""] {
+    for tag in ["", "\"\"", "nonsense", "\"3\", \"22\"", "W/\"2\"", "\"02\"", "\"2 \"", ",", "2.0"]
+    {
         asking(tag.to_owned()).await.refused(412, "version_mismatch");
     }
     service.assert_unchanged(&before);
-    asking("*".to_owned()).await.assert(200);
+    let refused = asking("\"0\", \"3\"".to_owned()).await.refused(412, "version_mismatch");
+    assert_eq!(refused["detail"], "The version is 2, and If-Match asks for 0 3.");
+    for tag in ["*", "2", "\"2\"", "\"1\", \"2\""] {
+        asking(tag.to_owned()).await.assert(200);
+    }
+    let twice = [("if-match", "\"1\""), ("if-match", "\"2\"")];
+    service.patch("/accounts/alice", body, &twice).await.assert(200);
 }
 
 #[tokio::test]
@@ -111,6 +118,10 @@ async fn refuses_bad_input() {
         (json!({ "max_balance": "x" }), "invalid_amount", "/max_balance"),
         (json!({ "currency": "EUR" }), "unknown_field", "/currency"),
         (json!({ "metadata": { "a": 1 } }), "validation_failed", "/metadata/a"),
+        // Nothing is named by null but the maximum, which it lifts.
+        (json!({ "metadata": null }), "validation_failed", "/metadata"),
+        (json!({ "overdraft_limit": null }), "validation_failed", "/overdraft_limit"),
+        (json!({ "overdraft_limit": "-0" }), "amount_not_positive", "/overdraft_limit"),
     ] {
         let refused = update(&service, "alice", body).await.refused(422, code);
         assert_eq!(refused["errors"][0]["pointer"], pointer, "{refused:#}");

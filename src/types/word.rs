@@ -1,0 +1,13 @@
+use serde::{Deserialize, Deserializer, de::IntoDeserializer};
+
+/// Reads one of several words, for `deserialize_with`. On its own, serde would also take an object
+/// whose one name is the word, and calls everything else that is no word a fault of the JSON.
+///
+/// # Errors
+///
+/// Where it is no string, or none of the words.
+pub fn word<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    T::deserialize(String::deserialize(deserializer)?.into_deserializer())
+}
