@@ -84,7 +84,12 @@ async fn an_error_in_one_step_leaves_the_others_unwritten() {
     let service = Service::new();
     service.open("alice", "3").await;
     service.open("bob", "0").await;
-    crate::support::plant(&service.key("account", "eve"), "string", "not an account");
+    crate::support::plant(
+        &mut service.raw(),
+        &service.key("account", "eve"),
+        "string",
+        "not an account",
+    );
     let before = service.snapshot();
     let good = transfer(&service.space, "alice", "bob", "1");
     let bad = transfer(&service.space, "alice", "eve", "1");
@@ -99,7 +104,12 @@ async fn one_bad_record_in_a_batch_fails_only_its_own_calls() {
     let service = Service::with(|settings| settings.lanes = 1);
     service.open("alice", "100").await;
     service.open("bob", "0").await;
-    crate::support::plant(&service.key("account", "eve"), "string", "not an account");
+    crate::support::plant(
+        &mut service.raw(),
+        &service.key("account", "eve"),
+        "string",
+        "not an account",
+    );
     let mut tasks = tokio::task::JoinSet::new();
     for task in 0..100 {
         let service = service.clone();

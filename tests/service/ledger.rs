@@ -1,10 +1,15 @@
 //! All operations of accounts against a small model in Rust: every answer, and the whole state after
 //! every step, with holds that expire under the test's clock.
 
+use std::sync::LazyLock;
+
 use proptest::{prelude::*, sample::Index};
 use serde_json::{Value, json};
 
-use crate::{audit::Audit, support::Service};
+use crate::{
+    audit::Audit,
+    support::{Server, Service},
+};
 
 /// The accounts of the model, and the world outside after them.
 const ACCOUNTS: usize = 3;
@@ -575,8 +580,10 @@ proptest! {
     #[test]
     fn accounts_agree_with_a_model_after_every_step(steps in prop::collection::vec(steps(), 10..60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        // Every step looks at all keys.
+        static SERVER: LazyLock<Server> = LazyLock::new(Server::of_this_run);
         runtime.block_on(async {
-            let service = Service::new();
+            let service = Service::alone(&SERVER);
             let mut audit = Audit::default();
             let accounts = vec![Account::default(); ACCOUNTS + 1];
             let mut books = Books { accounts, ..Books::default() };

@@ -30,25 +30,11 @@ use redis::Commands;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-/// The Redis of this test run. `LOCKSTEP_TEST_SERVER` names another program, and with
-/// `LOCKSTEP_TEST_CLUSTER` it is a cluster of one node.
+/// The Redis that tests share.
 pub fn redis_url() -> &'static str {
     static URL: OnceLock<String> = OnceLock::new();
-    URL.get_or_init(|| {
-        let cluster = std::env::var_os("LOCKSTEP_TEST_CLUSTER").is_some();
-        let server = Server::start(if cluster { &["--cluster-enabled", "yes"] } else { &[] });
-        let mut connection = server.connection();
-        if cluster {
-            let slots = redis::cmd("CLUSTER").arg("ADDSLOTSRANGE").arg(0).arg(16383).to_owned();
-            slots.exec(&mut connection).unwrap();
-            wait_for("the cluster", || {
-                let info: String = redis::cmd("CLUSTER").arg("INFO").query(&mut connection).ok()?;
-                info.contains("cluster_state:ok").then_some(())
-            });
-        }
-        // Dropping it would end it, so it is kept until the process ends.
-        Box::leak(Box::new(server)).url.clone()
-    })
+    // Dropping it would end it, so it is kept until the process ends.
+    URL.get_or_init(|| Box::leak(Box::new(Server::of_this_run())).url.clone())
 }
 
 /// A Redis that ends when this is dropped or the test process ends, however it does.
@@ -59,6 +45,23 @@ pub struct Server {
 }
 
 impl Server {
+    /// One of the kind that this run is about: `LOCKSTEP_TEST_SERVER` names another program, and
+    /// with `LOCKSTEP_TEST_CLUSTER` it is a cluster of one node.
+    pub fn of_this_run() -> Server {
+        let cluster = std::env::var_os("LOCKSTEP_TEST_CLUSTER").is_some();
+        let server = Server::start(if cluster { &["--cluster-enabled", "yes"] } else { &[] });
+        if cluster {
+            let mut connection = server.connection();
+            let slots = redis::cmd("CLUSTER").arg("ADDSLOTSRANGE").arg(0).arg(16383).to_owned();
+            slots.exec(&mut connection).unwrap();
+            wait_for("the cluster", || {
+                let info: String = redis::cmd("CLUSTER").arg("INFO").query(&mut connection).ok()?;
+                info.contains("cluster_state:ok").then_some(())
+            });
+        }
+        server
+    }
+
     pub fn start(arguments: &[&str]) -> Server {
         Server::start_in(&unique("lockstep-test-"), arguments)
     }
@@ -135,6 +138,11 @@ pub struct Answer {
 impl Service {
     pub fn new() -> Service {
         Service::with(|_| {})
+    }
+
+    /// On a Redis of its own, for tests that look at all keys often or leave very many.
+    pub fn alone(server: &Server) -> Service {
+        Service::with(|settings| settings.url = server.url.clone())
     }
 
     pub fn with(change: impl FnOnce(&mut Settings)) -> Service {
@@ -515,8 +523,7 @@ impl Drop for Process {
 }
 
 /// Sets a key to a value of some type, to see what a script makes of it.
-pub fn plant(key: &str, kind: &str, text: &str) {
-    let mut connection = raw();
+pub fn plant(connection: &mut redis::Connection, key: &str, kind: &str, text: &str) {
     let _: () = connection.del(key).unwrap();
     let _: () = match kind {
         "string" => connection.set(key, text).unwrap(),

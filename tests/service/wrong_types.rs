@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Service, plant};
+use crate::support::{Server, Service, plant};
 
 /// A path, a body for a command, and the keys that the script reads: kind and id. `$hold` and `$tx`
 /// are a hold and a transaction from alice to bob.
@@ -221,7 +221,8 @@ async fn prepared(service: &Service) -> Prepared {
 
 #[tokio::test]
 async fn a_key_of_another_type_is_an_error_and_stays() {
-    let one = Service::new();
+    let server = Server::of_this_run();
+    let one = Service::alone(&server);
     for (path, body, keys) in calls() {
         for (kind, id) in keys {
             for other in ["string", "list", "hash", "set", "zset"] {
@@ -230,7 +231,7 @@ async fn a_key_of_another_type_is_an_error_and_stays() {
                 }
                 let prepared = prepared(&one).await;
                 let (service, id) = (&prepared.service, prepared.named(id));
-                plant(&service.key(kind, &id), other, "1");
+                plant(&mut service.raw(), &service.key(kind, &id), other, "1");
                 let before = service.snapshot();
                 let answer = prepared.call(path, body.as_ref()).await;
                 let place = format!("{path} with a {other} at {kind}:{id}");
@@ -245,7 +246,8 @@ async fn a_key_of_another_type_is_an_error_and_stays() {
 
 #[tokio::test]
 async fn a_record_made_by_hand_is_an_error_and_stays() {
-    let one = Service::new();
+    let server = Server::of_this_run();
+    let one = Service::alone(&server);
     for (path, body, keys) in calls() {
         for (kind, id) in
             keys.into_iter().filter(|(kind, _)| !["list", "zset"].contains(&own_type(kind)))
@@ -253,7 +255,7 @@ async fn a_record_made_by_hand_is_an_error_and_stays() {
             for text in HAND_MADE {
                 let prepared = prepared(&one).await;
                 let (service, id) = (&prepared.service, prepared.named(id));
-                plant(&service.key(kind, &id), own_type(kind), text);
+                plant(&mut service.raw(), &service.key(kind, &id), own_type(kind), text);
                 let before = service.snapshot();
                 let answer = prepared.call(path, body.as_ref()).await;
                 let place = format!("{path} with {text:?} at {kind}:{id}");

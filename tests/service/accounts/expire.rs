@@ -11,7 +11,7 @@ use crate::{
 /// are in the way of other tests, so they have a server for themselves.
 async fn with_ended_holds(count: usize) -> (Server, Service) {
     let server = Server::start(&[]);
-    let service = Service::with(|settings| settings.url = server.url.clone());
+    let service = Service::alone(&server);
     service.open("alice", "20000").await;
     service.open("hotel", "0").await;
     let hold_id =
@@ -169,7 +169,7 @@ async fn swept(service: &Service) {
 #[tokio::test]
 async fn the_sweeper_tidies_what_nobody_looks_at() {
     let server = Server::start(&[]);
-    let service = Service::with(|settings| settings.url = server.url.clone());
+    let service = Service::alone(&server);
     let mut connection = server.connection();
     let mut spaces = Vec::new();
     for _ in 0..3 {
@@ -223,7 +223,7 @@ async fn the_service_sweeps_by_itself() {
 #[tokio::test]
 async fn the_sweeper_leaves_what_is_not_ours() {
     let server = Server::start(&[]);
-    let service = Service::with(|settings| settings.url = server.url.clone());
+    let service = Service::alone(&server);
     let mut connection = server.connection();
     let nobody = service.key("account_holds", "nobody");
     let () = connection.zadd(&nobody, "100:hold_1", 1).unwrap();
