@@ -96,9 +96,13 @@ async fn more_calls_than_the_queue_holds() {
         .arg(0)
         .exec(&mut connection)
         .unwrap();
+    let mut probe = server.connection();
+    probe.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
     let busy = std::thread::spawn(move || {
         let _ = redis::cmd("EVAL").arg("while true do end").arg(0).exec(&mut connection);
     });
+    // It runs once nobody else is answered.
+    wait_for("the script", || redis::cmd("PING").exec(&mut probe).is_err().then_some(()));
     let mut tasks = JoinSet::new();
     for _ in 0..400 {
         let service = service.clone();
