@@ -48,6 +48,8 @@ struct Subject {
     name: &'static str,
     address: String,
     service: u32,
+    /// How every answer begins.
+    expected: &'static str,
     /// The requests of one operation, made anew each time.
     operation: fn(&mut Numbers) -> Vec<Vec<u8>>,
 }
@@ -92,6 +94,7 @@ async fn compare() {
     prepare(&lockstep.address, &mut connection).await;
 
     let subject = |name, process: &Process, operation| Subject {
+        expected: if name == SOLD_OUT { "HTTP/1.1 409" } else { "HTTP/1.1 20" },
         name,
         address: process.address.clone(),
         service: process.child.id(),
@@ -106,6 +109,8 @@ async fn compare() {
         subject("transfer with Idempotency-Key", &lockstep, transfer_once),
         subject("reserve: floor, axum without Redis", &floor, reserve),
         subject("reserve", &lockstep, reserve),
+        subject("flash sale, one product", &lockstep, flash_sale),
+        subject(SOLD_OUT, &lockstep, sold_out),
         subject("lock + release: floor, axum without Redis", &floor, lock),
         subject("lock + release", &lockstep, lock),
         subject("ratelimit: floor, axum without Redis", &floor, ratelimit),
@@ -250,6 +255,23 @@ fn reserve(numbers: &mut Numbers) -> Vec<Vec<u8>> {
     vec![request("/inventory/reserve", "", &body)]
 }
 
+/// Everybody wants the same product.
+fn flash_sale(numbers: &mut Numbers) -> Vec<Vec<u8>> {
+    reserve_of("hot", numbers)
+}
+
+fn sold_out(numbers: &mut Numbers) -> Vec<Vec<u8>> {
+    reserve_of("gone", numbers)
+}
+
+fn reserve_of(product: &str, numbers: &mut Numbers) -> Vec<Vec<u8>> {
+    let customer = numbers.below(100_000);
+    let body = format!(
+        "{{\"customer_id\":\"c{customer}\",\"product_id\":\"{product}\",\"quantity\":1,\"ttl_ms\":60000}}"
+    );
+    vec![request("/inventory/reserve", "", &body)]
+}
+
 /// The second request needs the lease of the first: the caller puts it in the place of `LEASE`.
 fn lock(numbers: &mut Numbers) -> Vec<Vec<u8>> {
     let lock = format!("l{}-{}", numbers.below(1 << 30), numbers.0);
@@ -268,9 +290,18 @@ fn ratelimit(numbers: &mut Numbers) -> Vec<Vec<u8>> {
     vec![request("/ratelimit", "", &body)]
 }
 
+const SOLD_OUT: &str = "flash sale, sold out";
+
 async fn prepare(address: &str, connection: &mut redis::aio::MultiplexedConnection) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let mut buffer = Vec::new();
+    for (product, stock) in [("hot", 1_000_000_000), ("gone", 0)] {
+        let body = format!(
+            "{{\"product_id\":\"{product}\",\"name\":\"p\",\"price\":\"1\",\"initial_stock\":{stock}}}"
+        );
+        stream.write_all(&request("/inventory/products", "", &body)).await.unwrap();
+        assert!(answer(&mut stream, &mut buffer).await.unwrap().starts_with(b"HTTP/1.1 201"));
+    }
     for number in 0..ACCOUNTS {
         for (path, body) in [
             (
@@ -315,7 +346,8 @@ async fn measure(subject: &Subject, redis: u32) -> Figures {
     let warm = Instant::now() + Duration::from_millis(300);
     let end = warm + ROUND;
     for _ in 0..CONNECTIONS {
-        let (address, operation) = (subject.address.clone(), subject.operation);
+        let Subject { operation, expected, .. } = *subject;
+        let address = subject.address.clone();
         tasks.spawn(async move {
             let mut stream = TcpStream::connect(address).await.unwrap();
             stream.set_nodelay(true).unwrap();
@@ -332,7 +364,7 @@ async fn measure(subject: &Subject, redis: u32) -> Figures {
                     let started = Instant::now();
                     stream.write_all(&request).await.unwrap();
                     let answer = answer(&mut stream, &mut buffer).await.unwrap();
-                    if !answer.starts_with(b"HTTP/1.1 20") {
+                    if !answer.starts_with(expected.as_bytes()) {
                         failed += 1;
                     }
                     if started > warm {

@@ -170,7 +170,13 @@ fn describe_headers(operation: &mut Value, command: bool) {
             "schema": { "type": "string" },
         }));
     }
-    let conditional = ["accounts/update", "accounts/freeze", "accounts/unfreeze", "accounts/close"];
+    let conditional = [
+        "accounts/update",
+        "accounts/freeze",
+        "accounts/unfreeze",
+        "accounts/close",
+        "inventory/update_product",
+    ];
     if conditional.iter().any(|name| operation["operationId"] == *name) {
         headers.push(json!({
             "name": "If-Match",

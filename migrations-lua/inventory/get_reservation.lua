@@ -10,7 +10,7 @@ ARGV
   reservation_id         id
 
 REPLY
-  ok                     reservation_id customer_id status lines:json created_at expires_at
+  ok                     reservation:json
   reservation_not_found  reservation_id
 ]]
 --- @include "lib/reservation"
@@ -23,4 +23,4 @@ if not it then
   return { 'reservation_not_found', reservation_id }
 end
 
-return { 'ok', it.reservation_id, it.customer_id, it.status, it.lines, it.created_at, it.expires_at }
+return { 'ok', reservation_json(it) }

@@ -2,33 +2,37 @@
 Set units of one or several products aside, all lines or none.
 
 KEYS
-  reservation_key        reservation
-  * product_key          product
-  * holds_key            sorted set of holds
+  reservation_key          reservation
+  customer_key             sorted set of the customer's reservations
+  * product_key            product
+  * holds_key              sorted set of holds
+  * log_key                log of movements
+  * allowance_key          what the customer has of the product
 
 ARGV
-  reservation_id         minted
-  customer_id            id
-  ttl_ms                 how long the units are held
-  * product_id           id, each product once
-  * quantity             units
+  reservation_id           minted
+  customer_id              id
+  ttl_ms                   how long the units are held
+  * product_id             id, each product once
+  * quantity               units
 
 REPLY
-  ok                     reservation_id customer_id status lines:json created_at expires_at
-  product_not_found      product_id
-  insufficient_stock     shortages:json
+  ok                       reservation:json
+  product_not_found        product_id
+  insufficient_stock       shortages:json
+  customer_limit_exceeded  product_id customer_id requested used max_per_customer
 ]]
---- @include "lib/product"
 --- @include "lib/reservation"
+--- @include "lib/allowance"
 
-local reservation_key = unpack(keys)
+local reservation_key, customer_key = unpack(keys)
 local reservation_id, customer_id, ttl_ms = unpack(args)
 
 local lines, shortages = {}, {}
-for i = 1, (#keys - 1) / 2 do
-  local product_key, holds_key = unpack(keys, 2 * i)
+for i = 1, (#keys - 2) / 4 do
+  local product_key, holds_key, log_key, allowance_key = unpack(keys, 4 * i - 1)
   local product_id, quantity = unpack(args, 2 * i + 2)
-  local it = product(product_key, holds_key)
+  local it = product(product_key, holds_key, log_key)
   if not it then
     return { 'product_not_found', product_id }
   end
@@ -37,29 +41,55 @@ for i = 1, (#keys - 1) / 2 do
   if quantity > available then
     shortages[#shortages + 1] = ('{"product_id":"%s","requested":%d,"available":%d}'):format(product_id, quantity, available)
   end
-  lines[i] = { it = it, product_key = product_key, product_id = product_id, quantity = quantity }
+  lines[i] = {
+    stock = it, product_key = product_key, allowance_key = allowance_key,
+    product_id = product_id, quantity = quantity, confirmed = 0, released = 0,
+  }
 end
 if #shortages > 0 then
   return { 'insufficient_stock', '[' .. table.concat(shortages, ',') .. ']' }
 end
 for i = 1, #lines do
-  -- A look at each set tells now, before anything is written, that it is one.
-  redis.call('ZCARD', lines[i].it.holds_key)
+  local line, most = lines[i], lines[i].stock.max_per_customer
+  local used = most > 0 and used_of(allowance(line.allowance_key)) or 0
+  if most > 0 and used + line.quantity > most then
+    return { 'customer_limit_exceeded', line.product_id, customer_id, line.quantity, used, most }
+  end
+end
+-- A look at each set tells now, before anything is written, that it is one.
+for i = 1, #lines do
+  redis.call('ZCARD', lines[i].stock.holds_key)
+end
+if redis.call('ZCARD', customer_key) >= 1000 then
+  -- Reservation ids sort by time, so the oldest are the first; they are forgotten long since.
+  queued[#queued + 1] = { 'ZREMRANGEBYRANK', customer_key, 0, 99 }
 end
 
 local expires_at = now + ttl_ms
-local told = {}
+local it = {
+  status = 'held',
+  created_at = now,
+  expires_at = expires_at,
+  extensions = 0,
+  reservation_id = reservation_id,
+  customer_id = customer_id,
+  lines = lines,
+}
 for i = 1, #lines do
-  local line, it = lines[i], lines[i].it
-  it.reserved = it.reserved + line.quantity
-  if it.next_due == 0 or expires_at < it.next_due then
-    it.next_due = expires_at
+  local line, stock = lines[i], lines[i].stock
+  change_product(line.product_key, stock)
+  stock.reserved = stock.reserved + line.quantity
+  set_aside(stock, reservation_id, 0, line.quantity, expires_at)
+  movement(stock, 'reserved', 0, line.quantity, stock.reserved, '"' .. customer_id .. '"', '"' .. reservation_id .. '"', now)
+  if stock.max_per_customer > 0 then
+    note_allowance(line.allowance_key, reservation_id, 0, line.quantity, expires_at)
   end
-  it.new_holds[#it.new_holds + 1] = expires_at
-  it.new_holds[#it.new_holds + 1] = ('%d:%s'):format(line.quantity, reservation_id)
-  change_product(line.product_key, it)
-  told[i] = ('{"product_id":"%s","quantity":%d,"remaining":%d}'):format(line.product_id, line.quantity, it.on_hand - it.reserved)
+  line.remaining, line.low = stock.on_hand - stock.reserved, crossed(stock)
 end
-local kept = new_reservation(reservation_key, reservation_id, customer_id, '[' .. table.concat(told, ',') .. ']', expires_at)
+live[reservation_key] = it
+change(reservation_key, encode_reservation)
+queued[#queued + 1] = { 'ZADD', customer_key, 0, reservation_id }
+-- As long as any of them can be remembered: 30 days of holding and 7 more.
+queued[#queued + 1] = { 'PEXPIRE', customer_key, 37 * 24 * 3600 * 1000 }
 
-return { 'ok', reservation_id, customer_id, kept.status, kept.lines, kept.created_at, kept.expires_at }
+return { 'ok', reservation_json(it) }

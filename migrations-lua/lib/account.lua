@@ -1,4 +1,5 @@
 --- @include "lib/amount"
+--- @include "lib/version"
 
 -- An account as it is kept: JSON with its fields in this order, every amount a string of minor units.
 -- One pattern decodes it and checks it, so a record that was made by hand is an error, not money.
@@ -116,14 +117,6 @@ end
 local function change_account(key, it)
   it.version = it.version + 1
   change(key, encode_account)
-end
-
--- Why an account is not the one that the caller has read, or nil where it is. `expected` is the
--- versions that will do, with a blank between them, or nothing where any will.
-local function another_version(it, expected)
-  if expected ~= '' and not (' ' .. expected .. ' '):find(' ' .. it.version .. ' ', 1, true) then
-    return { 'version_mismatch', it.version, expected }
-  end
 end
 
 local function balance_of(it)

@@ -1,4 +1,5 @@
 --- @include "lib/account"
+--- @include "lib/minor_units"
 --- @include "lib/transaction"
 
 -- A side of a posting: the record and how it is written, its log, its id, and the field of the call
@@ -25,19 +26,6 @@ local function external_side(hash_key, like)
     end
   end
   return { record = live[key], key = key, encode = encode_external, id = 'external' }
-end
-
--- A caller's amount, digits and how many of them are decimals, in the minor units of an account;
--- or nil and the refusal. Only the account knows how many decimals its currency has.
-local function minor_units(digits, decimals, it, field)
-  local missing = it.scale - decimals
-  if missing < 0 then
-    return nil, { 'amount_scale_exceeded', it.currency, it.scale, field or 'amount', forget = true }
-  end
-  if #digits + missing > MAX_DIGITS then
-    return nil, { 'amount_out_of_range', it.currency, field or 'amount', forget = true }
-  end
-  return digits == '0' and digits or digits .. ('0'):rep(missing)
 end
 
 -- Why one side may not give or take at all, or nil where it may.

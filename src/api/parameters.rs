@@ -108,6 +108,17 @@ impl<'de> serde::Deserializer<'de> for Parameter {
         visitor.visit_newtype_struct(self)
     }
 
+    fn deserialize_bool<V: serde::de::Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.0.as_str() {
+            "true" => visitor.visit_bool(true),
+            "false" => visitor.visit_bool(false),
+            other => {
+                let unexpected = serde::de::Unexpected::Str(other);
+                Err(serde::de::Error::invalid_value(unexpected, &"true or false"))
+            }
+        }
+    }
+
     fn deserialize_enum<V: serde::de::Visitor<'de>>(
         self,
         _: &'static str,
@@ -118,7 +129,7 @@ impl<'de> serde::Deserializer<'de> for Parameter {
     }
 
     serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u128 f32 f64 char str string bytes byte_buf
+        i8 i16 i32 i64 i128 u8 u16 u32 u128 f32 f64 char str string bytes byte_buf
         unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
     }
 }

@@ -2,11 +2,11 @@ use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{CODES, Product, bind_product};
+use super::{CODES, Product, ProductReply, bind_product};
 use crate::{
     api::{self, Answer, Caller, Json, Problem},
     store::{Call, Operation, Store},
-    types::{AmountOrZero, Code, Currency, Id, Metadata, Stock, Text},
+    types::{AmountOrZero, Code, Currency, Id, Metadata, Quantity, Stock, Text},
 };
 
 /// A new product.
@@ -24,6 +24,10 @@ pub struct AddProduct {
     #[schema(default = "USD")]
     pub currency: Currency,
     pub initial_stock: Stock,
+    /// The stock is low while fewer units than this are available.
+    pub low_stock: Option<Quantity>,
+    /// The most units that one customer may have reserved and bought.
+    pub max_per_customer: Option<Quantity>,
     #[serde(default)]
     pub metadata: Metadata,
 }
@@ -37,12 +41,14 @@ struct Addition {
 impl Operation for Addition {
     const NAME: &'static str = "inventory/add_product";
     const CODES: &'static [Code] = CODES;
-    type Reply = Product;
+    type Reply = ProductReply;
 
     fn bind(&self, call: &mut Call) {
+        let limit = |limit: Option<Quantity>| limit.map_or("0".to_owned(), |it| it.to_string());
         let AddProduct { product_id, name, description, currency, initial_stock, metadata, .. } =
             &self.order;
         bind_product(call, product_id)
+            .key("index_key", "index", "products")
             .arg("product_id", product_id)
             .arg("name", Text::json(Some(name)))
             .arg("description", Text::json(description.as_ref()))
@@ -50,6 +56,8 @@ impl Operation for Addition {
             .arg("currency", currency)
             .arg("scale", currency.scale())
             .arg("initial_stock", initial_stock)
+            .arg("low_stock", limit(self.order.low_stock))
+            .arg("max_per_customer", limit(self.order.max_per_customer))
             .arg("metadata", metadata);
     }
 }
@@ -70,7 +78,6 @@ pub async fn add_product(
 ) -> api::Result<Product> {
     let price = order.price.minor_units(order.currency.scale());
     let price = price.map_err(|invalid| Problem::invalid(&invalid, "/price"))?;
-    let answer = Answer::created(store.run(&Addition { order, price }, &context).await?);
-    let version = answer.body().version;
-    Ok(answer.with_version(version))
+    let done = store.run(&Addition { order, price }, &context).await?;
+    Ok(ProductReply::answer(done, Answer::created))
 }

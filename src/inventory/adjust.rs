@@ -2,7 +2,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{CODES, bind_product};
+use super::{CODES, bind_product, get_reservation::count_crossing};
 use crate::{
     api::{self, Answer, Caller, Json, Problem},
     store::{Call, Operation, Store},
@@ -75,8 +75,12 @@ pub struct Adjusted {
     pub on_hand: u64,
     pub reserved: u64,
     pub available: u64,
-    /// Counts the changes; also the ETag.
+    /// Counts the changes by calls; also the ETag.
     pub version: u64,
+    /// True where this call made the stock low, false where it made it rise again; missing where it
+    /// did neither.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub low_stock: Option<bool>,
 }
 
 impl Operation for Adjust {
@@ -117,6 +121,9 @@ pub async fn adjust(
         return Err(Problem::invalid(&Invalid::new("validation_failed", detail), "/delta"));
     }
     let answer = Answer::ok(store.run(&order, &context).await?);
+    if let Some(low) = answer.body().low_stock {
+        count_crossing(low);
+    }
     let version = answer.body().version;
     Ok(answer.with_version(version))
 }

@@ -1,18 +1,88 @@
 use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::{CODES, Product, bind_product};
+use super::{CODES, bind_product};
 use crate::{
     api::{self, Answer, Caller, Path},
-    store::{Call, Operation, Store},
-    types::{Code, Id},
+    store::{Call, Done, Operation, Store},
+    types::{Code, Currency, Id, Instant, Metadata, Money},
 };
 
 struct GetProduct(Id);
 
+/// A product and its stock, in units.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({
+    "product_id": "espresso-cup",
+    "name": "Espresso cup",
+    "description": null,
+    "price": "7.90",
+    "currency": "USD",
+    "on_hand": 100,
+    "reserved": 2,
+    "available": 98,
+    "sold": 0,
+    "low_stock": 10,
+    "max_per_customer": null,
+    "metadata": {},
+    "version": 2,
+    "created_at": "2026-01-31T12:00:00.000Z"
+}))]
+pub struct Product {
+    /// What the caller calls the product.
+    pub product_id: Id,
+    /// For people.
+    pub name: String,
+    /// The caller's words.
+    pub description: Option<String>,
+    /// Of one unit.
+    pub price: Money,
+    /// What its price is in.
+    #[schema(value_type = Currency)]
+    pub currency: String,
+    /// What is on the shelf.
+    pub on_hand: u64,
+    /// What of it is promised.
+    pub reserved: u64,
+    /// What can be reserved: on hand less reserved.
+    pub available: u64,
+    /// What has been sold in all.
+    pub sold: u64,
+    /// The stock is low while fewer units than this are available; null for never.
+    pub low_stock: Option<u64>,
+    /// The most units that one customer may have reserved and bought; null for no limit.
+    pub max_per_customer: Option<u64>,
+    /// The caller's own notes.
+    pub metadata: Metadata,
+    /// Counts the changes by calls; also the ETag.
+    pub version: u64,
+    /// When, on Redis' clock.
+    pub created_at: Instant,
+}
+
+/// What a script tells of one product.
+#[derive(Debug, Deserialize)]
+pub struct ProductReply {
+    product: Product,
+}
+
+impl ProductReply {
+    /// The product as it is answered, with its version as the ETag.
+    pub fn answer(
+        done: Done<ProductReply>,
+        answer: fn(Done<Product>) -> Answer<Product>,
+    ) -> Answer<Product> {
+        let answer = answer(done.map(|reply| reply.product));
+        let version = answer.body().version;
+        answer.with_version(version)
+    }
+}
+
 impl Operation for GetProduct {
     const NAME: &'static str = "inventory/get_product";
     const CODES: &'static [Code] = CODES;
-    type Reply = Product;
+    type Reply = ProductReply;
 
     fn bind(&self, call: &mut Call) {
         bind_product(call, &self.0).arg("product_id", &self.0);
@@ -36,7 +106,5 @@ pub async fn get_product(
     Caller(context): Caller,
     Path(product_id): Path,
 ) -> api::Result<Product> {
-    let answer = Answer::ok(store.run(&GetProduct(product_id), &context).await?);
-    let version = answer.body().version;
-    Ok(answer.with_version(version))
+    Ok(ProductReply::answer(store.run(&GetProduct(product_id), &context).await?, Answer::ok))
 }

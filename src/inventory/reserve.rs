@@ -2,7 +2,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{CODES, Reservation, bind_product};
+use super::{CODES, Reservation, ReservationReply, bind_product, get_reservation::allowance};
 use crate::{
     api::{self, Answer, Caller, Json, Problem},
     store::{Call, Minted, Operation, Store},
@@ -57,37 +57,46 @@ impl Reserve {
     }
 }
 
+fn refuse(detail: &str, pointer: &str) -> Problem {
+    Problem::invalid(&Invalid::new("validation_failed", detail), pointer)
+}
+
+/// Each product once: two lines of one product count together, or both could pass where only one may.
+///
+/// # Errors
+///
+/// Where there are too many or too few of them.
+pub fn merged(given: Vec<Line>) -> Result<Vec<Line>, Problem> {
+    if given.is_empty() || given.len() > MAX_LINES {
+        return Err(refuse("There are 1 to 100 lines.", "/lines"));
+    }
+    let mut lines: Vec<Line> = Vec::with_capacity(given.len());
+    for (index, line) in given.into_iter().enumerate() {
+        match lines.iter_mut().find(|known| known.product_id == line.product_id) {
+            None => lines.push(line),
+            Some(known) => {
+                known.quantity = known.quantity.plus(line.quantity).ok_or_else(|| {
+                    let pointer = format!("/lines/{index}/quantity");
+                    refuse("A quantity is at most 10^12.", &pointer)
+                })?;
+            }
+        }
+    }
+    Ok(lines)
+}
+
 impl TryFrom<Reserve> for Order {
     type Error = Problem;
 
     fn try_from(order: Reserve) -> Result<Order, Problem> {
-        let refuse = |detail: &str, pointer: &str| {
-            Problem::invalid(&Invalid::new("validation_failed", detail), pointer)
-        };
         let given = match (order.lines, order.product_id, order.quantity) {
             (Some(lines), None, None) => lines,
             (None, Some(product_id), Some(quantity)) => vec![Line { product_id, quantity }],
             _ => return Err(refuse("Give either lines, or product_id and quantity.", "")),
         };
-        if given.is_empty() || given.len() > MAX_LINES {
-            return Err(refuse("There are 1 to 100 lines.", "/lines"));
-        }
-        // Two lines of one product count together, or both could pass where only one may.
-        let mut lines: Vec<Line> = Vec::with_capacity(given.len());
-        for (index, line) in given.into_iter().enumerate() {
-            match lines.iter_mut().find(|known| known.product_id == line.product_id) {
-                None => lines.push(line),
-                Some(known) => {
-                    known.quantity = known.quantity.plus(line.quantity).ok_or_else(|| {
-                        let pointer = format!("/lines/{index}/quantity");
-                        refuse("A quantity is at most 10^12.", &pointer)
-                    })?;
-                }
-            }
-        }
         Ok(Order {
             customer_id: order.customer_id,
-            lines,
+            lines: merged(given)?,
             ttl_ms: order.ttl_ms,
             reservation_id: Minted::new("res_"),
         })
@@ -97,15 +106,19 @@ impl TryFrom<Reserve> for Order {
 impl Operation for Order {
     const NAME: &'static str = "inventory/reserve";
     const CODES: &'static [Code] = CODES;
-    type Reply = Reservation;
+    type Reply = ReservationReply;
 
     fn bind(&self, call: &mut Call) {
         call.minted_key("reservation_key", "reservation", self.reservation_id)
+            .key("customer_key", "reservations", &self.customer_id)
             .mint("reservation_id", self.reservation_id)
             .arg("customer_id", &self.customer_id)
             .arg("ttl_ms", self.ttl_ms);
         for Line { product_id, quantity } in &self.lines {
-            bind_product(call, product_id).arg("product_id", product_id).arg("quantity", quantity);
+            bind_product(call, product_id)
+                .key("allowance_key", "allowance", allowance(&self.customer_id, product_id))
+                .arg("product_id", product_id)
+                .arg("quantity", quantity);
         }
     }
 }
@@ -127,5 +140,6 @@ pub async fn reserve(
     Caller(context): Caller,
     Json(order): Json<Reserve>,
 ) -> api::Result<Reservation> {
-    Ok(Answer::created(store.run(&Order::try_from(order)?, &context).await?))
+    let done = store.run(&Order::try_from(order)?, &context).await?;
+    Ok(Answer::created(done.map(ReservationReply::into_reservation)))
 }

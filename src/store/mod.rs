@@ -233,25 +233,30 @@ impl Store {
         })
     }
 
-    /// Some of the things of one kind that there are, in all spaces: those on one page of a scan
-    /// through all keys, and the cursor of the next page. It begins and ends with 0.
+    /// Some of the things of some kinds that there are, in all spaces: those on one page of a scan
+    /// through all keys, as kind, space and id; and the cursor of the next page. It begins and ends
+    /// with 0.
     ///
     /// # Errors
     ///
     /// Why there is no answer.
-    pub async fn scan(&self, kind: &str, cursor: u64) -> Result<(u64, Vec<(Id, Id)>), Failure> {
+    pub async fn scan<'a>(
+        &self,
+        kinds: &[&'a str],
+        cursor: u64,
+    ) -> Result<(u64, Vec<(&'a str, Id, Id)>), Failure> {
         let mut connection =
             self.0.pool.get().await.map_err(|error| Failure::Unavailable(error.to_string()))?;
         let mut command = redis::cmd("SCAN");
-        command.arg(cursor).arg("MATCH").arg(format!("lockstep:{{*}}:{kind}:*"));
-        command.arg("COUNT").arg(SCAN_PAGE);
+        command.arg(cursor).arg("MATCH").arg("lockstep:{*}:*_holds:*").arg("COUNT").arg(SCAN_PAGE);
         let page = command.query_async(&mut connection).await;
         let (next, keys): (u64, Vec<String>) =
             page.map_err(|error| Failure::Unavailable(error.to_string()))?;
         let things = keys.iter().filter_map(|key| {
             let (space, rest) = key.strip_prefix("lockstep:{")?.split_once("}:")?;
-            let id = rest.strip_prefix(kind)?.strip_prefix(':')?;
-            Some((Id::try_from(space.to_owned()).ok()?, Id::try_from(id.to_owned()).ok()?))
+            let (kind, id) = rest.split_once(':')?;
+            let kind = kinds.iter().find(|known| **known == kind)?;
+            Some((*kind, Id::try_from(space.to_owned()).ok()?, Id::try_from(id.to_owned()).ok()?))
         });
         Ok((next, things.collect()))
     }

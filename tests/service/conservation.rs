@@ -70,7 +70,7 @@ async fn ten_thousand_random_transfers_keep_the_sum() {
 }
 
 /// Sends a command under a key until it is answered, whoever is killed meanwhile.
-async fn persist(
+pub async fn persist(
     process: &tokio::sync::RwLock<Process>,
     space: &str,
     path: &str,
@@ -81,7 +81,7 @@ async fn persist(
         let process = process.read().await;
         let answer = process.post(space, path, body, key).await;
         match answer.as_ref().map(|answer| answer.status.as_u16()) {
-            Some(201) => return answer.unwrap(),
+            Some(200 | 201) => return answer.unwrap(),
             // Killed before, during or after; or a new one that is not ready yet.
             None | Some(503 | 504) => tokio::task::yield_now().await,
             Some(other) => panic!("{other}"),

@@ -9,7 +9,7 @@ use lockstep::{
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use crate::support::Service;
+use crate::support::{Server, Service};
 
 #[tokio::test]
 async fn every_problem_code_is_explained() {
@@ -40,15 +40,23 @@ async fn lives_and_is_ready() {
 
 #[tokio::test]
 async fn counts_what_it_does() {
-    let service = Service::new();
+    // On a server that nobody else has loaded a script into.
+    let server = Server::start(&[]);
+    let service = Service::alone(&server);
     service.open("alice", "1").await;
     service.transfer("alice", "alice", "1").await.refused(422, "same_account");
+    let body = json!({
+        "product_id": "cup", "name": "c", "price": "1", "initial_stock": 5, "low_stock": 5
+    });
+    service.post("/inventory/products", body).await.assert(201);
+    service.reserve("cup", 1, 60_000).await.assert(201);
     let text = text(&service, "/metrics").await;
     for line in [
         "lockstep_http_request_duration_seconds_bucket{route=\"/accounts\",status=\"201\",le=\"5\"}",
         "lockstep_operation_duration_seconds_count{operation=\"accounts/open\",outcome=\"ok\"}",
         "lockstep_problems_total{code=\"same_account\"}",
         "lockstep_coalesced_steps_sum",
+        "lockstep_low_stock_crossings_total{direction=\"below\"}",
         "lockstep_script_loads_total{operation=\"accounts/open\"}",
         "lockstep_store_connections_total",
         "lockstep_store_pool_connections{state=\"idle\"}",
@@ -143,6 +151,7 @@ async fn prepared(service: &Service, all: bool) -> impl Fn(&str) -> String + use
     let mut places = vec![
         ("{account_id}", "alice".to_owned()),
         ("{product_id}", "espresso-cup".to_owned()),
+        ("{customer_id}", "carol".to_owned()),
         ("{lock}", "nightly-report".to_owned()),
         ("{code}", "overloaded".to_owned()),
     ];
@@ -157,13 +166,15 @@ async fn prepared(service: &Service, all: bool) -> impl Fn(&str) -> String + use
         let hold_id = service.held("bob", "hotel", "120").await;
         let lease = service.acquire("nightly-report", "worker-7", 60_000).await.assert(201);
         let reservation = service.reserve("espresso-cup", 1, 60_000).await.assert(201);
+        let reservation_id = id(reservation, "reservation_id");
         places.extend([
             ("{transaction_id}", transaction_id.clone()),
             ("tx_0199f6c28f7a7c319d4e52a1b7f0c6aa", transaction_id),
             ("{hold_id}", hold_id.clone()),
             ("hold_0199f6c28f7a7c319d4e52a1b7f0c6aa", hold_id),
             ("lease_0199f6c28f7a7c319d4e52a1b7f0c6aa", id(lease, "lease_id")),
-            ("{reservation_id}", id(reservation, "reservation_id")),
+            ("{reservation_id}", reservation_id.clone()),
+            ("res_0199f6c28f7a7c319d4e52a1b7f0c6aa", reservation_id),
         ]);
     }
     move |text| places.iter().fold(text.to_owned(), |text, (place, id)| text.replace(place, id))

@@ -65,7 +65,23 @@ async fn every_command_answers_a_repeat_the_same() {
     let one = service.held("carol", "dave", "1").await;
     let other = service.held("carol", "dave", "1").await;
     let paid = service.transfer("carol", "dave", "1").await.assert(201);
+    service.add_product("pot", 9).await;
+    let mut reserved = Vec::new();
+    for _ in 0..3 {
+        let body = service.reserve("pot", 2, 600_000).await.assert(201);
+        reserved.push(body["reservation_id"].clone());
+    }
     commands.extend([
+        ("/inventory/extend", json!({ "reservation_id": reserved[0], "ttl_ms": 900_000 })),
+        (
+            "/inventory/confirm",
+            json!({
+                "reservation_id": reserved[1], "remainder": "keep",
+                "lines": [{ "product_id": "pot", "quantity": 1 }]
+            }),
+        ),
+        ("/inventory/cancel", json!({ "reservation_id": reserved[2] })),
+        ("PATCH /inventory/products/pot", json!({ "price": "3" })),
         (
             "/accounts/hold",
             json!({ "from_account": "alice", "to_account": "bob", "amount": "1", "ttl_ms": 60_000 }),

@@ -20,6 +20,7 @@ mod frame;
 mod idempotency;
 mod input;
 mod ledger;
+mod stock;
 mod store_states;
 mod work;
 mod wrong_types;

@@ -503,6 +503,14 @@ impl Process {
         Some(Answer { status: head.status, headers: head.headers, body })
     }
 
+    pub async fn get_text(&self, path: &str) -> String {
+        let request = Request::get(format!("http://{}{path}", self.address));
+        let request = request.body(Body::empty()).unwrap();
+        let answer = self.client.request(request).await.unwrap();
+        let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
     pub async fn get(&self, space: &str, path: &str) -> Option<Answer> {
         let request = Request::get(format!("http://{}{path}", self.address))
             .header("lockstep-space", space)

@@ -71,7 +71,7 @@ const TABLE: [&str; 22] = [
     "GET /accounts: MGET 2, TIME 2, ZRANGEBYLEX 2",
     // Of each account its log, and its holds where it has any.
     "GET /accounts/integrity: HGETALL 1, LRANGE 4, MGET 2, TIME 2, ZCARD 4, ZRANGEBYLEX 2",
-    "POST /inventory/reserve: MGET 1, MSET 1, SET 1, TIME 1, ZADD 1, ZCARD 1",
+    "POST /inventory/reserve: MGET 1, MSET 1, PEXPIRE 1, RPUSH 1, SET 1, TIME 1, ZADD 2, ZCARD 2",
     "POST /locks: MGET 1, SET 1, TIME 1",
     "POST /locks/release: EXISTS 1, MGET 1, SET 2, TIME 1",
     "POST /ratelimit: MGET 1, SET 1, TIME 1",

@@ -13,7 +13,14 @@ fn calls() -> Vec<Call> {
     let held = vec![("account", "alice"), ("account_holds", "alice")];
     let parties =
         vec![("account", "alice"), ("account", "bob"), ("postings", "alice"), ("postings", "bob")];
-    let product = vec![("product", "cup"), ("holds", "cup")];
+    let stock = vec![
+        ("product", "cup"),
+        ("product_holds", "cup"),
+        ("movements", "cup"),
+        ("reservation", "$res"),
+        ("once", "k"),
+    ];
+    let product = vec![("product", "cup"), ("product_holds", "cup")];
     vec![
         (
             "/accounts",
@@ -128,6 +135,30 @@ fn calls() -> Vec<Call> {
         ),
         ("/inventory/products/cup", None, vec![("product", "cup")]),
         ("/inventory/reservations/res_1", None, vec![("reservation", "res_1")]),
+        ("/inventory/products", None, vec![("product", "cup"), ("index", "products")]),
+        ("/inventory/integrity", None, vec![("product", "cup"), ("product_holds", "cup")]),
+        ("/inventory/products/cup/movements", None, vec![("product", "cup"), ("movements", "cup")]),
+        ("/inventory/customers/carol/reservations", None, vec![("reservations", "carol")]),
+        (
+            "/inventory/confirm",
+            Some(json!({ "reservation_id": "$res" })),
+            [stock.clone(), vec![("allowance", "carol/cup")]].concat(),
+        ),
+        (
+            "/inventory/cancel",
+            Some(json!({ "reservation_id": "$res" })),
+            [stock.clone(), vec![("allowance", "carol/cup")]].concat(),
+        ),
+        (
+            "/inventory/extend",
+            Some(json!({ "reservation_id": "$res", "ttl_ms": 80_000_000 })),
+            vec![("product", "cup"), ("product_holds", "cup"), ("reservation", "$res")],
+        ),
+        (
+            "PATCH /inventory/products/cup",
+            Some(json!({ "price": "2" })),
+            vec![("product", "cup"), ("once", "k")],
+        ),
         ("/locks", Some(json!({ "lock": "l", "owner": "me" })), vec![("lock", "l"), ("once", "k")]),
         (
             "/locks/renew",
@@ -160,9 +191,9 @@ fn calls() -> Vec<Call> {
 /// The type that each kind of key has when all is well.
 fn own_type(kind: &str) -> &'static str {
     match kind {
-        "postings" => "list",
+        "postings" | "movements" => "list",
         "external" => "hash",
-        "holds" | "account_holds" | "index" | "window" => "zset",
+        "product_holds" | "account_holds" | "index" | "window" | "reservations" => "zset",
         _ => "string",
     }
 }
@@ -190,11 +221,14 @@ struct Prepared {
     service: Service,
     hold_id: String,
     transaction_id: String,
+    reservation_id: String,
 }
 
 impl Prepared {
     fn named(&self, text: &str) -> String {
-        text.replace("$hold", &self.hold_id).replace("$tx", &self.transaction_id)
+        text.replace("$hold", &self.hold_id)
+            .replace("$tx", &self.transaction_id)
+            .replace("$res", &self.reservation_id)
     }
 
     async fn call(&self, path: &str, body: Option<&Value>) -> crate::support::Answer {
@@ -212,11 +246,16 @@ async fn prepared(service: &Service) -> Prepared {
     let service = service.elsewhere();
     service.open("alice", "100").await;
     service.open("bob", "100").await;
-    service.add_product("cup", 100).await;
+    let body = json!({
+        "product_id": "cup", "name": "c", "price": "1", "initial_stock": 100, "max_per_customer": 50
+    });
+    service.post("/inventory/products", body).await.assert(201);
+    let reserved = service.reserve("cup", 2, 600_000).await.assert(201);
+    let reservation_id = reserved["reservation_id"].as_str().unwrap().to_owned();
     let hold_id = service.held("alice", "bob", "1").await;
     let paid = service.transfer("alice", "bob", "1").await.assert(201);
     let transaction_id = paid["transaction_id"].as_str().unwrap().to_owned();
-    Prepared { service, hold_id, transaction_id }
+    Prepared { service, hold_id, transaction_id, reservation_id }
 }
 
 #[tokio::test]

@@ -218,6 +218,8 @@ async fn the_service_sweeps_by_itself() {
         let set: bool = connection.exists("lockstep:{main}:account_holds:alice").unwrap();
         (!set).then_some(())
     });
+    let metrics = process.get_text("/metrics").await;
+    assert!(metrics.contains("lockstep_swept_total{kind=\"account\"}"), "{metrics}");
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ async fn adds_a_product() {
         json!({
             "product_id": "cup", "name": "A \"cup\"", "description": "white", "price": "7.90",
             "currency": "EUR", "on_hand": 5, "reserved": 0, "available": 5, "sold": 0,
+            "low_stock": null, "max_per_customer": null,
             "metadata": { "description": "x", "name": "y" }, "version": 1, "created_at": null
         })
     );
@@ -39,7 +40,13 @@ async fn refuses_a_second_one_and_bad_values() {
         ("name", json!(""), "validation_failed"),
         ("name", json!("a\u{0}"), "validation_failed"),
         ("product_id", json!("a b"), "invalid_id"),
-        ("max_per_customer", json!(1), "unknown_field"),
+        ("max_per_customer", json!(0), "quantity_not_positive"),
+        ("max_per_customer", json!("1"), "validation_failed"),
+        ("max_per_customer", json!(1_000_000_000_001_u64), "validation_failed"),
+        ("low_stock", json!("1"), "validation_failed"),
+        ("low_stock", json!(1.5), "validation_failed"),
+        ("low_stock", json!(1_000_000_000_001_u64), "validation_failed"),
+        ("colour", json!("red"), "unknown_field"),
     ] {
         let mut body = body.clone();
         body[field] = value;
@@ -47,4 +54,18 @@ async fn refuses_a_second_one_and_bad_values() {
         assert_eq!(refused["errors"][0]["pointer"], format!("/{field}"));
     }
     service.assert_unchanged(&before);
+}
+
+#[tokio::test]
+async fn keeps_a_threshold_and_a_limit() {
+    let service = Service::new();
+    let body = json!({
+        "product_id": "cup", "name": "Cup", "price": "1", "initial_stock": 5, "low_stock": 7,
+        "max_per_customer": 2
+    });
+    let added = service.post("/inventory/products", body).await.assert(201);
+    assert_eq!((&added["low_stock"], &added["max_per_customer"]), (&json!(7), &json!(2)));
+    assert_eq!(service.get("/inventory/products/cup").await.assert(200), added);
+    let low = service.get("/inventory/products?low_stock=true").await.assert(200);
+    assert_eq!(low["products"], json!([added]), "it is low from the beginning");
 }

@@ -1,6 +1,7 @@
 use serde_json::json;
 use tokio::task::JoinSet;
 
+use super::{HOUR, add_limited, adjust, assert_adds_up, held};
 use crate::support::Service;
 
 #[tokio::test]
@@ -62,4 +63,66 @@ async fn one_count_of_many_is_applied() {
     let statuses = tasks.join_all().await;
     assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1);
     assert_eq!(service.stock("cup").await, [6, 0, 6]);
+}
+
+#[tokio::test]
+async fn says_once_that_the_stock_is_low_and_once_that_it_is_not() {
+    let service = Service::new();
+    add_limited(&service, "cup", 10, Some(5), None).await;
+    for (delta, available, low) in [
+        // As many as the threshold says are enough.
+        (-5, 5, None),
+        (-1, 4, Some(true)),
+        (-1, 3, None),
+        (1, 4, None),
+        (1, 5, Some(false)),
+        (1, 6, None),
+        (-6, 0, Some(true)),
+        (20, 20, Some(false)),
+    ] {
+        let body = adjust(&service, "cup", delta).await;
+        assert_eq!(body["available"], available);
+        assert_eq!(body.get("low_stock"), low.map(|low| json!(low)).as_ref(), "{body:#}");
+    }
+    assert_adds_up(&service).await;
+}
+
+#[tokio::test]
+async fn a_product_without_a_threshold_is_never_low() {
+    let service = Service::new();
+    service.add_product("cup", 5).await;
+    for delta in [-5, 5] {
+        assert_eq!(adjust(&service, "cup", delta).await.get("low_stock"), None);
+    }
+}
+
+#[tokio::test]
+async fn what_expired_has_made_the_stock_no_longer_low() {
+    let service = Service::new();
+    add_limited(&service, "cup", 10, Some(5), None).await;
+    held(&service, &[("cup", 6)]).await;
+    service.advance_ms(HOUR);
+    let body = adjust(&service, "cup", 1).await;
+    assert_eq!((&body["available"], &body["low_stock"]), (&json!(11), &json!(false)));
+    assert_eq!(adjust(&service, "cup", 1).await.get("low_stock"), None);
+    assert_adds_up(&service).await;
+}
+
+/// Many take the stock down, and then up again: one of them is told each time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crossing_is_told_to_one_caller() {
+    let service = Service::new();
+    add_limited(&service, "cup", 100, Some(50), None).await;
+    for (delta, low) in [(-1, true), (1, false)] {
+        let mut tasks = JoinSet::new();
+        for _ in 0..100 {
+            let service = service.clone();
+            tasks.spawn(async move { adjust(&service, "cup", delta).await });
+        }
+        let answers = tasks.join_all().await;
+        let told: Vec<_> = answers.iter().filter_map(|answer| answer.get("low_stock")).collect();
+        assert_eq!(told, [low]);
+    }
+    assert_eq!(service.stock("cup").await, [100, 0, 100]);
+    assert_adds_up(&service).await;
 }

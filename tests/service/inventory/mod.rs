@@ -1,5 +1,122 @@
 mod add_product;
 mod adjust;
+mod cancel;
+mod confirm;
+mod customer_reservations;
+mod expire;
+mod extend;
 mod get_product;
 mod get_reservation;
+mod integrity;
+mod list_products;
+mod movements;
 mod reserve;
+mod update_product;
+
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Service};
+
+const HOUR: i64 = 3_600_000;
+
+/// Lines as a body has them.
+fn lines(order: &[(&str, u64)]) -> Value {
+    order
+        .iter()
+        .map(|(product, quantity)| json!({ "product_id": product, "quantity": quantity }))
+        .collect()
+}
+
+/// A product with a threshold, a limit for each customer, or both.
+async fn add_limited(
+    service: &Service,
+    product: &str,
+    stock: u64,
+    low_stock: Option<u64>,
+    max_per_customer: Option<u64>,
+) {
+    let body = json!({
+        "product_id": product, "name": product, "price": "1", "initial_stock": stock,
+        "low_stock": low_stock, "max_per_customer": max_per_customer
+    });
+    service.post("/inventory/products", body).await.assert(201);
+}
+
+/// Sets units aside for an hour.
+async fn reserve_for(service: &Service, customer: &str, order: &[(&str, u64)]) -> Answer {
+    let body = json!({ "customer_id": customer, "lines": lines(order), "ttl_ms": HOUR });
+    service.post("/inventory/reserve", body).await
+}
+
+/// The same for carol; answers the id of the reservation.
+async fn held(service: &Service, order: &[(&str, u64)]) -> String {
+    let body = reserve_for(service, "carol", order).await.assert(201);
+    body["reservation_id"].as_str().unwrap().to_owned()
+}
+
+async fn confirm(service: &Service, id: &str) -> Answer {
+    service.post("/inventory/confirm", json!({ "reservation_id": id })).await
+}
+
+async fn confirm_part(
+    service: &Service,
+    id: &str,
+    order: &[(&str, u64)],
+    remainder: &str,
+) -> Answer {
+    let body = json!({ "reservation_id": id, "lines": lines(order), "remainder": remainder });
+    service.post("/inventory/confirm", body).await
+}
+
+async fn cancel(service: &Service, id: &str) -> Answer {
+    service.post("/inventory/cancel", json!({ "reservation_id": id })).await
+}
+
+async fn extend(service: &Service, id: &str, ttl_ms: i64) -> Answer {
+    service.post("/inventory/extend", json!({ "reservation_id": id, "ttl_ms": ttl_ms })).await
+}
+
+async fn adjust(service: &Service, product: &str, delta: i64) -> Value {
+    let body = json!({ "product_id": product, "delta": delta, "reason": "counted" });
+    service.post("/inventory/adjust", body).await.assert(200)
+}
+
+async fn reservation(service: &Service, id: &str) -> Value {
+    service.get(&format!("/inventory/reservations/{id}")).await.assert(200)
+}
+
+/// On hand, reserved, available, sold.
+async fn figures(service: &Service, product: &str) -> [u64; 4] {
+    let told = service.get(&format!("/inventory/products/{product}")).await.assert(200);
+    ["on_hand", "reserved", "available", "sold"].map(|name| told[name].as_u64().unwrap())
+}
+
+/// A reservation as it is read: without what only the answer of a change says.
+fn as_read(mut reservation: Value) -> Value {
+    for line in reservation["lines"].as_array_mut().unwrap() {
+        let line = line.as_object_mut().unwrap();
+        line.remove("remaining");
+        line.remove("low_stock");
+    }
+    reservation
+}
+
+/// What the service itself says about its books.
+async fn assert_adds_up(service: &Service) {
+    let told = service.get("/inventory/integrity").await.assert(200);
+    assert_eq!(told["ok"], true, "{told:#}");
+    let products = told["products"].as_array().unwrap();
+    assert!(products.iter().all(|product| product["ok"] == true), "{told:#}");
+}
+
+/// All pages of a list; the path has a query already.
+async fn pages(service: &Service, path: &str, list: &str) -> Vec<Vec<Value>> {
+    let mut pages = Vec::new();
+    let mut next = path.to_owned();
+    loop {
+        let page = service.get(&next).await.assert(200);
+        pages.push(page[list].as_array().unwrap().clone());
+        let Some(cursor) = page["next_cursor"].as_str() else { return pages };
+        next = format!("{path}&cursor={cursor}");
+    }
+}

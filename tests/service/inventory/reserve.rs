@@ -1,6 +1,9 @@
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
+use super::{
+    HOUR, add_limited, assert_adds_up, cancel, confirm, confirm_part, held, lines, reserve_for,
+};
 use crate::support::{Process, Service};
 
 #[tokio::test]
@@ -15,11 +18,12 @@ async fn sets_units_aside() {
     let body = service.post("/inventory/reserve", body).await.assert(201);
     assert!(body["reservation_id"].as_str().unwrap().starts_with("res_"));
     assert_eq!((&body["status"], &body["customer_id"]), (&json!("held"), &json!("carol")));
+    assert_eq!(body["extensions"], 0);
     assert_eq!(
         body["lines"],
         json!([
-            { "product_id": "cup", "quantity": 2, "remaining": 3 },
-            { "product_id": "pot", "quantity": 3, "remaining": 0 }
+            { "product_id": "cup", "quantity": 2, "confirmed": 0, "released": 0, "held": 2, "remaining": 3 },
+            { "product_id": "pot", "quantity": 3, "confirmed": 0, "released": 0, "held": 3, "remaining": 0 }
         ])
     );
     assert_eq!((service.stock("cup").await, service.stock("pot").await), ([5, 2, 3], [3, 3, 0]));
@@ -64,7 +68,10 @@ async fn two_lines_of_one_product_count_together() {
         service.post("/inventory/reserve", lines(3)).await.refused(409, "insufficient_stock");
     assert_eq!(refused["shortages"][0]["requested"], 6);
     let body = service.post("/inventory/reserve", lines(2)).await.assert(201);
-    assert_eq!(body["lines"], json!([{ "product_id": "cup", "quantity": 5, "remaining": 0 }]));
+    assert_eq!(
+        body["lines"],
+        json!([{ "product_id": "cup", "quantity": 5, "confirmed": 0, "released": 0, "held": 5, "remaining": 0 }])
+    );
 }
 
 #[tokio::test]
@@ -122,7 +129,7 @@ async fn units_come_back_for_whoever_asks_next() {
     service.reserve("cup", 5, 86_400_000).await.assert(201);
     // The holds that were taken back have left the set as well.
     let holds: Vec<String> = redis::cmd("ZRANGE")
-        .arg(service.key("holds", "cup"))
+        .arg(service.key("product_holds", "cup"))
         .arg(0)
         .arg(-1)
         .query(&mut crate::support::raw())
@@ -134,11 +141,11 @@ async fn units_come_back_for_whoever_asks_next() {
 /// Stock S and requests of q: exactly floor(S/q) succeed.
 #[tokio::test(flavor = "multi_thread")]
 async fn never_one_too_many_and_never_one_too_few() {
-    for (stock, quantity) in [(100, 1), (100, 7), (10, 3), (5, 6), (64, 64)] {
+    for (stock, quantity) in [(100, 1), (100, 7), (10, 3), (5, 6), (64, 64), (499, 1), (600, 1)] {
         let service = Service::new();
         service.add_product("cup", stock).await;
         let mut tasks = JoinSet::new();
-        for _ in 0..200 {
+        for _ in 0..500 {
             let service = service.clone();
             tasks.spawn(
                 async move { service.reserve("cup", quantity, 60_000).await.status.as_u16() },
@@ -146,8 +153,9 @@ async fn never_one_too_many_and_never_one_too_few() {
         }
         let statuses = tasks.join_all().await;
         let held = statuses.iter().filter(|status| **status == 201).count() as u64;
-        assert_eq!(held, stock / quantity, "stock {stock}, quantity {quantity}");
+        assert_eq!(held, 500.min(stock / quantity), "stock {stock}, quantity {quantity}");
         assert_eq!(service.stock("cup").await, [stock, held * quantity, stock - held * quantity]);
+        assert_adds_up(&service).await;
     }
 }
 
@@ -170,20 +178,238 @@ async fn a_thousand_tasks_and_a_hundred_units_twice() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_processes_share_the_stock() {
-    let service = Service::new();
-    service.add_product("cup", 70).await;
     let processes = std::sync::Arc::new([Process::shared(), Process::shared()]);
-    let mut tasks = JoinSet::new();
-    for task in 0..200 {
-        let (processes, space) = (processes.clone(), service.space.clone());
-        tasks.spawn(async move {
-            let body = json!({ "customer_id": "carol", "product_id": "cup", "quantity": 1 });
-            let key = format!("reserve-{task}");
-            let answer = processes[task % 2].post(&space, "/inventory/reserve", &body, &key).await;
-            answer.unwrap().status.as_u16()
-        });
+    for (stock, quantity) in [(70, 1), (100, 7), (499, 3), (6, 7)] {
+        let service = Service::new();
+        service.add_product("cup", stock).await;
+        let mut tasks = JoinSet::new();
+        for task in 0..500 {
+            let (processes, space) = (processes.clone(), service.space.clone());
+            tasks.spawn(async move {
+                let body = json!({
+                    "customer_id": "carol", "product_id": "cup", "quantity": quantity
+                });
+                let key = format!("reserve-{task}");
+                let process = &processes[task % 2];
+                let answer = process.post(&space, "/inventory/reserve", &body, &key).await;
+                answer.unwrap().status.as_u16()
+            });
+        }
+        let statuses = tasks.join_all().await;
+        let held = statuses.iter().filter(|status| **status == 201).count() as u64;
+        assert_eq!(held, stock / quantity, "stock {stock}, quantity {quantity}");
+        assert_eq!(service.stock("cup").await, [stock, held * quantity, stock - held * quantity]);
+    }
+}
+
+/// Carol has bought one and holds two of three.
+async fn with_a_limit() -> Service {
+    let service = Service::new();
+    let body = json!({
+        "product_id": "cup", "name": "Cup", "price": "1", "initial_stock": 100, "max_per_customer": 3
+    });
+    service.post("/inventory/products", body).await.assert(201);
+    let bought = service.reserve("cup", 1, 600_000).await.assert(201);
+    let body = json!({ "reservation_id": bought["reservation_id"] });
+    service.post("/inventory/confirm", body).await.assert(200);
+    service.reserve("cup", 2, 600_000).await.assert(201);
+    service
+}
+
+#[tokio::test]
+async fn a_customer_has_no_more_than_the_limit() {
+    let service = with_a_limit().await;
+    let before = service.snapshot();
+    let refused = service.reserve("cup", 1, 1000).await.refused(409, "customer_limit_exceeded");
+    assert_eq!(
+        [&refused["requested"], &refused["used"], &refused["max_per_customer"]],
+        [&json!(1), &json!(3), &json!(3)]
+    );
+    assert_eq!(refused["detail"], "carol has 3 units of cup and asks for 1 more: 3 is the most.");
+    service.assert_unchanged(&before);
+    let dave = json!({ "customer_id": "dave", "product_id": "cup", "quantity": 3 });
+    service.post("/inventory/reserve", dave).await.assert(201);
+    // What carol held is hers no longer; what she bought still counts.
+    service.advance_ms(600_000);
+    service.reserve("cup", 3, 1000).await.refused(409, "customer_limit_exceeded");
+    let again = service.reserve("cup", 2, 600_000).await.assert(201);
+    let body = json!({ "reservation_id": again["reservation_id"] });
+    service.post("/inventory/cancel", body).await.assert(200);
+    service.reserve("cup", 2, 600_000).await.assert(201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limit_of_a_customer_is_exact_under_contention() {
+    let service = Service::new();
+    let body = json!({
+        "product_id": "cup", "name": "Cup", "price": "1", "initial_stock": 1000, "max_per_customer": 7
+    });
+    service.post("/inventory/products", body).await.assert(201);
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        let service = service.clone();
+        tasks.spawn(async move { service.reserve("cup", 2, 60_000).await.status.as_u16() });
     }
     let statuses = tasks.join_all().await;
-    assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 70);
-    assert_eq!(service.stock("cup").await, [70, 70, 0]);
+    assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 3);
+    assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 97);
+    assert_eq!(service.stock("cup").await, [1000, 6, 994]);
+}
+
+#[tokio::test]
+async fn low_stock_is_told_once_in_each_direction() {
+    let service = Service::new();
+    let body = json!({
+        "product_id": "cup", "name": "Cup", "price": "1", "initial_stock": 6, "low_stock": 4
+    });
+    service.post("/inventory/products", body).await.assert(201);
+    let line = |answer: &Value| answer["lines"][0].get("low_stock").cloned();
+    let two = service.reserve("cup", 2, 600_000).await.assert(201);
+    assert_eq!(line(&two), None, "four are left, which is not below four");
+    let one = service.reserve("cup", 1, 600_000).await.assert(201);
+    assert_eq!(line(&one), Some(json!(true)));
+    assert_eq!(line(&service.reserve("cup", 1, 9_000_000).await.assert(201)), None);
+    let body = json!({ "reservation_id": one["reservation_id"] });
+    assert_eq!(line(&service.post("/inventory/cancel", body).await.assert(200)), None);
+    let more = json!({ "product_id": "cup", "delta": 1, "reason": "received" });
+    let more = service.post("/inventory/adjust", more).await.assert(200);
+    assert_eq!(more["low_stock"], false);
+    let fewer = json!({ "product_id": "cup", "delta": -1, "reason": "lost" });
+    let fewer = service.post("/inventory/adjust", fewer).await.assert(200);
+    assert_eq!(fewer["low_stock"], true);
+    // Time brings units back; the next change tells it.
+    service.advance_ms(600_000);
+    let next = service.reserve("cup", 1, 600_000).await.assert(201);
+    assert_eq!(line(&next), Some(json!(false)));
+    let metrics = service.get("/inventory/products?low_stock=true").await.assert(200);
+    assert_eq!(metrics["products"], json!([]));
+}
+
+#[tokio::test]
+async fn the_limit_of_a_customer_is_for_all_lines_and_all_reservations() {
+    let service = Service::new();
+    add_limited(&service, "cup", 100, None, Some(6)).await;
+    service.add_product("pot", 100).await;
+    reserve_for(&service, "carol", &[("cup", 7)]).await.refused(409, "customer_limit_exceeded");
+    held(&service, &[("cup", 4)]).await;
+    let before = service.snapshot();
+    for order in [vec![("cup", 3)], vec![("cup", 1), ("cup", 2)], vec![("pot", 1), ("cup", 3)]] {
+        let refused = reserve_for(&service, "carol", &order).await;
+        let refused = refused.refused(409, "customer_limit_exceeded");
+        assert_eq!(
+            [&refused["product_id"], &refused["customer_id"]],
+            [&json!("cup"), &json!("carol")]
+        );
+        assert_eq!(
+            [&refused["requested"], &refused["used"], &refused["max_per_customer"]],
+            [&json!(3), &json!(4), &json!(6)]
+        );
+    }
+    service.assert_unchanged(&before);
+    held(&service, &[("cup", 2), ("pot", 50)]).await;
+    // Each customer has one, and each product.
+    reserve_for(&service, "dave", &[("cup", 6)]).await.assert(201);
+    reserve_for(&service, "dave", &[("cup", 1)]).await.refused(409, "customer_limit_exceeded");
+    assert_eq!(service.stock("cup").await, [100, 12, 88]);
+    assert_adds_up(&service).await;
+}
+
+#[tokio::test]
+async fn what_is_given_back_can_be_reserved_again_and_what_is_sold_cannot() {
+    let service = Service::new();
+    add_limited(&service, "cup", 100, None, Some(6)).await;
+    let used = async |requested: u64| {
+        let before = service.snapshot();
+        let refused = reserve_for(&service, "carol", &[("cup", requested)]).await;
+        let refused = refused.refused(409, "customer_limit_exceeded");
+        service.assert_unchanged(&before);
+        refused["used"].as_u64().unwrap()
+    };
+    let id = held(&service, &[("cup", 6)]).await;
+    assert_eq!(used(1).await, 6);
+    cancel(&service, &id).await.assert(200);
+    assert_eq!(used(7).await, 0);
+    held(&service, &[("cup", 6)]).await;
+    service.advance_ms(HOUR);
+    assert_eq!(used(7).await, 0);
+    let id = held(&service, &[("cup", 5)]).await;
+    confirm_part(&service, &id, &[("cup", 1)], "keep").await.assert(200);
+    assert_eq!(used(2).await, 5);
+    confirm_part(&service, &id, &[("cup", 1)], "release").await.assert(200);
+    assert_eq!(used(5).await, 2);
+    let id = held(&service, &[("cup", 4)]).await;
+    confirm(&service, &id).await.assert(200);
+    assert_eq!(used(1).await, 6);
+    // What was sold to her stays so, whatever time it is.
+    service.advance_ms(HOUR);
+    assert_eq!(used(1).await, 6);
+    assert_eq!(service.stock("cup").await, [94, 0, 94]);
+    assert_adds_up(&service).await;
+}
+
+/// One customer asks a hundred times at once, and others once each.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limit_of_one_customer_is_exact_beside_those_of_others() {
+    for (limit, quantity, others) in [(7, 2, 0), (50, 1, 20), (6, 6, 3), (5, 6, 1)] {
+        let service = Service::new();
+        add_limited(&service, "cup", 1000, None, Some(limit)).await;
+        let mut tasks = JoinSet::new();
+        for task in 0..100 + others {
+            let service = service.clone();
+            tasks.spawn(async move {
+                let customer = if task < 100 { "carol".to_owned() } else { format!("c{task}") };
+                (task < 100, reserve_for(&service, &customer, &[("cup", quantity)]).await)
+            });
+        }
+        let (mut hers, mut theirs) = (0, 0);
+        for (is_hers, answer) in tasks.join_all().await {
+            if answer.status.as_u16() == 201 {
+                hers += u64::from(is_hers);
+                theirs += u64::from(!is_hers);
+            } else {
+                answer.refused(409, "customer_limit_exceeded");
+            }
+        }
+        assert_eq!(hers, limit / quantity, "limit {limit}, quantity {quantity}");
+        assert_eq!(theirs, if quantity <= limit { others } else { 0 });
+        let reserved = (hers + theirs) * quantity;
+        assert_eq!(service.stock("cup").await, [1000, reserved, 1000 - reserved]);
+        assert_adds_up(&service).await;
+    }
+}
+
+#[tokio::test]
+async fn each_line_says_for_itself_that_the_stock_is_low() {
+    let service = Service::new();
+    add_limited(&service, "cup", 10, Some(5), None).await;
+    add_limited(&service, "pot", 10, Some(8), None).await;
+    service.add_product("tea", 1).await;
+    let order = [("cup", 5), ("pot", 3), ("tea", 1)];
+    let body = reserve_for(&service, "carol", &order).await.assert(201);
+    let told = [0_usize, 1, 2].map(|line| body["lines"][line].get("low_stock"));
+    assert_eq!(told, [None, Some(&json!(true)), None]);
+    let body = reserve_for(&service, "carol", &[("pot", 1), ("cup", 1)]).await.assert(201);
+    let told = [0_usize, 1].map(|line| body["lines"][line].get("low_stock"));
+    assert_eq!(told, [None, Some(&json!(true))]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_many_is_told_that_the_stock_is_low() {
+    let service = Service::new();
+    add_limited(&service, "cup", 100, Some(30), None).await;
+    let mut tasks = JoinSet::new();
+    for _ in 0..100 {
+        let service = service.clone();
+        tasks.spawn(async move {
+            let body = json!({ "customer_id": "carol", "lines": lines(&[("cup", 1)]) });
+            service.post("/inventory/reserve", body).await.assert(201)
+        });
+    }
+    let answers = tasks.join_all().await;
+    let told: Vec<_> = answers
+        .iter()
+        .filter(|answer| answer["lines"][0].get("low_stock").is_some())
+        .map(|answer| (&answer["lines"][0]["low_stock"], &answer["lines"][0]["remaining"]))
+        .collect();
+    assert_eq!(told, [(&json!(true), &json!(29))]);
 }

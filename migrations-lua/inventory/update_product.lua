@@ -1,0 +1,69 @@
+--[[
+Change what is told about a product, its price and its limits.
+
+KEYS
+  product_key            product
+  holds_key              sorted set of holds
+  log_key                log of movements
+
+ARGV
+  product_id             id
+  expected_version       versions with a blank between them, or nothing to expect none
+  name                   JSON, a string, or nothing to keep it
+  description            JSON, a string or null, or nothing to keep it
+  price                  digits, or nothing to keep it
+  decimals               how many of them are decimals
+  low_stock              units, 0 for no limit, or nothing to keep it
+  max_per_customer       units, 0 for no limit, or nothing to keep it
+  metadata               JSON, an object of strings, or nothing to keep it
+
+REPLY
+  ok                     product:json
+  product_not_found      product_id
+  version_mismatch       version expected
+  amount_scale_exceeded  currency scale field
+  amount_out_of_range    currency field
+]]
+--- @include "lib/product_json"
+--- @include "lib/minor_units"
+--- @include "lib/version"
+
+local product_key, holds_key, log_key = unpack(keys)
+local product_id, expected_version, name, description, price, decimals, low_stock, max_per_customer, metadata = unpack(args)
+
+local it = product(product_key, holds_key, log_key)
+if not it then
+  return { 'product_not_found', product_id }
+end
+local refusal = another_version(it, expected_version)
+if refusal then
+  return refusal
+end
+local totals, old_price, currency, scale, created_at, old_name, old_description, old_metadata = it.rest:match(
+  '^("initial":%d+,.-)"price":"(%d+)","currency":"(%w+)","scale":(%d+),"created_at":(%d+),"name":(".*"),"description":(.*),"metadata":({.*})$'
+)
+if not totals then
+  broken(product_id, 'a product')
+end
+local minor = old_price
+if price ~= '' then
+  minor, refusal = minor_units(price, decimals, { currency = currency, scale = tonumber(scale) }, 'price')
+  if refusal then
+    return refusal
+  end
+end
+local function kept(new, old)
+  return new == '' and old or new
+end
+local rest = totals .. '"price":"' .. minor .. '","currency":"' .. currency .. '","scale":' .. scale
+  .. ',"created_at":' .. created_at .. ',"name":' .. kept(name, old_name) .. ',"description":' .. kept(description, old_description)
+  .. ',"metadata":' .. kept(metadata, old_metadata)
+local low, most = tonumber(kept(low_stock, it.low_stock)), tonumber(kept(max_per_customer, it.max_per_customer))
+if rest ~= it.rest or low ~= it.low_stock or most ~= it.max_per_customer then
+  it.rest, it.low_stock, it.max_per_customer = rest, low, most
+  -- A new threshold is no crossing: nothing has happened to the stock.
+  crossed(it)
+  change_product(product_key, it)
+end
+
+return { 'ok', product_json(product_id, it) }

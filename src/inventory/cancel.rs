@@ -1,0 +1,53 @@
+use axum::extract::State;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{CODES, HeldReservation, Reservation, ReservationReply};
+use crate::{
+    api::{self, Answer, Caller, Json},
+    store::{Call, Operation, Store},
+    types::{Code, Id},
+};
+
+/// A reservation to give back.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = CancelReservation, example = json!({
+    "reservation_id": "res_0199f6c28f7a7c319d4e52a1b7f0c6aa"
+}))]
+pub struct Cancel {
+    pub reservation_id: Id,
+}
+
+struct Cancelling(HeldReservation);
+
+impl Operation for Cancelling {
+    const NAME: &'static str = "inventory/cancel";
+    const CODES: &'static [Code] = CODES;
+    type Reply = ReservationReply;
+
+    fn bind(&self, call: &mut Call) {
+        self.0.bind(call);
+    }
+}
+
+/// Cancel a reservation
+///
+/// What it still holds is available again.
+#[utoipa::path(
+    post,
+    path = "/inventory/cancel",
+    operation_id = Cancelling::NAME,
+    tag = "inventory",
+    request_body = Cancel,
+    responses((status = OK, body = Reservation, description = "The units are available again.")),
+)]
+pub async fn cancel(
+    State(store): State<Store>,
+    Caller(context): Caller,
+    Json(order): Json<Cancel>,
+) -> api::Result<Reservation> {
+    let held = HeldReservation::find(order.reservation_id, &store, &context).await?;
+    let done = store.run(&Cancelling(held), &context).await?;
+    Ok(Answer::ok(done.map(ReservationReply::into_reservation)))
+}

@@ -1,0 +1,87 @@
+use axum::extract::State;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{
+    CODES, HeldReservation, Reservation, ReservationReply,
+    reserve::{Line, merged},
+};
+use crate::{
+    api::{self, Answer, Caller, Json},
+    store::{Call, Operation, Store},
+    types::{Code, Id, word},
+};
+
+/// What to sell of a reservation.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = ConfirmReservation, example = json!({
+    "reservation_id": "res_0199f6c28f7a7c319d4e52a1b7f0c6aa"
+}))]
+pub struct Confirm {
+    pub reservation_id: Id,
+    /// A part of it; all that it holds, where nothing is said.
+    #[schema(min_items = 1, max_items = 100)]
+    pub lines: Option<Vec<Line>>,
+    /// What becomes of the rest.
+    #[serde(default, deserialize_with = "word")]
+    #[schema(default = "release")]
+    pub remainder: Remainder,
+}
+
+/// What becomes of the units that are not confirmed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Remainder {
+    /// They are available again.
+    #[default]
+    Release,
+    /// They stay set aside until the reservation's end.
+    Keep,
+}
+
+struct Confirming {
+    held: HeldReservation,
+    lines: Vec<Line>,
+    remainder: Remainder,
+}
+
+impl Operation for Confirming {
+    const NAME: &'static str = "inventory/confirm";
+    const CODES: &'static [Code] = CODES;
+    type Reply = ReservationReply;
+
+    fn bind(&self, call: &mut Call) {
+        let remainder = match self.remainder {
+            Remainder::Release => "release",
+            Remainder::Keep => "keep",
+        };
+        self.held.bind(call).arg("remainder", remainder);
+        for Line { product_id, quantity } in &self.lines {
+            call.arg("product_id", product_id).arg("quantity", quantity);
+        }
+    }
+}
+
+/// Confirm a reservation
+///
+/// Its units are sold: all of them, or those of `lines`. The rest is released, or kept for another
+/// confirmation.
+#[utoipa::path(
+    post,
+    path = "/inventory/confirm",
+    operation_id = Confirming::NAME,
+    tag = "inventory",
+    request_body = Confirm,
+    responses((status = OK, body = Reservation, description = "The units are sold.")),
+)]
+pub async fn confirm(
+    State(store): State<Store>,
+    Caller(context): Caller,
+    Json(Confirm { reservation_id, lines, remainder }): Json<Confirm>,
+) -> api::Result<Reservation> {
+    let lines = lines.map(merged).transpose()?.unwrap_or_default();
+    let held = HeldReservation::find(reservation_id, &store, &context).await?;
+    let done = store.run(&Confirming { held, lines, remainder }, &context).await?;
+    Ok(Answer::ok(done.map(ReservationReply::into_reservation)))
+}

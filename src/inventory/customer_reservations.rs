@@ -1,0 +1,104 @@
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{CODES, Reservation};
+use crate::{
+    api::{self, Answer, Caller, Path, Problem, Query},
+    store::{Call, Done, Operation, Store},
+    types::{Code, Id, codes},
+};
+
+/// Which part of them.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ReservationsPage {
+    /// The most reservations to answer.
+    #[serde(default = "ReservationsPage::default_limit")]
+    #[param(minimum = 1, maximum = 500, default = 50)]
+    pub limit: u64,
+    /// The `next_cursor` of the page before; without it, the newest ones.
+    pub cursor: Option<String>,
+}
+
+impl ReservationsPage {
+    fn default_limit() -> u64 {
+        50
+    }
+}
+
+/// Reservations of a customer, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Reservations {
+    pub reservations: Vec<Reservation>,
+    /// Where the next page begins; missing on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "res_0199f6c28f7a7c319d4e52a1b7f0c6aa")]
+    pub next_cursor: Option<String>,
+}
+
+/// A step of a walk through a customer's reservations, as through a space's accounts.
+struct Walk<'a> {
+    customer_id: &'a Id,
+    named: &'a [Id],
+    before: Option<&'a Id>,
+    count: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Walked {
+    reservations: Vec<Reservation>,
+    next: Vec<Id>,
+}
+
+impl Operation for Walk<'_> {
+    const NAME: &'static str = "inventory/customer_reservations";
+    const CODES: &'static [Code] = CODES;
+    type Reply = Walked;
+
+    fn bind(&self, call: &mut Call) {
+        call.key("customer_key", "reservations", self.customer_id);
+        for id in self.named {
+            call.key("reservation_key", "reservation", id);
+        }
+        call.arg("before", self.before.map_or("", Id::as_str)).arg("count", self.count);
+    }
+}
+
+/// List the reservations of a customer
+///
+/// Newest first, those that have ended among them for as long as they are remembered.
+#[utoipa::path(
+    get,
+    path = "/inventory/customers/{customer_id}/reservations",
+    operation_id = Walk::NAME,
+    tag = "inventory",
+    params(("customer_id" = Id, Path), ReservationsPage),
+    responses((status = OK, body = Reservations, description = "One page.")),
+    extensions(("x-refusals" = json!(["invalid_query"]))),
+)]
+pub async fn customer_reservations(
+    State(store): State<Store>,
+    Query(page): Query<ReservationsPage>,
+    Caller(context): Caller,
+    Path(customer_id): Path,
+) -> api::Result<Reservations> {
+    api::page_limit(page.limit)?;
+    let cursor = page.cursor.map(Id::try_from).transpose();
+    let cursor = cursor.map_err(|_| {
+        Problem::new(codes::INVALID_QUERY, "The cursor is none that was given here.")
+    })?;
+    let customer_id = &customer_id;
+    let names = Walk { customer_id, named: &[], before: cursor.as_ref(), count: page.limit };
+    let named = store.run(&names, &context).await?.reply.next;
+    let before = named.last();
+    let tells = Walk { customer_id, named: &named, before, count: 1 };
+    let Walked { reservations, next } = match before {
+        Some(_) => store.run(&tells, &context).await?.reply,
+        None => Walked { reservations: Vec::new(), next: Vec::new() },
+    };
+    let next_cursor = before.filter(|_| !next.is_empty()).map(Id::to_string);
+    let reply = Reservations { reservations, next_cursor };
+    Ok(Answer::ok(Done { reply, replayed: false }))
+}

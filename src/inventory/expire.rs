@@ -1,0 +1,33 @@
+use serde::Deserialize;
+
+use super::{CODES, HOLDS, bind_product};
+use crate::{
+    store::{Call, Operation},
+    types::{Code, Id},
+};
+
+/// Takes back the units of reservations of one product that have ended: what every call does that
+/// looks at the product, and the sweeper for those that nobody looks at.
+pub struct Expire(pub Id);
+
+impl Expire {
+    /// The kind of key that there is as long as a product has holds, ended ones among them.
+    pub const KIND: &'static str = HOLDS;
+}
+
+/// Whether there were more than one go takes back.
+#[derive(Debug, Deserialize)]
+pub struct Expired {
+    /// 1 if so.
+    pub more: u64,
+}
+
+impl Operation for Expire {
+    const NAME: &'static str = "inventory/expire";
+    const CODES: &'static [Code] = CODES;
+    type Reply = Expired;
+
+    fn bind(&self, call: &mut Call) {
+        bind_product(call, &self.0);
+    }
+}

@@ -1,0 +1,365 @@
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use redis::Commands;
+use serde_json::json;
+use tokio::{sync::Semaphore, task::JoinSet};
+
+use super::{
+    HOUR, add_limited, adjust, as_read, assert_adds_up, cancel, confirm, confirm_part, figures,
+    held, lines, reservation,
+};
+use crate::support::{Service, raw};
+
+async fn with_cups_and_pots() -> Service {
+    let service = Service::new();
+    service.add_product("cup", 5).await;
+    service.add_product("pot", 3).await;
+    service
+}
+
+#[tokio::test]
+async fn sells_all_that_is_held() {
+    let service = with_cups_and_pots().await;
+    let id = held(&service, &[("cup", 2), ("pot", 3)]).await;
+    let before = reservation(&service, &id).await;
+    let body = confirm(&service, &id).await.assert(200);
+    assert_eq!(
+        (&body["reservation_id"], &body["customer_id"], &body["status"], &body["extensions"]),
+        (&json!(id), &json!("carol"), &json!("confirmed"), &json!(0))
+    );
+    assert_eq!(
+        body["lines"],
+        json!([
+            {
+                "product_id": "cup", "quantity": 2, "confirmed": 2, "released": 0, "held": 0,
+                "remaining": 3
+            },
+            {
+                "product_id": "pot", "quantity": 3, "confirmed": 3, "released": 0, "held": 0,
+                "remaining": 0
+            }
+        ])
+    );
+    assert_eq!(
+        (&body["created_at"], &body["expires_at"]),
+        (&before["created_at"], &before["expires_at"])
+    );
+    assert_eq!(figures(&service, "cup").await, [3, 0, 3, 2]);
+    assert_eq!(figures(&service, "pot").await, [0, 0, 0, 3]);
+    assert_eq!(reservation(&service, &id).await, as_read(body));
+    // Its time does not come any more.
+    service.advance_ms(HOUR);
+    assert_eq!(figures(&service, "cup").await, [3, 0, 3, 2]);
+    assert_eq!(reservation(&service, &id).await["status"], "confirmed");
+    assert_adds_up(&service).await;
+}
+
+#[tokio::test]
+async fn sells_a_part_and_releases_the_rest_of_the_whole_reservation() {
+    let service = with_cups_and_pots().await;
+    let id = held(&service, &[("cup", 4), ("pot", 2)]).await;
+    let body = json!({ "reservation_id": id, "lines": lines(&[("cup", 3)]) });
+    let body = service.post("/inventory/confirm", body).await.assert(200);
+    assert_eq!(body["status"], "confirmed");
+    assert_eq!(
+        body["lines"],
+        json!([
+            {
+                "product_id": "cup", "quantity": 4, "confirmed": 3, "released": 1, "held": 0,
+                "remaining": 2
+            },
+            {
+                "product_id": "pot", "quantity": 2, "confirmed": 0, "released": 2, "held": 0,
+                "remaining": 3
+            }
+        ])
+    );
+    assert_eq!(figures(&service, "cup").await, [2, 0, 2, 3]);
+    assert_eq!(figures(&service, "pot").await, [3, 0, 3, 0]);
+    confirm(&service, &id).await.refused(409, "reservation_closed");
+    assert_adds_up(&service).await;
+}
+
+#[tokio::test]
+async fn sells_several_parts_and_keeps_the_rest() {
+    let service = with_cups_and_pots().await;
+    let id = held(&service, &[("cup", 4), ("pot", 2)]).await;
+    let body = confirm_part(&service, &id, &[("cup", 3)], "keep").await.assert(200);
+    assert_eq!(body["status"], "held");
+    assert_eq!(
+        as_read(body)["lines"],
+        json!([
+            { "product_id": "cup", "quantity": 4, "confirmed": 3, "released": 0, "held": 1 },
+            { "product_id": "pot", "quantity": 2, "confirmed": 0, "released": 0, "held": 2 }
+        ])
+    );
+    assert_eq!(figures(&service, "cup").await, [2, 1, 1, 3]);
+    assert_eq!(figures(&service, "pot").await, [3, 2, 1, 0]);
+    // The last unit ends it, kept or not.
+    let body = confirm_part(&service, &id, &[("cup", 1), ("pot", 2)], "keep").await.assert(200);
+    assert_eq!(body["status"], "confirmed");
+    assert_eq!(figures(&service, "cup").await, [1, 0, 1, 4]);
+    assert_eq!(figures(&service, "pot").await, [1, 0, 1, 2]);
+    let refused = confirm(&service, &id).await.refused(409, "reservation_closed");
+    assert_eq!(refused["reservation_status"], "confirmed");
+    assert_adds_up(&service).await;
+}
+
+#[tokio::test]
+async fn without_lines_it_sells_what_earlier_parts_have_left() {
+    let service = with_cups_and_pots().await;
+    let id = held(&service, &[("cup", 4), ("pot", 2)]).await;
+    confirm_part(&service, &id, &[("cup", 1), ("pot", 2)], "keep").await.assert(200);
+    let body = confirm(&service, &id).await.assert(200);
+    assert_eq!(body["status"], "confirmed");
+    assert_eq!(figures(&service, "cup").await, [1, 0, 1, 4]);
+    assert_eq!(figures(&service, "pot").await, [1, 0, 1, 2]);
+}
+
+#[tokio::test]
+async fn what_expires_after_a_part_is_the_rest() {
+    let service = with_cups_and_pots().await;
+    let id = held(&service, &[("cup", 4)]).await;
+    confirm_part(&service, &id, &[("cup", 3)], "keep").await.assert(200);
+    service.advance_ms(HOUR);
+    assert_eq!(figures(&service, "cup").await, [2, 0, 2, 3]);
+    let told = reservation(&service, &id).await;
+    assert_eq!(told["status"], "expired");
+    assert_eq!(
+        told["lines"],
+        json!([{ "product_id": "cup", "quantity": 4, "confirmed": 3, "released": 1, "held": 0 }])
+    );
+    let before = service.snapshot();
+    let refused = confirm(&service, &id).await.refused(409, "reservation_expired");
+    assert_eq!(
+        (&refused["reservation_id"], &refused["expired_at"]),
+        (&json!(id), &told["expires_at"])
+    );
+    service.assert_unchanged(&before);
+    assert_adds_up(&service).await;
+}
+
+#[tokio::test]
+async fn sells_nothing_that_is_not_held_any_more() {
+    let service = with_cups_and_pots().await;
+    let late = held(&service, &[("cup", 2)]).await;
+    service.advance_ms(HOUR);
+    let other = held(&service, &[("cup", 4)]).await;
+    let before = service.snapshot();
+    confirm(&service, &late).await.refused(409, "reservation_expired");
+    let part = confirm_part(&service, &late, &[("cup", 1)], "keep").await;
+    part.refused(409, "reservation_expired");
+    service.assert_unchanged(&before);
+    confirm(&service, &other).await.assert(200);
+    assert_eq!(figures(&service, "cup").await, [1, 0, 1, 4]);
+}
+
+#[tokio::test]
+async fn refuses_one_that_has_ended_or_never_was() {
+    let service = with_cups_and_pots().await;
+    let id = held(&service, &[("cup", 2)]).await;
+    cancel(&service, &id).await.assert(200);
+    let before = service.snapshot();
+    let refused = confirm(&service, &id).await.refused(409, "reservation_closed");
+    assert_eq!(
+        (&refused["reservation_id"], &refused["reservation_status"]),
+        (&json!(id), &json!("cancelled"))
+    );
+    let refused = confirm(&service, "res_none").await.refused(404, "reservation_not_found");
+    assert_eq!(refused["reservation_id"], "res_none");
+    service.assert_unchanged(&before);
+}
+
+#[tokio::test]
+async fn refuses_more_than_is_held() {
+    let service = with_cups_and_pots().await;
+    let id = held(&service, &[("cup", 4)]).await;
+    let before = service.snapshot();
+    for (order, product, held, requested) in [
+        (vec![("cup", 5)], "cup", 4, 5),
+        // Two lines of one product count together.
+        (vec![("cup", 2), ("cup", 3)], "cup", 4, 5),
+        (vec![("cup", 1), ("pot", 1)], "pot", 0, 1),
+        (vec![("no", 1)], "no", 0, 1),
+    ] {
+        for remainder in ["keep", "release"] {
+            let refused = confirm_part(&service, &id, &order, remainder).await;
+            let refused = refused.refused(422, "confirm_exceeds_reserved");
+            assert_eq!(
+                (&refused["product_id"], &refused["held"], &refused["requested"]),
+                (&json!(product), &json!(held), &json!(requested))
+            );
+        }
+    }
+    service.assert_unchanged(&before);
+    let body = confirm_part(&service, &id, &[("cup", 1), ("cup", 2)], "keep").await.assert(200);
+    assert_eq!((&body["lines"][0]["confirmed"], &body["lines"][0]["held"]), (&json!(3), &json!(1)));
+    let refused = confirm_part(&service, &id, &[("cup", 2)], "keep").await;
+    assert_eq!(refused.refused(422, "confirm_exceeds_reserved")["held"], 1);
+}
+
+#[tokio::test]
+async fn refuses_bad_input() {
+    let service = with_cups_and_pots().await;
+    let id = held(&service, &[("cup", 4)]).await;
+    let before = service.snapshot();
+    for (change, code) in [
+        (json!({ "lines": lines(&[("cup", 0)]) }), "quantity_not_positive"),
+        (json!({ "lines": [{ "product_id": "cup", "quantity": 1.5 }] }), "validation_failed"),
+        (json!({ "lines": lines(&[("c}p", 1)]) }), "invalid_id"),
+        (json!({ "lines": lines(&[("cup", 1)]), "remainder": "sell" }), "validation_failed"),
+        (json!({ "quantity": 1 }), "unknown_field"),
+        (json!({ "reservation_id": "{res}" }), "invalid_id"),
+    ] {
+        let mut body = json!({ "reservation_id": id });
+        body.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        service.post("/inventory/confirm", body).await.refused(422, code);
+    }
+    service.assert_unchanged(&before);
+}
+
+#[tokio::test]
+async fn says_when_the_stock_is_no_longer_low() {
+    let service = Service::new();
+    add_limited(&service, "cup", 10, Some(5), None).await;
+    let id = held(&service, &[("cup", 6)]).await;
+    let body = confirm_part(&service, &id, &[("cup", 1)], "keep").await.assert(200);
+    assert_eq!(body["lines"][0].get("low_stock"), None, "four are available, as before");
+    let body = confirm_part(&service, &id, &[("cup", 1)], "release").await.assert(200);
+    assert_eq!(
+        (&body["lines"][0]["remaining"], &body["lines"][0]["low_stock"]),
+        (&json!(8), &json!(false))
+    );
+    // What is sold was not available before either.
+    let id = held(&service, &[("cup", 5)]).await;
+    let body = confirm(&service, &id).await.assert(200);
+    assert_eq!(body["lines"][0].get("low_stock"), None);
+}
+
+#[tokio::test]
+async fn is_remembered_for_a_week() {
+    let service = with_cups_and_pots().await;
+    let id = held(&service, &[("cup", 2)]).await;
+    confirm(&service, &id).await.assert(200);
+    let ttl: i64 = raw().pttl(service.key("reservation", &id)).unwrap();
+    let week = 7 * 24 * HOUR;
+    assert!((week - 60_000..=week + HOUR).contains(&ttl), "{ttl}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_many_wins() {
+    let service = with_cups_and_pots().await;
+    let id = held(&service, &[("cup", 2), ("pot", 1)]).await;
+    let mut tasks = JoinSet::new();
+    for _ in 0..100 {
+        let (service, id) = (service.clone(), id.clone());
+        tasks.spawn(async move { confirm(&service, &id).await });
+    }
+    let answers = tasks.join_all().await;
+    assert_eq!(answers.iter().filter(|answer| answer.status.as_u16() == 200).count(), 1);
+    for answer in answers.into_iter().filter(|answer| answer.status.as_u16() != 200) {
+        let refused = answer.refused(409, "reservation_closed");
+        assert_eq!(refused["reservation_status"], "confirmed");
+    }
+    assert_eq!(figures(&service, "cup").await, [3, 0, 3, 2]);
+    assert_eq!(figures(&service, "pot").await, [2, 0, 2, 1]);
+    assert_adds_up(&service).await;
+}
+
+/// Parts of one reservation, kept: as many as there are units, whoever asks.
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_never_add_up_to_more_than_is_held() {
+    let service = Service::new();
+    service.add_product("cup", 100).await;
+    let id = held(&service, &[("cup", 50)]).await;
+    let mut tasks = JoinSet::new();
+    for _ in 0..100 {
+        let (service, id) = (service.clone(), id.clone());
+        tasks.spawn(async move {
+            confirm_part(&service, &id, &[("cup", 3)], "keep").await.status.as_u16()
+        });
+    }
+    let statuses = tasks.join_all().await;
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 16);
+    assert_eq!(statuses.iter().filter(|status| **status == 422).count(), 84);
+    assert_eq!(figures(&service, "cup").await, [52, 2, 50, 48]);
+    assert_adds_up(&service).await;
+}
+
+/// Confirm, cancel and the end of its time, for two thousand reservations at once: one of them each.
+#[tokio::test(flavor = "multi_thread")]
+async fn ends_once_whatever_races() {
+    const ROUNDS: usize = 2000;
+    let service = Service::new();
+    service.add_product("cup", 5000).await;
+    service.add_product("pot", 5000).await;
+    let cups = |round: usize| 1 + round as u64 % 3;
+    let mut ids = Vec::new();
+    for round in 0..ROUNDS {
+        ids.push(held(&service, &[("cup", cups(round)), ("pot", 1)]).await);
+    }
+    assert_eq!(figures(&service, "cup").await, [5000, 3999, 1001, 0]);
+    // Some calls at a time, so that the clock moves while there are calls before and after it.
+    let (turns, begun) = (Arc::new(Semaphore::new(16)), Arc::new(AtomicUsize::new(0)));
+    let mut tasks = JoinSet::new();
+    for (round, id) in ids.iter().enumerate() {
+        for confirms in [round % 2 == 0, round % 2 == 1] {
+            let (service, id) = (service.clone(), id.clone());
+            let (turns, begun) = (turns.clone(), begun.clone());
+            tasks.spawn(async move {
+                let _turn = turns.acquire().await.unwrap();
+                if begun.fetch_add(1, Ordering::Relaxed) == ROUNDS {
+                    service.advance_ms(HOUR);
+                }
+                let answer = if confirms {
+                    confirm(&service, &id).await
+                } else {
+                    cancel(&service, &id).await
+                };
+                (round, confirms, answer)
+            });
+        }
+    }
+    let mut ends: Vec<Option<&str>> = vec![None; ROUNDS];
+    for (round, confirms, answer) in tasks.join_all().await {
+        if answer.status.as_u16() == 200 {
+            let end = if confirms { "confirmed" } else { "cancelled" };
+            assert_eq!(ends[round].replace(end), None, "round {round} has ended twice");
+        } else {
+            let code = answer.body["code"].as_str();
+            let lost = matches!(code, Some("reservation_closed" | "reservation_expired"));
+            assert!(lost, "{:#}", answer.body);
+        }
+    }
+    let (mut sold_cups, mut sold_pots) = (0, 0);
+    for (round, id) in ids.iter().enumerate() {
+        let end = ends[round].unwrap_or("expired");
+        let told = reservation(&service, id).await;
+        assert_eq!(told["status"], end, "round {round}");
+        let sold = if end == "confirmed" { cups(round) } else { 0 };
+        let cup = &told["lines"][0];
+        assert_eq!(
+            (&cup["confirmed"], &cup["released"], &cup["held"]),
+            (&json!(sold), &json!(cups(round) - sold), &json!(0)),
+            "round {round}"
+        );
+        sold_cups += sold;
+        sold_pots += u64::from(end == "confirmed");
+    }
+    for end in [Some("confirmed"), Some("cancelled"), None] {
+        assert!(ends.contains(&end), "no {end:?} in {ends:?}");
+    }
+    let left = [5000 - sold_cups, 0, 5000 - sold_cups, sold_cups];
+    assert_eq!(figures(&service, "cup").await, left);
+    let left = [5000 - sold_pots, 0, 5000 - sold_pots, sold_pots];
+    assert_eq!(figures(&service, "pot").await, left);
+    assert_adds_up(&service).await;
+    // The same after a call that has taken back what had expired.
+    adjust(&service, "cup", 1).await;
+    let left = [5001 - sold_cups, 0, 5001 - sold_cups, sold_cups];
+    assert_eq!(figures(&service, "cup").await, left);
+    assert_adds_up(&service).await;
+}

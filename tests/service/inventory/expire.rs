@@ -1,0 +1,83 @@
+use lockstep::sweeper;
+use redis::Commands;
+use serde_json::json;
+
+use crate::support::{Server, Service};
+
+/// A product with many holds that have ended: as the service writes them, but faster.
+async fn with_ended_holds(count: u64) -> (Server, Service) {
+    let server = Server::start(&[]);
+    let service = Service::alone(&server);
+    service.add_product("cup", 20_000).await;
+    service.reserve("cup", 1, 1_000_000).await.assert(201);
+    let mut connection = service.raw();
+    let set = service.key("product_holds", "cup");
+    let first: Vec<(String, f64)> = connection.zrange_withscores(&set, 0, -1).unwrap();
+    let mut members = redis::cmd("ZADD");
+    members.arg(&set);
+    for number in 1..count {
+        members.arg(first[0].1).arg(format!("1:res_{number}"));
+    }
+    members.exec(&mut connection).unwrap();
+    let key = service.key("product", "cup");
+    let text: String = connection.get(&key).unwrap();
+    let text = text.replace("\"reserved\":1,", &format!("\"reserved\":{count},"));
+    let () = connection.set(&key, text).unwrap();
+    service.advance_ms(1_000_000);
+    (server, service)
+}
+
+#[tokio::test]
+async fn ten_thousand_ended_reservations_keep_nobody_waiting_and_are_all_free() {
+    let (_server, service) = with_ended_holds(10_000).await;
+    service.reserve("cup", 20_001, 1000).await.refused(409, "insufficient_stock");
+    service.reserve("cup", 20_000, 600_000).await.assert(201);
+    assert_eq!(service.stock("cup").await, [20_000, 20_000, 0]);
+    let books = service.get("/inventory/integrity").await.assert(200);
+    assert_eq!(books["ok"], true, "{books:#}");
+    let newest = service.get("/inventory/products/cup/movements?limit=2").await.assert(200);
+    assert_eq!(newest["movements"][0]["reason"], "reserved");
+    assert_eq!(newest["movements"][1]["reason"], "expired");
+    assert_eq!(newest["movements"][1]["reserved"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_not_ended_stays_held_whoever_takes_back() {
+    let (_server, service) = with_ended_holds(2300).await;
+    service.advance_ms(-1_000_000);
+    for _ in 0..20 {
+        service.reserve("cup", 77, 9_000_000).await.assert(201);
+    }
+    service.advance_ms(1_000_000);
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..60 {
+        let service = service.clone();
+        tasks.spawn(async move {
+            assert_eq!(service.stock("cup").await[1], 1540);
+            if number % 10 == 0 {
+                let body = json!({ "product_id": "cup", "delta": 1, "reason": "received" });
+                service.post("/inventory/adjust", body).await.assert(200);
+            }
+            let books = service.get("/inventory/integrity").await.assert(200);
+            assert_eq!(books["ok"], true, "{books:#}");
+        });
+    }
+    tasks.join_all().await;
+    let left: u64 = service.raw().zcard(service.key("product_holds", "cup")).unwrap();
+    assert_eq!(left, 20);
+}
+
+#[tokio::test]
+async fn the_sweeper_tidies_products_that_nobody_looks_at() {
+    let (_server, service) = with_ended_holds(1500).await;
+    let mut cursor = 0;
+    loop {
+        cursor = sweeper::tidy(&service.store, cursor).await.unwrap();
+        if cursor == 0 {
+            break;
+        }
+    }
+    let set: bool = service.raw().exists(service.key("product_holds", "cup")).unwrap();
+    assert!(!set, "no key without an end is left");
+    assert_eq!(service.stock("cup").await, [20_000, 0, 20_000]);
+}

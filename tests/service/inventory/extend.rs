@@ -1,0 +1,147 @@
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use super::{HOUR, assert_adds_up, cancel, confirm, extend, figures, held, reservation};
+use crate::support::Service;
+
+const DAY: i64 = 24 * HOUR;
+const MINUTE: i64 = 60_000;
+
+async fn with_a_reservation() -> (Service, String) {
+    let service = Service::new();
+    service.add_product("cup", 5).await;
+    let id = held(&service, &[("cup", 2)]).await;
+    (service, id)
+}
+
+/// How long it lasts in all.
+fn lasts_ms(reservation: &Value) -> i64 {
+    let [from, to] = ["created_at", "expires_at"].map(|name| {
+        let instant: jiff::Timestamp = reservation[name].as_str().unwrap().parse().unwrap();
+        instant.as_millisecond()
+    });
+    to - from
+}
+
+#[tokio::test]
+async fn holds_for_longer() {
+    let (service, id) = with_a_reservation().await;
+    service.advance_ms(50 * MINUTE);
+    let body = extend(&service, &id, HOUR).await.assert(200);
+    assert_eq!((&body["status"], &body["extensions"]), (&json!("held"), &json!(1)));
+    assert!((110 * MINUTE..111 * MINUTE).contains(&lasts_ms(&body)), "{body:#}");
+    let told = reservation(&service, &id).await;
+    assert_eq!(
+        (&told["expires_at"], &told["extensions"], &told["lines"][0]["held"]),
+        (&body["expires_at"], &json!(1), &json!(2))
+    );
+    // The instant at which it would have been over.
+    service.advance_ms(50 * MINUTE);
+    assert_eq!(figures(&service, "cup").await, [5, 2, 3, 0]);
+    assert_adds_up(&service).await;
+    service.advance_ms(10 * MINUTE);
+    assert_eq!(figures(&service, "cup").await, [5, 0, 5, 0]);
+    confirm(&service, &id).await.refused(409, "reservation_expired");
+    assert_adds_up(&service).await;
+}
+
+#[tokio::test]
+async fn a_reservation_that_was_extended_is_sold_as_any_other() {
+    let (service, id) = with_a_reservation().await;
+    extend(&service, &id, 5 * HOUR).await.assert(200);
+    service.advance_ms(4 * HOUR);
+    confirm(&service, &id).await.assert(200);
+    assert_eq!(figures(&service, "cup").await, [3, 0, 3, 2]);
+    service.advance_ms(HOUR);
+    assert_eq!(figures(&service, "cup").await, [3, 0, 3, 2]);
+    assert_adds_up(&service).await;
+}
+
+#[tokio::test]
+async fn never_cuts_what_is_left() {
+    let (service, id) = with_a_reservation().await;
+    let before = reservation(&service, &id).await;
+    let body = extend(&service, &id, 1).await.assert(200);
+    assert_eq!(
+        (&body["expires_at"], &body["extensions"]),
+        (&before["expires_at"], &json!(1)),
+        "it has been asked for, and counts"
+    );
+}
+
+#[tokio::test]
+async fn ten_times_and_no_more() {
+    let (service, id) = with_a_reservation().await;
+    for time in 1..=10 {
+        let body = extend(&service, &id, HOUR + time).await.assert(200);
+        assert_eq!(body["extensions"], time);
+    }
+    let before = service.snapshot();
+    let refused = extend(&service, &id, 2 * HOUR).await.refused(409, "extension_limit");
+    assert_eq!(
+        (&refused["extensions"], &refused["max_extensions"], &refused["max_total_ms"]),
+        (&json!(10), &json!(10), &json!(DAY))
+    );
+    service.assert_unchanged(&before);
+    confirm(&service, &id).await.assert(200);
+}
+
+#[tokio::test]
+async fn a_day_in_all_and_no_more() {
+    let (service, id) = with_a_reservation().await;
+    let before = service.snapshot();
+    let refused = extend(&service, &id, DAY + MINUTE).await.refused(409, "extension_limit");
+    assert_eq!(
+        (&refused["extensions"], &refused["max_extensions"], &refused["max_total_ms"]),
+        (&json!(0), &json!(10), &json!(DAY))
+    );
+    service.assert_unchanged(&before);
+    extend(&service, &id, DAY - MINUTE).await.assert(200);
+    // The day began with the reservation, not with the last extension.
+    service.advance_ms(2 * HOUR);
+    let refused = extend(&service, &id, DAY - HOUR).await.refused(409, "extension_limit");
+    assert_eq!(refused["extensions"], 1);
+    extend(&service, &id, DAY - 3 * HOUR).await.assert(200);
+}
+
+#[tokio::test]
+async fn refuses_one_that_has_ended() {
+    let (service, cancelled) = with_a_reservation().await;
+    cancel(&service, &cancelled).await.assert(200);
+    let confirmed = held(&service, &[("cup", 1)]).await;
+    confirm(&service, &confirmed).await.assert(200);
+    let expired = held(&service, &[("cup", 1)]).await;
+    service.advance_ms(HOUR);
+    let before = service.snapshot();
+    for (id, status) in [(&cancelled, "cancelled"), (&confirmed, "confirmed")] {
+        let refused = extend(&service, id, 1000).await.refused(409, "reservation_closed");
+        assert_eq!(refused["reservation_status"], status);
+    }
+    let refused = extend(&service, &expired, 1000).await.refused(409, "reservation_expired");
+    assert_eq!(refused["expired_at"], reservation(&service, &expired).await["expires_at"]);
+    extend(&service, "res_none", 1000).await.refused(404, "reservation_not_found");
+    let refused = extend(&service, &expired, 0).await.refused(422, "validation_failed");
+    assert_eq!(refused["errors"][0]["pointer"], "/ttl_ms");
+    let body = json!({ "reservation_id": expired });
+    let refused = service.post("/inventory/extend", body).await.refused(422, "validation_failed");
+    assert_eq!(refused["errors"][0]["pointer"], "/ttl_ms");
+    service.assert_unchanged(&before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_of_many_at_once() {
+    let (service, id) = with_a_reservation().await;
+    let mut tasks = JoinSet::new();
+    for number in 0..60 {
+        let (service, id) = (service.clone(), id.clone());
+        tasks.spawn(async move { extend(&service, &id, 2 * HOUR + number).await });
+    }
+    let answers = tasks.join_all().await;
+    assert_eq!(answers.iter().filter(|answer| answer.status.as_u16() == 200).count(), 10);
+    for answer in answers.into_iter().filter(|answer| answer.status.as_u16() != 200) {
+        answer.refused(409, "extension_limit");
+    }
+    assert_eq!(reservation(&service, &id).await["extensions"], 10);
+    assert_eq!(figures(&service, "cup").await, [5, 2, 3, 0]);
+    assert_adds_up(&service).await;
+}

@@ -1,0 +1,144 @@
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use redis::Commands;
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use super::{HOUR, adjust, assert_adds_up, cancel, confirm, confirm_part, figures, held, pages};
+use crate::support::{Service, raw};
+
+#[tokio::test]
+async fn adds_up_every_product() {
+    let service = Service::new();
+    let empty = json!({ "ok": true, "products": [] });
+    assert_eq!(service.get("/inventory/integrity").await.assert(200), empty);
+    service.add_product("cup", 10).await;
+    service.add_product("pot", 3).await;
+    adjust(&service, "cup", -2).await;
+    adjust(&service, "cup", 7).await;
+    let sold = held(&service, &[("cup", 5), ("pot", 1)]).await;
+    confirm_part(&service, &sold, &[("cup", 3)], "keep").await.assert(200);
+    let cancelled = held(&service, &[("cup", 1)]).await;
+    cancel(&service, &cancelled).await.assert(200);
+    let told = service.get("/inventory/integrity").await.assert(200);
+    assert_eq!(
+        told,
+        json!({
+            "ok": true,
+            "products": [
+                { "product_id": "cup", "on_hand": 12, "reserved": 2, "sold": 3, "ok": true },
+                { "product_id": "pot", "on_hand": 3, "reserved": 1, "sold": 0, "ok": true }
+            ]
+        })
+    );
+    service.advance_ms(HOUR);
+    let before = service.snapshot();
+    let told = service.get("/inventory/integrity").await.assert(200);
+    assert_eq!((&told["ok"], &told["products"][0]["reserved"]), (&json!(true), &json!(0)));
+    service.assert_unchanged(&before);
+}
+
+#[tokio::test]
+async fn pages_have_each_product_once() {
+    let service = Service::new();
+    let mut names = Vec::new();
+    for number in 0..13 {
+        let name = format!("p{number:02}");
+        service.add_product(&name, 1).await;
+        names.push(name);
+    }
+    for limit in [1, 3, 12, 13, 500] {
+        let path = format!("/inventory/integrity?limit={limit}");
+        let found = pages(&service, &path, "products").await.concat();
+        let found: Vec<_> = found.iter().map(|it| it["product_id"].as_str().unwrap()).collect();
+        assert_eq!(found, names, "limit {limit}");
+    }
+}
+
+#[tokio::test]
+async fn sees_units_that_somebody_made() {
+    let service = Service::new();
+    service.add_product("cup", 5).await;
+    service.add_product("pot", 5).await;
+    let key = service.key("product", "cup");
+    let text: String = raw().get(&key).unwrap();
+    let made = text.replace("\"on_hand\":5", "\"on_hand\":6");
+    assert_ne!(made, text);
+    let () = raw().set(&key, made).unwrap();
+    let told = service.get("/inventory/integrity").await.assert(200);
+    assert_eq!(
+        (&told["ok"], &told["products"][0]["ok"], &told["products"][1]["ok"]),
+        (&json!(false), &json!(false), &json!(true))
+    );
+}
+
+#[tokio::test]
+async fn sees_a_hold_that_somebody_took() {
+    let service = Service::new();
+    service.add_product("cup", 5).await;
+    held(&service, &[("cup", 2)]).await;
+    let () = raw().del(service.key("product_holds", "cup")).unwrap();
+    let told = service.get("/inventory/integrity").await.assert(200);
+    assert_eq!((&told["ok"], &told["products"][0]["ok"]), (&json!(false), &json!(false)));
+}
+
+#[tokio::test]
+async fn refuses_what_is_no_page() {
+    let service = Service::new();
+    for query in ["limit=0", "limit=501", "limit=x", "cursor=%7B", "page=2", "limit=1&limit=2"] {
+        service.get(&format!("/inventory/integrity?{query}")).await.refused(400, "invalid_query");
+    }
+}
+
+/// Units move all the time, and at no moment do they not add up.
+#[tokio::test(flavor = "multi_thread")]
+async fn is_exact_while_units_move() {
+    let service = Service::new();
+    for product in ["cup", "pot"] {
+        service.add_product(product, 1_000_000).await;
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut tasks = JoinSet::new();
+    for task in 0..8_u64 {
+        let (service, stop) = (service.clone(), stop.clone());
+        tasks.spawn(async move {
+            let (mut rounds, mut sold) = (0, 0);
+            while !stop.load(Ordering::Relaxed) {
+                rounds += 1;
+                let id = held(&service, &[("cup", 3), ("pot", 2)]).await;
+                match (task + rounds) % 4 {
+                    0 => {
+                        confirm(&service, &id).await.assert(200);
+                        sold += 3;
+                    }
+                    1 => {
+                        let part = [("cup", 2)];
+                        confirm_part(&service, &id, &part, "release").await.assert(200);
+                        sold += 2;
+                    }
+                    2 => {
+                        adjust(&service, "cup", 1).await;
+                        adjust(&service, "cup", -1).await;
+                        cancel(&service, &id).await.assert(200);
+                    }
+                    _ => drop(cancel(&service, &id).await.assert(200)),
+                }
+            }
+            (rounds, sold)
+        });
+    }
+    for _ in 0..50 {
+        assert_adds_up(&service).await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let ends = tasks.join_all().await;
+    let rounds: u64 = ends.iter().map(|(rounds, _)| rounds).sum();
+    let sold: u64 = ends.iter().map(|(_, sold)| sold).sum();
+    assert!(rounds > 8, "{rounds}");
+    let left = 1_000_000 - sold;
+    assert_eq!(figures(&service, "cup").await, [left, 0, left, sold]);
+    assert_adds_up(&service).await;
+}

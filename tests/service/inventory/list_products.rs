@@ -1,0 +1,123 @@
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::{HOUR, add_limited, adjust, cancel, held, pages};
+use crate::support::Service;
+
+async fn ids(service: &Service, query: &str) -> Vec<Vec<String>> {
+    let pages = pages(service, &format!("/inventory/products?{query}"), "products").await;
+    let id = |product: Value| product["product_id"].as_str().unwrap().to_owned();
+    pages.into_iter().map(|page| page.into_iter().map(id).collect()).collect()
+}
+
+#[tokio::test]
+async fn lists_what_get_tells() {
+    let service = Service::new();
+    assert_eq!(service.get("/inventory/products").await.assert(200), json!({ "products": [] }));
+    let body = json!({
+        "product_id": "cup", "name": "A \"cup\"", "description": "white", "price": "7.9",
+        "currency": "EUR", "initial_stock": 5, "low_stock": 2, "max_per_customer": 3,
+        "metadata": { "a": "\"" }
+    });
+    service.post("/inventory/products", body).await.assert(201);
+    service.add_product("pot", 3).await;
+    held(&service, &[("cup", 2), ("pot", 3)]).await;
+    for available in [[3, 0], [5, 3]] {
+        let told = service.get("/inventory/products").await.assert(200);
+        for (index, product) in ["cup", "pot"].into_iter().enumerate() {
+            let one = service.get(&format!("/inventory/products/{product}")).await.assert(200);
+            assert_eq!(told["products"][index], one);
+            assert_eq!(one["available"], available[index]);
+        }
+        assert_eq!(told["products"].as_array().unwrap().len(), 2);
+        // What has expired is free here as well, with nobody having touched it.
+        service.advance_ms(HOUR);
+    }
+}
+
+#[tokio::test]
+async fn pages_have_each_product_once_in_order() {
+    let service = Service::new();
+    let names = ["a", "a-1", "a.b", "a:1", "a@b", "A", "B", "Z9", "a1", "ab", "b", "z", "0"];
+    for name in names {
+        service.add_product(name, 1).await;
+    }
+    let sorted: Vec<_> = BTreeSet::from(names).into_iter().map(str::to_owned).collect();
+    for limit in [1, 2, 3, 12, 13, 14, 500] {
+        let pages = ids(&service, &format!("limit={limit}")).await;
+        assert_eq!(pages.concat(), sorted, "limit {limit}");
+        assert!(pages[..pages.len() - 1].iter().all(|page| page.len() == limit), "{pages:?}");
+        assert!(!pages[pages.len() - 1].is_empty(), "{pages:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_is_of_fifty_where_nothing_else_is_said() {
+    let service = Service::new();
+    for number in 0..51 {
+        service.add_product(&format!("p{number:02}"), 1).await;
+    }
+    let page = service.get("/inventory/products").await.assert(200);
+    assert_eq!(page["products"].as_array().unwrap().len(), 50);
+    let cursor = page["next_cursor"].as_str().unwrap();
+    let page = service.get(&format!("/inventory/products?cursor={cursor}")).await.assert(200);
+    assert_eq!(page["products"].as_array().unwrap().len(), 1);
+    assert_eq!(page.get("next_cursor"), None);
+}
+
+#[tokio::test]
+async fn finds_what_is_low() {
+    let service = Service::new();
+    for number in 0..9 {
+        // Every third has as many as its threshold says, which is enough.
+        let stock = if number % 3 == 0 { 5 } else { 10 };
+        add_limited(&service, &format!("p{number}"), stock, Some(5), None).await;
+    }
+    service.add_product("without", 0).await;
+    let low = async |service: &Service| {
+        let mut found = Vec::new();
+        for limit in [1, 2, 500] {
+            found.push(ids(service, &format!("low_stock=true&limit={limit}")).await.concat());
+        }
+        assert!(found.iter().all(|ids| *ids == found[0]), "{found:?}");
+        found.remove(0)
+    };
+    assert!(low(&service).await.is_empty());
+    let id = held(&service, &[("p1", 6), ("p2", 5)]).await;
+    adjust(&service, "p0", -1).await;
+    adjust(&service, "p7", -7).await;
+    assert_eq!(low(&service).await, ["p0", "p1", "p7"]);
+    cancel(&service, &id).await.assert(200);
+    adjust(&service, "p0", 1).await;
+    assert_eq!(low(&service).await, ["p7"]);
+    held(&service, &[("p4", 6), ("p3", 1)]).await;
+    assert_eq!(low(&service).await, ["p3", "p4", "p7"]);
+    service.advance_ms(HOUR);
+    assert_eq!(low(&service).await, ["p7"]);
+    let path = "/inventory/products/p7";
+    service.patch(path, json!({ "low_stock": 3 }), &[]).await.assert(200);
+    assert!(low(&service).await.is_empty());
+    service.patch(path, json!({ "low_stock": 4 }), &[]).await.assert(200);
+    assert_eq!(low(&service).await, ["p7"]);
+    service.patch(path, json!({ "low_stock": null }), &[]).await.assert(200);
+    assert!(low(&service).await.is_empty());
+}
+
+#[tokio::test]
+async fn refuses_what_is_no_page() {
+    let service = Service::new();
+    for query in [
+        "limit=0",
+        "limit=501",
+        "limit=x",
+        "cursor=%7B",
+        "cursor=",
+        "low_stock=maybe",
+        "low_stock=",
+        "page=2",
+        "limit=1&limit=2",
+    ] {
+        service.get(&format!("/inventory/products?{query}")).await.refused(400, "invalid_query");
+    }
+}

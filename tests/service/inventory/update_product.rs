@@ -1,0 +1,229 @@
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use super::{add_limited, assert_adds_up, cancel, figures, held, reserve_for};
+use crate::support::{Answer, Service};
+
+async fn update(service: &Service, product: &str, body: Value) -> Answer {
+    service.patch(&format!("/inventory/products/{product}"), body, &[]).await
+}
+
+async fn version(service: &Service, product: &str) -> u64 {
+    let told = service.get(&format!("/inventory/products/{product}")).await.assert(200);
+    told["version"].as_u64().unwrap()
+}
+
+#[tokio::test]
+async fn changes_what_is_named_and_nothing_else() {
+    let service = Service::new();
+    let body = json!({
+        "product_id": "cup", "name": "Cup", "description": "white", "price": "7.9",
+        "currency": "EUR", "initial_stock": 5, "low_stock": 2, "max_per_customer": 3,
+        "metadata": { "a": "1" }
+    });
+    let mut expected = service.post("/inventory/products", body).await.assert(201);
+    let first = expected["version"].as_u64().unwrap();
+    for (number, (field, given, told)) in [
+        ("name", json!("A \"%1\" cup"), json!("A \"%1\" cup")),
+        ("description", json!("blue %"), json!("blue %")),
+        ("price", json!("8"), json!("8.00")),
+        ("low_stock", json!(4), json!(4)),
+        ("max_per_customer", json!(9), json!(9)),
+        ("metadata", json!({ "b": "%1\"" }), json!({ "b": "%1\"" })),
+        ("description", json!(null), json!(null)),
+        ("low_stock", json!(null), json!(null)),
+        ("max_per_customer", json!(null), json!(null)),
+        ("description", json!("again"), json!("again")),
+        ("metadata", json!({}), json!({})),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut body = json!({});
+        body[field] = given;
+        let answer = update(&service, "cup", body).await;
+        let version = first + 1 + number as u64;
+        assert_eq!(answer.header("etag"), Some(format!("\"{version}\"").as_str()));
+        expected[field] = told;
+        expected["version"] = version.into();
+        assert_eq!(answer.assert(200), expected, "{field}");
+        let told = service.get("/inventory/products/cup").await.assert(200);
+        assert_eq!(told, expected, "{field}");
+    }
+    let body = json!({ "name": "Mug", "price": "0.01", "low_stock": 1, "max_per_customer": 1 });
+    let body = update(&service, "cup", body).await.assert(200);
+    assert_eq!((&body["name"], &body["price"]), (&json!("Mug"), &json!("0.01")));
+    assert_eq!((&body["low_stock"], &body["max_per_customer"]), (&json!(1), &json!(1)));
+    assert_adds_up(&service).await;
+}
+
+#[tokio::test]
+async fn what_stays_as_it_is_is_no_change() {
+    let service = Service::new();
+    add_limited(&service, "cup", 5, Some(2), Some(3)).await;
+    let first = version(&service, "cup").await;
+    let before = service.snapshot();
+    for body in [
+        json!({}),
+        json!({ "name": "cup", "description": null, "price": "1.00" }),
+        json!({ "low_stock": 2, "max_per_customer": 3, "metadata": {} }),
+    ] {
+        assert_eq!(update(&service, "cup", body).await.assert(200)["version"], first);
+    }
+    service.assert_unchanged(&before);
+}
+
+#[tokio::test]
+async fn only_the_version_that_was_read() {
+    let service = Service::new();
+    service.add_product("cup", 5).await;
+    let first = version(&service, "cup").await;
+    let asking = |tag: String, name: &'static str| {
+        let service = service.clone();
+        let body = json!({ "name": name });
+        async move { service.patch("/inventory/products/cup", body, &[("if-match", &tag)]).await }
+    };
+    let tag = |version: u64| format!("\"{version}\"");
+    asking(tag(first), "Mug").await.assert(200);
+    let before = service.snapshot();
+    let refused = asking(tag(first), "Jug").await.refused(412, "version_mismatch");
+    assert_eq!(
+        (&refused["version"], &refused["expected"]),
+        (&json!(first + 1), &json!(first.to_string()))
+    );
+    for nonsense in ["", "\"\"", "nonsense", ","] {
+        asking(nonsense.to_owned(), "Jug").await.refused(412, "version_mismatch");
+    }
+    service.assert_unchanged(&before);
+    asking("*".to_owned(), "Jug").await.assert(200);
+    // Units that move are a change as well.
+    held(&service, &[("cup", 1)]).await;
+    asking(tag(first + 2), "Pot").await.refused(412, "version_mismatch");
+    asking(tag(first + 3), "Pot").await.assert(200);
+}
+
+#[tokio::test]
+async fn a_price_is_in_the_currency_of_its_product() {
+    let service = Service::new();
+    let body = json!({
+        "product_id": "cup", "name": "Cup", "price": "700", "currency": "JPY", "initial_stock": 1
+    });
+    service.post("/inventory/products", body).await.assert(201);
+    service.add_product("pot", 1).await;
+    let before = service.snapshot();
+    for (product, price, code) in [
+        ("cup", "1.5", "amount_scale_exceeded"),
+        ("pot", "1.001", "amount_scale_exceeded"),
+        ("pot", "1234567890123456789012345678", "amount_out_of_range"),
+    ] {
+        let refused = update(&service, product, json!({ "price": price })).await.refused(422, code);
+        assert_eq!(refused["errors"][0]["pointer"], "/price", "{refused:#}");
+    }
+    service.assert_unchanged(&before);
+    assert_eq!(update(&service, "cup", json!({ "price": "15" })).await.assert(200)["price"], "15");
+    let body = update(&service, "pot", json!({ "price": "1.5" })).await.assert(200);
+    assert_eq!(body["price"], "1.50");
+}
+
+#[tokio::test]
+async fn refuses_bad_input() {
+    let service = Service::new();
+    service.add_product("cup", 5).await;
+    let before = service.snapshot();
+    for (body, code, pointer) in [
+        (json!({ "name": null }), "validation_failed", "/name"),
+        (json!({ "name": "" }), "validation_failed", "/name"),
+        (json!({ "price": null }), "validation_failed", "/price"),
+        (json!({ "price": "-1" }), "amount_not_positive", "/price"),
+        (json!({ "price": "x" }), "invalid_amount", "/price"),
+        (json!({ "metadata": null }), "validation_failed", "/metadata"),
+        (json!({ "metadata": { "a": 1 } }), "validation_failed", "/metadata/a"),
+        (json!({ "low_stock": 1.5 }), "validation_failed", "/low_stock"),
+        (json!({ "max_per_customer": 0 }), "quantity_not_positive", "/max_per_customer"),
+        (json!({ "max_per_customer": "1" }), "validation_failed", "/max_per_customer"),
+        (json!({ "currency": "EUR" }), "unknown_field", "/currency"),
+        (json!({ "on_hand": 7 }), "unknown_field", "/on_hand"),
+    ] {
+        let refused = update(&service, "cup", body).await.refused(422, code);
+        assert_eq!(refused["errors"][0]["pointer"], pointer, "{refused:#}");
+    }
+    let refused = update(&service, "no", json!({ "name": "x" })).await;
+    assert_eq!(refused.refused(404, "product_not_found")["product_id"], "no");
+    service.assert_unchanged(&before);
+}
+
+#[tokio::test]
+async fn a_limit_that_changes_is_the_limit() {
+    let service = Service::new();
+    add_limited(&service, "cup", 100, None, Some(2)).await;
+    held(&service, &[("cup", 2)]).await;
+    let refused = reserve_for(&service, "carol", &[("cup", 1)]).await;
+    refused.refused(409, "customer_limit_exceeded");
+    update(&service, "cup", json!({ "max_per_customer": 3 })).await.assert(200);
+    held(&service, &[("cup", 1)]).await;
+    let refused = reserve_for(&service, "carol", &[("cup", 1)]).await;
+    assert_eq!(refused.refused(409, "customer_limit_exceeded")["used"], 3);
+    update(&service, "cup", json!({ "max_per_customer": null })).await.assert(200);
+    held(&service, &[("cup", 50)]).await;
+    assert_eq!(figures(&service, "cup").await, [100, 53, 47, 0]);
+}
+
+/// What a customer no longer holds does not count, whatever happened to the limit meanwhile.
+#[tokio::test]
+async fn a_limit_that_comes_back_counts_what_is_held_then() {
+    let service = Service::new();
+    add_limited(&service, "cup", 100, None, Some(2)).await;
+    let id = held(&service, &[("cup", 2)]).await;
+    update(&service, "cup", json!({ "max_per_customer": null })).await.assert(200);
+    cancel(&service, &id).await.assert(200);
+    update(&service, "cup", json!({ "max_per_customer": 2 })).await.assert(200);
+    held(&service, &[("cup", 2)]).await;
+    assert_eq!(figures(&service, "cup").await, [100, 2, 98, 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_many_with_the_same_version_wins() {
+    let service = Service::new();
+    service.add_product("cup", 5).await;
+    let first = version(&service, "cup").await;
+    let mut tasks = JoinSet::new();
+    for number in 0..50 {
+        let service = service.clone();
+        tasks.spawn(async move {
+            let (tag, body) = (format!("\"{first}\""), json!({ "name": format!("name {number}") }));
+            let path = "/inventory/products/cup";
+            service.patch(path, body, &[("if-match", &tag)]).await.status.as_u16()
+        });
+    }
+    let statuses = tasks.join_all().await;
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1);
+    assert_eq!(statuses.iter().filter(|status| **status == 412).count(), 49);
+    assert_eq!(version(&service, "cup").await, first + 1);
+}
+
+/// Words and prices change while units are reserved: neither loses anything of the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_and_reservations_race() {
+    let service = Service::new();
+    service.add_product("cup", 70).await;
+    let first = version(&service, "cup").await;
+    let mut tasks = JoinSet::new();
+    for number in 0..200_u64 {
+        let service = service.clone();
+        tasks.spawn(async move {
+            if number % 2 == 0 {
+                let body = json!({ "name": format!("name {number}") });
+                (false, update(&service, "cup", body).await.status.as_u16())
+            } else {
+                (true, reserve_for(&service, "carol", &[("cup", 1)]).await.status.as_u16())
+            }
+        });
+    }
+    let ends = tasks.join_all().await;
+    assert_eq!(ends.iter().filter(|end| **end == (false, 200)).count(), 100);
+    assert_eq!(ends.iter().filter(|end| **end == (true, 201)).count(), 70);
+    assert_eq!(ends.iter().filter(|end| **end == (true, 409)).count(), 30);
+    assert_eq!(figures(&service, "cup").await, [70, 70, 0, 0]);
+    assert_eq!(version(&service, "cup").await, first + 170);
+    assert_adds_up(&service).await;
+}

@@ -1,0 +1,553 @@
+//! Reservations against a small model in Rust: every answer, and the whole state after every step,
+//! with reservations that expire under the test's clock.
+
+use std::sync::{
+    Arc, LazyLock,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use proptest::{prelude::*, sample::Index};
+use serde_json::{Value, json};
+use tokio::{sync::RwLock, task::JoinSet};
+
+use crate::{
+    conservation::persist,
+    support::{Process, Server, Service},
+};
+
+const PRODUCTS: usize = 3;
+const CUSTOMERS: usize = 2;
+const INITIAL: [i64; PRODUCTS] = [10, 8, 14];
+/// The product with a limit for each customer, and a threshold.
+const LIMITED: usize = 0;
+const MAX_PER_CUSTOMER: i64 = 6;
+const LOW_STOCK: i64 = 5;
+const MAX_EXTENSIONS: u64 = 10;
+const MINUTE: i64 = 60_000;
+const DAY: i64 = 24 * 60 * MINUTE;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Reserve { customer: usize, order: Vec<(usize, i64)>, minutes: i64 },
+    Confirm { reservation: Index },
+    ConfirmPart { reservation: Index, part: Vec<(usize, Share)>, keep: bool },
+    Cancel { reservation: Index },
+    Extend { reservation: Index, minutes: i64 },
+    Adjust { product: usize, delta: i64, stale: Option<bool> },
+    Wait { minutes: i64 },
+}
+
+/// How much of what a line still holds.
+#[derive(Debug, Clone, Copy)]
+enum Share {
+    Exactly,
+    TooMuch,
+    Half,
+    One,
+}
+
+impl Share {
+    fn of(self, left: i64) -> i64 {
+        match self {
+            Share::Exactly => left.max(1),
+            Share::TooMuch => left + 1,
+            Share::Half => (left / 2).max(1),
+            Share::One => 1,
+        }
+    }
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    let index = any::<Index>;
+    let order = prop::collection::vec((0..PRODUCTS, 1_i64..5), 1..4);
+    let share = prop_oneof![
+        3 => Just(Share::Exactly),
+        1 => Just(Share::TooMuch),
+        4 => Just(Share::Half),
+        4 => Just(Share::One),
+    ];
+    let part =
+        prop::collection::vec((prop_oneof![4 => Just(0_usize), 1 => 1..PRODUCTS], share), 1..3);
+    let delta = prop_oneof![4 => 1_i64..6, 3 => -5_i64..0];
+    let ends = prop_oneof![Just(45_i64), Just(100), Just(300)];
+    let more = prop_oneof![3 => Just(45_i64), 3 => Just(200), 1 => Just(1430), 1 => Just(1500)];
+    prop_oneof![
+        12 => (0..CUSTOMERS, order, ends)
+            .prop_map(|(customer, order, minutes)| Step::Reserve { customer, order, minutes }),
+        4 => index().prop_map(|reservation| Step::Confirm { reservation }),
+        8 => (index(), part, any::<bool>())
+            .prop_map(|(reservation, part, keep)| Step::ConfirmPart { reservation, part, keep }),
+        4 => index().prop_map(|reservation| Step::Cancel { reservation }),
+        5 => (index(), more)
+            .prop_map(|(reservation, minutes)| Step::Extend { reservation, minutes }),
+        5 => (0..PRODUCTS, delta, proptest::option::weighted(0.3, any::<bool>()))
+            .prop_map(|(product, delta, stale)| Step::Adjust { product, delta, stale }),
+        5 => (1_i64..90).prop_map(|minutes| Step::Wait { minutes }),
+    ]
+}
+
+/// The shelves in Rust.
+#[derive(Default)]
+struct Shelves {
+    now: i64,
+    on_hand: [i64; PRODUCTS],
+    sold: [i64; PRODUCTS],
+    reservations: Vec<Reservation>,
+}
+
+struct Reservation {
+    id: String,
+    customer: usize,
+    lines: Vec<Line>,
+    created_at: i64,
+    expires_at: i64,
+    extensions: u64,
+    end: Option<&'static str>,
+}
+
+struct Line {
+    product: usize,
+    quantity: i64,
+    confirmed: i64,
+    released: i64,
+}
+
+/// Every reason there is to refuse; the service names one of them.
+type Refusals = Vec<&'static str>;
+
+impl Line {
+    fn left(&self) -> i64 {
+        self.quantity - self.confirmed - self.released
+    }
+}
+
+impl Reservation {
+    fn status(&self, now: i64) -> &'static str {
+        self.end.unwrap_or(if self.expires_at <= now { "expired" } else { "held" })
+    }
+
+    fn line(&self, product: usize) -> Option<&Line> {
+        self.lines.iter().find(|line| line.product == product)
+    }
+
+    /// What it holds of a product.
+    fn held(&self, product: usize, now: i64) -> i64 {
+        if self.status(now) == "held" { self.line(product).map_or(0, Line::left) } else { 0 }
+    }
+
+    /// Its lines as the service tells them.
+    fn told(&self, now: i64) -> Value {
+        let line = |line: &Line| {
+            let held = self.held(line.product, now);
+            json!({
+                "product_id": name(line.product),
+                "quantity": line.quantity,
+                "confirmed": line.confirmed,
+                "released": line.released + line.left() - held,
+                "held": held,
+            })
+        };
+        self.lines.iter().map(line).collect()
+    }
+}
+
+impl Shelves {
+    fn reserved(&self, product: usize) -> i64 {
+        self.reservations.iter().map(|it| it.held(product, self.now)).sum()
+    }
+
+    fn available(&self, product: usize) -> i64 {
+        self.on_hand[product] - self.reserved(product)
+    }
+
+    fn is_low(&self) -> bool {
+        self.available(LIMITED) < LOW_STOCK
+    }
+
+    /// What counts against a customer's limit.
+    fn used(&self, customer: usize) -> i64 {
+        let own = self.reservations.iter().filter(|it| it.customer == customer);
+        own.map(|it| it.held(LIMITED, self.now) + it.line(LIMITED).map_or(0, |line| line.confirmed))
+            .sum()
+    }
+
+    fn find(&self, index: &Index) -> Option<&Reservation> {
+        self.reservations.get(place(index, self.reservations.len()))
+    }
+
+    /// The lines of a partial confirm: mostly of what the reservation has.
+    fn asked(&self, index: &Index, part: &[(usize, Share)]) -> Vec<(usize, i64)> {
+        let it = self.find(index);
+        let line = |(which, share): &(usize, Share)| {
+            let line = it.and_then(|it| it.lines.get(*which));
+            (line.map_or(*which, |line| line.product), share.of(line.map_or(0, Line::left)))
+        };
+        part.iter().map(line).collect()
+    }
+
+    fn live(&mut self, index: &Index) -> Result<&mut Reservation, Refusals> {
+        let (now, length) = (self.now, self.reservations.len());
+        let Some(it) = self.reservations.get_mut(place(index, length)) else {
+            return Err(vec!["reservation_not_found"]);
+        };
+        match it.status(now) {
+            "held" => Ok(it),
+            "expired" => Err(vec!["reservation_expired"]),
+            _ => Err(vec!["reservation_closed"]),
+        }
+    }
+
+    fn reserve(
+        &mut self,
+        customer: usize,
+        order: &[(usize, i64)],
+        minutes: i64,
+    ) -> Result<(), Refusals> {
+        let mut lines: Vec<Line> = Vec::new();
+        for &(product, quantity) in order {
+            match lines.iter_mut().find(|line| line.product == product) {
+                Some(line) => line.quantity += quantity,
+                None => lines.push(Line { product, quantity, confirmed: 0, released: 0 }),
+            }
+        }
+        let mut refusals = Vec::new();
+        if lines.iter().any(|line| line.quantity > self.available(line.product)) {
+            refusals.push("insufficient_stock");
+        }
+        let limited = lines.iter().find(|line| line.product == LIMITED);
+        if limited.is_some_and(|line| line.quantity + self.used(customer) > MAX_PER_CUSTOMER) {
+            refusals.push("customer_limit_exceeded");
+        }
+        if !refusals.is_empty() {
+            return Err(refusals);
+        }
+        self.reservations.push(Reservation {
+            id: String::new(),
+            customer,
+            lines,
+            created_at: self.now,
+            expires_at: self.now + minutes * MINUTE,
+            extensions: 0,
+            end: None,
+        });
+        Ok(())
+    }
+
+    fn confirm(
+        &mut self,
+        index: &Index,
+        part: Option<&[(usize, Share)]>,
+        keep: bool,
+    ) -> Result<(), Refusals> {
+        let asked = part.map(|part| self.asked(index, part));
+        let it = self.live(index)?;
+        let all = || it.lines.iter().map(|line| (line.product, line.left())).collect();
+        let mut sold = [0; PRODUCTS];
+        for (product, quantity) in asked.unwrap_or_else(all) {
+            sold[product] += quantity;
+        }
+        for (product, quantity) in sold.iter().enumerate() {
+            if *quantity > it.line(product).map_or(0, Line::left) {
+                return Err(vec!["confirm_exceeds_reserved"]);
+            }
+        }
+        for line in &mut it.lines {
+            line.confirmed += sold[line.product];
+            if !keep {
+                line.released += line.left();
+            }
+        }
+        if it.lines.iter().all(|line| line.left() == 0) {
+            it.end = Some("confirmed");
+        }
+        for (product, quantity) in sold.into_iter().enumerate() {
+            self.on_hand[product] -= quantity;
+            self.sold[product] += quantity;
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, step: &Step) -> Result<(), Refusals> {
+        match *step {
+            Step::Reserve { customer, ref order, minutes } => {
+                self.reserve(customer, order, minutes)
+            }
+            Step::Confirm { ref reservation } => self.confirm(reservation, None, false),
+            Step::ConfirmPart { ref reservation, ref part, keep } => {
+                self.confirm(reservation, Some(part), keep)
+            }
+            Step::Cancel { ref reservation } => {
+                let it = self.live(reservation)?;
+                for line in &mut it.lines {
+                    line.released += line.left();
+                }
+                it.end = Some("cancelled");
+                Ok(())
+            }
+            Step::Extend { ref reservation, minutes } => {
+                let end = self.now + more_ms(minutes);
+                let it = self.live(reservation)?;
+                if it.extensions >= MAX_EXTENSIONS || end > it.created_at + DAY {
+                    return Err(vec!["extension_limit"]);
+                }
+                it.extensions += 1;
+                it.expires_at = it.expires_at.max(end);
+                Ok(())
+            }
+            Step::Adjust { product, delta, stale } => {
+                let mut refusals = Vec::new();
+                if stale == Some(true) {
+                    refusals.push("quantity_stale");
+                }
+                if self.on_hand[product] + delta < self.reserved(product) {
+                    refusals.push("stock_below_reserved");
+                }
+                if !refusals.is_empty() {
+                    return Err(refusals);
+                }
+                self.on_hand[product] += delta;
+                Ok(())
+            }
+            Step::Wait { minutes } => {
+                self.now += minutes * MINUTE;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Half a minute beside every other instant, so that the real time that a test takes decides nothing.
+fn more_ms(minutes: i64) -> i64 {
+    minutes * MINUTE + MINUTE / 2
+}
+
+/// One of the last ones; past the end where there is none.
+fn place(index: &Index, length: usize) -> usize {
+    if length == 0 { 0 } else { length - 1 - index.index(length.min(4)) }
+}
+
+fn name(product: usize) -> String {
+    format!("p{product}")
+}
+
+fn body_lines(lines: &[(usize, i64)]) -> Value {
+    lines
+        .iter()
+        .map(|(product, quantity)| json!({ "product_id": name(*product), "quantity": quantity }))
+        .collect()
+}
+
+/// The same step as a call of the service.
+async fn call(service: &Service, shelves: &Shelves, step: &Step) -> Value {
+    let id = |index: &Index| shelves.find(index).map_or("res_none", |it| &it.id).to_owned();
+    let (path, body) = match step {
+        Step::Reserve { customer, order, minutes } => {
+            let body = json!({
+                "customer_id": format!("c{customer}"), "lines": body_lines(order),
+                "ttl_ms": minutes * MINUTE
+            });
+            ("reserve", body)
+        }
+        Step::Confirm { reservation } => ("confirm", json!({ "reservation_id": id(reservation) })),
+        Step::ConfirmPart { reservation, part, keep } => {
+            let body = json!({
+                "reservation_id": id(reservation),
+                "lines": body_lines(&shelves.asked(reservation, part)),
+                "remainder": if *keep { "keep" } else { "release" }
+            });
+            ("confirm", body)
+        }
+        Step::Cancel { reservation } => ("cancel", json!({ "reservation_id": id(reservation) })),
+        Step::Extend { reservation, minutes } => {
+            let body = json!({ "reservation_id": id(reservation), "ttl_ms": more_ms(*minutes) });
+            ("extend", body)
+        }
+        Step::Adjust { product, delta, stale } => {
+            let on_hand = shelves.on_hand[*product];
+            let expected = stale.map(|stale| on_hand + i64::from(stale));
+            let body = json!({
+                "product_id": name(*product), "delta": delta, "reason": "counted",
+                "expected_on_hand": expected
+            });
+            ("adjust", body)
+        }
+        Step::Wait { minutes } => {
+            service.advance_ms(minutes * MINUTE);
+            return Value::Null;
+        }
+    };
+    let answer = service.post(&format!("/inventory/{path}"), body).await;
+    assert!(answer.status.as_u16() < 500, "{step:?}: {:#}", answer.body);
+    answer.body
+}
+
+/// What the answer of a call says about the units that are left.
+fn compare_answer(shelves: &Shelves, step: &Step, told: &Value) {
+    match step {
+        Step::Reserve { .. }
+        | Step::Confirm { .. }
+        | Step::ConfirmPart { .. }
+        | Step::Cancel { .. } => {
+            for line in told["lines"].as_array().unwrap() {
+                let product = (0..PRODUCTS).find(|product| line["product_id"] == name(*product));
+                let product = product.unwrap();
+                let available = shelves.available(product);
+                assert_eq!(line["remaining"], available, "{step:?}: {told:#}");
+                let has_threshold = product == LIMITED;
+                assert!(has_threshold || line.get("low_stock").is_none(), "{step:?}: {told:#}");
+            }
+        }
+        Step::Adjust { product, .. } => {
+            assert_eq!(told["available"], shelves.available(*product), "{step:?}: {told:#}");
+            assert_eq!(told["on_hand"], shelves.on_hand[*product], "{step:?}: {told:#}");
+        }
+        Step::Extend { .. } | Step::Wait { .. } => {}
+    }
+}
+
+/// Whether the answer says that the stock has crossed its threshold.
+fn signal(step: &Step, told: &Value) -> Option<bool> {
+    if let Step::Adjust { product, .. } = step {
+        assert!(*product == LIMITED || told.get("low_stock").is_none(), "{step:?}: {told:#}");
+        return told["low_stock"].as_bool();
+    }
+    let lines = told["lines"].as_array()?;
+    lines.iter().find(|line| line["product_id"] == name(LIMITED))?["low_stock"].as_bool()
+}
+
+/// Everything that the service tells, against everything that the model knows.
+async fn compare(service: &Service, shelves: &Shelves, step: &Step) {
+    let integrity = service.get("/inventory/integrity").await.assert(200);
+    assert_eq!(integrity["ok"], true, "after {step:?}: {integrity:#}");
+    for product in 0..PRODUCTS {
+        let told = service.get(&format!("/inventory/products/{}", name(product))).await.assert(200);
+        let (on_hand, reserved) = (shelves.on_hand[product], shelves.reserved(product));
+        let sold = shelves.sold[product];
+        let expected = [on_hand, reserved, on_hand - reserved, sold];
+        let figures = ["on_hand", "reserved", "available", "sold"]
+            .map(|figure| told[figure].as_i64().unwrap());
+        assert_eq!(figures, expected, "{} after {step:?}", name(product));
+        let expected = json!({
+            "product_id": name(product), "on_hand": on_hand, "reserved": reserved, "sold": sold,
+            "ok": true
+        });
+        assert_eq!(integrity["products"][product], expected, "after {step:?}");
+    }
+    // Asked for at once, and compared in their order.
+    let asking = shelves.reservations.iter().map(|it| {
+        let (service, path) = (service.clone(), format!("/inventory/reservations/{}", it.id));
+        tokio::spawn(async move { service.get(&path).await.assert(200) })
+    });
+    let asking: Vec<_> = asking.collect();
+    for (it, told) in shelves.reservations.iter().zip(asking) {
+        let told = told.await.unwrap();
+        assert_eq!(told["status"], it.status(shelves.now), "{} after {step:?}", it.id);
+        assert_eq!(told["customer_id"], format!("c{}", it.customer), "{} after {step:?}", it.id);
+        assert_eq!(told["lines"], it.told(shelves.now), "{} after {step:?}", it.id);
+        assert_eq!(told["extensions"], it.extensions, "{} after {step:?}", it.id);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 30, failure_persistence: None, max_shrink_iters: 200, ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn stock_agrees_with_a_model_after_every_step(steps in prop::collection::vec(steps(), 10..50)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        // Every step reads everything there is.
+        static SERVER: LazyLock<Server> = LazyLock::new(Server::of_this_run);
+        runtime.block_on(async {
+            let service = Service::alone(&SERVER);
+            let mut shelves = Shelves { on_hand: INITIAL, ..Shelves::default() };
+            for (product, stock) in INITIAL.into_iter().enumerate() {
+                let limited = product == LIMITED;
+                let body = json!({
+                    "product_id": name(product), "name": "x", "price": "1", "initial_stock": stock,
+                    "low_stock": limited.then_some(LOW_STOCK),
+                    "max_per_customer": limited.then_some(MAX_PER_CUSTOMER)
+                });
+                service.post("/inventory/products", body).await.assert(201);
+            }
+            // Whether the last call that changed the product left it low; none where one looked at it
+            // after an expiry, and only it knows whether it wrote that down.
+            let mut was_low = Some(shelves.is_low());
+            for step in steps {
+                let told = call(&service, &shelves, &step).await;
+                let count = shelves.reservations.len();
+                let (found_low, before) = (shelves.is_low(), shelves.available(LIMITED));
+                let sold = shelves.sold[LIMITED];
+                let expected = shelves.apply(&step);
+                let code = told["code"].as_str();
+                let refusals = expected.err().unwrap_or_default();
+                let agreed = code.map_or(refusals.is_empty(), |code| refusals.contains(&code));
+                prop_assert!(agreed, "{:?}: {:?} expected, and {:#}", step, refusals, told);
+                if shelves.reservations.len() > count {
+                    let id = told["reservation_id"].as_str().unwrap().to_owned();
+                    shelves.reservations.last_mut().unwrap().id = id;
+                }
+                if code.is_none() && !matches!(step, Step::Wait { .. }) {
+                    compare_answer(&shelves, &step, &told);
+                    let (is_low, said) = (shelves.is_low(), signal(&step, &told));
+                    let moved = (before, sold)
+                        != (shelves.available(LIMITED), shelves.sold[LIMITED]);
+                    match was_low {
+                        Some(was_low) if moved && (was_low == found_low || is_low == found_low) => {
+                            let expected = (is_low != was_low).then_some(is_low);
+                            prop_assert_eq!(said, expected, "{:?}: {:#}", step, told);
+                        }
+                        // Down and up again, with nobody told in between: either is right.
+                        _ => prop_assert!(said.is_none_or(|said| said == is_low), "{:#}", told),
+                    }
+                    if moved {
+                        was_low = Some(is_low);
+                    } else if was_low != Some(found_low) {
+                        was_low = None;
+                    }
+                }
+                compare(&service, &shelves, &step).await;
+            }
+            Ok(())
+        })?;
+    }
+}
+
+/// Callers reserve and confirm under keys while the service is killed; whoever has no answer asks the
+/// next process under the same key. In the end each of them has bought once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_service_sells_each_unit_once() {
+    let service = Service::new();
+    service.add_product("cup", 300).await;
+    let process = Arc::new(RwLock::new(Process::shared()));
+    let answered = Arc::new(AtomicUsize::new(0));
+    let mut tasks = JoinSet::new();
+    for task in 0..16 {
+        let (process, answered, space) = (process.clone(), answered.clone(), service.space.clone());
+        tasks.spawn(async move {
+            for order in 0..15 {
+                let body = json!({ "customer_id": "carol", "product_id": "cup", "quantity": 1 });
+                let key = format!("order-{task}-{order}");
+                let held = persist(&process, &space, "/inventory/reserve", &body, &key).await.body;
+                let body = json!({ "reservation_id": held["reservation_id"] });
+                let key = format!("{key}-confirm");
+                persist(&process, &space, "/inventory/confirm", &body, &key).await;
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+    for kill_after in [50, 150] {
+        while answered.load(Ordering::Relaxed) < kill_after {
+            tokio::task::yield_now().await;
+        }
+        // The callers hold it for reading only while a call is under way: kill first, then replace.
+        process.read().await.signal(rustix::process::Signal::KILL);
+        let mut current = process.write().await;
+        current.kill();
+        *current = Process::shared();
+    }
+    tasks.join_all().await;
+    assert_eq!(service.stock("cup").await, [60, 0, 60]);
+    let books = service.get("/inventory/integrity").await.assert(200);
+    assert_eq!((&books["ok"], &books["products"][0]["sold"]), (&json!(true), &json!(240)));
+}
