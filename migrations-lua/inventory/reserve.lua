@@ -60,9 +60,9 @@ end
 for i = 1, #lines do
   redis.call('ZCARD', lines[i].stock.holds_key)
 end
-if redis.call('ZCARD', customer_key) >= 1000 then
-  -- Reservation ids sort by time, so the oldest are the first; they are forgotten long since.
-  queued[#queued + 1] = { 'ZREMRANGEBYRANK', customer_key, 0, 99 }
+if redis.call('ZCARD', customer_key) > history + 256 then
+  -- Bounded as a log is. Reservation ids sort by time, so the oldest are the first.
+  queued[#queued + 1] = { 'ZREMRANGEBYRANK', customer_key, 0, -history - 1 }
 end
 
 local expires_at = now + ttl_ms

@@ -60,9 +60,12 @@ local rest = totals .. '"price":"' .. minor .. '","currency":"' .. currency .. '
   .. ',"metadata":' .. kept(metadata, old_metadata)
 local low, most = tonumber(kept(low_stock, it.low_stock)), tonumber(kept(max_per_customer, it.max_per_customer))
 if rest ~= it.rest or low ~= it.low_stock or most ~= it.max_per_customer then
-  it.rest, it.low_stock, it.max_per_customer = rest, low, most
-  -- A new threshold is no crossing: nothing has happened to the stock.
-  crossed(it)
+  if low ~= it.low_stock then
+    -- A new threshold is no crossing: nothing has happened to the stock.
+    it.low_stock = low
+    crossed(it)
+  end
+  it.rest, it.max_per_customer = rest, most
   change_product(product_key, it)
 end
 

@@ -413,3 +413,31 @@ async fn one_of_many_is_told_that_the_stock_is_low() {
         .collect();
     assert_eq!(told, [(&json!(true), &json!(29))]);
 }
+
+#[tokio::test]
+async fn units_that_come_back_are_told_though_words_change_in_between() {
+    let service = Service::new();
+    let body = json!({
+        "product_id": "cup", "name": "Cup", "price": "1", "initial_stock": 6, "low_stock": 4
+    });
+    service.post("/inventory/products", body).await.assert(201);
+    let low = service.reserve("cup", 3, 600_000).await.assert(201);
+    assert_eq!(low["lines"][0]["low_stock"], true);
+    service.advance_ms(600_000);
+    let words = json!({ "name": "Mug" });
+    service.patch("/inventory/products/cup", words, &[]).await.assert(200);
+    let next = service.reserve("cup", 1, 600_000).await.assert(201);
+    assert_eq!(next["lines"][0]["low_stock"], false);
+}
+
+#[tokio::test]
+async fn the_list_of_a_customer_is_bounded() {
+    let service = Service::with(|settings| settings.records.history = 100);
+    service.add_product("cup", 1000).await;
+    for _ in 0..358 {
+        service.reserve("cup", 1, 600_000).await.assert(201);
+    }
+    let key = service.key("reservations", "carol");
+    let length: u64 = redis::cmd("ZCARD").arg(key).query(&mut service.raw()).unwrap();
+    assert_eq!(length, 101, "the newest hundred, and the one that came then");
+}
