@@ -38,7 +38,7 @@ for i = 1, (#keys - 1) / 3 do
   local sound = expected == it.on_hand
   local count_of_holds = redis.call('ZCARD', holds_key)
   if count_of_holds <= MOST_HOLDS then
-    local holds, held = redis.call('ZRANGEBYSCORE', holds_key, '(' .. now, '+inf'), 0
+    local holds, held = count_of_holds > 0 and redis.call('ZRANGEBYSCORE', holds_key, '(' .. now, '+inf') or {}, 0
     for j = 1, #holds do
       held = held + (holds[j]:match('^(%d+):') or broken(holds_key, 'holds'))
     end

@@ -4,9 +4,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{Account, AccountStatus, CODES, HOLDS};
 use crate::{
-    api::{self, Answer, Caller, Problem, Query},
+    api::{self, Answer, Caller, Query},
     store::{Call, Done, Operation, Store},
-    types::{Code, Currency, Id, codes},
+    types::{Code, Currency, Id},
 };
 
 /// Which accounts.
@@ -97,10 +97,7 @@ pub async fn list(
     Caller(context): Caller,
 ) -> api::Result<Accounts> {
     let limit = api::page_limit(page.limit)?;
-    let cursor = page.cursor.map(Id::try_from).transpose();
-    let mut after = cursor.map_err(|_| {
-        Problem::new(codes::INVALID_QUERY, "The cursor is none that was given here.")
-    })?;
+    let mut after = api::id_cursor(page.cursor)?;
     let (mut accounts, mut named, mut looked_at) = (Vec::new(), Vec::new(), 0);
     loop {
         let walk = Walk { named: &named, after: after.as_ref(), count: page.limit };

@@ -4,9 +4,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{CODES, bind_account, get_transaction::TransactionKind};
 use crate::{
-    api::{self, Answer, Caller, Path, Problem, Query},
+    api::{self, Answer, Caller, Path, Query},
     store::{Call, Operation, Store},
-    types::{Code, Id, Instant, Metadata, Money, codes},
+    types::{Code, Id, Instant, Metadata, Money},
 };
 
 /// Which part of the history.
@@ -144,12 +144,8 @@ pub async fn transactions(
     Path(account_id): Path,
 ) -> api::Result<Transactions> {
     api::page_limit(page.limit)?;
-    // A posting's number, which nobody but us has to know; it stays within what Lua counts exactly.
-    let newest = page.cursor.as_deref().map(|cursor| match cursor.parse() {
-        Ok(newest @ 1..=9_007_199_254_740_991) => Ok(newest),
-        _ => Err(Problem::new(codes::INVALID_QUERY, "The cursor is none that was given here.")),
-    });
-    let history = History { account_id, newest: newest.transpose()?, limit: page.limit + 1 };
+    let newest = api::number_cursor(page.cursor.as_deref())?;
+    let history = History { account_id, newest, limit: page.limit + 1 };
     let done = store.run(&history, &context).await?;
     Ok(Answer::ok(done.map(|postings| postings.into_page(page.limit))))
 }

@@ -11,7 +11,7 @@ pub use answer::{Answer, REPLAYED};
 pub use context::{Caller, IfMatch};
 pub use entrance::{Gate, Limits, entrance, panicked};
 pub use json::Json;
-pub use parameters::{Path, Query, page_limit};
+pub use parameters::{Page, Path, Query, id_cursor, number_cursor, page_limit};
 pub use problem::{Outcome, Problem, ProblemBody};
 
 /// What every handler gives.

@@ -1,32 +1,13 @@
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::{CODES, Reservation};
 use crate::{
-    api::{self, Answer, Caller, Path, Problem, Query},
+    api::{self, Answer, Caller, Page, Path, Query},
     store::{Call, Done, Operation, Store},
-    types::{Code, Id, codes},
+    types::{Code, Id},
 };
-
-/// Which part of them.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct ReservationsPage {
-    /// The most reservations to answer.
-    #[serde(default = "ReservationsPage::default_limit")]
-    #[param(minimum = 1, maximum = 500, default = 50)]
-    pub limit: u64,
-    /// The `next_cursor` of the page before; without it, the newest ones.
-    pub cursor: Option<String>,
-}
-
-impl ReservationsPage {
-    fn default_limit() -> u64 {
-        50
-    }
-}
 
 /// Reservations of a customer, newest first.
 #[derive(Debug, Serialize, ToSchema)]
@@ -74,21 +55,18 @@ impl Operation for Walk<'_> {
     path = "/inventory/customers/{customer_id}/reservations",
     operation_id = Walk::NAME,
     tag = "inventory",
-    params(("customer_id" = Id, Path), ReservationsPage),
+    params(("customer_id" = Id, Path), Page),
     responses((status = OK, body = Reservations, description = "One page.")),
     extensions(("x-refusals" = json!(["invalid_query"]))),
 )]
 pub async fn customer_reservations(
     State(store): State<Store>,
-    Query(page): Query<ReservationsPage>,
+    Query(page): Query<Page>,
     Caller(context): Caller,
     Path(customer_id): Path,
 ) -> api::Result<Reservations> {
     api::page_limit(page.limit)?;
-    let cursor = page.cursor.map(Id::try_from).transpose();
-    let cursor = cursor.map_err(|_| {
-        Problem::new(codes::INVALID_QUERY, "The cursor is none that was given here.")
-    })?;
+    let cursor = api::id_cursor(page.cursor)?;
     let customer_id = &customer_id;
     let names = Walk { customer_id, named: &[], before: cursor.as_ref(), count: page.limit };
     let named = store.run(&names, &context).await?.reply.next;

@@ -1,32 +1,13 @@
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::{CODES, bind_product};
 use crate::{
-    api::{self, Answer, Caller, Problem, Query},
+    api::{self, Answer, Caller, Page, Query},
     store::{Call, Done, Operation, Store},
-    types::{Code, Id, codes},
+    types::{Code, Id},
 };
-
-/// Which products.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct CheckedPage {
-    /// The most products to answer.
-    #[serde(default = "CheckedPage::default_limit")]
-    #[param(minimum = 1, maximum = 500, default = 50)]
-    pub limit: u64,
-    /// The `next_cursor` of the page before; without it, the first page.
-    pub cursor: Option<String>,
-}
-
-impl CheckedPage {
-    fn default_limit() -> u64 {
-        50
-    }
-}
 
 /// The stock of products, recomputed.
 #[derive(Debug, Serialize, ToSchema)]
@@ -95,20 +76,17 @@ impl Operation for Check<'_> {
     path = "/inventory/integrity",
     operation_id = Check::NAME,
     tag = "inventory",
-    params(CheckedPage),
+    params(Page),
     responses((status = OK, body = StockIntegrity, description = "One page.")),
     extensions(("x-refusals" = json!(["invalid_query"]))),
 )]
 pub async fn integrity(
     State(store): State<Store>,
-    Query(page): Query<CheckedPage>,
+    Query(page): Query<Page>,
     Caller(context): Caller,
 ) -> api::Result<StockIntegrity> {
     api::page_limit(page.limit)?;
-    let cursor = page.cursor.map(Id::try_from).transpose();
-    let cursor = cursor.map_err(|_| {
-        Problem::new(codes::INVALID_QUERY, "The cursor is none that was given here.")
-    })?;
+    let cursor = api::id_cursor(page.cursor)?;
     let names = Check { named: &[], after: cursor.as_ref(), count: page.limit };
     let named = store.run(&names, &context).await?.reply.next;
     let after = named.last();

@@ -4,9 +4,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{CODES, Product, bind_product};
 use crate::{
-    api::{self, Answer, Caller, Problem, Query},
+    api::{self, Answer, Caller, Query},
     store::{Call, Done, Operation, Store},
-    types::{Code, Id, codes},
+    types::{Code, Id},
 };
 
 /// Which products.
@@ -95,10 +95,7 @@ pub async fn list_products(
     Caller(context): Caller,
 ) -> api::Result<Products> {
     let limit = api::page_limit(page.limit)?;
-    let cursor = page.cursor.map(Id::try_from).transpose();
-    let mut after = cursor.map_err(|_| {
-        Problem::new(codes::INVALID_QUERY, "The cursor is none that was given here.")
-    })?;
+    let mut after = api::id_cursor(page.cursor)?;
     let (mut products, mut named, mut looked_at) = (Vec::new(), Vec::new(), 0);
     loop {
         let walk = Walk { named: &named, after: after.as_ref(), count: page.limit };

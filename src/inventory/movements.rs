@@ -1,32 +1,13 @@
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::{CODES, bind_product};
 use crate::{
-    api::{self, Answer, Caller, Path, Problem, Query},
+    api::{self, Answer, Caller, Page, Path, Query},
     store::{Call, Operation, Store},
-    types::{Code, Id, Instant, codes},
+    types::{Code, Id, Instant},
 };
-
-/// Which part of the history.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct MovementsPage {
-    /// The most movements to answer.
-    #[serde(default = "MovementsPage::default_limit")]
-    #[param(minimum = 1, maximum = 500, default = 50)]
-    pub limit: u64,
-    /// The `next_cursor` of the page before; without it, the newest movements.
-    pub cursor: Option<String>,
-}
-
-impl MovementsPage {
-    fn default_limit() -> u64 {
-        50
-    }
-}
 
 /// A change of a product's stock.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -109,23 +90,19 @@ impl Operation for History {
     path = "/inventory/products/{product_id}/movements",
     operation_id = History::NAME,
     tag = "inventory",
-    params(("product_id" = Id, Path), MovementsPage),
+    params(("product_id" = Id, Path), Page),
     responses((status = OK, body = Movements, description = "One page.")),
     extensions(("x-refusals" = json!(["invalid_query"]))),
 )]
 pub async fn movements(
     State(store): State<Store>,
-    Query(page): Query<MovementsPage>,
+    Query(page): Query<Page>,
     Caller(context): Caller,
     Path(product_id): Path,
 ) -> api::Result<Movements> {
     api::page_limit(page.limit)?;
-    // A movement's number, which nobody but us has to know; it stays within what Lua counts exactly.
-    let newest = page.cursor.as_deref().map(|cursor| match cursor.parse() {
-        Ok(newest @ 1..=9_007_199_254_740_991) => Ok(newest),
-        _ => Err(Problem::new(codes::INVALID_QUERY, "The cursor is none that was given here.")),
-    });
-    let history = History { product_id, newest: newest.transpose()?, limit: page.limit + 1 };
+    let newest = api::number_cursor(page.cursor.as_deref())?;
+    let history = History { product_id, newest, limit: page.limit + 1 };
     let done = store.run(&history, &context).await?;
     Ok(Answer::ok(done.map(|logged| logged.into_page(page.limit))))
 }

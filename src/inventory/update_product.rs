@@ -1,12 +1,12 @@
 use axum::extract::State;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{CODES, Product, ProductReply, bind_product};
 use crate::{
     api::{self, Answer, Caller, IfMatch, Json, Path},
     store::{Call, Operation, Store},
-    types::{AmountOrZero, Code, Id, Metadata, Quantity, Text},
+    types::{AmountOrZero, Code, Id, Metadata, Quantity, Text, named},
 };
 
 /// What to change of a product; what is not named stays as it is.
@@ -37,14 +37,6 @@ pub struct UpdateProduct {
     #[serde(default, deserialize_with = "named")]
     #[schema(value_type = Metadata, required = false)]
     pub metadata: Option<Metadata>,
-}
-
-/// A field that is named is something: null is no way to say nothing, and means something of its own
-/// or is refused.
-fn named<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
 }
 
 struct Updating {

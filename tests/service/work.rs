@@ -49,7 +49,7 @@ impl Counter {
 
 /// The whole table, as it is. `time`, one look at all records, and one write of those that last are
 /// the frame's; a record with an end is a SET, a log an RPUSH, a collection its own command.
-const TABLE: [&str; 22] = [
+const TABLE: [&str; 32] = [
     "POST /accounts: EXISTS 1, HGET 1, HSET 1, MGET 1, MSET 1, RPUSH 1, SET 1, TIME 1, ZADD 1, ZSCORE 1",
     "POST /accounts/transfer: MGET 1, MSET 1, RPUSH 2, SET 1, TIME 1",
     "POST /accounts/deposit: HGET 1, HSET 1, MGET 1, MSET 1, RPUSH 1, SET 1, TIME 1",
@@ -72,6 +72,16 @@ const TABLE: [&str; 22] = [
     // Of each account its log, and its holds where it has any.
     "GET /accounts/integrity: HGETALL 1, LRANGE 4, MGET 2, TIME 2, ZCARD 4, ZRANGEBYLEX 2",
     "POST /inventory/reserve: MGET 1, MSET 1, PEXPIRE 1, RPUSH 1, SET 1, TIME 1, ZADD 2, ZCARD 2",
+    "POST /inventory/adjust: MGET 1, MSET 1, RPUSH 1, TIME 1",
+    "POST /inventory/extend: MGET 2, MSET 1, SET 1, TIME 2, ZADD 1, ZSCORE 1",
+    "POST /inventory/confirm: MGET 2, MSET 1, RPUSH 1, SET 1, TIME 2, ZREM 1, ZSCORE 1",
+    "POST /inventory/cancel: MGET 2, MSET 1, RPUSH 1, SET 1, TIME 2, ZREM 1, ZSCORE 1",
+    "PATCH /inventory/products/cup: MGET 1, MSET 1, TIME 1",
+    "GET /inventory/products/cup: MGET 1, TIME 1",
+    "GET /inventory/products: MGET 2, TIME 2, ZRANGEBYLEX 2",
+    "GET /inventory/products/cup/movements: LLEN 1, LRANGE 1, MGET 1, TIME 1",
+    "GET /inventory/customers/c/reservations: MGET 2, TIME 2, ZREVRANGEBYLEX 2",
+    "GET /inventory/integrity: MGET 2, TIME 2, ZCARD 1, ZRANGEBYLEX 2",
     "POST /locks: MGET 1, SET 1, TIME 1",
     "POST /locks/release: EXISTS 1, MGET 1, SET 2, TIME 1",
     "POST /ratelimit: MGET 1, SET 1, TIME 1",
@@ -125,7 +135,23 @@ async fn every_call_is_the_same_few_commands() {
         counter.count("GET /accounts", Value::Null).await;
         counter.count("GET /accounts/integrity", Value::Null).await;
         let reserve = json!({ "customer_id": "c", "product_id": "cup", "quantity": 1 });
-        counter.count("POST /inventory/reserve", reserve).await;
+        let reserved = counter.count("POST /inventory/reserve", reserve).await;
+        let more = json!({ "product_id": "cup", "delta": 1, "reason": "received" });
+        counter.count("POST /inventory/adjust", more).await;
+        let longer = json!({ "reservation_id": reserved["reservation_id"], "ttl_ms": 600_000 });
+        counter.count("POST /inventory/extend", longer).await;
+        let sold = json!({ "reservation_id": reserved["reservation_id"] });
+        counter.count("POST /inventory/confirm", sold).await;
+        let other = service.reserve("cup", 1, 60_000).await.assert(201);
+        let given_up = json!({ "reservation_id": other["reservation_id"] });
+        counter.count("POST /inventory/cancel", given_up).await;
+        let price = json!({ "price": format!("{}", round + 2) });
+        counter.count("PATCH /inventory/products/cup", price).await;
+        counter.count("GET /inventory/products/cup", Value::Null).await;
+        counter.count("GET /inventory/products", Value::Null).await;
+        counter.count("GET /inventory/products/cup/movements", Value::Null).await;
+        counter.count("GET /inventory/customers/c/reservations", Value::Null).await;
+        counter.count("GET /inventory/integrity", Value::Null).await;
         let lock = json!({ "lock": "l", "owner": dave });
         let lease = counter.count("POST /locks", lock).await;
         let give_back = json!({ "lock": "l", "lease_id": lease["lease_id"] });

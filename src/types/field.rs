@@ -11,3 +11,15 @@ pub fn word<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 ) -> Result<T, D::Error> {
     T::deserialize(String::deserialize(deserializer)?.into_deserializer())
 }
+
+/// Reads a field of which null is no way to say nothing, for `deserialize_with`: named, it is
+/// something, or it is refused.
+///
+/// # Errors
+///
+/// Where it is no `T`.
+pub fn named<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
