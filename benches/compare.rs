@@ -443,7 +443,7 @@ async fn raw_script(
                 );
             }
             pipe.cmd("EVALSHA").arg(&script.sha1).arg(keys.len()).arg(keys);
-            pipe.arg("each").arg(0).arg(1000).arg(60_000).arg(10_000).arg(args);
+            pipe.arg(0).arg(1000).arg(60_000).arg(10_000).arg(args);
         }
         let _: Vec<redis::Value> = pipe.query_async(connection).await.unwrap();
     }

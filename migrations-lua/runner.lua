@@ -1,14 +1,14 @@
 -- The frame that every call runs in. `README.md` beside this file is its contract; the loader puts
 -- the shared functions and the operations of one script in the place of the line `--- @operations`.
 --
--- ARGV: mode, clock_ahead_ms, once_ttl_ms, transaction_ttl_ms, history, then for each step
+-- ARGV: clock_ahead_ms, once_ttl_ms, transaction_ttl_ms, history, then for each step
 --       operation, key_count, arg_count, fingerprint, and its arguments.
 -- KEYS: for each step its keys, and after them its idempotency record where it has a fingerprint.
 -- Answer: for each step two values, whether it is a replay (1 or 0) and the reply.
 --
 -- Nothing is written before the commit at the end, so an error or a refusal leaves Redis as it was.
 
-local mode, clock_ahead_ms, once_ttl_ms, transaction_ttl_ms, history = unpack(ARGV, 1, 5)
+local clock_ahead_ms, once_ttl_ms, transaction_ttl_ms, history = unpack(ARGV, 1, 4)
 local time = redis.call('TIME')
 local now_us = time[1] * 1000000 + time[2] + clock_ahead_ms * 1000
 local now = math.floor(now_us / 1000)
@@ -97,7 +97,7 @@ local function run_once(once_key, fingerprint, operation, keys, args)
 end
 
 local answers = {}
-local key, arg = 0, 5
+local key, arg = 0, 4
 while arg < #ARGV do
   local operation = operations[ARGV[arg + 1]]
   local key_count, arg_count, fingerprint = ARGV[arg + 2], ARGV[arg + 3], ARGV[arg + 4]
@@ -114,9 +114,6 @@ while arg < #ARGV do
   end
   answers[#answers + 1] = replayed
   answers[#answers + 1] = reply
-  if mode == 'all' and reply[1] ~= 'ok' then
-    return answers
-  end
 end
 
 -- Commit. Every text is ready before the first write, and the writes that can fail come first.

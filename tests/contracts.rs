@@ -41,6 +41,25 @@ fn scripts_unpack_what_their_headers_name() {
     }
 }
 
+/// All operations stand in one script too, for `POST /atomic`: a name that two shared files give would
+/// mean the later one's there.
+#[test]
+fn shared_functions_have_names_of_their_own() {
+    let mut known = BTreeMap::new();
+    for file in
+        files("migrations-lua/lib", "lua").into_iter().chain(["migrations-lua/runner.lua".into()])
+    {
+        for line in read(&file).lines() {
+            let Some(rest) = line.strip_prefix("local ") else { continue };
+            let rest = rest.strip_prefix("function ").unwrap_or(rest);
+            for name in rest.split(['=', '(']).next().unwrap().split(',').map(str::trim) {
+                let other = known.insert(name.to_owned(), file.clone());
+                assert!(other.is_none(), "{name} stands in {} and {other:?}", file.display());
+            }
+        }
+    }
+}
+
 /// A header promises no word that neither the script nor what it includes can say. The other way
 /// round, a word that no header knows is an internal error at once.
 #[test]

@@ -40,7 +40,7 @@ local it = hold(hold_key)
 if not it or not from_key then
   return { 'hold_not_found', hold_id }
 end
-local refusal = ended(hold_id, it)
+local refusal = hold_ended(hold_id, it)
 if refusal then
   return refusal
 end

@@ -24,6 +24,6 @@ if it.ended > 0 then
   -- Another step of this script has just taken back what this one would; the set still has it.
   return { 'ok', 1 }
 end
-local more = take_back(it, holds_key)
+local more = take_holds_back(it, holds_key)
 change(account_key, encode_account)
 return { 'ok', more and 1 or 0 }

@@ -26,7 +26,7 @@ local it = hold(hold_key)
 if not it or not account_key then
   return { 'hold_not_found', hold_id }
 end
-local refusal = ended(hold_id, it)
+local refusal = hold_ended(hold_id, it)
 if refusal then
   return refusal
 end
@@ -34,7 +34,7 @@ local payer = payer_of(it, hold_id, account_key, holds_key)
 
 if now + ttl_ms > it.expires_at then
   it.expires_at = now + ttl_ms
-  set_aside(payer, account_key, holds_key, hold_id, left_of(it), it.expires_at)
+  set_money_aside(payer, account_key, holds_key, hold_id, left_of(it), it.expires_at)
   change(hold_key, encode_hold)
 end
 

@@ -72,6 +72,6 @@ local it = {
 }
 live[hold_key] = it
 change(hold_key, encode_hold)
-set_aside(from, from_key, holds_key, hold_id, minor, it.expires_at)
+set_money_aside(from, from_key, holds_key, hold_id, minor, it.expires_at)
 
 return { 'ok', hold_json(hold_id, it), available_in(from) }

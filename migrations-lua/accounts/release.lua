@@ -25,7 +25,7 @@ local it = hold(hold_key)
 if not it or not account_key then
   return { 'hold_not_found', hold_id }
 end
-local refusal = ended(hold_id, it)
+local refusal = hold_ended(hold_id, it)
 if refusal then
   return refusal
 end

@@ -27,7 +27,7 @@ local it = reservation(reservation_key)
 if not it or #keys == 1 then
   return { 'reservation_not_found', reservation_id }
 end
-local refusal = ended(reservation_id, it)
+local refusal = reservation_ended(reservation_id, it)
 if refusal then
   return refusal
 end
@@ -43,7 +43,7 @@ for i = 1, #it.lines do
     change_product(line.product_key, stock)
     stock.reserved = stock.reserved - held
     movement(stock, 'released', 0, -held, stock.reserved, '"' .. it.customer_id .. '"', '"' .. reservation_id .. '"', now)
-    set_aside(stock, reservation_id, held, 0, it.expires_at)
+    set_units_aside(stock, reservation_id, held, 0, it.expires_at)
     if is_counted(stock, line.allowance_key) then
       note_allowance(line.allowance_key, reservation_id, 0, 0, it.expires_at)
     end

@@ -31,7 +31,7 @@ local it = reservation(reservation_key)
 if not it or #keys == 1 then
   return { 'reservation_not_found', reservation_id }
 end
-local refusal = ended(reservation_id, it)
+local refusal = reservation_ended(reservation_id, it)
 if refusal then
   return refusal
 end
@@ -71,7 +71,7 @@ for i = 1, #it.lines do
       stock.reserved = stock.reserved - released
       movement(stock, 'released', 0, -released, stock.reserved, actor, reference, now)
     end
-    set_aside(stock, reservation_id, before, left, it.expires_at)
+    set_units_aside(stock, reservation_id, before, left, it.expires_at)
     if is_counted(stock, line.allowance_key) then
       note_allowance(line.allowance_key, reservation_id, sold, left, it.expires_at)
     end

@@ -29,6 +29,6 @@ if not it or it.next_due == 0 or it.next_due > now then
 end
 it.holds_key, it.log_key = holds_key, log_key
 live[product_key] = it
-local more = take_back(it)
+local more = take_units_back(it)
 write_product(product_key, it)
 return { 'ok', more and 1 or 0 }

@@ -32,7 +32,7 @@ local it = reservation(reservation_key)
 if not it or #keys == 1 then
   return { 'reservation_not_found', reservation_id }
 end
-local refusal = ended(reservation_id, it)
+local refusal = reservation_ended(reservation_id, it)
 if refusal then
   return refusal
 end
@@ -51,7 +51,7 @@ for i = 1, #it.lines do
   local held = held_of(line)
   if held > 0 then
     -- The units stay where they are; only their end is another one.
-    set_aside(stock, reservation_id, 0, held, expires_at)
+    set_units_aside(stock, reservation_id, 0, held, expires_at)
     write_product(line.product_key, stock)
     if is_counted(stock, line.allowance_key) then
       note_allowance(line.allowance_key, reservation_id, 0, held, expires_at)

@@ -79,7 +79,7 @@ for i = 1, #lines do
   local line, stock = lines[i], lines[i].stock
   change_product(line.product_key, stock)
   stock.reserved = stock.reserved + line.quantity
-  set_aside(stock, reservation_id, 0, line.quantity, expires_at)
+  set_units_aside(stock, reservation_id, 0, line.quantity, expires_at)
   movement(stock, 'reserved', 0, line.quantity, stock.reserved, '"' .. customer_id .. '"', '"' .. reservation_id .. '"', now)
   if stock.max_per_customer > 0 then
     note_allowance(line.allowance_key, reservation_id, 0, line.quantity, expires_at)

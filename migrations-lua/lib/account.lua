@@ -1,4 +1,5 @@
 --- @include "lib/amount"
+--- @include "lib/due"
 --- @include "lib/version"
 
 -- An account as it is kept: JSON with its fields in this order, every amount a string of minor units.
@@ -37,13 +38,10 @@ local function decode_account(key, text)
   return known
 end
 
--- So many ended holds are taken back in one go; it takes a millisecond or two.
-local DUE_AT_ONCE = 1000
-
 -- Money whose hold has ended is free again at that millisecond, for whoever opens the account next.
 -- It is taken back in memory only: a step that is refused writes nothing, not even this. Answers
 -- whether there is more of it.
-local function take_back(it, holds_key)
+local function take_holds_back(it, holds_key)
   local due = redis.call('ZRANGEBYSCORE', holds_key, '-inf', now, 'LIMIT', 0, DUE_AT_ONCE + 1)
   local more = #due > DUE_AT_ONCE
   local amounts = {}
@@ -74,7 +72,7 @@ local function account(key, holds_key)
     end
     it = decode_account(key, text)
   end
-  if holds_key and it.next_due ~= 0 and it.next_due <= now and take_back(it, holds_key) then
+  if holds_key and it.next_due ~= 0 and it.next_due <= now and take_holds_back(it, holds_key) then
     first('accounts/expire', key, holds_key)
   end
   return it

@@ -63,7 +63,7 @@ local function hold_json(hold_id, it)
 end
 
 -- Why a hold can be neither captured nor released nor extended, or nil where it can.
-local function ended(hold_id, it)
+local function hold_ended(hold_id, it)
   if it.status == 'open' then
     return nil
   end
@@ -74,7 +74,7 @@ local function ended(hold_id, it)
 end
 
 -- Changes what the set of an account's holds has of one: `left` of it until `expires_at`.
-local function set_aside(payer, payer_key, holds_key, hold_id, left, expires_at)
+local function set_money_aside(payer, payer_key, holds_key, hold_id, left, expires_at)
   if payer.next_due == 0 or expires_at < payer.next_due then
     payer.next_due = expires_at
   end

@@ -3,7 +3,7 @@ local LOCK = '^{"last_fencing_token":(%d+),"lease_id":"([%w_-]*)","owner":(".*")
 
 -- The record outlives the lease, so that a holder who comes late learns that its time ran out. The token
 -- does not need it: it never falls behind the clock.
-local REMEMBERED_MS = 3600 * 1000
+local LOCK_REMEMBERED_MS = 3600 * 1000
 
 -- The lock under a key; one that was never held is free.
 local function lock(key)
@@ -39,7 +39,7 @@ local function encode_lock(_, it)
   local text = ('{"last_fencing_token":%d,"lease_id":"%s","owner":%s,"expires_at":%d,"metadata":%s}'):format(
     it.last_fencing_token, it.lease_id, it.owner, it.expires_at, it.metadata
   )
-  return text, math.max(it.expires_at - now, 0) + REMEMBERED_MS
+  return text, math.max(it.expires_at - now, 0) + LOCK_REMEMBERED_MS
 end
 
 -- Why a lease is not the one that holds the lock, or nil where it is.

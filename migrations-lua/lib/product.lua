@@ -1,4 +1,5 @@
 --- @include "lib/amount"
+--- @include "lib/due"
 
 -- A product as it is kept. `next_due` is when the first of its holds ends, 0 where it has none; the
 -- holds are a sorted set beside it, `quantity:reservation_id` scored by the instant they end.
@@ -17,13 +18,10 @@ local function movement(it, reason, on_hand_change, reserved_change, reserved, a
   ))
 end
 
--- So many ended holds are taken back in one go; it takes a millisecond or two.
-local DUE_AT_ONCE = 1000
-
 -- Units whose time is up are free again at that millisecond, for whoever opens the product next.
 -- They are taken back in memory only: a step that is refused writes nothing, not even this. Answers
 -- whether there is more of it.
-local function take_back(it)
+local function take_units_back(it)
   local due = redis.call('ZRANGEBYSCORE', it.holds_key, '-inf', now, 'WITHSCORES', 'LIMIT', 0, DUE_AT_ONCE + 1)
   local more = #due > 2 * DUE_AT_ONCE
   for i = 1, math.min(#due, 2 * DUE_AT_ONCE), 2 do
@@ -78,7 +76,7 @@ local function product(key, holds_key, log_key)
     it.holds_key, it.log_key = holds_key, log_key
     live[key] = it
   end
-  if it.next_due ~= 0 and it.next_due <= now and take_back(it) then
+  if it.next_due ~= 0 and it.next_due <= now and take_units_back(it) then
     first('inventory/expire', key, holds_key, log_key)
   end
   return it
@@ -123,7 +121,7 @@ local function crossed(it)
 end
 
 -- The units of a product that are no longer set aside for a reservation: `left` of `before` still are.
-local function set_aside(it, reservation_id, before, left, expires_at)
+local function set_units_aside(it, reservation_id, before, left, expires_at)
   if before > 0 then
     queued[#queued + 1] = { 'ZREM', it.holds_key, ('%d:%s'):format(before, reservation_id) }
   end

@@ -4,7 +4,7 @@
 local RESERVATION = '^{"status":"(%l+)","created_at":(%d+),"expires_at":(%d+),"extensions":(%d+),"reservation_id":"([%w_-]+)",'
   .. '"customer_id":"([%w._:@-]+)","lines":%[(.*)%]}$'
 local LINE = '{"product_id":"([%w._:@-]+)","quantity":(%d+),"confirmed":(%d+),"released":(%d+)}'
-local REMEMBERED_MS = 7 * 24 * 3600 * 1000
+local RESERVATION_REMEMBERED_MS = 7 * 24 * 3600 * 1000
 
 local function encode_reservation(_, it)
   local lines = {}
@@ -17,7 +17,7 @@ local function encode_reservation(_, it)
   local text = ('{"status":"%s","created_at":%d,"expires_at":%d,"extensions":%d,"reservation_id":"%s","customer_id":"%s","lines":[%s]}'):format(
     it.status, it.created_at, it.expires_at, it.extensions, it.reservation_id, it.customer_id, table.concat(lines, ',')
   )
-  return text, math.max(it.expires_at - now, 0) + REMEMBERED_MS
+  return text, math.max(it.expires_at - now, 0) + RESERVATION_REMEMBERED_MS
 end
 
 -- The reservation under a key, or nil where there is none. Nothing has to run at its end: the clock
@@ -66,7 +66,7 @@ local function reservation(key)
 end
 
 -- Why a reservation cannot be confirmed, cancelled or extended, or nil where it can.
-local function ended(reservation_id, it)
+local function reservation_ended(reservation_id, it)
   if it.status == 'held' then
     return nil
   end

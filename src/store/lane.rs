@@ -164,8 +164,7 @@ impl Lane {
             }
         }
         let Records { once_ttl_ms, transaction_ttl_ms, history } = self.records;
-        pipeline.arg("each").arg(self.clock.ahead_ms()).arg(once_ttl_ms);
-        pipeline.arg(transaction_ttl_ms).arg(history);
+        pipeline.arg(self.clock.ahead_ms()).arg(once_ttl_ms).arg(transaction_ttl_ms).arg(history);
         for step in &group.steps {
             let own_keys = step.keys.len() - usize::from(!step.fingerprint.is_empty());
             pipeline.arg(script.name).arg(own_keys).arg(step.args.len()).arg(&step.fingerprint);

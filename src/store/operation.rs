@@ -1,4 +1,7 @@
-use std::fmt::{self, Display, Write};
+use std::{
+    fmt::{self, Display},
+    io::Write,
+};
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -175,11 +178,11 @@ impl Call {
     }
 }
 
-fn digest(fingerprint: &mut Option<Sha1>, text: &str) {
+fn digest(fingerprint: &mut Option<Sha1>, text: &[u8]) {
     if let Some(sha1) = fingerprint {
         // The length keeps ("a", "bc") and ("ab", "c") apart.
         sha1.update(&text.len().to_le_bytes());
-        sha1.update(text.as_bytes());
+        sha1.update(text);
     }
 }
 
@@ -206,18 +209,18 @@ impl Display for Minted {
 /// Several strings in one allocation.
 #[derive(Debug, Default)]
 pub(super) struct Strings {
-    text: String,
+    text: Vec<u8>,
     ends: Vec<usize>,
 }
 
 impl Strings {
     fn push(&mut self, text: fmt::Arguments<'_>) {
-        // Writing into a String cannot fail.
+        // Writing into a Vec cannot fail.
         let _ = self.text.write_fmt(text);
         self.ends.push(self.text.len());
     }
 
-    fn last(&self) -> &str {
+    fn last(&self) -> &[u8] {
         let start = self.ends.iter().rev().nth(1).copied().unwrap_or(0);
         &self.text[start..]
     }
@@ -232,7 +235,7 @@ impl Strings {
         strings
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let mut start = 0;
         self.ends.iter().map(move |&end| {
             let text = &self.text[start..end];

@@ -1,4 +1,4 @@
-//! What `runner.lua` promises every operation: modes, one commit, one language of digits.
+//! What `runner.lua` promises every operation: steps, one commit, one language of digits.
 
 use lockstep::store::Library;
 use proptest::prelude::*;
@@ -22,14 +22,14 @@ fn transfer(space: &str, from: &str, to: &str, amount: &str) -> ([String; 6], Ve
     (keys, args.map(str::to_owned).to_vec())
 }
 
-fn run(mode: &str, steps: &[([String; 6], Vec<String>)]) -> redis::RedisResult<Vec<Value>> {
+fn run(steps: &[([String; 6], Vec<String>)]) -> redis::RedisResult<Vec<Value>> {
     let script = Library::embedded().script("accounts/transfer");
     let mut command = redis::cmd("EVAL");
     command.arg(&script.source).arg(steps.len() * 6);
     for (keys, _) in steps {
         command.arg(keys);
     }
-    command.arg(mode).arg(0).arg(1000).arg(1000).arg(100);
+    command.arg(0).arg(1000).arg(1000).arg(100);
     for (_, args) in steps {
         command.arg(args);
     }
@@ -45,13 +45,13 @@ fn words(replies: &[Value]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn steps_of_mode_each_stand_alone_and_see_each_other() {
+async fn steps_stand_alone_and_see_each_other() {
     let service = Service::new();
     service.open("alice", "3").await;
     service.open("bob", "0").await;
     let one = transfer(&service.space, "alice", "bob", "2");
     let back = transfer(&service.space, "bob", "alice", "1");
-    let replies = run("each", &[one.clone(), one, back]).unwrap();
+    let replies = run(&[one.clone(), one, back]).unwrap();
     assert_eq!(words(&replies), ["ok", "insufficient_funds", "ok"]);
     assert_eq!(service.balance("alice").await, "2.00");
     assert_eq!(service.sum("USD"), 0);
@@ -63,20 +63,6 @@ async fn steps_of_mode_each_stand_alone_and_see_each_other() {
         .map(|it| it["balance_after"].as_str().unwrap().to_owned())
         .collect();
     assert_eq!(after, ["2.00", "1.00", "3.00"]);
-}
-
-#[tokio::test]
-async fn one_refusal_of_mode_all_and_nothing_is_written() {
-    let service = Service::new();
-    service.open("alice", "3").await;
-    service.open("bob", "0").await;
-    let before = service.snapshot();
-    let one = transfer(&service.space, "alice", "bob", "2");
-    let replies = run("all", &[one.clone(), one.clone(), one.clone()]).unwrap();
-    assert_eq!(words(&replies), ["ok", "insufficient_funds"], "it ends where it is refused");
-    service.assert_unchanged(&before);
-    assert_eq!(words(&run("all", &[one]).unwrap()), ["ok"]);
-    assert_eq!(service.balance("bob").await, "2.00");
 }
 
 #[tokio::test]
@@ -93,10 +79,8 @@ async fn an_error_in_one_step_leaves_the_others_unwritten() {
     let before = service.snapshot();
     let good = transfer(&service.space, "alice", "bob", "1");
     let bad = transfer(&service.space, "alice", "eve", "1");
-    for mode in ["each", "all"] {
-        assert!(run(mode, &[good.clone(), bad.clone()]).is_err());
-        service.assert_unchanged(&before);
-    }
+    assert!(run(&[good, bad]).is_err());
+    service.assert_unchanged(&before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

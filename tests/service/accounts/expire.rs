@@ -112,7 +112,6 @@ async fn two_in_one_script_take_back_once() {
         .arg(4)
         .arg(&keys)
         .arg(&keys)
-        .arg("each")
         .arg(1_000_000)
         .arg([1000, 1000, 100].as_slice())
         .arg(&step)

@@ -289,7 +289,6 @@ impl Script {
             .arg(source)
             .arg(1)
             .arg(&self.key)
-            .arg("each")
             .arg(0)
             .arg(1000)
             .arg(1000)
