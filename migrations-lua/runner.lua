@@ -62,6 +62,17 @@ local function first(operation, ...)
   error({ err = table.concat({ 'FIRST', operation, ... }, ' ') })
 end
 
+local alone = false -- whether the step that runs has the script to itself
+
+-- Forgets all that would have been written. The records in memory are then no longer what is stored,
+-- so no other step may see them: where there is one, the script ends, and the service sends each alone.
+local function forget_changes()
+  if not alone then
+    error({ err = 'ALONE' })
+  end
+  encoders, changed, logs, log_order, queued = {}, {}, {}, {}, {}
+end
+
 --- @operations
 
 local values = redis.call('MGET', unpack(KEYS))
@@ -104,6 +115,7 @@ while arg < #ARGV do
   local keys = { unpack(KEYS, key + 1, key + key_count) }
   local args = { unpack(ARGV, arg + 5, arg + 4 + arg_count) }
   key, arg = key + key_count, arg + 4 + arg_count
+  alone = #answers == 0 and arg == #ARGV
 
   local replayed, reply = 0, nil
   if fingerprint == '' then

@@ -18,7 +18,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use crate::{
     accounts,
     api::{Gate, Problem, ProblemBody, entrance, panicked},
-    inventory, locks, monitoring, ratelimit,
+    atomic, bulk, commands, counters, inventory, locks, monitoring, ratelimit,
     store::{Library, Store},
     types::{Code, codes},
 };
@@ -38,6 +38,9 @@ use crate::{
         (name = "inventory", description = "Stock and reservations"),
         (name = "locks", description = "Leases with fencing tokens"),
         (name = "ratelimit", description = "Exact quotas"),
+        (name = "counters", description = "Whole numbers within bounds"),
+        (name = "atomic", description = "Several commands, all or none"),
+        (name = "bulk", description = "Streams of commands, each on its own"),
         (name = "monitoring", description = "The service itself"),
         (name = "problems", description = "What every problem code means"),
     ),
@@ -86,6 +89,9 @@ fn routes(gate: Gate) -> OpenApiRouter<Store> {
         .merge(inventory::router())
         .merge(locks::router())
         .merge(ratelimit::router())
+        .merge(counters::router())
+        .merge(atomic::router())
+        .merge(bulk::router(gate.clone()))
         .merge(monitoring::router(gate))
         .routes(routes!(list_problems))
         .routes(routes!(explain_problem))
@@ -94,7 +100,15 @@ fn routes(gate: Gate) -> OpenApiRouter<Store> {
 /// Every problem code there is.
 pub fn problem_codes() -> &'static [Code] {
     static ALL: LazyLock<Vec<Code>> = LazyLock::new(|| {
-        [codes::CODES, accounts::CODES, inventory::CODES, locks::CODES, ratelimit::CODES].concat()
+        [
+            codes::CODES,
+            accounts::CODES,
+            inventory::CODES,
+            locks::CODES,
+            ratelimit::CODES,
+            counters::CODES,
+        ]
+        .concat()
     });
     &ALL
 }
@@ -148,6 +162,10 @@ pub fn document(base_path: &str) -> Value {
             describe_problems(operation, command, &schemas);
         }
     }
+    let names: Vec<&str> = commands::all().map(|command| command.name).collect();
+    for schema in ["AtomicOperation", "BulkLine"] {
+        document["components"]["schemas"][schema]["properties"]["operation"]["enum"] = json!(names);
+    }
     document
 }
 
@@ -162,7 +180,7 @@ fn describe_headers(operation: &mut Value, command: bool) {
         "description": "The space of the call",
         "schema": { "type": "string", "default": "main" },
     })];
-    if command {
+    if command && tag != "bulk" {
         headers.push(json!({
             "name": "Idempotency-Key",
             "in": "header",
@@ -198,6 +216,12 @@ fn describe_problems(operation: &mut Value, command: bool, schemas: &Value) {
     let script = Library::embedded().iter().find(|script| script.name == name);
     if let Some(script) = script {
         add(&script.header.refusals().collect::<Vec<_>>());
+        if script.header.runs_operations {
+            for command in commands::all() {
+                let script = Library::embedded().script(command.name);
+                add(&script.header.refusals().collect::<Vec<_>>());
+            }
+        }
         add(&["invalid_id", "overloaded", "shutting_down", "store_unavailable", "store_busy"]);
         add(&["store_loading", "internal_error"]);
     }

@@ -16,9 +16,17 @@ pub mod api;
 
 // Floor: the business, one folder a domain, one file an operation.
 pub mod accounts;
+pub mod counters;
 pub mod inventory;
 pub mod locks;
 pub mod ratelimit;
+
+// Floor: every command by its name.
+pub mod commands;
+
+// Floor: several at once.
+pub mod atomic;
+pub mod bulk;
 
 // Floor: looking after the service itself.
 pub mod monitoring;

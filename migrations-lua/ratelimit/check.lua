@@ -14,7 +14,7 @@ ARGV
 
 REPLY
   ok               key allowed limit remaining retry_after_ms reset_after_ms cost
-  rate_limited     key allowed limit remaining retry_after_ms reset_after_ms cost
+  rate_limited     key allowed:json limit remaining retry_after_ms reset_after_ms cost
 ]]
 --- @include "lib/token_bucket"
 --- @include "lib/sliding_window"

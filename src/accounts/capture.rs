@@ -4,8 +4,8 @@ use utoipa::ToSchema;
 
 use super::{CODES, HOLDS, Hold, OpenHold, TransactionStatus};
 use crate::{
-    api::{self, Answer, Caller, Json},
-    store::{Call, Minted, Operation, Store},
+    api::{self, Answer, Caller, Command, Json, Problem},
+    store::{self, Call, Context, Done, Minted, Operation, Store},
     types::{Amount, Code, Currency, Id, Instant, Money},
 };
 
@@ -76,7 +76,7 @@ pub struct Captured {
     pub hold: Hold,
 }
 
-struct Capturing {
+pub struct Capturing {
     order: Capture,
     hold: OpenHold,
 }
@@ -108,6 +108,23 @@ impl Operation for Capturing {
     }
 }
 
+impl Command for Capture {
+    type Operation = Capturing;
+    type Output = Captured;
+
+    async fn prepare(self, store: &Store, context: &Context) -> Result<Capturing, Problem> {
+        let hold = OpenHold::find(self.hold_id.clone(), store, context).await?;
+        Ok(Capturing { order: self, hold })
+    }
+
+    fn answer(
+        _: &Capturing,
+        result: Result<Done<Captured>, store::Error>,
+    ) -> api::Result<Captured> {
+        Ok(Answer::created(result?))
+    }
+}
+
 /// Capture a hold
 ///
 /// Moves all or part of what is set aside. Whatever a final capture leaves is released; with
@@ -125,6 +142,5 @@ pub async fn capture(
     Caller(context): Caller,
     Json(order): Json<Capture>,
 ) -> api::Result<Captured> {
-    let hold = OpenHold::find(order.hold_id.clone(), &store, &context).await?;
-    Ok(Answer::created(store.run(&Capturing { order, hold }, &context).await?))
+    order.run(&store, &context).await
 }

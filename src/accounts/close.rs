@@ -4,8 +4,8 @@ use utoipa::ToSchema;
 
 use super::{Account, CODES, HOLDS, bind_account, transfer::same_account};
 use crate::{
-    api::{self, Answer, Caller, IfMatch, Json},
-    store::{Call, Minted, Operation, Store},
+    api::{self, Answer, Caller, Command, IfMatch, Json, Problem},
+    store::{self, Call, Context, Done, Minted, Operation, Store},
     types::{Code, Id},
 };
 
@@ -51,7 +51,7 @@ pub struct ClosedReply {
 }
 
 /// The same, of one version of the account.
-struct Closing {
+pub struct Closing {
     order: Close,
     expected_version: IfMatch,
 }
@@ -83,6 +83,27 @@ impl Operation for Closing {
     }
 }
 
+impl Command for Close {
+    type Operation = Closing;
+    type Output = Closed;
+
+    async fn prepare(self, _: &Store, _: &Context) -> Result<Closing, Problem> {
+        if self.sweep_to.as_ref() == Some(&self.account_id) {
+            return Err(same_account(&self.account_id));
+        }
+        Ok(Closing { order: self, expected_version: IfMatch::default() })
+    }
+
+    fn answer(_: &Closing, result: Result<Done<ClosedReply>, store::Error>) -> api::Result<Closed> {
+        let answer = Answer::ok(result?.map(|reply| Closed {
+            account: reply.account,
+            sweep_transaction_id: reply.transaction_id,
+        }));
+        let version = answer.body().account.version;
+        Ok(answer.with_version(version))
+    }
+}
+
 /// Close an account
 ///
 /// For good. It has to have a balance of zero and no open hold; `sweep_to` first moves what is above
@@ -102,14 +123,6 @@ pub async fn close(
     expected_version: IfMatch,
     Json(order): Json<Close>,
 ) -> api::Result<Closed> {
-    if order.sweep_to.as_ref() == Some(&order.account_id) {
-        return Err(same_account(&order.account_id));
-    }
-    let order = Closing { order, expected_version };
-    let answer = Answer::ok(store.run(&order, &context).await?.map(|reply| Closed {
-        account: reply.account,
-        sweep_transaction_id: reply.transaction_id,
-    }));
-    let version = answer.body().account.version;
-    Ok(answer.with_version(version))
+    let operation = Closing { expected_version, ..order.prepare(&store, &context).await? };
+    Close::answer(&operation, store.run(&operation, &context).await)
 }

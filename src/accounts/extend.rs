@@ -4,8 +4,8 @@ use utoipa::ToSchema;
 
 use super::{CODES, Hold, HoldReply, OpenHold};
 use crate::{
-    api::{self, Answer, Caller, Json},
-    store::{Call, Operation, Store},
+    api::{self, Answer, Caller, Command, Json, Problem},
+    store::{self, Call, Context, Done, Operation, Store},
     types::{Code, Id, Ttl},
 };
 
@@ -21,7 +21,7 @@ pub struct Extend {
     pub ttl_ms: Ttl,
 }
 
-struct Extending {
+pub struct Extending {
     hold: OpenHold,
     ttl_ms: Ttl,
 }
@@ -33,6 +33,20 @@ impl Operation for Extending {
 
     fn bind(&self, call: &mut Call) {
         self.hold.bind(call).arg("ttl_ms", self.ttl_ms);
+    }
+}
+
+impl Command for Extend {
+    type Operation = Extending;
+    type Output = Hold;
+
+    async fn prepare(self, store: &Store, context: &Context) -> Result<Extending, Problem> {
+        let Extend { hold_id, ttl_ms } = self;
+        Ok(Extending { hold: OpenHold::find(hold_id, store, context).await?, ttl_ms })
+    }
+
+    fn answer(_: &Extending, result: Result<Done<HoldReply>, store::Error>) -> api::Result<Hold> {
+        Ok(Answer::ok(result?.map(HoldReply::into_hold)))
     }
 }
 
@@ -51,9 +65,7 @@ impl Operation for Extending {
 pub async fn extend(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(Extend { hold_id, ttl_ms }): Json<Extend>,
+    Json(order): Json<Extend>,
 ) -> api::Result<Hold> {
-    let hold = OpenHold::find(hold_id, &store, &context).await?;
-    let done = store.run(&Extending { hold, ttl_ms }, &context).await?;
-    Ok(Answer::ok(done.map(HoldReply::into_hold)))
+    order.run(&store, &context).await
 }

@@ -4,8 +4,8 @@ use utoipa::ToSchema;
 
 use super::{Account, AccountReply, CODES, Frozen, HOLDS, bind_account};
 use crate::{
-    api::{self, Answer, Caller, IfMatch, Json},
-    store::{Call, Operation, Store},
+    api::{self, Answer, Caller, Command, IfMatch, Json, Problem},
+    store::{self, Call, Context, Done, Operation, Store},
     types::{Code, Id, word},
 };
 
@@ -21,7 +21,7 @@ pub struct Freeze {
 }
 
 /// The same, of one version of the account.
-struct Freezing {
+pub struct Freezing {
     order: Freeze,
     expected_version: IfMatch,
 }
@@ -38,6 +38,22 @@ impl Operation for Freezing {
             .arg("account_id", account_id)
             .arg("direction", direction)
             .arg("expected_version", &self.expected_version);
+    }
+}
+
+impl Command for Freeze {
+    type Operation = Freezing;
+    type Output = Account;
+
+    async fn prepare(self, _: &Store, _: &Context) -> Result<Freezing, Problem> {
+        Ok(Freezing { order: self, expected_version: IfMatch::default() })
+    }
+
+    fn answer(
+        _: &Freezing,
+        result: Result<Done<AccountReply>, store::Error>,
+    ) -> api::Result<Account> {
+        Ok(AccountReply::answer(result?, Answer::ok))
     }
 }
 
@@ -60,6 +76,6 @@ pub async fn freeze(
     expected_version: IfMatch,
     Json(order): Json<Freeze>,
 ) -> api::Result<Account> {
-    let order = Freezing { order, expected_version };
-    Ok(AccountReply::answer(store.run(&order, &context).await?, Answer::ok))
+    let operation = Freezing { order, expected_version };
+    Freeze::answer(&operation, store.run(&operation, &context).await)
 }

@@ -4,8 +4,8 @@ use utoipa::ToSchema;
 
 use super::{CODES, Description, HOLDS, Hold, HoldReply, transfer::same_account};
 use crate::{
-    api::{self, Answer, Caller, Json},
-    store::{Call, Minted, Operation, Store},
+    api::{self, Answer, Caller, Command, Json, Problem},
+    store::{self, Call, Context, Done, Minted, Operation, Store},
     types::{Amount, Code, Id, Metadata, Text, Ttl},
 };
 
@@ -49,6 +49,22 @@ impl Operation for PlaceHold {
     }
 }
 
+impl Command for PlaceHold {
+    type Operation = PlaceHold;
+    type Output = Hold;
+
+    async fn prepare(self, _: &Store, _: &Context) -> Result<PlaceHold, Problem> {
+        if self.from_account == self.to_account {
+            return Err(same_account(&self.to_account));
+        }
+        Ok(self)
+    }
+
+    fn answer(_: &PlaceHold, result: Result<Done<HoldReply>, store::Error>) -> api::Result<Hold> {
+        Ok(Answer::created(result?.map(HoldReply::into_hold)))
+    }
+}
+
 /// Set money aside
 ///
 /// It stays in its account and cannot be spent, until it is captured for the other account,
@@ -67,9 +83,5 @@ pub async fn hold(
     Caller(context): Caller,
     Json(order): Json<PlaceHold>,
 ) -> api::Result<Hold> {
-    if order.from_account == order.to_account {
-        return Err(same_account(&order.to_account));
-    }
-    let done = store.run(&order, &context).await?;
-    Ok(Answer::created(done.map(HoldReply::into_hold)))
+    order.run(&store, &context).await
 }

@@ -28,6 +28,7 @@ mod withdraw;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
+    api::Composable,
     store::{Call, Store},
     types::{Id, Text},
 };
@@ -63,6 +64,22 @@ pub fn router() -> OpenApiRouter<Store> {
         .routes(routes!(get_hold::get_hold))
         .routes(routes!(integrity::integrity))
 }
+
+/// Its commands.
+pub const COMMANDS: &[Composable] = &[
+    Composable::of::<open::Open>(),
+    Composable::of::<transfer::Transfer>(),
+    Composable::of::<deposit::Deposit>(),
+    Composable::of::<withdraw::Withdraw>(),
+    Composable::of::<hold::PlaceHold>(),
+    Composable::of::<capture::Capture>(),
+    Composable::of::<release::Release>(),
+    Composable::of::<extend::Extend>(),
+    Composable::of::<reverse::Reverse>(),
+    Composable::of::<freeze::Freeze>(),
+    Composable::of::<unfreeze::Unfreeze>(),
+    Composable::of::<close::Close>(),
+];
 
 /// Why something happened, in the caller's words.
 type Description = Text<0, 1000>;

@@ -4,8 +4,8 @@ use utoipa::ToSchema;
 
 use super::{Account, AccountReply, CODES, bind_account, may_be_opened};
 use crate::{
-    api::{self, Answer, Caller, Json, Problem},
-    store::{Call, Minted, Operation, Store},
+    api::{self, Answer, Caller, Command, Json, Problem},
+    store::{self, Call, Context, Done, Minted, Operation, Store},
     types::{AmountOrZero, Code, Currency, Id, Invalid, Metadata},
 };
 
@@ -31,7 +31,7 @@ pub struct Open {
 }
 
 /// The same, with its amounts in the minor units of its currency.
-struct Opening {
+pub struct Opening {
     order: Open,
     initial_balance: i128,
     overdraft_limit: i128,
@@ -87,6 +87,22 @@ impl Operation for Opening {
     }
 }
 
+impl Command for Open {
+    type Operation = Opening;
+    type Output = Account;
+
+    async fn prepare(self, _: &Store, _: &Context) -> Result<Opening, Problem> {
+        Opening::try_from(self)
+    }
+
+    fn answer(
+        _: &Opening,
+        result: Result<Done<AccountReply>, store::Error>,
+    ) -> api::Result<Account> {
+        Ok(AccountReply::answer(result?, Answer::created))
+    }
+}
+
 /// Open an account
 ///
 /// An initial balance is posted from the account `external`, like a deposit.
@@ -103,6 +119,5 @@ pub async fn open(
     Caller(context): Caller,
     Json(order): Json<Open>,
 ) -> api::Result<Account> {
-    let done = store.run(&Opening::try_from(order)?, &context).await?;
-    Ok(AccountReply::answer(done, Answer::created))
+    order.run(&store, &context).await
 }

@@ -4,8 +4,8 @@ use utoipa::ToSchema;
 
 use super::{CODES, Hold, HoldReply, OpenHold};
 use crate::{
-    api::{self, Answer, Caller, Json},
-    store::{Call, Operation, Store},
+    api::{self, Answer, Caller, Command, Json, Problem},
+    store::{self, Call, Context, Done, Operation, Store},
     types::{Code, Id},
 };
 
@@ -17,7 +17,7 @@ pub struct Release {
     pub hold_id: Id,
 }
 
-struct Releasing(OpenHold);
+pub struct Releasing(OpenHold);
 
 impl Operation for Releasing {
     const NAME: &'static str = "accounts/release";
@@ -26,6 +26,19 @@ impl Operation for Releasing {
 
     fn bind(&self, call: &mut Call) {
         self.0.bind(call);
+    }
+}
+
+impl Command for Release {
+    type Operation = Releasing;
+    type Output = Hold;
+
+    async fn prepare(self, store: &Store, context: &Context) -> Result<Releasing, Problem> {
+        Ok(Releasing(OpenHold::find(self.hold_id, store, context).await?))
+    }
+
+    fn answer(_: &Releasing, result: Result<Done<HoldReply>, store::Error>) -> api::Result<Hold> {
+        Ok(Answer::ok(result?.map(HoldReply::into_hold)))
     }
 }
 
@@ -45,7 +58,5 @@ pub async fn release(
     Caller(context): Caller,
     Json(order): Json<Release>,
 ) -> api::Result<Hold> {
-    let hold = OpenHold::find(order.hold_id, &store, &context).await?;
-    let done = store.run(&Releasing(hold), &context).await?;
-    Ok(Answer::ok(done.map(HoldReply::into_hold)))
+    order.run(&store, &context).await
 }

@@ -4,8 +4,8 @@ use utoipa::ToSchema;
 
 use super::{CODES, Description, HOLDS, Transaction};
 use crate::{
-    api::{self, Answer, Caller, Json},
-    store::{Call, Minted, Operation, Store},
+    api::{self, Answer, Caller, Command, Json, Problem},
+    store::{self, Call, Context, Done, Minted, Operation, Store},
     types::{Amount, Code, Id, Money, Text},
 };
 
@@ -70,14 +70,14 @@ pub struct Reversed {
 
 /// What the script tells: the same, one within the other.
 #[derive(Debug, Deserialize)]
-struct ReversedReply {
+pub struct ReversedReply {
     transaction: Transaction,
     original: Transaction,
     from_balance: Option<Money>,
     to_balance: Option<Money>,
 }
 
-struct Reversing {
+pub struct Reversing {
     order: Reverse,
     /// Its accounts never change, so they may be asked for before. One that is not there is no error
     /// yet: the command may have been sent before, under an idempotency key that remembers more.
@@ -110,6 +110,26 @@ impl Operation for Reversing {
     }
 }
 
+impl Command for Reverse {
+    type Operation = Reversing;
+    type Output = Reversed;
+
+    async fn prepare(self, store: &Store, context: &Context) -> Result<Reversing, Problem> {
+        let original = Transaction::find(&self.transaction_id, store, context).await?;
+        Ok(Reversing { order: self, original })
+    }
+
+    fn answer(
+        _: &Reversing,
+        result: Result<Done<ReversedReply>, store::Error>,
+    ) -> api::Result<Reversed> {
+        Ok(Answer::created(result?.map(|reply| {
+            let ReversedReply { transaction, original, from_balance, to_balance } = reply;
+            Reversed { transaction, original, from_balance, to_balance }
+        })))
+    }
+}
+
 /// Reverse a transaction
 ///
 /// Moves its money back, whole or in part. Reversals of one transaction add up to its amount at
@@ -128,10 +148,5 @@ pub async fn reverse(
     Caller(context): Caller,
     Json(order): Json<Reverse>,
 ) -> api::Result<Reversed> {
-    let original = Transaction::find(&order.transaction_id, &store, &context).await?;
-    let done = store.run(&Reversing { order, original }, &context).await?;
-    Ok(Answer::created(done.map(|reply| {
-        let ReversedReply { transaction, original, from_balance, to_balance } = reply;
-        Reversed { transaction, original, from_balance, to_balance }
-    })))
+    order.run(&store, &context).await
 }

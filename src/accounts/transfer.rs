@@ -4,8 +4,8 @@ use utoipa::ToSchema;
 
 use super::{CODES, Description, HOLDS, TransactionStatus};
 use crate::{
-    api::{self, Answer, Caller, Json, Problem},
-    store::{Call, Minted, Operation, Store},
+    api::{self, Answer, Caller, Command, Json, Problem},
+    store::{self, Call, Context, Done, Minted, Operation, Store},
     types::{Amount, Code, Currency, Id, Instant, Metadata, Money, Text},
 };
 
@@ -84,6 +84,25 @@ pub fn same_account(account_id: &Id) -> Problem {
     Problem::refused(CODES, "same_account", [("account_id", account_id.as_str().into())])
 }
 
+impl Command for Transfer {
+    type Operation = Transfer;
+    type Output = Transferred;
+
+    async fn prepare(self, _: &Store, _: &Context) -> Result<Transfer, Problem> {
+        if self.from_account == self.to_account {
+            return Err(same_account(&self.to_account));
+        }
+        Ok(self)
+    }
+
+    fn answer(
+        _: &Transfer,
+        result: Result<Done<Transferred>, store::Error>,
+    ) -> api::Result<Transferred> {
+        Ok(Answer::created(result?))
+    }
+}
+
 /// Transfer money between two accounts
 ///
 /// It moves whole or not at all, and the payer never goes below its overdraft limit.
@@ -101,8 +120,5 @@ pub async fn transfer(
     Caller(context): Caller,
     Json(order): Json<Transfer>,
 ) -> api::Result<Transferred> {
-    if order.from_account == order.to_account {
-        return Err(same_account(&order.to_account));
-    }
-    Ok(Answer::created(store.run(&order, &context).await?))
+    order.run(&store, &context).await
 }

@@ -4,8 +4,8 @@ use utoipa::ToSchema;
 
 use super::{Account, AccountReply, CODES, Frozen, HOLDS, bind_account};
 use crate::{
-    api::{self, Answer, Caller, IfMatch, Json},
-    store::{Call, Operation, Store},
+    api::{self, Answer, Caller, Command, IfMatch, Json, Problem},
+    store::{self, Call, Context, Done, Operation, Store},
     types::{Code, Id, word},
 };
 
@@ -21,7 +21,7 @@ pub struct Unfreeze {
 }
 
 /// The same, of one version of the account.
-struct Unfreezing {
+pub struct Unfreezing {
     order: Unfreeze,
     expected_version: IfMatch,
 }
@@ -38,6 +38,22 @@ impl Operation for Unfreezing {
             .arg("account_id", account_id)
             .arg("direction", direction)
             .arg("expected_version", &self.expected_version);
+    }
+}
+
+impl Command for Unfreeze {
+    type Operation = Unfreezing;
+    type Output = Account;
+
+    async fn prepare(self, _: &Store, _: &Context) -> Result<Unfreezing, Problem> {
+        Ok(Unfreezing { order: self, expected_version: IfMatch::default() })
+    }
+
+    fn answer(
+        _: &Unfreezing,
+        result: Result<Done<AccountReply>, store::Error>,
+    ) -> api::Result<Account> {
+        Ok(AccountReply::answer(result?, Answer::ok))
     }
 }
 
@@ -58,6 +74,6 @@ pub async fn unfreeze(
     expected_version: IfMatch,
     Json(order): Json<Unfreeze>,
 ) -> api::Result<Account> {
-    let order = Unfreezing { order, expected_version };
-    Ok(AccountReply::answer(store.run(&order, &context).await?, Answer::ok))
+    let operation = Unfreezing { order, expected_version };
+    Unfreeze::answer(&operation, store.run(&operation, &context).await)
 }

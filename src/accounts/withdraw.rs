@@ -4,8 +4,8 @@ use utoipa::ToSchema;
 
 use super::{CODES, MoveMoney, Moved};
 use crate::{
-    api::{self, Answer, Caller, Json},
-    store::{Call, Operation, Store},
+    api::{self, Answer, Caller, Command, Json, Problem},
+    store::{self, Call, Context, Done, Operation, Store},
     types::Code,
 };
 
@@ -21,6 +21,19 @@ impl Operation for Withdraw {
 
     fn bind(&self, call: &mut Call) {
         self.0.bind(call);
+    }
+}
+
+impl Command for Withdraw {
+    type Operation = Withdraw;
+    type Output = Moved;
+
+    async fn prepare(self, _: &Store, _: &Context) -> Result<Withdraw, Problem> {
+        Ok(self)
+    }
+
+    fn answer(_: &Withdraw, result: Result<Done<Moved>, store::Error>) -> api::Result<Moved> {
+        Ok(Answer::created(result?))
     }
 }
 
@@ -40,5 +53,5 @@ pub async fn withdraw(
     Caller(context): Caller,
     Json(order): Json<Withdraw>,
 ) -> api::Result<Moved> {
-    Ok(Answer::created(store.run(&order, &context).await?))
+    order.run(&store, &context).await
 }

@@ -3,8 +3,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use serde_json::value::RawValue;
 
-use crate::store::Done;
+use crate::{store::Done, types::codes};
 
 /// Set on the answer to a repeat under the same `Idempotency-Key`.
 pub const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -34,6 +35,37 @@ impl<T> Answer<T> {
             false => Vec::new(),
         };
         Answer { status, body: done.reply, headers }
+    }
+
+    /// The same with its body as JSON.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be written as JSON, which would be a fault of ours.
+    pub fn into_json(self) -> super::Result<Box<RawValue>>
+    where
+        T: Serialize,
+    {
+        let Answer { status, body, headers } = self;
+        match serde_json::value::to_raw_value(&body) {
+            Ok(body) => Ok(Answer { status, body, headers }),
+            Err(_) => Err(codes::INTERNAL_ERROR.into()),
+        }
+    }
+
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Whether it was answered before, under the same idempotency key.
+    pub fn is_replay(&self) -> bool {
+        self.headers.iter().any(|(name, _)| *name == REPLAYED)
+    }
+
+    /// What was answered, on its own.
+    pub fn into_body(self) -> T {
+        self.body
     }
 
     /// What was answered.

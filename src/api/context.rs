@@ -34,13 +34,13 @@ impl<S: Sync> FromRequestParts<S> for Caller {
         }
         Ok(Caller(Context {
             space: space(&parts.headers)?,
-            idempotency_key: idempotency_key(&parts.headers)?,
+            idempotency_key: key_of(&parts.headers)?,
         }))
     }
 }
 
 /// The versions that the header `If-Match` asks for, and nothing where any will do.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct IfMatch(String);
 
 impl<S: Sync> FromRequestParts<S> for IfMatch {
@@ -85,17 +85,28 @@ fn space(headers: &HeaderMap) -> Result<Id, Problem> {
     Id::try_from(name.to_owned()).map_err(|invalid| refuse(&invalid.detail))
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+fn key_of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(value) = values.next() else { return Ok(None) };
-    let text = value.to_str().unwrap_or_default();
+    if values.next().is_some() {
+        return Err(codes::IDEMPOTENCY_KEY_INVALID.into());
+    }
+    idempotency_key(value.to_str().unwrap_or_default()).map(Some)
+}
+
+/// An idempotency key, bare or in double quotes.
+///
+/// # Errors
+///
+/// Where it is not 1 to 255 visible ASCII characters.
+pub fn idempotency_key(text: &str) -> Result<String, Problem> {
     let key = match text.strip_prefix('"') {
         Some(rest) => rest.strip_suffix('"').unwrap_or_default(),
         None => text,
     };
     let usable = (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
-    if values.next().is_some() || !usable {
+    if !usable {
         return Err(codes::IDEMPOTENCY_KEY_INVALID.into());
     }
-    Ok(Some(key.to_owned()))
+    Ok(key.to_owned())
 }

@@ -33,6 +33,15 @@ impl Default for Limits {
     }
 }
 
+/// Beside every request that came in by the door.
+#[derive(Debug, Clone)]
+pub struct Entered {
+    /// What it may take of time.
+    pub limits: Limits,
+    /// Its id, as the answer will name it.
+    pub request_id: HeaderValue,
+}
+
 /// The door of the service: whether it is open, and who is inside.
 #[derive(Debug, Clone, Default)]
 pub struct Gate {
@@ -51,6 +60,11 @@ impl Gate {
     pub fn close(&self) {
         self.closed.cancel();
         self.inside.close();
+    }
+
+    /// Waits until nobody else is let in.
+    pub async fn closed(&self) {
+        self.closed.cancelled().await;
     }
 
     /// Whether nobody else is let in.
@@ -77,7 +91,8 @@ pub async fn entrance(State(gate): State<Gate>, mut request: Request, next: Next
     let request_id = request_id(&request);
     let trace_id = trace_id(&request).map(str::to_owned);
     let route = request.extensions().get::<MatchedPath>().cloned();
-    request.extensions_mut().insert(gate.limits);
+    let entered = Entered { limits: gate.limits, request_id: request_id.clone() };
+    request.extensions_mut().insert(entered);
 
     let response = match gate.enter() {
         None => Problem::from(codes::SHUTTING_DOWN)
@@ -95,7 +110,7 @@ pub async fn entrance(State(gate): State<Gate>, mut request: Request, next: Next
     };
     let mut response = match response.extensions().get::<Problem>() {
         Some(problem) => {
-            metrics::counter!("lockstep_problems_total", "code" => problem.word()).increment(1);
+            problem.count();
             log(problem, text(&request_id), trace_id.as_deref());
             let mut written = problem.write(text(&request_id));
             if let Some(allow) = response.headers().get(header::ALLOW) {

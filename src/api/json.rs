@@ -3,10 +3,10 @@ use axum::{
     extract::{FromRequest, Request},
     http::header,
 };
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::timeout;
 
-use super::{Limits, Problem};
+use super::{Entered, Problem};
 use crate::types::{Invalid, codes};
 
 /// A JSON body, whose rejections are problems that point at what is wrong.
@@ -21,7 +21,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
         if !kind.and_then(|kind| kind.to_str().ok()).is_some_and(is_json) {
             return Err(codes::UNSUPPORTED_MEDIA_TYPE.into());
         }
-        let limits = request.extensions().get::<Limits>().copied().unwrap_or_default();
+        let limits = request.extensions().get::<Entered>().map(|it| it.limits).unwrap_or_default();
         let body = timeout(limits.body_timeout, Bytes::from_request(request, state))
             .await
             .map_err(|_| Problem::from(codes::REQUEST_TIMEOUT))?
@@ -30,12 +30,21 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
                 // The caller went away in the middle of its body.
                 _ => Problem::from(codes::MALFORMED_JSON),
             })?;
-        // serde would take an array for a struct, its fields in their order; callers must name them.
-        if body.trim_ascii_start().first() != Some(&b'{') {
-            return Err(no_object(&body));
-        }
-        serde_json::from_slice(&body).map(Json).map_err(|_| explain::<T>(&body))
+        read_json(&body).map(Json)
     }
+}
+
+/// Reads a JSON object.
+///
+/// # Errors
+///
+/// What is wrong with it, with pointers into it.
+pub fn read_json<'de, T: Deserialize<'de>>(text: &'de [u8]) -> Result<T, Problem> {
+    // serde would take an array for a struct, its fields in their order; callers must name them.
+    if text.trim_ascii_start().first() != Some(&b'{') {
+        return Err(no_object(text));
+    }
+    serde_json::from_slice(text).map_err(|_| explain::<T>(text))
 }
 
 fn is_json(kind: &str) -> bool {
@@ -58,7 +67,7 @@ fn no_object(body: &[u8]) -> Problem {
 
 /// Reads a body that was refused once more, this time keeping track of where it is, which every
 /// good body would otherwise pay for.
-fn explain<T: DeserializeOwned>(body: &[u8]) -> Problem {
+fn explain<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Problem {
     let mut json = serde_json::Deserializer::from_slice(body);
     let error = match serde_path_to_error::deserialize::<_, T>(&mut json) {
         Err(error) => error,

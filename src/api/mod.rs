@@ -1,6 +1,7 @@
 //! What every endpoint shares: how a call comes in, how its answer goes out, one shape of error.
 
 mod answer;
+mod command;
 mod context;
 mod entrance;
 mod json;
@@ -8,9 +9,10 @@ mod parameters;
 mod problem;
 
 pub use answer::{Answer, REPLAYED};
-pub use context::{Caller, IfMatch};
-pub use entrance::{Gate, Limits, entrance, panicked};
-pub use json::Json;
+pub use command::{Command, Composable, Prepared};
+pub use context::{Caller, IfMatch, idempotency_key};
+pub use entrance::{Entered, Gate, Limits, entrance, panicked};
+pub use json::{Json, read_json};
 pub use parameters::{Page, Path, Query, id_cursor, number_cursor, page_limit};
 pub use problem::{Outcome, Problem, ProblemBody};
 

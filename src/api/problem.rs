@@ -125,9 +125,18 @@ impl Problem {
         self
     }
 
-    /// The code's own member of that name.
-    pub fn member(&self, name: &str) -> Option<&Value> {
-        self.members.get(name)
+    /// The same for a value that stands in a larger body, at this pointer.
+    #[must_use]
+    pub fn within(mut self, place: &str) -> Problem {
+        if let Some(Value::Array(errors)) = self.members.get_mut("errors") {
+            for error in errors {
+                let Some(Value::String(pointer)) = error.get_mut("pointer") else { continue };
+                let inner = if pointer.is_empty() { "the body" } else { pointer.as_str() };
+                self.detail = self.detail.replacen(inner, &format!("{place}{pointer}"), 1);
+                pointer.insert_str(0, place);
+            }
+        }
+        self
     }
 
     /// The word that programs go by.
@@ -135,8 +144,9 @@ impl Problem {
         self.code.code
     }
 
-    pub(super) fn write(&self, request_id: &str) -> Response {
-        let body = ProblemBody {
+    /// The body that a caller is sent.
+    pub fn body<'a>(&'a self, request_id: &'a str) -> ProblemBody<'a> {
+        ProblemBody {
             kind: format!("/problems/{}", self.code.code),
             title: self.code.title,
             status: self.code.status,
@@ -146,10 +156,26 @@ impl Problem {
             retryable: self.code.retryable,
             outcome: self.outcome,
             members: &self.members,
-        };
-        let status =
-            StatusCode::from_u16(self.code.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, axum::Json(body)).into_response();
+        }
+    }
+
+    /// Whether it is the answer to an earlier send under the same idempotency key.
+    pub fn is_replay(&self) -> bool {
+        self.headers.iter().any(|(name, _)| *name == super::REPLAYED)
+    }
+
+    /// Counts it among those that callers were sent.
+    pub fn count(&self) {
+        metrics::counter!("lockstep_problems_total", "code" => self.word()).increment(1);
+    }
+
+    /// The status that a caller is sent.
+    pub fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.code.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    pub(super) fn write(&self, request_id: &str) -> Response {
+        let mut response = (self.status(), axum::Json(self.body(request_id))).into_response();
         let headers = response.headers_mut();
         let kind = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, kind);
@@ -184,6 +210,9 @@ impl From<store::Error> for Problem {
                     let error = serde_json::json!({ "pointer": pointer, "detail": problem.detail });
                     problem = problem.with("errors", vec![error]);
                 }
+                if let Some(ms) = problem.members.get("retry_after_ms").and_then(Value::as_u64) {
+                    problem = problem.with_header(header::RETRY_AFTER, ms.div_ceil(1000));
+                }
                 if replayed {
                     problem =
                         problem.with_header(super::REPLAYED, HeaderValue::from_static("true"));
@@ -191,6 +220,12 @@ impl From<store::Error> for Problem {
                 problem
             }
             store::Error::KeyReused => codes::IDEMPOTENCY_KEY_REUSED.into(),
+            store::Error::TooManyKeys { keys, most } => {
+                let detail = format!(
+                    "These operations need {keys} keys of Redis, and one script has {most} at most."
+                );
+                Problem::invalid(&Invalid::new("validation_failed", detail), "/operations")
+            }
             store::Error::Failed(failure) => failure.into(),
         }
     }

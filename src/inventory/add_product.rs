@@ -4,8 +4,8 @@ use utoipa::ToSchema;
 
 use super::{CODES, Product, ProductReply, bind_product};
 use crate::{
-    api::{self, Answer, Caller, Json, Problem},
-    store::{Call, Operation, Store},
+    api::{self, Answer, Caller, Command, Json, Problem},
+    store::{self, Call, Context, Done, Operation, Store},
     types::{AmountOrZero, Code, Currency, Id, Metadata, Quantity, Stock, Text},
 };
 
@@ -33,7 +33,7 @@ pub struct AddProduct {
 }
 
 /// The same, with its price in minor units.
-struct Addition {
+pub struct Addition {
     order: AddProduct,
     price: i128,
 }
@@ -62,6 +62,24 @@ impl Operation for Addition {
     }
 }
 
+impl Command for AddProduct {
+    type Operation = Addition;
+    type Output = Product;
+
+    async fn prepare(self, _: &Store, _: &Context) -> Result<Addition, Problem> {
+        let price = self.price.minor_units(self.currency.scale());
+        let price = price.map_err(|invalid| Problem::invalid(&invalid, "/price"))?;
+        Ok(Addition { order: self, price })
+    }
+
+    fn answer(
+        _: &Addition,
+        result: Result<Done<ProductReply>, store::Error>,
+    ) -> api::Result<Product> {
+        Ok(ProductReply::answer(result?, Answer::created))
+    }
+}
+
 /// Add a product
 #[utoipa::path(
     post,
@@ -76,8 +94,5 @@ pub async fn add_product(
     Caller(context): Caller,
     Json(order): Json<AddProduct>,
 ) -> api::Result<Product> {
-    let price = order.price.minor_units(order.currency.scale());
-    let price = price.map_err(|invalid| Problem::invalid(&invalid, "/price"))?;
-    let done = store.run(&Addition { order, price }, &context).await?;
-    Ok(ProductReply::answer(done, Answer::created))
+    order.run(&store, &context).await
 }

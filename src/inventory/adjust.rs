@@ -4,8 +4,8 @@ use utoipa::ToSchema;
 
 use super::{CODES, bind_product, get_reservation::count_crossing};
 use crate::{
-    api::{self, Answer, Caller, Json, Problem},
-    store::{Call, Operation, Store},
+    api::{self, Answer, Caller, Command, Json, Problem},
+    store::{self, Call, Context, Done, Operation, Store},
     types::{Code, Id, Invalid, Stock, Text, word},
 };
 
@@ -99,6 +99,28 @@ impl Operation for Adjust {
     }
 }
 
+impl Command for Adjust {
+    type Operation = Adjust;
+    type Output = Adjusted;
+
+    async fn prepare(self, _: &Store, _: &Context) -> Result<Adjust, Problem> {
+        if self.delta == 0 || self.delta.unsigned_abs() > 1_000_000_000_000 {
+            let detail = "A delta is -10^12 to 10^12, and not zero.";
+            return Err(Problem::invalid(&Invalid::new("validation_failed", detail), "/delta"));
+        }
+        Ok(self)
+    }
+
+    fn answer(_: &Adjust, result: Result<Done<Adjusted>, store::Error>) -> api::Result<Adjusted> {
+        let answer = Answer::ok(result?);
+        if let Some(low) = answer.body().low_stock {
+            count_crossing(low);
+        }
+        let version = answer.body().version;
+        Ok(answer.with_version(version))
+    }
+}
+
 /// Change what is on hand
 ///
 /// Never below what is reserved. With `expected_on_hand` it is refused when somebody else was
@@ -116,14 +138,5 @@ pub async fn adjust(
     Caller(context): Caller,
     Json(order): Json<Adjust>,
 ) -> api::Result<Adjusted> {
-    if order.delta == 0 || order.delta.unsigned_abs() > 1_000_000_000_000 {
-        let detail = "A delta is -10^12 to 10^12, and not zero.";
-        return Err(Problem::invalid(&Invalid::new("validation_failed", detail), "/delta"));
-    }
-    let answer = Answer::ok(store.run(&order, &context).await?);
-    if let Some(low) = answer.body().low_stock {
-        count_crossing(low);
-    }
-    let version = answer.body().version;
-    Ok(answer.with_version(version))
+    order.run(&store, &context).await
 }

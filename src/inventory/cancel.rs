@@ -4,8 +4,8 @@ use utoipa::ToSchema;
 
 use super::{CODES, HeldReservation, Reservation, ReservationReply};
 use crate::{
-    api::{self, Answer, Caller, Json},
-    store::{Call, Operation, Store},
+    api::{self, Answer, Caller, Command, Json, Problem},
+    store::{self, Call, Context, Done, Operation, Store},
     types::{Code, Id},
 };
 
@@ -19,7 +19,7 @@ pub struct Cancel {
     pub reservation_id: Id,
 }
 
-struct Cancelling(HeldReservation);
+pub struct Cancelling(HeldReservation);
 
 impl Operation for Cancelling {
     const NAME: &'static str = "inventory/cancel";
@@ -28,6 +28,22 @@ impl Operation for Cancelling {
 
     fn bind(&self, call: &mut Call) {
         self.0.bind(call);
+    }
+}
+
+impl Command for Cancel {
+    type Operation = Cancelling;
+    type Output = Reservation;
+
+    async fn prepare(self, store: &Store, context: &Context) -> Result<Cancelling, Problem> {
+        Ok(Cancelling(HeldReservation::find(self.reservation_id, store, context).await?))
+    }
+
+    fn answer(
+        _: &Cancelling,
+        result: Result<Done<ReservationReply>, store::Error>,
+    ) -> api::Result<Reservation> {
+        Ok(Answer::ok(result?.map(ReservationReply::into_reservation)))
     }
 }
 
@@ -47,7 +63,5 @@ pub async fn cancel(
     Caller(context): Caller,
     Json(order): Json<Cancel>,
 ) -> api::Result<Reservation> {
-    let held = HeldReservation::find(order.reservation_id, &store, &context).await?;
-    let done = store.run(&Cancelling(held), &context).await?;
-    Ok(Answer::ok(done.map(ReservationReply::into_reservation)))
+    order.run(&store, &context).await
 }

@@ -7,8 +7,8 @@ use super::{
     reserve::{Line, merged},
 };
 use crate::{
-    api::{self, Answer, Caller, Json},
-    store::{Call, Operation, Store},
+    api::{self, Answer, Caller, Command, Json, Problem},
+    store::{self, Call, Context, Done, Operation, Store},
     types::{Code, Id, word},
 };
 
@@ -40,7 +40,7 @@ pub enum Remainder {
     Keep,
 }
 
-struct Confirming {
+pub struct Confirming {
     held: HeldReservation,
     lines: Vec<Line>,
     remainder: Remainder,
@@ -63,6 +63,25 @@ impl Operation for Confirming {
     }
 }
 
+impl Command for Confirm {
+    type Operation = Confirming;
+    type Output = Reservation;
+
+    async fn prepare(self, store: &Store, context: &Context) -> Result<Confirming, Problem> {
+        let Confirm { reservation_id, lines, remainder } = self;
+        let lines = lines.map(merged).transpose()?.unwrap_or_default();
+        let held = HeldReservation::find(reservation_id, store, context).await?;
+        Ok(Confirming { held, lines, remainder })
+    }
+
+    fn answer(
+        _: &Confirming,
+        result: Result<Done<ReservationReply>, store::Error>,
+    ) -> api::Result<Reservation> {
+        Ok(Answer::ok(result?.map(ReservationReply::into_reservation)))
+    }
+}
+
 /// Confirm a reservation
 ///
 /// Its units are sold: all of them, or those of `lines`. The rest is released, or kept for another
@@ -78,10 +97,7 @@ impl Operation for Confirming {
 pub async fn confirm(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(Confirm { reservation_id, lines, remainder }): Json<Confirm>,
+    Json(order): Json<Confirm>,
 ) -> api::Result<Reservation> {
-    let lines = lines.map(merged).transpose()?.unwrap_or_default();
-    let held = HeldReservation::find(reservation_id, &store, &context).await?;
-    let done = store.run(&Confirming { held, lines, remainder }, &context).await?;
-    Ok(Answer::ok(done.map(ReservationReply::into_reservation)))
+    order.run(&store, &context).await
 }

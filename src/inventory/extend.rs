@@ -4,8 +4,8 @@ use utoipa::ToSchema;
 
 use super::{CODES, HeldReservation, Reservation, ReservationReply};
 use crate::{
-    api::{self, Answer, Caller, Json},
-    store::{Call, Operation, Store},
+    api::{self, Answer, Caller, Command, Json, Problem},
+    store::{self, Call, Context, Done, Operation, Store},
     types::{Code, Id, Ttl},
 };
 
@@ -21,7 +21,7 @@ pub struct Extend {
     pub ttl_ms: Ttl,
 }
 
-struct Extending {
+pub struct Extending {
     held: HeldReservation,
     ttl_ms: Ttl,
 }
@@ -33,6 +33,23 @@ impl Operation for Extending {
 
     fn bind(&self, call: &mut Call) {
         self.held.bind(call).arg("ttl_ms", self.ttl_ms);
+    }
+}
+
+impl Command for Extend {
+    type Operation = Extending;
+    type Output = Reservation;
+
+    async fn prepare(self, store: &Store, context: &Context) -> Result<Extending, Problem> {
+        let Extend { reservation_id, ttl_ms } = self;
+        Ok(Extending { held: HeldReservation::find(reservation_id, store, context).await?, ttl_ms })
+    }
+
+    fn answer(
+        _: &Extending,
+        result: Result<Done<ReservationReply>, store::Error>,
+    ) -> api::Result<Reservation> {
+        Ok(Answer::ok(result?.map(ReservationReply::into_reservation)))
     }
 }
 
@@ -51,9 +68,7 @@ impl Operation for Extending {
 pub async fn extend(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(Extend { reservation_id, ttl_ms }): Json<Extend>,
+    Json(order): Json<Extend>,
 ) -> api::Result<Reservation> {
-    let held = HeldReservation::find(reservation_id, &store, &context).await?;
-    let done = store.run(&Extending { held, ttl_ms }, &context).await?;
-    Ok(Answer::ok(done.map(ReservationReply::into_reservation)))
+    order.run(&store, &context).await
 }

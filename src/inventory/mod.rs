@@ -19,6 +19,7 @@ mod update_product;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
+    api::Composable,
     store::{Call, Store},
     types::Id,
 };
@@ -44,6 +45,16 @@ pub fn router() -> OpenApiRouter<Store> {
         .routes(routes!(customer_reservations::customer_reservations))
         .routes(routes!(integrity::integrity))
 }
+
+/// Its commands.
+pub const COMMANDS: &[Composable] = &[
+    Composable::of::<add_product::AddProduct>(),
+    Composable::of::<adjust::Adjust>(),
+    Composable::of::<reserve::Reserve>(),
+    Composable::of::<confirm::Confirm>(),
+    Composable::of::<cancel::Cancel>(),
+    Composable::of::<extend::Extend>(),
+];
 
 /// The set of a product's holds, beside its record.
 const HOLDS: &str = "product_holds";

@@ -4,8 +4,8 @@ use utoipa::ToSchema;
 
 use super::{CODES, Reservation, ReservationReply, bind_product, get_reservation::allowance};
 use crate::{
-    api::{self, Answer, Caller, Json, Problem},
-    store::{Call, Minted, Operation, Store},
+    api::{self, Answer, Caller, Command, Json, Problem},
+    store::{self, Call, Context, Done, Minted, Operation, Store},
     types::{Code, Id, Invalid, Quantity, Ttl},
 };
 
@@ -44,7 +44,7 @@ pub struct Line {
 }
 
 /// The same, with each product once.
-struct Order {
+pub struct Order {
     customer_id: Id,
     lines: Vec<Line>,
     ttl_ms: Ttl,
@@ -123,6 +123,22 @@ impl Operation for Order {
     }
 }
 
+impl Command for Reserve {
+    type Operation = Order;
+    type Output = Reservation;
+
+    async fn prepare(self, _: &Store, _: &Context) -> Result<Order, Problem> {
+        Order::try_from(self)
+    }
+
+    fn answer(
+        _: &Order,
+        result: Result<Done<ReservationReply>, store::Error>,
+    ) -> api::Result<Reservation> {
+        Ok(Answer::created(result?.map(ReservationReply::into_reservation)))
+    }
+}
+
 /// Reserve units
 ///
 /// All lines or none; lines of one product are counted together and answered as one. When `ttl_ms`
@@ -140,6 +156,5 @@ pub async fn reserve(
     Caller(context): Caller,
     Json(order): Json<Reserve>,
 ) -> api::Result<Reservation> {
-    let done = store.run(&Order::try_from(order)?, &context).await?;
-    Ok(Answer::created(done.map(ReservationReply::into_reservation)))
+    order.run(&store, &context).await
 }

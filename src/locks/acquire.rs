@@ -1,11 +1,10 @@
-use axum::{extract::State, http::header};
+use axum::extract::State;
 use serde::Deserialize;
-use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{CODES, Lease, bind_lock};
 use crate::{
-    api::{self, Answer, Caller, Json, Problem},
+    api::{self, Answer, Caller, Json},
     store::{Call, Minted, Operation, Store},
     types::{Code, Id, Metadata, Text, Ttl},
 };
@@ -64,12 +63,5 @@ pub async fn acquire(
     Caller(context): Caller,
     Json(order): Json<Acquire>,
 ) -> api::Result<Lease> {
-    let lease = store.run(&order, &context).await.map_err(|error| {
-        let problem = Problem::from(error);
-        match problem.member("retry_after_ms").and_then(Value::as_u64) {
-            Some(ms) => problem.with_header(header::RETRY_AFTER, ms.div_ceil(1000)),
-            None => problem,
-        }
-    })?;
-    Ok(Answer::created(lease))
+    Ok(Answer::created(store.run(&order, &context).await?))
 }

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
+    api::Composable,
     store::{Call, Store},
     types::{Code, Id, Instant, Metadata},
 };
@@ -22,6 +23,10 @@ pub fn router() -> OpenApiRouter<Store> {
         .routes(routes!(release::release))
         .routes(routes!(get::get))
 }
+
+/// Its commands that can be one of several. A lock is taken before the work that it is for, and so not
+/// together with it.
+pub const COMMANDS: &[Composable] = &[Composable::of::<release::Release>()];
 
 /// Why a lock says no.
 pub const CODES: &[Code] = &[

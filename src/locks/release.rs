@@ -4,8 +4,8 @@ use utoipa::ToSchema;
 
 use super::{CODES, bind_lock};
 use crate::{
-    api::{self, Answer, Caller, Json},
-    store::{Call, Operation, Store},
+    api::{self, Answer, Caller, Command, Json, Problem},
+    store::{self, Call, Context, Done, Operation, Store},
     types::{Code, Id},
 };
 
@@ -46,6 +46,19 @@ impl Operation for Release {
     }
 }
 
+impl Command for Release {
+    type Operation = Release;
+    type Output = Released;
+
+    async fn prepare(self, _: &Store, _: &Context) -> Result<Release, Problem> {
+        Ok(self)
+    }
+
+    fn answer(_: &Release, result: Result<Done<Released>, store::Error>) -> api::Result<Released> {
+        Ok(Answer::ok(result?))
+    }
+}
+
 /// Release a lock
 ///
 /// Only by the lease that holds it. A repeat within a minute is answered the same.
@@ -62,5 +75,5 @@ pub async fn release(
     Caller(context): Caller,
     Json(order): Json<Release>,
 ) -> api::Result<Released> {
-    Ok(Answer::ok(store.run(&order, &context).await?))
+    order.run(&store, &context).await
 }

@@ -1,6 +1,6 @@
 use axum::{
     extract::State,
-    http::{HeaderName, HeaderValue, header},
+    http::{HeaderName, HeaderValue},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -11,8 +11,8 @@ use super::{
     rule::{Algorithm, Rule},
 };
 use crate::{
-    api::{self, Answer, Caller, Json, Problem},
-    store::{self, Call, Done, Operation, Store},
+    api::{self, Answer, Caller, Command, Json, Problem},
+    store::{self, Call, Context, Done, Operation, Store},
     types::{Code, Id, Invalid, Ttl, word},
 };
 
@@ -95,10 +95,11 @@ pub struct Verdict {
 }
 
 /// The same, with a rule that makes sense.
-struct Question {
+pub struct Question {
     key: Id,
     cost: u64,
     rule: Rule,
+    on_deny: OnDeny,
 }
 
 impl Check {
@@ -164,6 +165,51 @@ impl Operation for Question {
     }
 }
 
+impl Command for Check {
+    type Operation = Question;
+    type Output = Verdict;
+
+    async fn prepare(self, _: &Store, _: &Context) -> Result<Question, Problem> {
+        let rule = self.rule()?;
+        let Check { key, cost, on_deny, .. } = self;
+        if cost == 0 {
+            let invalid = Invalid::new("validation_failed", "A cost is at least 1.");
+            return Err(Problem::invalid(&invalid, "/cost"));
+        }
+        if cost > rule.limit() {
+            let members = [("cost", cost.into()), ("limit", rule.limit().into())];
+            return Err(Problem::refused(CODES, "cost_exceeds_limit", members));
+        }
+        Ok(Question { key, cost, rule, on_deny })
+    }
+
+    fn answer(
+        Question { rule, on_deny, .. }: &Question,
+        result: Result<Done<Verdict>, store::Error>,
+    ) -> api::Result<Verdict> {
+        let policy = text(format!("\"default\";q={};w={}", rule.limit(), rule.window_seconds()));
+        let denied = match result {
+            Ok(done) => {
+                let state = state(done.reply.remaining, done.reply.reset_after_ms);
+                return Ok(Answer::ok(done).with_header(POLICY, policy).with_header(STATE, state));
+            }
+            Err(store::Error::Refused(denied)) => denied,
+            Err(error) => return Err(error.into()),
+        };
+        let members = &denied.reply.members;
+        let number = |name: &str| members.get(name).and_then(Value::as_u64).unwrap_or_default();
+        let state = state(number("remaining"), number("reset_after_ms"));
+        if *on_deny == OnDeny::Ok
+            && let Ok(reply) = serde_json::from_value(Value::Object(members.clone()))
+        {
+            let answer = Answer::ok(Done { reply, replayed: denied.replayed });
+            return Ok(answer.with_header(POLICY, policy).with_header(STATE, state));
+        }
+        let problem = Problem::from(store::Error::Refused(denied));
+        Err(problem.with_header(POLICY, policy).with_header(STATE, state))
+    }
+}
+
 /// Check a limit, and take from it
 ///
 /// All of `cost` is taken or nothing; a denied check writes nothing and costs nothing. The headers
@@ -182,42 +228,7 @@ pub async fn check(
     Caller(context): Caller,
     Json(order): Json<Check>,
 ) -> api::Result<Verdict> {
-    let rule = order.rule()?;
-    let Check { key, cost, on_deny, .. } = order;
-    if cost == 0 {
-        let invalid = Invalid::new("validation_failed", "A cost is at least 1.");
-        return Err(Problem::invalid(&invalid, "/cost"));
-    }
-    if cost > rule.limit() {
-        let members = [("cost", cost.into()), ("limit", rule.limit().into())];
-        return Err(Problem::refused(CODES, "cost_exceeds_limit", members));
-    }
-
-    let policy = text(format!("\"default\";q={};w={}", rule.limit(), rule.window_seconds()));
-    match store.run(&Question { key, cost, rule }, &context).await {
-        Ok(done) => {
-            let state = state(done.reply.remaining, done.reply.reset_after_ms);
-            Ok(Answer::ok(done).with_header(POLICY, policy).with_header(STATE, state))
-        }
-        Err(store::Error::Refused(mut denied)) => {
-            let members = &mut denied.reply.members;
-            members.insert("allowed".to_owned(), Value::Bool(false));
-            let number = |name: &str| members.get(name).and_then(Value::as_u64).unwrap_or_default();
-            let state = state(number("remaining"), number("reset_after_ms"));
-            let seconds = number("retry_after_ms").div_ceil(1000);
-            if on_deny == OnDeny::Ok
-                && let Ok(reply) = serde_json::from_value(Value::Object(members.clone()))
-            {
-                let answer = Answer::ok(Done { reply, replayed: denied.replayed });
-                return Ok(answer.with_header(POLICY, policy).with_header(STATE, state));
-            }
-            Err(Problem::from(store::Error::Refused(denied))
-                .with_header(POLICY, policy)
-                .with_header(STATE, state)
-                .with_header(header::RETRY_AFTER, seconds))
-        }
-        Err(error) => Err(error.into()),
-    }
+    order.run(&store, &context).await
 }
 
 /// The state of a limit as draft 10 of the RateLimit header fields writes it.

@@ -5,12 +5,15 @@ mod rule;
 
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{store::Store, types::Code};
+use crate::{api::Composable, store::Store, types::Code};
 
 /// The calls of this domain.
 pub fn router() -> OpenApiRouter<Store> {
     OpenApiRouter::new().routes(routes!(check::check))
 }
+
+/// Its commands.
+pub const COMMANDS: &[Composable] = &[Composable::of::<check::Check>()];
 
 /// Why a limit says no.
 pub const CODES: &[Code] = &[

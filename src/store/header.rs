@@ -13,6 +13,10 @@ pub struct Header {
     pub read_only: bool,
     /// Whether only the service itself runs it, so that it is no call of the document.
     pub internal: bool,
+    /// Whether it writes by itself, and so has a script to itself.
+    pub alone: bool,
+    /// Whether it runs operations that it is given, all of them in its own script.
+    pub runs_operations: bool,
     /// The names of its keys.
     pub keys: Names,
     /// The names of its arguments.
@@ -63,6 +67,8 @@ impl Header {
                 (_, []) => {}
                 (_, ["READ", "ONLY"]) => header.read_only = true,
                 (_, ["INTERNAL"]) => header.internal = true,
+                (_, ["ALONE"]) => header.alone = true,
+                (_, ["RUNS", "OPERATIONS"]) => header.runs_operations = true,
                 (_, [title @ ("KEYS" | "ARGV" | "REPLY")]) => section = title,
                 ("", text) => {
                     let separator = if header.summary.is_empty() { "" } else { " " };

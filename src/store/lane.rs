@@ -8,14 +8,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Clock, Failure, Records, library::Script, operation::Strings};
+use super::{Clock, Failure, Records, library::Script, operation::Bound};
 
 /// The most steps in one script. A thousand would keep Redis from everybody else for tens of
 /// milliseconds.
 pub(super) const MAX_STEPS: usize = 128;
 
 /// The most keys in one script, well under what Lua can unpack at once.
-const MAX_KEYS: usize = 2000;
+pub(super) const MAX_KEYS: usize = 2000;
 
 /// How often a round may be sent in all, and the pause before each repeat.
 const ATTEMPTS: u32 = 3;
@@ -23,11 +23,10 @@ const PAUSE: Duration = Duration::from_millis(40);
 
 /// One operation on its way to Redis.
 pub(super) struct Step {
+    /// What is sent: the operation's own script, or one of several operations.
     pub script: Arc<Script>,
-    pub keys: Strings,
-    pub args: Strings,
-    /// Empty without an idempotency key.
-    pub fingerprint: String,
+    pub operation: &'static str,
+    pub bound: Bound,
     /// All keys of one script must share a slot, and so a space.
     pub space: String,
     pub deadline: Instant,
@@ -43,7 +42,7 @@ pub(super) struct Answer {
 impl Step {
     /// Whether a second send has no second effect.
     fn repeatable(&self) -> bool {
-        self.script.header.read_only || !self.fingerprint.is_empty()
+        self.script.header.read_only || !self.bound.fingerprint.is_empty()
     }
 
     fn end(self, result: Result<Answer, Failure>) {
@@ -159,16 +158,17 @@ impl Lane {
         metrics::histogram!("lockstep_coalesced_steps").record(group.steps.len() as f64);
         pipeline.arg(group.keys());
         for step in &group.steps {
-            for key in step.keys.iter() {
+            for key in step.bound.keys.iter() {
                 pipeline.arg(key);
             }
         }
         let Records { once_ttl_ms, transaction_ttl_ms, history } = self.records;
         pipeline.arg(self.clock.ahead_ms()).arg(once_ttl_ms).arg(transaction_ttl_ms).arg(history);
         for step in &group.steps {
-            let own_keys = step.keys.len() - usize::from(!step.fingerprint.is_empty());
-            pipeline.arg(script.name).arg(own_keys).arg(step.args.len()).arg(&step.fingerprint);
-            for arg in step.args.iter() {
+            let Bound { keys, args, fingerprint, .. } = &step.bound;
+            let own_keys = keys.len() - usize::from(!fingerprint.is_empty());
+            pipeline.arg(step.operation).arg(own_keys).arg(args.len()).arg(fingerprint);
+            for arg in args.iter() {
                 pipeline.arg(arg);
             }
         }
@@ -190,7 +190,7 @@ fn group(batch: &mut Vec<Step>) -> Vec<Group> {
             continue;
         }
         match groups.iter_mut().rev().find(|group| group.belongs(&step)) {
-            Some(group) if group.keys() + step.keys.len() <= MAX_KEYS => group.steps.push(step),
+            Some(group) if group.takes(&step) => group.steps.push(step),
             _ => groups.push(Group { steps: vec![step], load: false }),
         }
     }
@@ -202,8 +202,14 @@ impl Group {
         Arc::ptr_eq(&self.steps[0].script, &step.script) && self.steps[0].space == step.space
     }
 
+    /// Whether the script is still short with this step.
+    fn takes(&self, step: &Step) -> bool {
+        let weight: usize = self.steps.iter().map(|step| step.bound.weight).sum();
+        self.keys() + step.bound.keys.len() <= MAX_KEYS && weight + step.bound.weight <= MAX_STEPS
+    }
+
     fn keys(&self) -> usize {
-        self.steps.iter().map(|step| step.keys.len()).sum()
+        self.steps.iter().map(|step| step.bound.keys.len()).sum()
     }
 
     /// The server answered this call: hands the answers out, or sees what its error means.

@@ -31,6 +31,29 @@ pub struct Script {
     durations: OnceLock<[Histogram; 3]>,
 }
 
+/// How one run of an operation ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Outcome {
+    /// It happened.
+    Ok,
+    /// It said no.
+    Refused,
+    /// There is no answer, or none that makes sense.
+    Failed,
+}
+
+impl<T> From<&Result<T, Error>> for Outcome {
+    fn from(result: &Result<T, Error>) -> Outcome {
+        match result {
+            Ok(_) => Outcome::Ok,
+            Err(Error::Refused(_) | Error::KeyReused | Error::TooManyKeys { .. }) => {
+                Outcome::Refused
+            }
+            Err(Error::Failed(_)) => Outcome::Failed,
+        }
+    }
+}
+
 /// Every script, by name: `accounts/transfer` for `migrations-lua/accounts/transfer.lua`.
 pub struct Library(HashMap<&'static str, Arc<Script>>);
 
@@ -47,7 +70,13 @@ impl Library {
             let names = folders
                 .flat_map(Dir::files)
                 .filter_map(|file| file.path().to_str().and_then(|path| path.strip_suffix(".lua")));
-            Library(names.map(|name| (name, Arc::new(Script::assemble(name)))).collect())
+            let names: Vec<_> = names.collect();
+            Library(
+                names
+                    .iter()
+                    .map(|name| (*name, Arc::new(Script::assemble(name, &names))))
+                    .collect(),
+            )
         });
         &LIBRARY
     }
@@ -70,7 +99,7 @@ impl Library {
 
 impl Script {
     /// Counts one run by how it ended. The labels are looked up once, not for every call.
-    pub(super) fn record<T>(&self, result: &Result<T, Error>, duration: Duration) {
+    pub(super) fn record(&self, outcome: Outcome, duration: Duration) {
         let histogram = |outcome: &'static str| {
             metrics::histogram!(
                 "lockstep_operation_duration_seconds",
@@ -80,28 +109,46 @@ impl Script {
         };
         let [ok, refused, failed] =
             self.durations.get_or_init(|| ["ok", "refused", "failed"].map(histogram));
-        let histogram = match result {
-            Ok(_) => ok,
-            Err(Error::Refused(_) | Error::KeyReused) => refused,
-            Err(Error::Failed(_)) => failed,
+        let histogram = match outcome {
+            Outcome::Ok => ok,
+            Outcome::Refused => refused,
+            Outcome::Failed => failed,
         };
         histogram.record(duration);
     }
 
-    fn assemble(name: &'static str) -> Script {
-        let source = file(name);
-        let header = Header::parse(source).unwrap_or_else(|| panic!("{name} has no header"));
+    /// `all` are the names of all operations: a script that runs operations carries the commands
+    /// among them.
+    fn assemble(name: &'static str, all: &[&'static str]) -> Script {
+        let header = header(name);
+        let mut names = vec![name];
+        if header.runs_operations {
+            let commands = |other: &&str| {
+                let header = self::header(other);
+                *other != name && !header.read_only && !header.internal && !header.alone
+            };
+            names.extend(all.iter().copied().filter(commands));
+            names.sort_unstable();
+        }
         let mut functions = Vec::new();
-        include(source, &mut functions);
-        let functions: String = functions.into_iter().map(|path| file(path)).collect();
-        let operation = format!(
-            "{functions}\nlocal operations = {{ ['{name}'] = function(keys, args)\n{source}\nend }}\n"
-        );
+        names.iter().for_each(|name| include(file(name), &mut functions));
+        let functions: String = functions.into_iter().map(file).collect();
+        let operations: String = names.iter().map(|name| operation(name)).collect();
         let flags = if header.read_only { " flags=no-writes" } else { "" };
-        let source = format!("#!lua{flags}\n{}", file("runner").replacen(PLACE, &operation, 1));
+        let body = format!("{functions}\nlocal operations = {{}}\n{operations}");
+        let source = format!("#!lua{flags}\n{}", file("runner").replacen(PLACE, &body, 1));
         let sha1 = sha1_smol::Sha1::from(&source).digest().to_string();
         Script { name, header, source, sha1, durations: OnceLock::new() }
     }
+}
+
+fn header(name: &str) -> Header {
+    Header::parse(file(name)).unwrap_or_else(|| panic!("{name} has no header"))
+}
+
+/// An operation as the frame knows it: what its file names, nobody else sees.
+fn operation(name: &str) -> String {
+    format!("operations['{name}'] = function(keys, args)\n{}\nend\n", file(name))
 }
 
 /// The files a source includes, each once and after what it includes itself.

@@ -32,11 +32,12 @@ pub use embedded::{Embedded, StartError};
 pub use failure::Failure;
 pub use header::{Field, Header, Kind, Names};
 pub use library::{Library, Script};
-pub use operation::{Call, Context, Done, Error, Minted, Operation, Refusal};
+pub use operation::{Bind, Call, Context, Done, Error, Minted, Operation, Refusal};
+pub use reply::Raw;
 
 use crate::types::Id;
 use lane::{Lane, Step};
-use operation::Strings;
+use operation::{All, Bound};
 
 /// How to reach Redis and how long to wait for it.
 #[derive(Debug, Clone)]
@@ -79,6 +80,39 @@ struct Inner {
     clock: Clock,
     closing: CancellationToken,
     running: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// Operations that run in the order in which they are begun, many in one script.
+pub struct Sequence {
+    store: Store,
+    lane: usize,
+}
+
+impl Sequence {
+    /// Waits until there is room for an operation in the lane.
+    pub async fn begin(&self, operation: &dyn Bind, context: &Context) -> Begun {
+        let library = Library::embedded();
+        let script = library.script(operation.name());
+        let bound = Bound::of(operation, &script, context);
+        let carrier = library.script(All::NAME);
+        let (step, mut begun) = self.store.step(&script, &carrier, bound, &context.space);
+        if self.store.0.lanes[self.lane].send(step).await.is_err() {
+            begun.answered = Err(Failure::ShuttingDown);
+        }
+        begun
+    }
+}
+
+/// An operation on its way.
+pub struct Begun {
+    answered: Result<oneshot::Receiver<Result<lane::Answer, Failure>>, Failure>,
+    started: Instant,
+}
+
+impl Begun {
+    async fn answered(self) -> Result<lane::Answer, Failure> {
+        self.answered?.await.unwrap_or(Err(Failure::ShuttingDown))
+    }
 }
 
 /// How far the scripts' clock runs ahead of Redis' own: nothing, except where a test wants an
@@ -158,66 +192,123 @@ impl Store {
         operation: &O,
         context: &Context,
     ) -> Result<Done<O::Reply>, Error> {
-        let script = Library::embedded().script(O::NAME);
-        let once = context.idempotency_key.as_deref().filter(|_| !script.header.read_only);
+        let begun = self.begin(operation, context);
+        self.settle(begun, operation, context).await?.read::<O>()
+    }
+
+    /// Runs several operations in one script: all of them happen or none does. Answers one reply for
+    /// each; or the replies up to the first that refuses, and then none has happened.
+    ///
+    /// # Errors
+    ///
+    /// Why Redis gave no answer, or that there are too many keys for one script.
+    #[tracing::instrument(level = "debug", name = "operation", skip_all, fields(operation = All::NAME))]
+    pub async fn run_all(
+        &self,
+        operations: &[&dyn Bind],
+        dry_run: bool,
+        context: &Context,
+    ) -> Result<Done<Vec<Raw>>, Error> {
+        let all = All { operations, dry_run };
+        let script = Library::embedded().script(All::NAME);
+        let bound = Bound::of(&all, &script, context);
+        if bound.keys.len() > lane::MAX_KEYS {
+            return Err(Error::TooManyKeys { keys: bound.keys.len(), most: lane::MAX_KEYS });
+        }
+        let begun = self.enter(&script, bound, &context.space);
+        self.settle(begun, &all, context).await?.split(operations)
+    }
+
+    /// Puts an operation into a lane, if there is room.
+    fn begin(&self, operation: &dyn Bind, context: &Context) -> Begun {
+        let script = Library::embedded().script(operation.name());
+        let bound = Bound::of(operation, &script, context);
+        self.enter(&script, bound, &context.space)
+    }
+
+    fn enter(&self, script: &Arc<Script>, bound: Bound, space: &Id) -> Begun {
+        let (step, mut begun) = self.step(script, script, bound, space);
+        let Inner { lanes, next, .. } = &*self.0;
+        let lane = &lanes[next.fetch_add(1, Ordering::Relaxed) % lanes.len()];
+        if let Err(error) = lane.try_send(step) {
+            begun.answered = Err(match error {
+                mpsc::error::TrySendError::Full(_) => Failure::Overloaded,
+                mpsc::error::TrySendError::Closed(_) => Failure::ShuttingDown,
+            });
+        }
+        begun
+    }
+
+    /// A place in one lane, for operations that are to run in the order in which they are begun.
+    pub fn sequence(&self) -> Sequence {
+        let lane = self.0.next.fetch_add(1, Ordering::Relaxed) % self.0.lanes.len();
+        Sequence { store: self.clone(), lane }
+    }
+
+    /// What goes into a lane for an operation, and what comes out of it. `carrier` is the script that
+    /// it is sent in: its own one, or one of several operations.
+    fn step(
+        &self,
+        script: &Arc<Script>,
+        carrier: &Arc<Script>,
+        bound: Bound,
+        space: &Id,
+    ) -> (Step, Begun) {
+        let (answer, answered) = oneshot::channel();
         let started = Instant::now();
+        let step = Step {
+            script: Arc::clone(carrier),
+            operation: script.name,
+            bound,
+            space: space.to_string(),
+            deadline: started + self.0.timeout,
+            answer,
+        };
+        (step, Begun { answered: Ok(answered), started })
+    }
+
+    /// Waits for the answer of an operation. What its script wants done first is done, and then the
+    /// operation begins anew.
+    ///
+    /// # Errors
+    ///
+    /// Why Redis gave no answer.
+    pub async fn settle(
+        &self,
+        mut begun: Begun,
+        operation: &dyn Bind,
+        context: &Context,
+    ) -> Result<Raw, Error> {
+        let started = begun.started;
         let result = loop {
-            let mut call = Call::new(O::NAME, context, once.is_some());
-            operation.bind(&mut call);
-            script.header.check(&call);
-            match self.step(&script, call.finish(once), &context.space).await {
-                Err(Failure::First { operation, keys }) if started.elapsed() < self.0.timeout => {
-                    if let Err(failure) = self.run_first(&operation, &keys, &context.space).await {
-                        break Err(failure);
+            match begun.answered().await {
+                Err(Failure::First { operation: name, keys })
+                    if started.elapsed() < self.0.timeout =>
+                {
+                    let first = Library::embedded().script(&name);
+                    let first = self.enter(&first, Bound::to_keys(&keys), &context.space);
+                    match first.answered().await {
+                        Ok(_) => begun = self.begin(operation, context),
+                        // The operation itself has done nothing yet, however this ended.
+                        Err(Failure::Unknown { cause, .. }) => {
+                            break Err(Failure::Unavailable(cause));
+                        }
+                        Err(failure) => break Err(failure),
                     }
                 }
                 result => break result,
             }
         };
-        let result = result
-            .map_err(Error::Failed)
-            .and_then(|answer| reply::decode::<O>(&script, answer.reply, answer.replayed));
-        script.record(&result, started.elapsed());
-        result
-    }
-
-    /// Runs what a script wants done before it. The caller's own call has done nothing yet, however
-    /// this ends.
-    async fn run_first(&self, name: &str, keys: &[String], space: &Id) -> Result<(), Failure> {
-        let bound = (Strings::from_keys(keys), Strings::default(), String::new());
-        match self.step(&Library::embedded().script(name), bound, space).await {
-            Ok(_) => Ok(()),
-            Err(Failure::Unknown { cause, .. }) => Err(Failure::Unavailable(cause)),
-            Err(failure) => Err(failure),
+        let script = Library::embedded().script(operation.name());
+        match result {
+            Ok(lane::Answer { replayed, reply }) => {
+                Ok(Raw { script, reply, replayed, started: Some(started) })
+            }
+            Err(failure) => {
+                script.record(library::Outcome::Failed, started.elapsed());
+                Err(failure.into())
+            }
         }
-    }
-
-    async fn step(
-        &self,
-        script: &Arc<Script>,
-        (keys, args, fingerprint): (Strings, Strings, String),
-        space: &Id,
-    ) -> Result<lane::Answer, Failure> {
-        let (answer, answered) = oneshot::channel();
-        self.send(Step {
-            script: Arc::clone(script),
-            keys,
-            args,
-            fingerprint,
-            space: space.to_string(),
-            deadline: Instant::now() + self.0.timeout,
-            answer,
-        })?;
-        answered.await.unwrap_or(Err(Failure::ShuttingDown))
-    }
-
-    fn send(&self, step: Step) -> Result<(), Failure> {
-        let Inner { lanes, next, .. } = &*self.0;
-        let lane = &lanes[next.fetch_add(1, Ordering::Relaxed) % lanes.len()];
-        lane.try_send(step).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Failure::Overloaded,
-            mpsc::error::TrySendError::Closed(_) => Failure::ShuttingDown,
-        })
     }
 
     /// Asks Redis for a sign of life, on a connection of its own.

@@ -1,6 +1,7 @@
 use std::{
     fmt::{self, Display},
     io::Write,
+    mem,
 };
 
 use serde::de::DeserializeOwned;
@@ -8,7 +9,7 @@ use serde_json::{Map, Value};
 use sha1_smol::Sha1;
 use uuid::Uuid;
 
-use super::Failure;
+use super::{Failure, Library, Script, lane::MAX_STEPS};
 use crate::types::{Code, Id};
 
 /// One atomic business operation: the request type is the operation.
@@ -25,6 +26,79 @@ pub trait Operation: Sync {
 
     /// Names each key and argument in the order of the script's header.
     fn bind(&self, call: &mut Call);
+}
+
+/// An operation of which only what its script takes is asked: one among several.
+pub trait Bind: Sync {
+    /// The operation's one name.
+    fn name(&self) -> &'static str;
+
+    /// Names each key and argument in the order of the script's header.
+    fn bind(&self, call: &mut Call);
+}
+
+impl<O: Operation> Bind for O {
+    fn name(&self) -> &'static str {
+        O::NAME
+    }
+
+    fn bind(&self, call: &mut Call) {
+        Operation::bind(self, call);
+    }
+}
+
+/// Several operations as one: all of them happen or none does.
+pub(super) struct All<'a> {
+    pub operations: &'a [&'a dyn Bind],
+    /// Whether none does in any case.
+    pub dry_run: bool,
+}
+
+/// What one run of an operation is for the frame.
+pub(super) struct Bound {
+    pub keys: Strings,
+    pub args: Strings,
+    /// Empty without an idempotency key; else the last of the keys is that of its record.
+    pub fingerprint: String,
+    /// How many steps of a script it counts for.
+    pub weight: usize,
+}
+
+impl Bound {
+    pub fn of(operation: &dyn Bind, script: &Script, context: &Context) -> Bound {
+        let once = context.idempotency_key.as_deref().filter(|_| !script.header.read_only);
+        let mut call = Call::new(operation.name(), context, once.is_some());
+        operation.bind(&mut call);
+        script.header.check(&call);
+        let weight = if script.header.alone { MAX_STEPS } else { call.weight };
+        let fingerprint = call.finish(once);
+        Bound { keys: call.keys, args: call.args, fingerprint, weight }
+    }
+
+    /// Of an operation that takes keys alone.
+    pub fn to_keys(names: &[String]) -> Bound {
+        let mut keys = Strings::default();
+        names.iter().for_each(|key| keys.push(format_args!("{key}")));
+        Bound { keys, args: Strings::default(), fingerprint: String::new(), weight: 1 }
+    }
+}
+
+impl All<'_> {
+    /// The operation that runs operations.
+    pub const NAME: &'static str = "atomic/run";
+}
+
+impl Bind for All<'_> {
+    fn name(&self) -> &'static str {
+        All::NAME
+    }
+
+    fn bind(&self, call: &mut Call) {
+        call.arg("dry_run", self.dry_run);
+        for operation in self.operations {
+            call.inner(*operation);
+        }
+    }
 }
 
 /// Where a call happens, and under which key it happens once.
@@ -59,6 +133,13 @@ pub enum Error {
     Refused(Done<Refusal>),
     /// The idempotency key was used for another call.
     KeyReused,
+    /// It needs more keys than one script can take.
+    TooManyKeys {
+        /// So many.
+        keys: usize,
+        /// What it can take.
+        most: usize,
+    },
     /// It could not be asked, or its answer did not come.
     Failed(Failure),
 }
@@ -85,17 +166,23 @@ pub struct Call {
     args: Strings,
     /// What tells one call from another, if somebody will ask: all that the caller chose.
     fingerprint: Option<Sha1>,
+    weight: usize,
     #[cfg(debug_assertions)]
     names: [Vec<&'static str>; 2],
 }
 
 impl Call {
-    pub(super) fn new(operation: &str, context: &Context, fingerprinted: bool) -> Call {
+    fn new(operation: &str, context: &Context, fingerprinted: bool) -> Call {
+        Call::with_prefix(format!("lockstep:{{{}}}:", context.space), operation, fingerprinted)
+    }
+
+    fn with_prefix(prefix: String, operation: &str, fingerprinted: bool) -> Call {
         Call {
-            prefix: format!("lockstep:{{{}}}:", context.space),
+            prefix,
             keys: Strings::default(),
             args: Strings::default(),
             fingerprint: fingerprinted.then(|| Sha1::from(operation)),
+            weight: 1,
             #[cfg(debug_assertions)]
             names: Default::default(),
         }
@@ -139,14 +226,34 @@ impl Call {
         self
     }
 
-    /// Ends the binding: keys, arguments, and the fingerprint with its record's key at the end.
-    pub(super) fn finish(mut self, idempotency_key: Option<&str>) -> (Strings, Strings, String) {
-        let mut digits = String::new();
-        if let (Some(key), Some(sha1)) = (idempotency_key, self.fingerprint) {
-            self.keys.push(format_args!("{}once:{key}", self.prefix));
-            digits = sha1.digest().to_string();
+    /// Binds another operation whole: its name, how many keys and arguments it has, and those.
+    fn inner(&mut self, operation: &dyn Bind) {
+        let fingerprinted = self.fingerprint.is_some();
+        let mut call =
+            Call::with_prefix(mem::take(&mut self.prefix), operation.name(), fingerprinted);
+        operation.bind(&mut call);
+        Library::embedded().script(operation.name()).header.check(&call);
+        self.prefix = call.prefix;
+        self.weight += call.weight;
+        self.args.push(format_args!("{}", operation.name()));
+        self.args.push(format_args!("{}", call.keys.len()));
+        self.args.push(format_args!("{}", call.args.len()));
+        self.keys.append(&call.keys);
+        self.args.append(&call.args);
+        if let Some(sha1) = call.fingerprint {
+            digest(&mut self.fingerprint, sha1.digest().to_string().as_bytes());
         }
-        (self.keys, self.args, digits)
+    }
+
+    /// Ends the binding: the key of the idempotency record comes last. Answers the fingerprint.
+    fn finish(&mut self, idempotency_key: Option<&str>) -> String {
+        match (idempotency_key, self.fingerprint.take()) {
+            (Some(key), Some(sha1)) => {
+                self.keys.push(format_args!("{}once:{key}", self.prefix));
+                sha1.digest().to_string()
+            }
+            _ => String::new(),
+        }
     }
 
     #[cfg(debug_assertions)]
@@ -225,14 +332,14 @@ impl Strings {
         &self.text[start..]
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.ends.len()
+    fn append(&mut self, other: &Strings) {
+        let start = self.text.len();
+        self.text.extend_from_slice(&other.text);
+        self.ends.extend(other.ends.iter().map(|end| start + end));
     }
 
-    pub(super) fn from_keys(keys: &[String]) -> Strings {
-        let mut strings = Strings::default();
-        keys.iter().for_each(|key| strings.push(format_args!("{key}")));
-        strings
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {

@@ -1,6 +1,8 @@
 //! Gives the positions of a reply the names that the script's header has for them, and lets serde
 //! do the rest.
 
+use std::sync::Arc;
+
 use redis::Value;
 use serde::{
     Deserialize,
@@ -9,26 +11,104 @@ use serde::{
 };
 
 use super::{
-    Done, Error, Failure, Operation, Refusal, Script,
+    Bind, Done, Error, Failure, Library, Operation, Refusal, Script,
     header::{Field, Kind},
+    library::Outcome,
 };
 use crate::types::{Instant, codes};
 
 type Fault = serde_json::Error;
 
-/// Turns what a script answered for one step into the operation's reply or its refusal.
-pub(super) fn decode<O: Operation>(
+/// What a script answered for one operation, not yet read.
+pub struct Raw {
+    pub(super) script: Arc<Script>,
+    pub(super) reply: Value,
+    pub(super) replayed: bool,
+    /// Since when it was asked for, where it was on its own.
+    pub(super) started: Option<tokio::time::Instant>,
+}
+
+impl Raw {
+    /// Its words and fields as the operation's reply.
+    ///
+    /// # Errors
+    ///
+    /// The operation's refusal, or a fault where the answer is none that the header knows.
+    pub fn read<O: Operation>(self) -> Result<Done<O::Reply>, Error> {
+        let Raw { script, reply, replayed, started } = self;
+        let result = decode::<O>(&script, reply, replayed);
+        if let Some(started) = started {
+            script.record(Outcome::from(&result), started.elapsed());
+        }
+        result
+    }
+
+    /// Whether it is one of the words that say no.
+    pub fn is_refusal(&self) -> bool {
+        word(&self.reply) != "ok"
+    }
+
+    /// What each of several operations has answered that ran as one, up to the first that refuses.
+    pub(super) fn split(self, operations: &[&dyn Bind]) -> Result<Done<Vec<Raw>>, Error> {
+        let Raw { script, reply, replayed, started } = self;
+        let result = replies(&script, reply, replayed, operations);
+        let outcome = match &result {
+            Ok(replies) if replies.last().is_some_and(Raw::is_refusal) => Outcome::Refused,
+            result => Outcome::from(result),
+        };
+        if let Some(started) = started {
+            script.record(outcome, started.elapsed());
+        }
+        Ok(Done { reply: result?, replayed })
+    }
+}
+
+fn replies(
+    script: &Script,
+    reply: Value,
+    replayed: bool,
+    operations: &[&dyn Bind],
+) -> Result<Vec<Raw>, Error> {
+    if word(&reply) == "idempotency_key_reused" {
+        return Err(Error::KeyReused);
+    }
+    let replies = match reply {
+        Value::Array(mut values) => values.pop(),
+        _ => None,
+    };
+    let Some(Value::Array(replies)) = replies else {
+        return Err(Failure::Broken(format!("{}: no replies in the reply", script.name)).into());
+    };
+    let raw = |(operation, reply): (&&dyn Bind, Value)| Raw {
+        script: Library::embedded().script(operation.name()),
+        reply,
+        replayed,
+        started: None,
+    };
+    Ok(operations.iter().zip(replies).map(raw).collect())
+}
+
+/// The word that a reply begins with, or nothing where it has none.
+fn word(reply: &Value) -> &str {
+    match reply {
+        Value::Array(values) => match values.first() {
+            Some(Value::BulkString(word)) => std::str::from_utf8(word).unwrap_or_default(),
+            _ => "",
+        },
+        _ => "",
+    }
+}
+
+fn decode<O: Operation>(
     script: &Script,
     reply: Value,
     replayed: bool,
 ) -> Result<Done<O::Reply>, Error> {
     let broken = |why: &str| Failure::Broken(format!("{}: {why} in the reply", script.name));
+    let word = word(&reply).to_owned();
     let Value::Array(values) = reply else { return Err(broken("no array").into()) };
     let mut values = values.into_iter();
-    let word = match values.next() {
-        Some(Value::BulkString(word)) => String::from_utf8(word).unwrap_or_default(),
-        _ => return Err(broken("no word").into()),
-    };
+    values.next();
     if word == "idempotency_key_reused" {
         return Err(Error::KeyReused);
     }

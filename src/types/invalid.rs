@@ -13,13 +13,14 @@ pub struct Invalid {
 }
 
 /// The codes that a value can be refused with.
-const CODES: [&str; 7] = [
+const CODES: [&str; 8] = [
     "invalid_id",
     "invalid_amount",
     "amount_not_positive",
     "amount_scale_exceeded",
     "amount_out_of_range",
     "quantity_not_positive",
+    "counter_out_of_range",
     "validation_failed",
 ];
 

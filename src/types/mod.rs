@@ -4,6 +4,7 @@
 mod amount;
 mod code;
 pub mod codes;
+mod count;
 mod currency;
 mod field;
 mod id;
@@ -16,6 +17,7 @@ mod ttl;
 
 pub use amount::{Amount, AmountOrZero, Money};
 pub use code::Code;
+pub use count::Count;
 pub use currency::Currency;
 pub use field::{named, word};
 pub use id::Id;

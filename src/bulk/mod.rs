@@ -1,0 +1,13 @@
+//! Commands by the stream: each line on its own, answered in order.
+
+mod lines;
+mod run;
+
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{api::Gate, store::Store};
+
+/// The calls of this domain. `gate` tells when the service is about to end.
+pub fn router(gate: Gate) -> OpenApiRouter<Store> {
+    OpenApiRouter::new().routes(routes!(run::run)).layer(axum::Extension(gate))
+}

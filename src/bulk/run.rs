@@ -1,0 +1,240 @@
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Extension,
+    body::{Body, Bytes},
+    extract::{Request, State},
+    http::header,
+    response::{IntoResponse, Response},
+};
+use http_body_util::channel::{Channel, Sender};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::{sync::mpsc, time::timeout};
+use utoipa::ToSchema;
+
+use super::lines::{Lines, Next};
+use crate::{
+    api::{self, Caller, Entered, Gate, Prepared, Problem, idempotency_key, read_json},
+    commands::command,
+    store::{Begun, Context, Sequence, Store},
+    types::codes,
+};
+
+/// How many lines may be on their way: those of the script that runs, and those of the next one.
+const WINDOW: usize = 256;
+
+/// So much is put together before it is written, if there is more to come at once.
+const WRITE_AT: usize = 16 * 1024;
+
+/// One command of a stream.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = BulkLine, example = json!({
+    "operation": "accounts/transfer",
+    "input": { "from_account": "alice", "to_account": "bob", "amount": "2.50" },
+    "idempotency_key": "payout-7-line-1"
+}))]
+pub struct Line<'a> {
+    /// Its name, as the document has it.
+    #[schema(example = "accounts/transfer")]
+    pub operation: String,
+    /// The body that its own endpoint takes.
+    #[serde(borrow)]
+    #[schema(value_type = Object)]
+    pub input: &'a RawValue,
+    /// As the header of its own endpoint.
+    pub idempotency_key: Option<String>,
+}
+
+/// What has become of one line.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = BulkResult, example = json!({
+    "index": 0,
+    "status": 201,
+    "body": {
+        "transaction_id": "tx_0199f6c28f7a7c319d4e52a1b7f0c6aa",
+        "from_account": "alice",
+        "to_account": "bob",
+        "amount": "2.50",
+        "currency": "USD",
+        "from_balance": "97.50",
+        "to_balance": "2.50",
+        "status": "completed",
+        "description": null,
+        "metadata": {},
+        "created_at": "2026-01-31T12:00:00.000Z"
+    }
+}))]
+pub struct LineResult<T> {
+    /// Which line, counted from 0; empty ones are not counted.
+    pub index: u64,
+    /// The status that its own endpoint would have answered.
+    pub status: u16,
+    /// Whether it is the answer to an earlier send under the same idempotency key.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub replayed: bool,
+    /// What its own endpoint would have answered: its answer, or a problem.
+    #[schema(value_type = Object)]
+    pub body: T,
+}
+
+/// A line that has been read, on its way to its answer.
+enum Entry {
+    Begun { prepared: Box<dyn Prepared>, begun: Begun, context: Context },
+    Refused(Problem),
+}
+
+/// What the two ends of a stream share.
+struct Stream {
+    store: Store,
+    context: Context,
+    entered: Entered,
+    gate: Gate,
+}
+
+/// Run a stream of commands, each on its own
+///
+/// Takes one command a line and answers one result a line, in the same order, while the lines still
+/// come in; lines are run in their order too, many in one script. A line that is wrong or refused is
+/// that line's problem and nobody else's. Read the answers while you send: what is not read within the
+/// body timeout ends the stream, and so does a pause of that length between two parts of the body. A
+/// line has 64 KiB at most. Each line may have its own `idempotency_key`; a stream that was cut off
+/// can then be sent again as it is.
+#[utoipa::path(
+    post,
+    path = "/bulk",
+    operation_id = "bulk/run",
+    tag = "bulk",
+    request_body(content = Line, content_type = "application/x-ndjson"),
+    responses((
+        status = OK,
+        body = LineResult<serde_json::Value>,
+        content_type = "application/x-ndjson",
+        description = "One result a line."
+    )),
+    extensions(("x-refusals" = json!([
+        "unsupported_media_type", "idempotency_key_invalid", "invalid_id", "shutting_down"
+    ]))),
+)]
+pub async fn run(
+    State(store): State<Store>,
+    Extension(gate): Extension<Gate>,
+    Extension(entered): Extension<Entered>,
+    Caller(context): Caller,
+    request: Request,
+) -> Result<Response, Problem> {
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    if !kind.is_some_and(is_ndjson) {
+        let detail = "Send the body as application/x-ndjson, with the header Content-Type.";
+        return Err(Problem::new(codes::UNSUPPORTED_MEDIA_TYPE, detail));
+    }
+    if context.idempotency_key.is_some() {
+        let detail = "A stream has no Idempotency-Key; each line may have an idempotency_key.";
+        return Err(Problem::new(codes::IDEMPOTENCY_KEY_INVALID, detail));
+    }
+    let patience = entered.limits.body_timeout;
+    let lines = Lines::new(request.into_body(), patience);
+    let (entries, read) = mpsc::channel(WINDOW);
+    let (answers, body) = Channel::new(1);
+    let stream = Arc::new(Stream { store, context, entered, gate });
+    tokio::spawn(Arc::clone(&stream).read(lines, entries));
+    tokio::spawn(stream.write(read, answers, patience));
+    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    Ok((kind, Body::new(body)).into_response())
+}
+
+fn is_ndjson(kind: &str) -> bool {
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    ["application/x-ndjson", "application/ndjson", "application/jsonl"]
+        .iter()
+        .any(|known| essence.eq_ignore_ascii_case(known))
+}
+
+impl Stream {
+    /// Reads lines and begins them, until there are no more or nobody is left to be answered.
+    async fn read(self: Arc<Self>, mut lines: Lines, entries: mpsc::Sender<Entry>) {
+        let sequence = self.store.sequence();
+        let closed = self.gate.closed();
+        let mut closed = std::pin::pin!(closed);
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = &mut closed => Next::Broken(codes::SHUTTING_DOWN.into()),
+                () = entries.closed() => return,
+                next = lines.next() => next,
+            };
+            let (entry, last) = match next {
+                Next::Line(line) if line.trim_ascii().is_empty() => continue,
+                Next::Line(line) => {
+                    (self.begin(line, &sequence).await.unwrap_or_else(Entry::Refused), false)
+                }
+                Next::Bad(problem) => (Entry::Refused(problem), false),
+                Next::Broken(problem) => (Entry::Refused(problem), true),
+                Next::End => return,
+            };
+            if entries.send(entry).await.is_err() || last {
+                return;
+            }
+        }
+    }
+
+    async fn begin(&self, line: &[u8], sequence: &Sequence) -> Result<Entry, Problem> {
+        let Line { operation, input, idempotency_key: key } = read_json(line)?;
+        let command = command(&operation)?;
+        let idempotency_key = key.as_deref().map(idempotency_key).transpose()?;
+        let context = Context { space: self.context.space.clone(), idempotency_key };
+        let prepared = command.prepare(input, &self.store, &context).await;
+        let prepared = prepared.map_err(|problem| problem.within("/input"))?;
+        let begun = sequence.begin(prepared.operation(), &context).await;
+        Ok(Entry::Begun { prepared, begun, context })
+    }
+
+    /// Writes the answers in the order of the lines, until there are no more or nobody reads them.
+    async fn write(
+        self: Arc<Self>,
+        mut entries: mpsc::Receiver<Entry>,
+        mut answers: Sender<Bytes>,
+        patience: Duration,
+    ) {
+        let mut text = Vec::with_capacity(2 * WRITE_AT);
+        let mut index = 0;
+        while let Some(entry) = entries.recv().await {
+            let result = match entry {
+                Entry::Refused(problem) => Err(problem),
+                Entry::Begun { prepared, begun, context } => {
+                    let raw = self.store.settle(begun, prepared.operation(), &context).await;
+                    prepared.answer(raw).map_err(|problem| problem.within("/input"))
+                }
+            };
+            self.tell(index, result, &mut text);
+            index += 1;
+            if text.len() >= WRITE_AT || entries.is_empty() {
+                let part =
+                    Bytes::from(std::mem::replace(&mut text, Vec::with_capacity(2 * WRITE_AT)));
+                if !matches!(timeout(patience, answers.send_data(part)).await, Ok(Ok(()))) {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn tell(&self, index: u64, result: api::Result<Box<RawValue>>, text: &mut Vec<u8>) {
+        // Writing into a Vec cannot fail.
+        let _ = match result {
+            Ok(answer) => {
+                let (status, replayed) = (answer.status().as_u16(), answer.is_replay());
+                let body = answer.into_body();
+                serde_json::to_writer(&mut *text, &LineResult { index, status, replayed, body })
+            }
+            Err(problem) => {
+                problem.count();
+                let request_id = self.entered.request_id.to_str().unwrap_or_default();
+                let (status, replayed) = (problem.status().as_u16(), problem.is_replay());
+                let body = problem.body(request_id);
+                serde_json::to_writer(&mut *text, &LineResult { index, status, replayed, body })
+            }
+        };
+        text.push(b'\n');
+    }
+}

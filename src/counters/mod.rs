@@ -1,0 +1,199 @@
+//! Whole numbers that many change at once, within bounds.
+
+mod batch;
+mod decrement;
+mod delete;
+mod get;
+mod increment;
+mod reset;
+mod set;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    api::{Composable, Problem},
+    store::{Call, Store},
+    types::{Code, Count, Id, Invalid, Ttl},
+};
+
+/// The calls of this domain.
+pub fn router() -> OpenApiRouter<Store> {
+    OpenApiRouter::new()
+        .routes(routes!(increment::increment))
+        .routes(routes!(decrement::decrement))
+        .routes(routes!(set::set))
+        .routes(routes!(reset::reset))
+        .routes(routes!(batch::batch))
+        .routes(routes!(get::get, delete::delete))
+}
+
+/// Its commands.
+pub const COMMANDS: &[Composable] = &[
+    Composable::of::<increment::Increment>(),
+    Composable::of::<decrement::Decrement>(),
+    Composable::of::<set::Set>(),
+    Composable::of::<reset::Reset>(),
+    Composable::of::<delete::Delete>(),
+    Composable::of::<batch::Batch>(),
+];
+
+/// Why a counter says no.
+pub const CODES: &[Code] = &[
+    Code {
+        code: "counter_limit_exceeded",
+        status: 409,
+        title: "Limit of the counter",
+        says: "The counter {counter} is at {value} and goes up to {max}.",
+        explanation: "The counter would pass the `max` of this call. Nothing was changed, its time to live neither.",
+        retryable: false,
+    },
+    Code {
+        code: "counter_below_minimum",
+        status: 409,
+        title: "Minimum of the counter",
+        says: "The counter {counter} is at {value} and goes down to {min}.",
+        explanation: "The counter would fall below the `min` of this call, which is 0 where none is given. \
+                      Nothing was changed, its time to live neither.",
+        retryable: false,
+    },
+    Code {
+        code: "value_mismatch",
+        status: 412,
+        title: "Another value",
+        says: "The counter {counter} is at {value}, and {expected} was expected.",
+        explanation: "Somebody has changed the counter since it was read. Nothing was changed; read it again first.",
+        retryable: false,
+    },
+];
+
+/// Words that are paths of this domain, and so cannot be the name of a counter.
+const RESERVED: [&str; 5] = ["increment", "decrement", "set", "reset", "batch"];
+
+/// A counter that may be called that.
+fn checked(counter: Id, pointer: &str) -> Result<Id, Problem> {
+    if RESERVED.contains(&counter.as_str()) {
+        let detail = format!("The id {counter} is a word of this service.");
+        return Err(Problem::invalid(&Invalid::new("invalid_id", detail), pointer));
+    }
+    Ok(counter)
+}
+
+fn bind_counter<'a>(call: &'a mut Call, counter: &Id) -> &'a mut Call {
+    call.key("counter_key", "counter", counter)
+}
+
+/// A counter, changed.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({ "counter": "downloads", "value": 42, "previous": 41, "applied": 1 }))]
+pub struct Changed {
+    /// What the caller calls it.
+    pub counter: Id,
+    /// What it has now.
+    pub value: i64,
+    /// What it had before.
+    pub previous: i64,
+    /// What has come to it, or gone where this is below zero: `value - previous`.
+    pub applied: i64,
+}
+
+/// What a script tells of a change.
+#[derive(Debug, Deserialize)]
+pub struct ChangedReply {
+    counter: Id,
+    value: i64,
+    previous: i64,
+}
+
+impl ChangedReply {
+    fn into_changed(self) -> Changed {
+        let ChangedReply { counter, value, previous } = self;
+        Changed { counter, value, previous, applied: value - previous }
+    }
+}
+
+/// What a change makes of a counter's time to live.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TtlMode {
+    /// It stays as it is; a new counter is given it.
+    #[default]
+    Keep,
+    /// It begins anew with every change.
+    Refresh,
+    /// It is given to a counter that has none.
+    IfNone,
+}
+
+/// What becomes of a change that would pass a bound.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnBound {
+    /// Nothing.
+    #[default]
+    Reject,
+    /// It goes as far as the bound.
+    Saturate,
+}
+
+/// How far, how long, and what at the bound: the same for both directions.
+pub struct Change {
+    counter: Id,
+    by: Count,
+    bound: Option<Count>,
+    initial: Count,
+    ttl_ms: Option<Ttl>,
+    ttl_mode: TtlMode,
+    on_bound: OnBound,
+}
+
+impl Change {
+    fn check(self) -> Result<Change, Problem> {
+        let refuse = |detail, pointer| {
+            Err(Problem::invalid(&Invalid::new("validation_failed", detail), pointer))
+        };
+        if self.by < Count::of(1) {
+            return refuse(
+                "A step is at least 1; the other direction has a call of its own.",
+                "/by",
+            );
+        }
+        if self.ttl_ms.is_none() && self.ttl_mode != TtlMode::Keep {
+            return refuse("This ttl_mode needs a ttl_ms.", "/ttl_ms");
+        }
+        Ok(Change { counter: checked(self.counter, "/counter")?, ..self })
+    }
+
+    fn bind(&self, bound: &'static str, call: &mut Call) {
+        bind_counter(call, &self.counter)
+            .arg("counter_name", &self.counter)
+            .arg("by", self.by)
+            .arg(bound, self.bound.map_or(String::new(), |bound| bound.to_string()))
+            .arg("initial", self.initial)
+            .arg("ttl_ms", self.ttl_ms.map_or(String::new(), |ttl| ttl.to_string()))
+            .arg("ttl_mode", self.ttl_mode)
+            .arg("on_bound", self.on_bound);
+    }
+}
+
+impl fmt::Display for TtlMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TtlMode::Keep => "keep",
+            TtlMode::Refresh => "refresh",
+            TtlMode::IfNone => "if_none",
+        })
+    }
+}
+
+impl fmt::Display for OnBound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            OnBound::Reject => "reject",
+            OnBound::Saturate => "saturate",
+        })
+    }
+}
