@@ -7,6 +7,7 @@ mod audit;
 mod support;
 
 mod accounts;
+mod bulk;
 mod inventory;
 mod locks;
 mod ratelimit;

@@ -503,6 +503,21 @@ impl Process {
         Some(Answer { status: head.status, headers: head.headers, body })
     }
 
+    /// A stream of commands, and what came back of it; nothing where it was cut off.
+    pub fn bulk(&self, space: &str, lines: String) -> tokio::task::JoinHandle<Option<Vec<u8>>> {
+        let request = Request::post(format!("http://{}/bulk", self.address))
+            .header("content-type", "application/x-ndjson")
+            .header("lockstep-space", space)
+            .body(Body::from(lines))
+            .unwrap();
+        let client = self.client.clone();
+        tokio::spawn(async move {
+            let response = client.request(request).await.ok()?;
+            let bytes = response.into_body().collect().await.ok()?.to_bytes();
+            Some(bytes.to_vec())
+        })
+    }
+
     pub async fn get_text(&self, path: &str) -> String {
         let request = Request::get(format!("http://{}{path}", self.address));
         let request = request.body(Body::empty()).unwrap();

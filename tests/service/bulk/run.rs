@@ -1,0 +1,473 @@
+//! What callers of `POST /bulk` may rely on.
+
+use std::time::Duration;
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    http::{Request, Response},
+};
+use http_body_util::{
+    BodyExt,
+    channel::{Channel, Sender},
+};
+use lockstep::{
+    api::{Gate, Limits},
+    app::{self, app},
+};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use crate::{
+    audit::Audit,
+    support::{Process, Server, Service, plant, redis_url, unique, wait_for},
+};
+
+fn request(space: &str, body: Body) -> Request<Body> {
+    Request::post("/bulk")
+        .header("content-type", "application/x-ndjson")
+        .header("lockstep-space", space)
+        .body(body)
+        .unwrap()
+}
+
+fn text(lines: &[Value]) -> String {
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// Sends a whole stream, and answers its results.
+async fn bulk(service: &Service, body: impl Into<Body>) -> Vec<Value> {
+    let response = service.router().oneshot(request(&service.space, body.into())).await.unwrap();
+    assert_eq!(response.status().as_u16(), 200);
+    assert_eq!(response.headers()["content-type"], "application/x-ndjson");
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    results(&bytes)
+}
+
+fn results(bytes: &[u8]) -> Vec<Value> {
+    let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let results: Vec<Value> = lines.map(|line| serde_json::from_slice(line).unwrap()).collect();
+    for (number, result) in results.iter().enumerate() {
+        assert_eq!(result["index"], number, "in order, none missing");
+    }
+    results
+}
+
+fn statuses(results: &[Value]) -> Vec<u64> {
+    results.iter().map(|result| result["status"].as_u64().unwrap()).collect()
+}
+
+fn transfer(from: &str, to: &str, amount: &str) -> Value {
+    let input = json!({ "from_account": from, "to_account": to, "amount": amount });
+    json!({ "operation": "accounts/transfer", "input": input })
+}
+
+fn increment(counter: &str) -> Value {
+    json!({ "operation": "counters/increment", "input": { "counter": counter } })
+}
+
+/// A stream that is sent and read by hand.
+struct Open {
+    lines: Sender<Bytes>,
+    answers: Body,
+}
+
+impl Open {
+    async fn new(router: Router, space: &str) -> Open {
+        let (lines, body) = Channel::new(1);
+        let response: Response<Body> =
+            router.oneshot(request(space, Body::new(body))).await.unwrap();
+        Open { lines, answers: response.into_body() }
+    }
+
+    async fn send(&mut self, line: &Value) -> bool {
+        self.lines.send_data(Bytes::from(format!("{line}\n"))).await.is_ok()
+    }
+
+    /// What is answered next; nothing at the end.
+    async fn read(&mut self) -> Option<Bytes> {
+        let frame = self.answers.frame().await?.unwrap();
+        Some(frame.into_data().unwrap())
+    }
+}
+
+/// The same service behind a door of its own, where nobody waits for long.
+fn impatient(service: &Service, patience: Duration) -> (Router, Gate) {
+    let gate = Gate::new(Limits { body_timeout: patience });
+    let shape = app::Settings { base_path: String::new(), body_limit_bytes: 262_144 };
+    (app(service.store.clone(), gate.clone(), &shape), gate)
+}
+
+#[tokio::test]
+async fn each_line_is_answered_as_its_own_endpoint_would() {
+    let service = Service::new();
+    let lines = [
+        json!({ "operation": "accounts/open", "input": { "account_id": "alice", "initial_balance": "10" } }),
+        json!({ "operation": "accounts/open", "input": { "account_id": "bob" } }),
+        transfer("alice", "bob", "2.50"),
+        transfer("alice", "bob", "1000"),
+        transfer("alice", "nobody", "1"),
+        json!({ "operation": "inventory/add_product", "input": {
+            "product_id": "cup", "name": "c", "price": "1", "initial_stock": 1
+        } }),
+        json!({ "operation": "inventory/reserve", "input": {
+            "customer_id": "c", "product_id": "cup", "quantity": 1
+        } }),
+        json!({ "operation": "ratelimit/check", "input": {
+            "key": "k", "algorithm": "sliding_window", "limit": 1, "window_ms": 60_000
+        } }),
+        json!({ "operation": "ratelimit/check", "input": {
+            "key": "k", "algorithm": "sliding_window", "limit": 1, "window_ms": 60_000, "on_deny": "200"
+        } }),
+        increment("n"),
+    ];
+    let results = bulk(&service, text(&lines)).await;
+    assert_eq!(statuses(&results), [201, 201, 201, 409, 404, 201, 201, 200, 200, 200]);
+    assert_eq!(results[2]["body"]["from_balance"], "7.50");
+    assert_eq!(results[3]["body"]["code"], "insufficient_funds");
+    assert_eq!(results[3]["body"]["available"], "7.50");
+    assert_eq!(results[3]["body"]["request_id"].as_str().unwrap().len(), 36);
+    assert_eq!(results[4]["body"]["role"], "to_account");
+    assert_eq!(results[7]["body"]["allowed"], true);
+    assert_eq!(results[8]["body"]["allowed"], false);
+    assert_eq!(results[9]["body"]["value"], 1);
+    assert_eq!(service.balance("bob").await, "2.50");
+    assert_eq!(service.sum("USD"), 0);
+}
+
+#[tokio::test]
+async fn a_bad_line_is_its_own_problem() {
+    let service = Service::new();
+    let long = format!("{{\"operation\":\"{}\"}}", "x".repeat(70_000));
+    let body = [
+        &increment("n").to_string(),
+        "",
+        "   \r",
+        "nonsense",
+        "[1]",
+        "{\"operation\":\"counters/increment\"}",
+        "{\"operation\":\"counters/incremen\",\"input\":{}}",
+        "{\"operation\":\"locks/get\",\"input\":{}}",
+        "{\"operation\":\"counters/increment\",\"input\":{\"counter\":\"n\",\"by\":0}}",
+        "{\"operation\":\"counters/increment\",\"input\":{\"counter\":\"n\",\"bye\":1}}",
+        "{\"operation\":\"counters/increment\",\"input\":[],\"idempotency_key\":\"k\"}",
+        "{\"operation\":\"counters/increment\",\"input\":{\"counter\":\"n\"},\"more\":1}",
+        "{\"operation\":\"counters/increment\",\"input\":{\"counter\":\"n\"},\"idempotency_key\":\"\"}",
+        "{\"operation\":\"counters/increment\",\"input\":{\"counter\":\"n\"},\"idempotency_key\":\"a b\"}",
+        "{\"operation\":\"counters/increment\",\"input\":{\"counter\":\"\u{1}\"}}",
+        &long,
+        // The last line needs no end.
+        &increment("n").to_string(),
+    ]
+    .join("\n");
+    let results = bulk(&service, body).await;
+    let seen: Vec<(u64, &str, &str)> = results
+        .iter()
+        .map(|result| {
+            let body = &result["body"];
+            let pointer = body["errors"][0]["pointer"].as_str().unwrap_or_default();
+            (result["status"].as_u64().unwrap(), body["code"].as_str().unwrap_or("ok"), pointer)
+        })
+        .collect();
+    let expected = [
+        (200, "ok", ""),
+        (400, "malformed_json", ""),
+        (422, "validation_failed", ""),
+        (422, "validation_failed", "/input"),
+        (422, "validation_failed", "/operation"),
+        (422, "validation_failed", "/operation"),
+        (422, "validation_failed", "/input/by"),
+        (422, "unknown_field", "/input/bye"),
+        (422, "validation_failed", "/input"),
+        (422, "unknown_field", "/more"),
+        (400, "idempotency_key_invalid", ""),
+        (400, "idempotency_key_invalid", ""),
+        (400, "malformed_json", ""),
+        (413, "payload_too_large", ""),
+        (200, "ok", ""),
+    ];
+    assert_eq!(seen, expected);
+    assert_eq!(results.last().unwrap()["body"]["value"], 2);
+}
+
+#[tokio::test]
+async fn lines_that_are_not_utf_8_are_refused_alone() {
+    let service = Service::new();
+    let mut body = b"{\"operation\":\"\xff\"}\n".to_vec();
+    body.extend(increment("n").to_string().bytes());
+    assert_eq!(statuses(&bulk(&service, body).await), [400, 200]);
+    assert!(bulk(&service, "").await.is_empty());
+    assert!(bulk(&service, "\n\n").await.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_no_stream_is_refused_at_once() {
+    let service = Service::new();
+    for (name, value, status, code) in [
+        ("content-type", "application/json", 415, "unsupported_media_type"),
+        ("idempotency-key", "k", 400, "idempotency_key_invalid"),
+        ("lockstep-space", "{}", 422, "invalid_id"),
+    ] {
+        let mut request = request(&service.space, Body::from(text(&[increment("n")])));
+        request.headers_mut().insert(name, value.parse().unwrap());
+        service.send(request).await.refused(status, code);
+    }
+    let request = Request::post("/bulk?x=1").header("content-type", "application/x-ndjson");
+    service.send(request.body(Body::empty()).unwrap()).await.refused(400, "invalid_query");
+    for kind in ["application/ndjson", "application/jsonl; charset=utf-8", "APPLICATION/X-NDJSON"] {
+        let mut request = request_of_nothing(&service.space);
+        request.headers_mut().insert("content-type", kind.parse().unwrap());
+        service.send(request).await.assert(200);
+    }
+}
+
+fn request_of_nothing(space: &str) -> Request<Body> {
+    request(space, Body::empty())
+}
+
+/// Each line sees what the lines before it did, whatever operations they are.
+#[tokio::test]
+async fn lines_run_in_their_order() {
+    let service = Service::new();
+    let mut lines = Vec::new();
+    for round in 0..300 {
+        let account = format!("a{round}");
+        let open = json!({ "account_id": account });
+        lines.push(json!({ "operation": "accounts/open", "input": open }));
+        let deposit = json!({ "account_id": account, "amount": "3" });
+        lines.push(json!({ "operation": "accounts/deposit", "input": deposit }));
+        if round > 0 {
+            lines.push(transfer(&account, &format!("a{}", round - 1), "2"));
+        }
+        let set = json!({ "counter": "last", "value": round, "if_value": (round - 1).max(0) });
+        lines.push(json!({ "operation": "counters/set", "input": set }));
+        lines.push(increment("n"));
+    }
+    let results = bulk(&service, text(&lines)).await;
+    assert_eq!(results.len(), lines.len());
+    for (line, result) in lines.iter().zip(&results) {
+        assert!(result["status"].as_u64().unwrap() < 300, "{line}: {result}");
+    }
+    let counted: Vec<&Value> = results
+        .iter()
+        .zip(&lines)
+        .filter(|(_, line)| line["operation"] == "counters/increment")
+        .map(|(result, _)| &result["body"]["value"])
+        .collect();
+    assert_eq!(counted, (1..=300).map(Value::from).collect::<Vec<_>>().iter().collect::<Vec<_>>());
+    assert_eq!(service.balance("a299").await, "1.00");
+    assert_eq!(service.balance("a7").await, "3.00");
+}
+
+#[tokio::test]
+async fn an_answer_comes_while_the_stream_is_still_open() {
+    let service = Service::new();
+    let mut stream = Open::new(service.router(), &service.space).await;
+    for round in 1..=5 {
+        assert!(stream.send(&increment("n")).await);
+        let result: Value = serde_json::from_slice(&stream.read().await.unwrap()).unwrap();
+        assert_eq!(result["index"], round - 1);
+        assert_eq!(result["body"]["value"], round);
+    }
+    drop(stream.lines);
+    assert!(stream.answers.frame().await.is_none());
+}
+
+/// Who does not read is not read from: what is on its way is bounded, however long the stream.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_has_to_hold_what_is_not_read() {
+    let service = Service::new();
+    let (router, _) = impatient(&service, Duration::from_millis(300));
+    let mut stream = Open::new(router, &service.space).await;
+    let mut sent = 0;
+    // Nothing is read, so at some point nothing is taken any more, and then the stream is ended.
+    while stream.send(&increment("n")).await {
+        sent += 1;
+        assert!(sent < 20_000, "the service takes what it cannot hand on");
+    }
+    drop(stream);
+    let counted = service.get("/counters/n").await.assert(200)["value"].as_u64().unwrap();
+    assert!(counted <= sent, "{counted} of {sent}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_goes_away_stops_it() {
+    let service = Service::new();
+    service.open("alice", "1000000").await;
+    service.open("bob", "0").await;
+    let mut stream = Open::new(service.router(), &service.space).await;
+    for _ in 0..50 {
+        assert!(stream.send(&transfer("alice", "bob", "1")).await);
+        stream.read().await.unwrap();
+    }
+    drop(stream.answers);
+    let mut more = 0;
+    let line = transfer("alice", "bob", "1").to_string();
+    while stream.lines.send_data(Bytes::from(format!("{line}\n"))).await.is_ok() {
+        more += 1;
+        assert!(more < 5000, "nobody is left to be answered");
+    }
+    // What was begun is done whole; nothing is begun after.
+    assert_eq!(service.sum("USD"), 0);
+    let moved: f64 = service.balance("bob").await.parse().unwrap();
+    assert!(moved >= 50.0 && moved <= f64::from(50 + more));
+}
+
+#[tokio::test]
+async fn a_stream_that_stands_still_is_ended() {
+    let service = Service::new();
+    let (router, _) = impatient(&service, Duration::from_millis(100));
+    let mut stream = Open::new(router, &service.space).await;
+    assert!(stream.send(&increment("n")).await);
+    let mut all = Vec::new();
+    while let Some(part) = stream.read().await {
+        all.extend_from_slice(&part);
+    }
+    let results = results(&all);
+    assert_eq!(statuses(&results), [200, 408]);
+    assert_eq!(results[1]["body"]["code"], "request_timeout");
+}
+
+#[tokio::test]
+async fn a_service_that_is_about_to_end_says_so_and_takes_no_more() {
+    let service = Service::new();
+    let (router, gate) = impatient(&service, Duration::from_secs(20));
+    let mut stream = Open::new(router, &service.space).await;
+    assert!(stream.send(&increment("n")).await);
+    let mut all = stream.read().await.unwrap().to_vec();
+    gate.close();
+    while let Some(part) = stream.read().await {
+        all.extend_from_slice(&part);
+    }
+    let results = results(&all);
+    assert_eq!(statuses(&results), [200, 503]);
+    assert_eq!(results[1]["body"]["code"], "shutting_down");
+}
+
+/// A stream that was cut off is sent again as it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_under_a_key_happens_once() {
+    let service = Service::new();
+    service.open("alice", "1000").await;
+    service.open("bob", "0").await;
+    let mut lines: Vec<Value> = (0..200)
+        .map(|number| {
+            let mut line = transfer("alice", "bob", "1");
+            line["idempotency_key"] = json!(format!("pay-{number}"));
+            line
+        })
+        .collect();
+    // The same key within one stream is a repeat too, and another body under it is not.
+    lines.push(lines[0].clone());
+    lines.push(json!({ "operation": "accounts/transfer", "idempotency_key": "pay-0",
+        "input": { "from_account": "alice", "to_account": "bob", "amount": "2" } }));
+    let body = text(&lines);
+    let sends = (0..4).map(|_| {
+        let (service, body) = (service.clone(), body.clone());
+        tokio::spawn(async move { bulk(&service, body).await })
+    });
+    let mut all = Vec::new();
+    for send in sends.collect::<Vec<_>>() {
+        all.push(send.await.unwrap());
+    }
+    for results in &all {
+        assert_eq!(statuses(&results[..201]), [201; 201]);
+        assert_eq!(results[201]["body"]["code"], "idempotency_key_reused");
+        assert_eq!(results[200]["replayed"], true);
+        for (one, other) in results.iter().zip(&all[0]).take(201) {
+            assert_eq!(one["body"], other["body"]);
+        }
+    }
+    let first = |results: &Vec<Value>| {
+        results[..200].iter().filter(|result| result.get("replayed").is_none()).count()
+    };
+    assert_eq!(all.iter().map(first).sum::<usize>(), 200);
+    assert_eq!(service.balance("bob").await, "200.00");
+}
+
+#[tokio::test]
+async fn a_record_that_is_none_fails_its_own_line() {
+    let service = Service::new();
+    service.open("alice", "1000").await;
+    service.open("bob", "0").await;
+    plant(&mut service.raw(), &service.key("account", "eve"), "string", "not an account");
+    plant(&mut service.raw(), &service.key("counter", "odd"), "list", "x");
+    let line = |number: usize| match number % 50 {
+        7 => transfer("alice", "eve", "1"),
+        8 => increment("odd"),
+        _ => transfer("alice", "bob", "1"),
+    };
+    let lines: Vec<Value> = (0..400).map(line).collect();
+    let results = bulk(&service, text(&lines)).await;
+    for (number, result) in results.iter().enumerate() {
+        let expected = if [7, 8].contains(&(number % 50)) { 500 } else { 201 };
+        assert_eq!(result["status"], expected, "line {number}: {result}");
+    }
+    assert_eq!(service.balance("bob").await, "384.00");
+}
+
+/// More ended holds than one script takes back: the line waits for them like a call on its own.
+#[tokio::test]
+async fn what_has_piled_up_is_worked_off_first() {
+    let server = Server::start(&[]);
+    let service = Service::alone(&server);
+    service.open("alice", "2000").await;
+    service.open("bob", "0").await;
+    let hold = |_| {
+        json!({ "operation": "accounts/hold", "input": {
+            "from_account": "alice", "to_account": "bob", "amount": "1", "ttl_ms": 1000
+        } })
+    };
+    let lines: Vec<Value> = (0..2000).map(hold).collect();
+    assert_eq!(statuses(&bulk(&service, text(&lines)).await), vec![201; 2000]);
+    service.advance_ms(1001);
+    let lines = [transfer("alice", "bob", "1999"), transfer("alice", "bob", "2")];
+    assert_eq!(statuses(&bulk(&service, text(&lines)).await), [201, 409]);
+    Audit::default().look(&service);
+}
+
+/// A stream is killed in the middle, and sent again as it is, until it has gone through.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_in_the_middle_loses_nothing_and_pays_nothing_twice() {
+    let service = Service::new();
+    service.open("alice", "5000").await;
+    service.open("bob", "0").await;
+    let lines: Vec<Value> = (0..1000)
+        .map(|number| {
+            let mut line = transfer("alice", "bob", "1");
+            line["idempotency_key"] = json!(format!("{}-{number}", unique("k")));
+            line
+        })
+        .collect();
+    let body = text(&lines);
+    for enough in [1, 200, 600] {
+        let mut process = Process::start(&["--redis-url", redis_url()]);
+        let sending = process.bulk(&service.space, body.clone());
+        // So many have gone through, and the rest is on its way.
+        wait_for_balance(&service, enough).await;
+        process.kill();
+        // No answer, or a part of it.
+        let _ = sending.await;
+    }
+    let process = Process::shared();
+    let results = results(&process.bulk(&service.space, body).await.unwrap().unwrap());
+    assert_eq!(statuses(&results), vec![201; 1000]);
+    assert!(results.iter().filter(|result| result["replayed"] == true).count() >= 600);
+    assert_eq!(service.balance("bob").await, "1000.00");
+    assert_eq!(service.sum("USD"), 0);
+}
+
+async fn wait_for_balance(service: &Service, at_least: u64) {
+    let key = service.key("account", "bob");
+    let mut connection = service.raw();
+    tokio::task::spawn_blocking(move || {
+        wait_for("some of the transfers", || {
+            let text: String = redis::cmd("GET").arg(&key).query(&mut connection).unwrap();
+            let record: Value = serde_json::from_str(&text).unwrap();
+            let credits: u64 = record["credits"].as_str().unwrap().parse().unwrap();
+            (credits >= at_least * 100).then_some(())
+        });
+    })
+    .await
+    .unwrap();
+}
