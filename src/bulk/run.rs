@@ -21,8 +21,8 @@ use crate::{
     types::codes,
 };
 
-/// How many lines may be on their way: those of the script that runs, and those of the next one.
-const WINDOW: usize = 256;
+/// How many lines may be on their way: two scripts full, and what the next one will carry.
+const WINDOW: usize = 384;
 
 /// So much is put together before it is written, if there is more to come at once.
 const WRITE_AT: usize = 16 * 1024;

@@ -1,6 +1,7 @@
-use std::{mem, sync::Arc, time::Duration};
+use std::{future, sync::Arc, time::Duration};
 
 use deadpool_redis::{Connection, Pool};
+use futures_util::{StreamExt, stream::FuturesOrdered};
 use redis::{Pipeline, Value, aio::MultiplexedConnection};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -13,6 +14,9 @@ use super::{Clock, Failure, Records, library::Script, operation::Bound};
 /// The most steps in one script. A thousand would keep Redis from everybody else for tens of
 /// milliseconds.
 pub(super) const MAX_STEPS: usize = 128;
+
+/// How many rounds may be on their way at a time.
+const MAX_ROUNDS: usize = 2;
 
 /// The most keys in one script, well under what Lua can unpack at once.
 pub(super) const MAX_KEYS: usize = 2000;
@@ -44,10 +48,23 @@ impl Step {
     fn repeatable(&self) -> bool {
         self.script.header.read_only || !self.bound.fingerprint.is_empty()
     }
+}
 
-    fn end(self, result: Result<Answer, Failure>) {
-        // Who asked may have gone; what was done stays done.
-        let _ = self.answer.send(result);
+/// Steps that have ended, whose callers are still to be told. They are told when the next round is on
+/// its way, so that Redis does not wait for that; or at once, if there is none.
+#[derive(Default)]
+struct Ended(Vec<(oneshot::Sender<Result<Answer, Failure>>, Result<Answer, Failure>)>);
+
+impl Ended {
+    fn push(&mut self, step: Step, result: Result<Answer, Failure>) {
+        self.0.push((step.answer, result));
+    }
+
+    fn tell(&mut self) {
+        for (answer, result) in self.0.drain(..) {
+            // Who asked may have gone; what was done stays done.
+            let _ = answer.send(result);
+        }
     }
 }
 
@@ -79,71 +96,115 @@ impl Lane {
     pub async fn run(self, mut steps: mpsc::Receiver<Step>, closing: CancellationToken) {
         let mut connection = None;
         let mut batch = Vec::with_capacity(MAX_STEPS);
-        loop {
+        let mut rounds = FuturesOrdered::new();
+        let mut ended = Ended::default();
+        let mut open = true;
+        while open || !batch.is_empty() || !rounds.is_empty() {
+            // While a round is on its way the next one collects. Only a full one is sent behind it,
+            // so that Redis goes from the one to the other without waiting for us.
+            let full = batch.len() == MAX_STEPS && rounds.len() < MAX_ROUNDS;
+            if full || rounds.is_empty() && !batch.is_empty() {
+                let groups = group(&mut batch, &mut ended);
+                if !groups.is_empty() {
+                    let sent = self.send(&mut connection, &groups, &mut ended).await;
+                    rounds.push_back(async { (groups, sent.await) });
+                }
+            }
+            let room = MAX_STEPS - batch.len();
             tokio::select! {
                 biased;
-                taken = steps.recv_many(&mut batch, MAX_STEPS) => if taken == 0 { return },
-                () = closing.cancelled(), if !steps.is_closed() => { steps.close(); continue }
+                Some((groups, replies)) = rounds.next() => {
+                    self.conclude(&mut connection, groups, replies, &mut ended).await;
+                }
+                // By now the next round is on its way, if there is one.
+                () = future::ready(()), if !ended.0.is_empty() => ended.tell(),
+                taken = steps.recv_many(&mut batch, room), if open && room > 0 => open = taken > 0,
+                () = closing.cancelled(), if !steps.is_closed() => steps.close(),
+                else => {}
             }
-            self.round(&mut connection, group(&mut batch)).await;
         }
+        ended.tell();
     }
 
-    async fn round(&self, connection: &mut Option<MultiplexedConnection>, mut groups: Vec<Group>) {
+    /// Hands out the answers of a round, and sends again what can be.
+    async fn conclude(
+        &self,
+        connection: &mut Option<MultiplexedConnection>,
+        mut groups: Vec<Group>,
+        mut replies: Result<Vec<Value>, Failure>,
+        ended: &mut Ended,
+    ) {
         let mut attempt = 1;
         // Who has waited for a whole timeout is told that the outcome is unknown, and may ask again.
         let end = Instant::now() + self.timeout;
-        while !groups.is_empty() {
-            let replies = self.send(connection, &groups).await;
+        loop {
             let last = attempt >= ATTEMPTS || Instant::now() >= end;
             let mut again = Again::default();
             match replies {
                 Ok(replies) => {
-                    for (group, reply) in mem::take(&mut groups).into_iter().zip(replies) {
-                        group.settle(reply, last, &mut again);
+                    for (group, reply) in groups.into_iter().zip(replies) {
+                        group.settle(reply, last, &mut again, ended);
                     }
                 }
                 Err(failure) => {
                     *connection = None;
-                    for group in mem::take(&mut groups) {
-                        group.lost(&failure, last, &mut again);
+                    for group in groups {
+                        group.lost(&failure, last, &mut again, ended);
                     }
                 }
+            }
+            if again.groups.is_empty() {
+                return;
             }
             groups = again.groups;
             if again.pause {
                 attempt += 1;
+                ended.tell();
                 sleep(PAUSE * attempt).await;
             }
+            replies = self.send(connection, &groups, ended).await.await;
         }
     }
 
-    /// One reply for each group, or why there is none.
+    /// One reply for each group, or why there is none: a future that sends when it is first polled.
     async fn send(
         &self,
         connection: &mut Option<MultiplexedConnection>,
         groups: &[Group],
-    ) -> Result<Vec<Value>, Failure> {
-        let live = match connection {
-            Some(live) => live,
-            None => {
-                let fresh = self.pool.get().await;
-                let fresh = fresh.map_err(|error| Failure::Unavailable(error.to_string()))?;
-                metrics::counter!("lockstep_store_connections_total").increment(1);
-                connection.insert(Connection::take(fresh))
-            }
-        };
-        let mut pipeline = Pipeline::with_capacity(groups.len());
+        ended: &mut Ended,
+    ) -> impl Future<Output = Result<Vec<Value>, Failure>> + Send + use<> {
+        if connection.is_none() {
+            ended.tell();
+        }
+        let live = self.connect(connection).await;
+        let (count, patience) = (groups.len(), self.timeout);
+        let mut pipeline = Pipeline::with_capacity(count);
         for group in groups {
             self.pack(group, &mut pipeline);
         }
-        let unknown = |cause: String| Failure::Unknown { cause, repeatable: false };
-        match timeout(self.timeout, live.send_packed_commands(&pipeline, 0, groups.len())).await {
-            Ok(Ok(replies)) if replies.len() == groups.len() => Ok(replies),
-            Ok(Ok(_)) => Err(unknown("replies are missing".to_owned())),
-            Ok(Err(error)) => Err(unknown(error.to_string())),
-            Err(_) => Err(unknown(format!("nothing within {} ms", self.timeout.as_millis()))),
+        async move {
+            let unknown = |cause: String| Failure::Unknown { cause, repeatable: false };
+            let mut live = live?;
+            match timeout(patience, live.send_packed_commands(&pipeline, 0, count)).await {
+                Ok(Ok(replies)) if replies.len() == count => Ok(replies),
+                Ok(Ok(_)) => Err(unknown("replies are missing".to_owned())),
+                Ok(Err(error)) => Err(unknown(error.to_string())),
+                Err(_) => Err(unknown(format!("nothing within {} ms", patience.as_millis()))),
+            }
         }
+    }
+
+    async fn connect(
+        &self,
+        connection: &mut Option<MultiplexedConnection>,
+    ) -> Result<MultiplexedConnection, Failure> {
+        if let Some(live) = connection {
+            return Ok(live.clone());
+        }
+        let fresh = self.pool.get().await;
+        let fresh = fresh.map_err(|error| Failure::Unavailable(error.to_string()))?;
+        metrics::counter!("lockstep_store_connections_total").increment(1);
+        Ok(connection.insert(Connection::take(fresh)).clone())
     }
 
     fn pack(&self, group: &Group, pipeline: &mut Pipeline) {
@@ -177,7 +238,7 @@ impl Lane {
 }
 
 /// Puts what belongs together into one call; the order within a script and a space stays.
-fn group(batch: &mut Vec<Step>) -> Vec<Group> {
+fn group(batch: &mut Vec<Step>, ended: &mut Ended) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     let now = Instant::now();
     for step in batch.drain(..) {
@@ -186,7 +247,7 @@ fn group(batch: &mut Vec<Step>) -> Vec<Group> {
             continue;
         }
         if step.deadline < now {
-            step.end(Err(Failure::Overloaded));
+            ended.push(step, Err(Failure::Overloaded));
             continue;
         }
         match groups.iter_mut().rev().find(|group| group.belongs(&step)) {
@@ -213,14 +274,14 @@ impl Group {
     }
 
     /// The server answered this call: hands the answers out, or sees what its error means.
-    fn settle(mut self, reply: Value, last: bool, again: &mut Again) {
+    fn settle(mut self, reply: Value, last: bool, again: &mut Again, ended: &mut Ended) {
         match reply {
             Value::Array(values) if values.len() == 2 * self.steps.len() => {
                 let mut values = values.into_iter();
                 for step in self.steps {
                     let replayed = values.next() == Some(Value::Int(1));
                     let reply = values.next().unwrap_or_default();
-                    step.end(Ok(Answer { replayed, reply }));
+                    ended.push(step, Ok(Answer { replayed, reply }));
                 }
             }
             Value::ServerError(error) if error.code() == "NOSCRIPT" && !self.load => {
@@ -241,18 +302,18 @@ impl Group {
                     let alone = |step| Group { steps: vec![step], load: self.load };
                     again.groups.extend(self.steps.into_iter().map(alone));
                 } else {
-                    self.fail(&failure);
+                    self.fail(&failure, ended);
                 }
             }
-            other => self.fail(&Failure::Broken(format!("unexpected {other:?}"))),
+            other => self.fail(&Failure::Broken(format!("unexpected {other:?}")), ended),
         }
     }
 
     /// No answer to this call. What cannot have happened, and what cannot happen twice, is sent again.
-    fn lost(self, failure: &Failure, last: bool, again: &mut Again) {
+    fn lost(self, failure: &Failure, last: bool, again: &mut Again, ended: &mut Ended) {
         if failure.passes() {
             if last {
-                return self.fail(failure);
+                return self.fail(failure, ended);
             }
             again.pause = true;
             again.groups.push(self);
@@ -262,15 +323,15 @@ impl Group {
         let (repeatable, unknown): (Vec<_>, Vec<_>) =
             steps.into_iter().partition(|step| step.repeatable());
         if last {
-            Group { steps: repeatable, load }.fail(failure);
+            Group { steps: repeatable, load }.fail(failure, ended);
         } else if !repeatable.is_empty() {
             again.pause = true;
             again.groups.push(Group { steps: repeatable, load });
         }
-        Group { steps: unknown, load }.fail(failure);
+        Group { steps: unknown, load }.fail(failure, ended);
     }
 
-    fn fail(self, failure: &Failure) {
+    fn fail(self, failure: &Failure, ended: &mut Ended) {
         for step in self.steps {
             let failure = match failure {
                 // A read has no outcome to be unsure of.
@@ -282,7 +343,7 @@ impl Group {
                 }
                 other => other.clone(),
             };
-            step.end(Err(failure));
+            ended.push(step, Err(failure));
         }
     }
 }
