@@ -23,7 +23,7 @@ test-valkey: $(SERVERS)/valkey-server ## The service's tests against Valkey
 
 bench: redis ## Compare with the floors and the baseline, in one run
 	cargo build --release
-	cargo bench --bench compare
+	cargo bench --bench compare --bench together
 
 fmt: ## Format
 	cargo fmt
