@@ -1,7 +1,8 @@
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use http_body_util::BodyExt;
+use hyper::body::Frame;
 use tokio::time::timeout;
 
 use crate::{api::Problem, types::codes};
@@ -19,6 +20,7 @@ pub struct Lines {
     start: usize,
     searched: usize,
     ended: bool,
+    broken: Option<Problem>,
 }
 
 /// What comes next in a body.
@@ -35,7 +37,37 @@ pub enum Next<'a> {
 
 impl Lines {
     pub fn new(body: Body, patience: Duration) -> Lines {
-        Lines { body, patience, buffer: Vec::new(), start: 0, searched: 0, ended: false }
+        Lines {
+            body,
+            patience,
+            buffer: Vec::new(),
+            start: 0,
+            searched: 0,
+            ended: false,
+            broken: None,
+        }
+    }
+
+    /// Asks for the body, and lets the connection take a turn: a client that waits to be asked, with
+    /// `Expect: 100-continue`, would otherwise see the head of our answer first and go on waiting.
+    pub async fn ask(&mut self) {
+        tokio::select! {
+            biased;
+            frame = self.body.frame() => self.take(frame),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+
+    fn take(&mut self, frame: Option<Result<Frame<Bytes>, axum::Error>>) {
+        match frame {
+            None => self.ended = true,
+            Some(Ok(frame)) => {
+                self.buffer.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+            }
+            Some(Err(_)) => {
+                self.broken = Some(Problem::new(codes::MALFORMED_JSON, "The body was cut off."))
+            }
+        }
     }
 
     /// The next line.
@@ -68,22 +100,12 @@ impl Lines {
                     _ => Next::Line(&self.buffer[rest]),
                 };
             }
+            if let Some(problem) = self.broken.take() {
+                return Next::Broken(problem);
+            }
             match timeout(self.patience, self.body.frame()).await {
-                Ok(None) => self.ended = true,
-                Ok(Some(Ok(frame))) => {
-                    self.buffer.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
-                }
-                Ok(Some(Err(_))) => {
-                    self.ended = true;
-                    return Next::Broken(Problem::new(
-                        codes::MALFORMED_JSON,
-                        "The body was cut off.",
-                    ));
-                }
-                Err(_) => {
-                    self.ended = true;
-                    return Next::Broken(codes::REQUEST_TIMEOUT.into());
-                }
+                Ok(frame) => self.take(frame),
+                Err(_) => self.broken = Some(codes::REQUEST_TIMEOUT.into()),
             }
         }
     }

@@ -134,7 +134,8 @@ pub async fn run(
         return Err(Problem::new(codes::IDEMPOTENCY_KEY_INVALID, detail));
     }
     let patience = entered.limits.body_timeout;
-    let lines = Lines::new(request.into_body(), patience);
+    let mut lines = Lines::new(request.into_body(), patience);
+    lines.ask().await;
     let (entries, read) = mpsc::channel(WINDOW);
     let (answers, body) = Channel::new(1);
     let stream = Arc::new(Stream { store, context, entered, gate });

@@ -16,6 +16,10 @@ use lockstep::{
     app::{self, app},
 };
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use tower::ServiceExt;
 
 use crate::{
@@ -271,6 +275,33 @@ async fn an_answer_comes_while_the_stream_is_still_open() {
     }
     drop(stream.lines);
     assert!(stream.answers.frame().await.is_none());
+}
+
+/// As curl does with a large file: it sends the body when it is asked to.
+#[tokio::test]
+async fn a_client_that_waits_to_be_asked_is_asked_at_once() {
+    let process = Process::shared();
+    let mut stream = TcpStream::connect(&process.address).await.unwrap();
+    let line = increment("n").to_string();
+    let head = format!(
+        "POST /bulk HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-ndjson\r\n\
+         lockstep-space: {}\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+        unique("asked-"),
+        line.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 25];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(line.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    while !text.ends_with("0\r\n\r\n") {
+        let mut part = [0; 1024];
+        let size = stream.read(&mut part).await.unwrap();
+        assert!(size > 0, "{text}");
+        text += std::str::from_utf8(&part[..size]).unwrap();
+    }
+    assert!(text.starts_with("HTTP/1.1 200 OK") && text.contains("\"value\":1"), "{text}");
 }
 
 /// Who does not read is not read from: what is on its way is bounded, however long the stream.
