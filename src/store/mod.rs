@@ -7,6 +7,7 @@ mod lane;
 mod library;
 mod operation;
 mod reply;
+mod turns;
 
 use std::{
     sync::{
@@ -38,6 +39,7 @@ pub use reply::Raw;
 use crate::types::Id;
 use lane::{Lane, Step};
 use operation::{All, Bound};
+use turns::Turns;
 
 /// How to reach Redis and how long to wait for it.
 #[derive(Debug, Clone)]
@@ -76,6 +78,7 @@ struct Inner {
     pool: Pool,
     lanes: Vec<mpsc::Sender<Step>>,
     next: AtomicUsize,
+    turns: Turns,
     timeout: Duration,
     clock: Clock,
     closing: CancellationToken,
@@ -173,6 +176,7 @@ impl Store {
             pool,
             lanes,
             next: AtomicUsize::new(0),
+            turns: Turns::default(),
             timeout: settings.timeout,
             clock,
             closing,
@@ -267,8 +271,8 @@ impl Store {
         (step, Begun { answered: Ok(answered), started })
     }
 
-    /// Waits for the answer of an operation. What its script wants done first is done, and then the
-    /// operation begins anew.
+    /// Waits for the answer of an operation. What its script wants done first is done, by one for all
+    /// who wait for it, and then the operation begins anew.
     ///
     /// # Errors
     ///
@@ -280,11 +284,19 @@ impl Store {
         context: &Context,
     ) -> Result<Raw, Error> {
         let started = begun.started;
+        let mut turn = None;
         let result = loop {
             match begun.answered().await {
                 Err(Failure::First { operation: name, keys })
                     if started.elapsed() < self.0.timeout =>
                 {
+                    if turn.is_none() {
+                        turn = self.0.turns.take(&keys).await;
+                        if turn.is_none() {
+                            begun = self.begin(operation, context);
+                            continue;
+                        }
+                    }
                     let first = Library::embedded().script(&name);
                     let first = self.enter(&first, Bound::to_keys(&keys), &context.space);
                     match first.answered().await {

@@ -232,3 +232,27 @@ async fn the_sweeper_leaves_what_is_not_ours() {
     let left: u64 = redis::cmd("DBSIZE").query(&mut connection).unwrap();
     assert_eq!(left, 3);
 }
+
+/// Everybody meets what has piled up, and one works it off for all.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_takes_back_for_all_who_wait() {
+    let (_server, service) = with_ended_holds(20_000).await;
+    let looks = |service: &Service| -> u64 {
+        let stats: String =
+            redis::cmd("INFO").arg("commandstats").query(&mut service.raw()).unwrap();
+        let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_zrangebyscore:calls="));
+        line.map_or(0, |rest| rest.split(',').next().unwrap().parse().unwrap())
+    };
+    let before = looks(&service);
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..64 {
+        let service = service.clone();
+        tasks.spawn(async move { service.transfer("alice", "hotel", "1").await.assert(201) });
+    }
+    assert_eq!(tasks.join_all().await.len(), 64);
+    assert_eq!(in_the_set(&service), 0);
+    // Twenty thousand are twenty goes. Each caller looks a few times, and not once a go.
+    let looks = looks(&service) - before;
+    assert!(looks < 64 * 6 + 20 * 3, "{looks} looks at the set");
+    Audit::default().look(&service);
+}
