@@ -28,6 +28,7 @@ REPLY
 ]]
 --- @include "lib/posting"
 --- @include "lib/account_json"
+--- @include "lib/version"
 
 local account_key, account_log, holds_key = unpack(keys)
 local account_id, expected_version, transaction_id = unpack(args)

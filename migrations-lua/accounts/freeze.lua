@@ -17,6 +17,7 @@ REPLY
   account_closed         role account_id
 ]]
 --- @include "lib/account_json"
+--- @include "lib/version"
 
 local account_key, holds_key = unpack(keys)
 local account_id, direction, expected_version = unpack(args)

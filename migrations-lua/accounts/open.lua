@@ -25,6 +25,7 @@ REPLY
   amount_out_of_range    currency field
 ]]
 --- @include "lib/posting"
+--- @include "lib/external"
 --- @include "lib/account_json"
 
 local account_key, account_log, external_key, index_key, transaction_key = unpack(keys)

@@ -30,6 +30,7 @@ REPLY
   max_balance_exceeded          account_id balance max_balance amount currency
 ]]
 --- @include "lib/posting"
+--- @include "lib/external"
 --- @include "lib/transaction_json"
 
 local transaction_key, reversal_key, external_key = unpack(keys)

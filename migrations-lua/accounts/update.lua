@@ -25,6 +25,7 @@ REPLY
 ]]
 --- @include "lib/posting"
 --- @include "lib/account_json"
+--- @include "lib/version"
 
 local account_key, holds_key = unpack(keys)
 local account_id, expected_version, overdraft_limit, overdraft_decimals, max_balance, max_decimals, metadata = unpack(args)

@@ -25,6 +25,7 @@ REPLY
   insufficient_funds     account_id available required currency
 ]]
 --- @include "lib/posting"
+--- @include "lib/external"
 
 local account_key, account_log, holds_key, external_key, transaction_key = unpack(keys)
 local account_id, amount, decimals, description, transaction_id = unpack(args)

@@ -1,6 +1,5 @@
 --- @include "lib/amount"
 --- @include "lib/due"
---- @include "lib/version"
 
 -- An account as it is kept: JSON with its fields in this order, every amount a string of minor units.
 -- One pattern decodes it and checks it, so a record that was made by hand is an error, not money.
