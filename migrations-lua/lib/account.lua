@@ -18,18 +18,19 @@ local function decode_account(key, text)
     or status ~= 'open' and not STATUSES:find(' ' .. status .. ' ', 1, true) then
     broken(key, 'an account')
   end
+  -- They are digits, and to add 0 takes half the time of `tonumber`.
   local known = {
     credits = credits,
     debits = debits,
     held = held,
-    next_due = tonumber(next_due),
-    postings = tonumber(postings),
-    version = tonumber(version),
+    next_due = next_due + 0,
+    postings = postings + 0,
+    version = version + 0,
     status = status,
     overdraft_limit = overdraft_limit,
     max_balance = max_balance,
     currency = currency,
-    scale = tonumber(scale),
+    scale = scale + 0,
     rest = rest,
     ended = 0,
   }
@@ -77,6 +78,7 @@ local function account(key, holds_key)
   return it
 end
 
+-- `%d` writes a number in half the time that `..` takes.
 local function encode_account(_, it)
   if it.held == '0' then
     it.next_due = 0
@@ -86,9 +88,9 @@ local function encode_account(_, it)
     queued[#queued + 1] = { 'ZREMRANGEBYRANK', it.holds_key, 0, it.ended - 1 }
   end
   return '{"credits":"' .. it.credits .. '","debits":"' .. it.debits .. '","held":"' .. it.held
-    .. '","next_due":' .. it.next_due .. ',"postings":' .. it.postings .. ',"version":' .. it.version
-    .. ',"status":"' .. it.status .. '","overdraft_limit":"' .. it.overdraft_limit .. '","max_balance":"' .. it.max_balance
-    .. '","currency":"' .. it.currency .. '","scale":' .. it.scale .. ',' .. it.rest .. '}'
+    .. ('","next_due":%d,"postings":%d,"version":%d,"status":"'):format(it.next_due, it.postings, it.version)
+    .. it.status .. '","overdraft_limit":"' .. it.overdraft_limit .. '","max_balance":"' .. it.max_balance
+    .. '","currency":"' .. it.currency .. ('","scale":%d,'):format(it.scale) .. it.rest .. '}'
 end
 
 -- Opens a new account in memory; whoever changes it next has it written.
@@ -117,7 +119,7 @@ local function change_account(key, it)
 end
 
 local function balance_of(it)
-  return signed_decimal(it.scale, net(it.credits, '0', it.debits, '0', '0'))
+  return signed_difference(it.scale, it.credits, it.debits)
 end
 
 local function available_in(it)

@@ -96,3 +96,14 @@ local function signed_decimal(scale, top, mid, low)
   end
   return '-' .. decimal(digits_of(carried(-top, -mid, -low)), scale)
 end
+
+-- The same for a - b, which is every balance: two short numbers need no limbs.
+local function signed_difference(scale, a, b)
+  if #a < 15 and #b < 15 then
+    local low = a - b
+    if low >= 0 then
+      return decimal(('%d'):format(low), scale)
+    end
+  end
+  return signed_decimal(scale, net(a, '0', b, '0', '0'))
+end

@@ -10,5 +10,8 @@ local function minor_units(digits, decimals, it, field)
   if #digits + missing > MAX_DIGITS then
     return nil, { 'amount_out_of_range', it.currency, field or 'amount', forget = true }
   end
-  return digits == '0' and digits or digits .. ('0'):rep(missing)
+  if missing == 0 or digits == '0' then
+    return digits
+  end
+  return digits .. ('0'):rep(missing)
 end

@@ -64,8 +64,9 @@ local function enter(this, direction, counterparty, entry)
     .. '","balance_after":"' .. this.balance .. entry)
 end
 
--- The instant of all postings of this script.
+-- The instant of all postings of this script, as logs and as transactions have it.
 local STAMP = (',"created_at_us":%d,"transaction_id":"'):format(now_us)
+local CREATED_AT = (',"created_at":%d,"description":'):format(now)
 
 local function encode_new_transaction(_, text)
   return text, transaction_ttl_ms
@@ -85,9 +86,9 @@ local function post(from, to, minor, new)
   change(from.key, from.encode)
   change(to.key, to.encode)
 
-  local about = ',"description":' .. new.description .. ',"metadata":' .. new.metadata
-  local entry = '","amount":"' .. decimal(minor, payer.scale) .. '","kind":"' .. new.kind .. '"' .. about
-    .. STAMP .. new.id .. '"}'
+  local description, metadata = new.description, new.metadata
+  local entry = '","amount":"' .. decimal(minor, payer.scale) .. '","kind":"' .. new.kind .. '","description":' .. description
+    .. ',"metadata":' .. metadata .. STAMP .. new.id .. '"}'
   if from.log then
     enter(from, 'debit', to.id, entry)
   end
@@ -99,8 +100,8 @@ local function post(from, to, minor, new)
   local reverses = new.reverses and '"' .. new.reverses .. '"' or 'null'
   -- As `encode_transaction` writes it; nobody in this script opens it.
   live[new.key] = '{"reversed":"0","amount":"' .. minor .. '","kind":"' .. new.kind .. '","from_account":"' .. from.id
-    .. '","to_account":"' .. to.id .. '","currency":"' .. payer.currency .. '","scale":' .. payer.scale
-    .. ',"hold_id":' .. hold_id .. ',"reverses":' .. reverses .. ',"created_at":' .. now .. about .. '}'
+    .. '","to_account":"' .. to.id .. '","currency":"' .. payer.currency .. ('","scale":%d,"hold_id":'):format(payer.scale)
+    .. hold_id .. ',"reverses":' .. reverses .. CREATED_AT .. description .. ',"metadata":' .. metadata .. '}'
   change(new.key, encode_new_transaction)
   return nil
 end
