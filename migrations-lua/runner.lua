@@ -1,5 +1,8 @@
 -- The frame that every call runs in. `README.md` beside this file is its contract; the loader puts
--- the shared functions and the operations of one script in the place of the line `--- @operations`.
+-- the shared functions and the operations of one script in the place of the line `--- @operations`,
+-- and in `records` where, by its header, an operation has records among its keys: their positions
+-- among those that come once, how many those are, and the same for the keys of each line. Of an
+-- operation that runs others nothing is known, and all its keys are looked up.
 --
 -- ARGV: clock_ahead_ms, once_ttl_ms, transaction_ttl_ms, history, then for each step
 --       operation, key_count, arg_count, fingerprint, and its arguments.
@@ -13,7 +16,8 @@ local time = redis.call('TIME')
 local now_us = time[1] * 1000000 + time[2] + clock_ahead_ms * 1000
 local now = math.floor(now_us / 1000)
 
-local loaded = {} -- what MGET gave for a key; false where it gave nothing
+local loaded = {} -- what MGET gave for the key of a record; false where it gave nothing
+local absent = {} -- keys that have been seen to hold nothing at all
 local live = {} -- the records that a step has opened, decoded, as the steps so far have left them
 local encoders, changed = {}, {} -- by key, how to write what has changed; and those keys in order
 local logs, log_order = {}, {} -- by key, the entries to append; and those keys in order
@@ -23,13 +27,19 @@ local queued = {} -- commands on collections whose type a step has already seen
 -- too, and to take that for absence would overwrite what somebody else keeps there.
 local function stored(key)
   local text = loaded[key]
-  if text == false then
+  if text then
+    return text
+  end
+  if text == nil then
+    error(key .. ' is no record by the header of the script', 0)
+  end
+  if not absent[key] then
     if redis.call('EXISTS', key) == 1 then
       error('WRONGTYPE ' .. key .. ' is not a record', 0)
     end
-    text, loaded[key] = nil, nil
+    absent[key] = true
   end
-  return text
+  return nil
 end
 
 -- Marks an open record as changed. At the commit `encode(key, record)` answers its text, and its
@@ -75,9 +85,35 @@ end
 
 --- @operations
 
-local values = redis.call('MGET', unpack(KEYS))
-for i = 1, #KEYS do
-  loaded[KEYS[i]] = values[i]
+-- Only the keys of records are looked up: most of the others exist, and to find a log is not cheap.
+local wanted, wanted_count = {}, 0
+local key, arg = 0, 4
+while arg < #ARGV do
+  local where, key_count = records[ARGV[arg + 1]], tonumber(ARGV[arg + 2])
+  for i = 1, where and #where or key_count do
+    wanted_count = wanted_count + 1
+    wanted[wanted_count] = KEYS[key + (where and where[i] or i)]
+  end
+  if where and where.line then
+    for before = where.once, key_count - 1, where.line do
+      for i = 1, #where.each do
+        wanted_count = wanted_count + 1
+        wanted[wanted_count] = KEYS[key + before + where.each[i]]
+      end
+    end
+  end
+  key = key + key_count
+  if ARGV[arg + 4] ~= '' then
+    key, wanted_count = key + 1, wanted_count + 1
+    wanted[wanted_count] = KEYS[key]
+  end
+  arg = arg + 4 + ARGV[arg + 3]
+end
+if wanted_count > 0 then
+  local texts = redis.call('MGET', unpack(wanted))
+  for i = 1, wanted_count do
+    loaded[wanted[i]] = texts[i]
+  end
 end
 
 local function encode_once(_, text)
@@ -108,7 +144,7 @@ local function run_once(once_key, fingerprint, operation, keys, args)
 end
 
 local answers = {}
-local key, arg = 0, 4
+key, arg = 0, 4
 while arg < #ARGV do
   local operation = operations[ARGV[arg + 1]]
   local key_count, arg_count, fingerprint = ARGV[arg + 2], ARGV[arg + 3], ARGV[arg + 4]

@@ -3,7 +3,7 @@ Move money that a hold has set aside to the account it was held for.
 
 KEYS
   hold_key               hold
-  transaction_key        transaction
+  transaction_key        new transaction
   * from_key             account, where the hold is known
   * to_key               account
   * from_log             log of postings

@@ -7,7 +7,7 @@ KEYS
   holds_key              sorted set of holds
   * sweep_key            account, where there is one to sweep to
   * sweep_log            log of postings
-  * transaction_key      transaction
+  * transaction_key      new transaction
 
 ARGV
   account_id             id

@@ -6,7 +6,7 @@ KEYS
   account_log            log of postings
   holds_key              sorted set of holds
   external_key           hash of accounts, one a currency
-  transaction_key        transaction
+  transaction_key        new transaction
 
 ARGV
   account_id             id

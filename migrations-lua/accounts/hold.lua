@@ -5,7 +5,7 @@ KEYS
   from_key               account
   to_key                 account
   holds_key              sorted set of the payer's holds
-  hold_key               hold
+  hold_key               new hold
 
 ARGV
   from_account           id

@@ -6,7 +6,7 @@ KEYS
   account_log            log of postings
   external_key           hash of accounts, one a currency
   index_key              sorted set of the space's account ids
-  transaction_key        transaction
+  transaction_key        new transaction
 
 ARGV
   account_id             id

@@ -3,7 +3,7 @@ Move the money of a transaction back, whole or in part.
 
 KEYS
   transaction_key               transaction
-  reversal_key                  transaction, the new one
+  reversal_key                  new transaction
   external_key                  hash of accounts, one a currency
   * from_key                    account that pays back, where the transaction is known
   * from_log                    log of postings

@@ -7,7 +7,7 @@ KEYS
   from_log               log of postings
   to_log                 log of postings
   holds_key              sorted set of the payer's holds
-  transaction_key        transaction
+  transaction_key        new transaction
 
 ARGV
   from_account           id

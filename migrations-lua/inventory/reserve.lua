@@ -2,7 +2,7 @@
 Set units of one or several products aside, all lines or none.
 
 KEYS
-  reservation_key          reservation
+  reservation_key          new reservation
   customer_key             sorted set of the customer's reservations
   * product_key            product
   * holds_key              sorted set of holds

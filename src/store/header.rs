@@ -19,6 +19,9 @@ pub struct Header {
     pub runs_operations: bool,
     /// The names of its keys.
     pub keys: Names,
+    /// Which of its keys the frame loads.
+    #[serde(skip)]
+    pub loaded: Loaded,
     /// The names of its arguments.
     pub args: Names,
     /// By the word that a reply starts with, the fields after it.
@@ -32,6 +35,16 @@ pub struct Names {
     pub once: Vec<String>,
     /// These come after them, any number of times.
     pub each: Vec<String>,
+}
+
+/// Positions of the keys, from 1, that a record may be under: not logs, sets or hashes, and not ids
+/// that are only now given away. Only these are looked up.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// Among the keys that come once.
+    pub once: Vec<usize>,
+    /// Among those of each line.
+    pub each: Vec<usize>,
 }
 
 /// One position of a reply.
@@ -75,8 +88,18 @@ impl Header {
                     header.summary += separator;
                     header.summary += &text.join(" ");
                 }
-                ("KEYS", ["*", name, ..]) => header.keys.each.push((*name).to_owned()),
-                ("KEYS", [name, ..]) => header.keys.once.push((*name).to_owned()),
+                ("KEYS", ["*", name, what @ ..]) => {
+                    header.keys.each.push((*name).to_owned());
+                    if is_record(what) {
+                        header.loaded.each.push(header.keys.each.len());
+                    }
+                }
+                ("KEYS", [name, what @ ..]) => {
+                    header.keys.once.push((*name).to_owned());
+                    if is_record(what) {
+                        header.loaded.once.push(header.keys.once.len());
+                    }
+                }
                 ("ARGV", ["*", name, ..]) => header.args.each.push((*name).to_owned()),
                 ("ARGV", [name, ..]) => header.args.once.push((*name).to_owned()),
                 (_, [word, fields @ ..]) => {
@@ -99,6 +122,11 @@ impl Header {
         debug_assert!(self.keys.match_names(call.key_names()), "{:?}", call.key_names());
         debug_assert!(self.args.match_names(call.arg_names()), "{:?}", call.arg_names());
     }
+}
+
+/// Whether there can be something to load under a key, by the words that say what it is.
+fn is_record(what: &[&str]) -> bool {
+    !matches!(what, ["log" | "hash", "of", ..] | ["sorted", "set", ..] | ["new", ..])
 }
 
 impl Names {

@@ -135,7 +135,7 @@ impl Script {
         let functions: String = functions.into_iter().map(file).collect();
         let operations: String = names.iter().map(|name| operation(name)).collect();
         let flags = if header.read_only { " flags=no-writes" } else { "" };
-        let body = format!("{functions}\nlocal operations = {{}}\n{operations}");
+        let body = format!("{functions}\nlocal operations, records = {{}}, {{}}\n{operations}");
         let source = format!("#!lua{flags}\n{}", file("runner").replacen(PLACE, &body, 1));
         let sha1 = sha1_smol::Sha1::from(&source).digest().to_string();
         Script { name, header, source, sha1, durations: OnceLock::new() }
@@ -148,7 +148,29 @@ fn header(name: &str) -> Header {
 
 /// An operation as the frame knows it: what its file names, nobody else sees.
 fn operation(name: &str) -> String {
-    format!("operations['{name}'] = function(keys, args)\n{}\nend\n", file(name))
+    let header = header(name);
+    let records = match header.runs_operations {
+        true => String::new(),
+        false => format!("records['{name}'] = {}\n", positions(&header)),
+    };
+    format!("operations['{name}'] = function(keys, args)\n{}\nend\n{records}", file(name))
+}
+
+/// Where the records of an operation stand among its keys, as `runner.lua` reads it.
+fn positions(header: &Header) -> String {
+    let list = |positions: &[usize]| {
+        positions.iter().map(|position| format!("{position}, ")).collect::<String>()
+    };
+    let once = list(&header.loaded.once);
+    if header.keys.each.is_empty() {
+        return format!("{{ {once}}}");
+    }
+    format!(
+        "{{ {once}once = {}, each = {{ {}}}, line = {} }}",
+        header.keys.once.len(),
+        list(&header.loaded.each),
+        header.keys.each.len(),
+    )
 }
 
 /// The files a source includes, each once and after what it includes itself.
