@@ -170,7 +170,8 @@ for i = 1, #changed do
   local record_key = changed[i]
   local text, ttl_ms = encoders[record_key](record_key, live[record_key])
   if ttl_ms then
-    ending[#ending + 1] = { 'SET', record_key, text, 'PX', ttl_ms }
+    local last = #ending
+    ending[last + 1], ending[last + 2], ending[last + 3] = record_key, text, ttl_ms
   elseif text then
     lasting[#lasting + 1] = record_key
     lasting[#lasting + 1] = text
@@ -197,7 +198,7 @@ end
 if #lasting > 0 then
   redis.call('MSET', unpack(lasting))
 end
-for i = 1, #ending do
-  redis.call(unpack(ending[i]))
+for i = 1, #ending, 3 do
+  redis.call('SET', ending[i], ending[i + 1], 'PX', ending[i + 2])
 end
 return answers
