@@ -104,14 +104,15 @@ async fn more_calls_than_the_queue_holds() {
     // It runs once nobody else is answered.
     wait_for("the script", || redis::cmd("PING").exec(&mut probe).is_err().then_some(()));
     let mut tasks = JoinSet::new();
-    for _ in 0..400 {
+    for _ in 0..600 {
         let service = service.clone();
         let body = json!({ "account_id": "alice", "amount": "1" });
         tasks.spawn(async move { service.post("/accounts/deposit", body).await });
     }
-    // A round holds 128, the queue four: of 400 the others are refused at once.
+    // Two rounds on their way and one that collects hold 128 each, the queue four: of 600 the others
+    // are refused at once.
     let mut refused = 0;
-    while refused < 400 - 128 - 4 {
+    while refused < 600 - 3 * 128 - 4 {
         tasks.join_next().await.unwrap().unwrap().refused(503, "overloaded");
         refused += 1;
     }
