@@ -18,8 +18,9 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use crate::{
     accounts,
     api::{Gate, Problem, ProblemBody, entrance, panicked},
-    atomic, bulk, commands, counters, inventory, locks, monitoring, ratelimit,
+    atomic, batch, bulk, commands, counters, data, inventory, locks, monitoring, ratelimit,
     store::{Library, Store},
+    transactions,
     types::{Code, codes},
 };
 
@@ -41,6 +42,8 @@ use crate::{
         (name = "counters", description = "Whole numbers within bounds"),
         (name = "atomic", description = "Several commands, all or none"),
         (name = "bulk", description = "Streams of commands, each on its own"),
+        (name = "batch", description = "Plain data keys"),
+        (name = "transactions", description = "Plain data keys, all or none, by WATCH"),
         (name = "monitoring", description = "The service itself"),
         (name = "problems", description = "What every problem code means"),
     ),
@@ -92,6 +95,8 @@ fn routes(gate: Gate) -> OpenApiRouter<Store> {
         .merge(counters::router())
         .merge(atomic::router())
         .merge(bulk::router(gate.clone()))
+        .merge(batch::router())
+        .merge(transactions::router())
         .merge(monitoring::router(gate))
         .routes(routes!(list_problems))
         .routes(routes!(explain_problem))
@@ -107,6 +112,8 @@ pub fn problem_codes() -> &'static [Code] {
             locks::CODES,
             ratelimit::CODES,
             counters::CODES,
+            data::CODES,
+            transactions::CODES,
         ]
         .concat()
     });

@@ -88,6 +88,10 @@ pub struct Serve {
     #[arg(long, env = "LOCKSTEP_STORE_CONNECTIONS", default_value_t = 1, value_parser = positive())]
     pub store_connections: u64,
 
+    /// Connections to Redis for POST /transactions, one for each that is on its way
+    #[arg(long, env = "LOCKSTEP_STORE_TRANSACTIONS", default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub store_transactions: u64,
+
     /// Calls that may wait for Redis before the next one is refused as overloaded
     #[arg(long, env = "LOCKSTEP_STORE_QUEUE", default_value_t = 8192, value_parser = positive())]
     pub store_queue: u64,
@@ -155,6 +159,7 @@ impl Serve {
         store::Settings {
             url,
             lanes: count(self.store_connections),
+            transactions: count(self.store_transactions),
             queue: count(self.store_queue),
             timeout: Duration::from_millis(self.store_timeout_ms),
             records: store::Records {

@@ -21,12 +21,17 @@ pub mod inventory;
 pub mod locks;
 pub mod ratelimit;
 
+// Floor: what callers keep for themselves.
+pub mod data;
+
 // Floor: every command by its name.
 pub mod commands;
 
 // Floor: several at once.
 pub mod atomic;
+pub mod batch;
 pub mod bulk;
+pub mod transactions;
 
 // Floor: looking after the service itself.
 pub mod monitoring;

@@ -107,7 +107,8 @@ fn malformed(cause: &str) -> Problem {
 }
 
 /// serde's words for kinds of values, and JSON's.
-const KINDS: [(&str, &str); 5] = [
+const KINDS: [(&str, &str); 6] = [
+    (" f64", " a number"),
     (" i64", " a whole number"),
     (" u64", " a whole number"),
     (" u32", " a whole number"),

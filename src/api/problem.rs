@@ -61,7 +61,7 @@ pub struct ProblemBody<'a> {
     /// The HTTP status again.
     status: u16,
     /// What happened this time, for a person.
-    detail: &'a str,
+    pub detail: &'a str,
     /// The word that programs go by.
     code: &'a str,
     /// The value of `X-Request-Id`.
@@ -69,7 +69,7 @@ pub struct ProblemBody<'a> {
     /// Whether the same call may well work in a moment.
     retryable: bool,
     /// Whether anything can have changed.
-    outcome: Outcome,
+    pub outcome: Outcome,
     #[serde(flatten)]
     #[schema(ignore)]
     members: &'a Map<String, Value>,
@@ -157,6 +157,11 @@ impl Problem {
             outcome: self.outcome,
             members: &self.members,
         }
+    }
+
+    /// The sentence for a person.
+    pub fn detail(&self) -> &str {
+        &self.detail
     }
 
     /// Whether it is the answer to an earlier send under the same idempotency key.

@@ -73,8 +73,7 @@ impl Ended {
 /// that finds the lane idle is sent at once.
 pub(super) struct Lane {
     pub pool: Pool,
-    pub clock: Clock,
-    pub records: Records,
+    pub frame: Frame,
     pub timeout: Duration,
 }
 
@@ -180,7 +179,9 @@ impl Lane {
         let (count, patience) = (groups.len(), self.timeout);
         let mut pipeline = Pipeline::with_capacity(count);
         for group in groups {
-            self.pack(group, &mut pipeline);
+            metrics::histogram!("lockstep_coalesced_steps").record(group.steps.len() as f64);
+            let steps = group.steps.iter().map(|step| (step.operation, &step.bound));
+            self.frame.pack(&mut pipeline, &group.steps[0].script, group.load, steps);
         }
         async move {
             let unknown = |cause: String| Failure::Unknown { cause, repeatable: false };
@@ -206,29 +207,42 @@ impl Lane {
         metrics::counter!("lockstep_store_connections_total").increment(1);
         Ok(connection.insert(Connection::take(fresh)).clone())
     }
+}
 
-    fn pack(&self, group: &Group, pipeline: &mut Pipeline) {
-        let script = &group.steps[0].script;
-        if group.load {
+/// What every script is told beside its steps.
+#[derive(Clone)]
+pub(super) struct Frame {
+    pub clock: Clock,
+    pub records: Records,
+}
+
+impl Frame {
+    /// Puts one script with its steps, each an operation's name and what it takes, into a pipeline.
+    pub fn pack<'a>(
+        &self,
+        pipeline: &mut Pipeline,
+        script: &Script,
+        load: bool,
+        steps: impl Iterator<Item = (&'static str, &'a Bound)> + Clone,
+    ) {
+        if load {
             metrics::counter!("lockstep_script_loads_total", "operation" => script.name)
                 .increment(1);
             pipeline.cmd("EVAL").arg(&script.source);
         } else {
             pipeline.cmd("EVALSHA").arg(&script.sha1);
         }
-        metrics::histogram!("lockstep_coalesced_steps").record(group.steps.len() as f64);
-        pipeline.arg(group.keys());
-        for step in &group.steps {
-            for key in step.bound.keys.iter() {
+        pipeline.arg(steps.clone().map(|(_, bound)| bound.keys.len()).sum::<usize>());
+        for (_, bound) in steps.clone() {
+            for key in bound.keys.iter() {
                 pipeline.arg(key);
             }
         }
         let Records { once_ttl_ms, transaction_ttl_ms, history } = self.records;
         pipeline.arg(self.clock.ahead_ms()).arg(once_ttl_ms).arg(transaction_ttl_ms).arg(history);
-        for step in &group.steps {
-            let Bound { keys, args, fingerprint, .. } = &step.bound;
+        for (operation, Bound { keys, args, fingerprint, .. }) in steps {
             let own_keys = keys.len() - usize::from(!fingerprint.is_empty());
-            pipeline.arg(step.operation).arg(own_keys).arg(args.len()).arg(fingerprint);
+            pipeline.arg(operation).arg(own_keys).arg(args.len()).arg(fingerprint);
             for arg in args.iter() {
                 pipeline.arg(arg);
             }

@@ -8,6 +8,7 @@ mod library;
 mod operation;
 mod reply;
 mod turns;
+mod watch;
 
 use std::{
     sync::{
@@ -34,10 +35,11 @@ pub use failure::Failure;
 pub use header::{Field, Header, Kind, Names};
 pub use library::{Library, Script};
 pub use operation::{Bind, Call, Context, Done, Error, Minted, Operation, Refusal};
-pub use reply::Raw;
+pub use reply::{Answered, Raw};
+pub use watch::{Executed, Seen, Watch};
 
 use crate::types::Id;
-use lane::{Lane, Step};
+use lane::{Frame, Lane, Step};
 use operation::{All, Bound};
 use turns::Turns;
 
@@ -48,6 +50,8 @@ pub struct Settings {
     pub url: String,
     /// How many shared connections carry scripts.
     pub lanes: usize,
+    /// How many connections carry transactions by WATCH, one each.
+    pub transactions: usize,
     /// How many calls may wait in all before the next is refused as `overloaded`.
     pub queue: usize,
     /// How long a call may wait to be sent, and then for its answer.
@@ -76,11 +80,13 @@ pub struct Store(Arc<Inner>);
 
 struct Inner {
     pool: Pool,
+    /// Those that one caller at a time has for a transaction.
+    exclusive: Pool,
     lanes: Vec<mpsc::Sender<Step>>,
     next: AtomicUsize,
     turns: Turns,
     timeout: Duration,
-    clock: Clock,
+    frame: Frame,
     closing: CancellationToken,
     running: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -145,40 +151,41 @@ impl Store {
         let info = settings.url.as_str().into_connection_info()?;
         let keepalive = socket2::TcpKeepalive::new().with_time(Duration::from_secs(30));
         let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(settings.timeout))
-            .set_response_timeout(Some(settings.timeout));
-        let manager = Manager::new_with_config(info.set_tcp_settings(tcp), config)?;
-        let pool = Pool::builder(manager)
-            .max_size(settings.lanes + 16)
-            .wait_timeout(Some(settings.timeout))
-            .create_timeout(Some(settings.timeout))
-            .recycle_timeout(Some(settings.timeout))
-            .runtime(Runtime::Tokio1)
-            .build()
-            .map_err(|error| redis::RedisError::from(std::io::Error::other(error)))?;
+        let info = info.set_tcp_settings(tcp);
+        let pool = |size: usize| -> redis::RedisResult<Pool> {
+            let config = AsyncConnectionConfig::new()
+                .set_connection_timeout(Some(settings.timeout))
+                .set_response_timeout(Some(settings.timeout));
+            Pool::builder(Manager::new_with_config(info.clone(), config)?)
+                .max_size(size)
+                .wait_timeout(Some(settings.timeout))
+                .create_timeout(Some(settings.timeout))
+                .recycle_timeout(Some(settings.timeout))
+                .runtime(Runtime::Tokio1)
+                .build()
+                .map_err(|error| redis::RedisError::from(std::io::Error::other(error)))
+        };
+        // Two of them: whoever looks after the service does not wait behind transactions.
+        let (pool, exclusive) = (pool(settings.lanes + 16)?, pool(settings.transactions)?);
 
-        let (clock, closing) = (Clock::default(), CancellationToken::new());
+        let frame = Frame { clock: Clock::default(), records: settings.records };
+        let closing = CancellationToken::new();
         let mut lanes = Vec::new();
         let mut running = Vec::new();
         for _ in 0..settings.lanes {
-            let lane = Lane {
-                pool: pool.clone(),
-                clock: clock.clone(),
-                records: settings.records,
-                timeout: settings.timeout,
-            };
+            let lane = Lane { pool: pool.clone(), frame: frame.clone(), timeout: settings.timeout };
             let (sender, steps) = mpsc::channel(settings.queue.div_ceil(settings.lanes).max(1));
             lanes.push(sender);
             running.push(tokio::spawn(lane.run(steps, closing.clone())));
         }
         Ok(Store(Arc::new(Inner {
             pool,
+            exclusive,
             lanes,
             next: AtomicUsize::new(0),
             turns: Turns::default(),
             timeout: settings.timeout,
-            clock,
+            frame,
             closing,
             running: Mutex::new(running),
         })))
@@ -380,7 +387,7 @@ impl Store {
 
     /// The clock that scripts go by, for tests.
     pub fn clock(&self) -> &Clock {
-        &self.0.clock
+        &self.0.frame.clock
     }
 
     /// Takes no more calls, and waits until those that were taken are answered.

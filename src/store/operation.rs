@@ -226,6 +226,29 @@ impl Call {
         self
     }
 
+    /// Binds an argument that was found out and not given: no part of what is compared.
+    pub fn found_arg(&mut self, name: &'static str, value: impl Display) -> &mut Call {
+        self.args.push(format_args!("{value}"));
+        self.named(1, name);
+        self
+    }
+
+    /// Binds a plain data key of the caller's own. Nothing of the service is under that prefix.
+    pub fn data_key(&mut self, id: &Id) -> &mut Call {
+        self.keys.push(format_args!("{}{id}", data_prefix(&self.prefix)));
+        let Call { keys, fingerprint, .. } = self;
+        digest(fingerprint, keys.last());
+        self
+    }
+
+    /// Binds the next of as many words as the script will find.
+    pub fn word(&mut self, bytes: impl AsRef<[u8]>) -> &mut Call {
+        self.args.push_bytes(bytes.as_ref());
+        let Call { args, fingerprint, .. } = self;
+        digest(fingerprint, args.last());
+        self
+    }
+
     /// Binds another operation whole: its name, how many keys and arguments it has, and those.
     fn inner(&mut self, operation: &dyn Bind) {
         let fingerprinted = self.fingerprint.is_some();
@@ -285,6 +308,11 @@ impl Call {
     }
 }
 
+/// `lockstep-data:{space}:` for `lockstep:{space}:`.
+pub(super) fn data_prefix(prefix: &str) -> impl Display {
+    fmt::from_fn(move |f| write!(f, "lockstep-data{}", prefix.trim_start_matches("lockstep")))
+}
+
 fn digest(fingerprint: &mut Option<Sha1>, text: &[u8]) {
     if let Some(sha1) = fingerprint {
         // The length keeps ("a", "bc") and ("ab", "c") apart.
@@ -324,6 +352,11 @@ impl Strings {
     fn push(&mut self, text: fmt::Arguments<'_>) {
         // Writing into a Vec cannot fail.
         let _ = self.text.write_fmt(text);
+        self.ends.push(self.text.len());
+    }
+
+    fn push_bytes(&mut self, bytes: &[u8]) {
+        self.text.extend_from_slice(bytes);
         self.ends.push(self.text.len());
     }
 

@@ -19,6 +19,45 @@ use crate::types::{Instant, codes};
 
 type Fault = serde_json::Error;
 
+/// What Redis' own commands answer on data keys, whose bytes need be no text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answered {
+    /// There is nothing.
+    Nothing,
+    /// A whole number.
+    Number(i64),
+    /// Bytes, or text.
+    Bytes(Vec<u8>),
+}
+
+impl<'de> Deserialize<'de> for Answered {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Answered, D::Error> {
+        struct Any;
+
+        impl<'de> Visitor<'de> for Any {
+            type Value = Answered;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an answer of Redis")
+            }
+
+            fn visit_none<E>(self) -> Result<Answered, E> {
+                Ok(Answered::Nothing)
+            }
+
+            fn visit_i64<E>(self, number: i64) -> Result<Answered, E> {
+                Ok(Answered::Number(number))
+            }
+
+            fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Answered, E> {
+                Ok(Answered::Bytes(bytes))
+            }
+        }
+
+        deserializer.deserialize_byte_buf(Any)
+    }
+}
+
 /// What a script answered for one operation, not yet read.
 pub struct Raw {
     pub(super) script: Arc<Script>,
@@ -243,6 +282,15 @@ impl<'de> Deserializer<'de> for Position {
         deserialize_u32 visit_u32,
     }
 
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match self.value {
+            Value::Nil => visitor.visit_none(),
+            Value::Int(number) => visitor.visit_i64(number),
+            Value::BulkString(bytes) => visitor.visit_byte_buf(bytes),
+            other => Err(de::Error::custom(format_args!("unexpected {other:?}"))),
+        }
+    }
+
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match &self.value {
             Value::Nil => visitor.visit_none(),
@@ -271,7 +319,7 @@ impl<'de> Deserializer<'de> for Position {
     }
 
     forward_to_deserialize_any! {
-        i8 i16 i32 i128 u8 u16 u128 f32 f64 char str string bytes byte_buf
+        i8 i16 i32 i128 u8 u16 u128 f32 f64 char str string bytes
         unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
     }
 }

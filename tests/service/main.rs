@@ -7,10 +7,12 @@ mod audit;
 mod support;
 
 mod accounts;
+mod batch;
 mod bulk;
 mod inventory;
 mod locks;
 mod ratelimit;
+mod transactions;
 
 mod configuration;
 mod connections;

@@ -149,6 +149,7 @@ impl Service {
         let mut settings = Settings {
             url: redis_url().to_owned(),
             lanes: 2,
+            transactions: 16,
             queue: 8192,
             timeout: Duration::from_secs(20),
             records: Records {

@@ -1,0 +1,96 @@
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::MAX_KEYS;
+use crate::{
+    api::{self, Answer, Caller, Json, Problem},
+    data::{self, Encoding, written},
+    store::{Answered, Call, Operation, Store},
+    types::{Code, Id, Invalid, word},
+};
+
+/// Keys to read.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = BatchGet, example = json!({ "keys": ["greeting", "farewell"] }))]
+pub struct Get {
+    #[schema(min_items = 1, max_items = 1000)]
+    pub keys: Vec<Id>,
+    /// How the values are to be written.
+    #[serde(default, deserialize_with = "word")]
+    #[schema(default = "text")]
+    pub encoding: Encoding,
+}
+
+/// What the keys hold.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = BatchValues, example = json!({ "values": { "greeting": "hello", "farewell": null } }))]
+pub struct Values {
+    /// By key; null where there is nothing, or nothing that is a string. Bytes that are no text are an
+    /// object of their `base64`, where base64 was not asked for.
+    #[schema(value_type = Object)]
+    pub values: Map<String, Value>,
+}
+
+/// What the script tells.
+#[derive(Debug, Deserialize)]
+pub struct ValuesReply {
+    values: Vec<Answered>,
+}
+
+impl Operation for Get {
+    const NAME: &'static str = "batch/get";
+    const CODES: &'static [Code] = data::CODES;
+    type Reply = ValuesReply;
+
+    fn bind(&self, call: &mut Call) {
+        for key in &self.keys {
+            call.data_key(key);
+        }
+    }
+}
+
+/// Read data keys
+///
+/// All at one moment. It is a read, though it is sent by POST for its body.
+#[utoipa::path(
+    post,
+    path = "/batch/get",
+    operation_id = Get::NAME,
+    tag = "batch",
+    request_body = Get,
+    responses((status = OK, body = Values, description = "What they hold.")),
+)]
+pub async fn get(
+    State(store): State<Store>,
+    Caller(context): Caller,
+    Json(order): Json<Get>,
+) -> api::Result<Values> {
+    if !(1..=MAX_KEYS).contains(&order.keys.len()) {
+        let invalid = Invalid::new("validation_failed", "There are 1 to 1000 keys.");
+        return Err(Problem::invalid(&invalid, "/keys"));
+    }
+    let done = store.run(&order, &context).await?;
+    let Get { keys, encoding } = order;
+    Ok(Answer::ok(done.map(|reply| {
+        Values {
+            values: keys
+                .into_iter()
+                .zip(reply.values)
+                .map(|(key, answered)| (String::from(key), value(answered, encoding)))
+                .collect(),
+        }
+    })))
+}
+
+fn value(answered: Answered, encoding: Encoding) -> Value {
+    match answered {
+        Answered::Bytes(bytes) => match written(bytes, encoding) {
+            (value, Some(name)) if encoding == Encoding::Text => serde_json::json!({ name: value }),
+            (value, _) => value,
+        },
+        _ => Value::Null,
+    }
+}

@@ -1,0 +1,161 @@
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use crate::{
+    api::{self, Answer, Caller, Json, Problem},
+    data::{self, Command, Failed, Input, Status},
+    store::{self, Answered, Call, Context, Done, Operation, Store},
+    types::{Code, Invalid},
+};
+
+/// The most operations of one call, and of one chunk of it.
+const MAX_OPERATIONS: usize = 10_000;
+const MAX_CHUNK: usize = 1000;
+
+/// Commands over data keys, each for itself.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "operations": [
+        { "type": "set", "key": "greeting", "value": "hello", "ttl_ms": 60_000 },
+        { "type": "incr", "key": "visits", "by": 1 },
+        { "type": "zadd", "key": "scores", "members": [{ "member": "alice", "score": 12.5 }] },
+        { "type": "get", "key": "greeting" }
+    ]
+}))]
+pub struct Batch {
+    /// They run in their order.
+    #[schema(value_type = Vec<Input>, min_items = 1, max_items = 10_000)]
+    pub operations: Vec<Box<RawValue>>,
+    /// So many go to Redis at a time.
+    #[serde(default = "Batch::default_chunk")]
+    #[schema(minimum = 1, maximum = 1000, default = 100)]
+    pub chunk_size: usize,
+}
+
+/// What has become of each.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "results": [
+        { "type": "set", "key": "greeting", "status": "ok", "result": true },
+        { "type": "incr", "key": "visits", "status": "ok", "result": 42 },
+        { "type": "hget", "key": "greeting", "status": "error", "error": {
+            "code": "wrong_type", "detail": "The key holds a value of another type.", "outcome": "not_applied"
+        } }
+    ],
+    "succeeded": 2,
+    "failed": 1
+}))]
+pub struct Results {
+    /// One for each operation, in their order.
+    pub results: Vec<data::Result>,
+    /// How many have happened.
+    pub succeeded: usize,
+    /// How many have not, or nobody knows.
+    pub failed: usize,
+}
+
+impl Batch {
+    fn default_chunk() -> usize {
+        100
+    }
+}
+
+struct Chunk<'a>(&'a [Command]);
+
+/// What the script tells.
+#[derive(Debug, Deserialize)]
+struct ChunkReply {
+    results: Vec<(String, Answered)>,
+}
+
+impl Operation for Chunk<'_> {
+    const NAME: &'static str = "batch/run";
+    const CODES: &'static [Code] = data::CODES;
+    type Reply = ChunkReply;
+
+    fn bind(&self, call: &mut Call) {
+        self.0.iter().for_each(|command| command.bind(call));
+    }
+}
+
+/// Run commands over data keys, each for itself
+///
+/// In chunks, one after the other; a command that fails, or a whole chunk, is told in its results, and
+/// the others go on. The keys are the caller's own: nothing of the service can be reached by them. With
+/// an Idempotency-Key each chunk happens once.
+#[utoipa::path(
+    post,
+    path = "/batch",
+    operation_id = Chunk::NAME,
+    tag = "batch",
+    request_body = Batch,
+    responses((status = OK, body = Results, description = "What has become of each.")),
+    extensions(("x-refusals" = json!(["command_not_allowed"]))),
+)]
+pub async fn run(
+    State(store): State<Store>,
+    Caller(context): Caller,
+    Json(Batch { operations, chunk_size }): Json<Batch>,
+) -> api::Result<Results> {
+    if !(1..=MAX_CHUNK).contains(&chunk_size) {
+        let invalid = Invalid::new("validation_failed", "A chunk has 1 to 1000 operations.");
+        return Err(Problem::invalid(&invalid, "/chunk_size"));
+    }
+    let commands = Input::read_all(&operations, MAX_OPERATIONS)?;
+    let mut results = Vec::with_capacity(commands.len());
+    let mut replayed = true;
+    for (number, chunk) in chunks(&commands, chunk_size).enumerate() {
+        // A blank, so that no caller can have sent the key of a chunk.
+        let idempotency_key = context.idempotency_key.as_ref().map(|key| format!("{key} {number}"));
+        let context = Context { space: context.space.clone(), idempotency_key };
+        match store.run(&Chunk(chunk), &context).await {
+            Ok(done) => {
+                replayed &= done.replayed;
+                let replies = done.reply.results.into_iter().map(reply);
+                let all = chunk.iter().zip(replies);
+                results.extend(all.map(|(command, reply)| data::Result::of(command, reply)));
+            }
+            // Of another call than the one that is under the key nothing is begun.
+            Err(store::Error::KeyReused) if number == 0 => {
+                return Err(store::Error::KeyReused.into());
+            }
+            Err(error) => {
+                replayed = false;
+                let error = Failed::from(&Problem::from(error));
+                results.extend(
+                    chunk.iter().map(|command| data::Result::failed(command, error.clone())),
+                );
+            }
+        }
+    }
+    let succeeded = results.iter().filter(|result| result.status == Status::Ok).count();
+    let failed = results.len() - succeeded;
+    Ok(Answer::ok(Done { reply: Results { results, succeeded, failed }, replayed }))
+}
+
+/// At most so many commands in each, and at most so many words as a script can take.
+fn chunks(commands: &[Command], size: usize) -> impl Iterator<Item = &[Command]> {
+    let mut rest = commands;
+    std::iter::from_fn(move || {
+        let mut words = 0;
+        let fits = |command: &&Command| {
+            words += command.words();
+            words <= Command::MAX_WORDS
+        };
+        let count = rest.iter().take(size).take_while(fits).count();
+        let (chunk, after) = rest.split_at_checked(count).filter(|(chunk, _)| !chunk.is_empty())?;
+        rest = after;
+        Some(chunk)
+    })
+}
+
+fn reply((word, answered): (String, Answered)) -> data::Reply {
+    match (word.as_str(), answered) {
+        ("ok", answered) => Ok(answered),
+        (_, Answered::Bytes(error)) => Err(String::from_utf8_lossy(&error).into_owned()),
+        (_, other) => Err(format!("{other:?}")),
+    }
+}

@@ -1,0 +1,40 @@
+//! What callers of `POST /batch/get` may rely on.
+
+use serde_json::json;
+
+use super::run::batch;
+use crate::support::Service;
+
+#[tokio::test]
+async fn reads_what_is_there() {
+    let service = Service::new();
+    let operations = json!([
+        { "type": "set", "key": "a", "value": "1" },
+        { "type": "set", "key": "bytes", "value": "/w==", "encoding": "base64" },
+        { "type": "rpush", "key": "list", "values": ["x"] },
+    ]);
+    batch(&service, operations).await;
+    let keys = json!(["a", "bytes", "list", "none", "a"]);
+    let answer = service.post("/batch/get", json!({ "keys": keys })).await.assert(200);
+    let expected = json!({ "a": "1", "bytes": { "base64": "/w==" }, "list": null, "none": null });
+    assert_eq!(answer["values"], expected);
+    let body = json!({ "keys": ["a", "bytes", "none"], "encoding": "base64" });
+    let answer = service.post("/batch/get", body).await.assert(200);
+    assert_eq!(answer["values"], json!({ "a": "MQ==", "bytes": "/w==", "none": null }));
+}
+
+#[tokio::test]
+async fn refuses_what_it_cannot_read() {
+    let service = Service::new();
+    for (body, code, pointer) in [
+        (json!({ "keys": [] }), "validation_failed", "/keys"),
+        (json!({ "keys": vec!["a"; 1001] }), "validation_failed", "/keys"),
+        (json!({ "keys": ["a", 1] }), "validation_failed", "/keys/1"),
+        (json!({ "keys": ["a", "{b}"] }), "invalid_id", "/keys/1"),
+        (json!({ "keys": "a" }), "validation_failed", "/keys"),
+        (json!({}), "validation_failed", "/keys"),
+    ] {
+        let refused = service.post("/batch/get", body).await.refused(422, code);
+        assert_eq!(refused["errors"][0]["pointer"], pointer, "{refused:#}");
+    }
+}

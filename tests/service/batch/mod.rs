@@ -1,0 +1,3 @@
+mod get;
+pub mod run;
+mod set;

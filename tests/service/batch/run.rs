@@ -1,0 +1,347 @@
+//! What callers of `POST /batch` may rely on.
+
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::support::{Server, Service, plant};
+
+/// The results of operations that were taken.
+pub async fn batch(service: &Service, operations: Value) -> Vec<Value> {
+    let answer = service.post("/batch", json!({ "operations": operations })).await.assert(200);
+    answer["results"].as_array().unwrap().clone()
+}
+
+/// Of each, its result, or the code of its error.
+pub fn outcomes(results: &[Value]) -> Vec<Value> {
+    let of = |result: &Value| match result["status"].as_str().unwrap() {
+        "ok" => result["result"].clone(),
+        _ => result["error"]["code"].clone(),
+    };
+    results.iter().map(of).collect()
+}
+
+/// A data key as Redis has it.
+pub fn data_key(service: &Service, key: &str) -> String {
+    format!("lockstep-data:{{{}}}:{key}", service.space)
+}
+
+#[tokio::test]
+async fn each_command_answers_what_it_did() {
+    let service = Service::new();
+    let operations = json!([
+        { "type": "get", "key": "text" },
+        { "type": "set", "key": "text", "value": "hello" },
+        { "type": "get", "key": "text" },
+        { "type": "incr", "key": "n" },
+        { "type": "incr", "key": "n", "by": 5 },
+        { "type": "decr", "key": "n", "by": 7 },
+        { "type": "decr", "key": "n" },
+        { "type": "hset", "key": "h", "fields": { "a": "1", "b": "2" } },
+        { "type": "hset", "key": "h", "fields": { "b": "3", "c": "4" } },
+        { "type": "hget", "key": "h", "field": "b" },
+        { "type": "hget", "key": "h", "field": "z" },
+        { "type": "rpush", "key": "l", "values": ["b", "c"] },
+        { "type": "lpush", "key": "l", "values": ["a"] },
+        { "type": "sadd", "key": "s", "members": ["x", "y", "x"] },
+        { "type": "zadd", "key": "z", "members": [{ "member": "x", "score": 1.5 }, { "member": "y", "score": -2 }] },
+        { "type": "expire", "key": "s", "ttl_ms": 60_000 },
+        { "type": "expire", "key": "none", "ttl_ms": 60_000 },
+        { "type": "del", "key": "l" },
+        { "type": "del", "key": "l" },
+        { "type": "set", "key": "text", "value": "", "ttl_ms": 60_000 },
+        { "type": "get", "key": "text" },
+    ]);
+    let expected = json!([
+        null, true, "hello", 1, 6, -1, -2, 2, 1, "3", null, 2, 3, 2, 2, true, false, true, false,
+        true, ""
+    ]);
+    let results = batch(&service, operations.clone()).await;
+    assert_eq!(Value::Array(outcomes(&results)), expected);
+    for (result, operation) in results.iter().zip(operations.as_array().unwrap()) {
+        assert_eq!((&result["type"], &result["key"]), (&operation["type"], &operation["key"]));
+    }
+    let mut raw = service.raw();
+    let score: f64 =
+        redis::cmd("ZSCORE").arg(data_key(&service, "z")).arg("x").query(&mut raw).unwrap();
+    let ttl: i64 = redis::cmd("PTTL").arg(data_key(&service, "text")).query(&mut raw).unwrap();
+    assert!((score - 1.5).abs() < f64::EPSILON && ttl > 0 && ttl <= 60_000);
+}
+
+#[tokio::test]
+async fn a_command_that_fails_is_told_and_the_others_go_on() {
+    let service = Service::new();
+    let operations = json!([
+        { "type": "set", "key": "a", "value": "ten" },
+        { "type": "incr", "key": "a" },
+        { "type": "hget", "key": "a", "field": "x" },
+        { "type": "set", "key": "most", "value": "9223372036854775807" },
+        { "type": "incr", "key": "most" },
+        { "type": "lpush", "key": "most", "values": ["x"] },
+        { "type": "get", "key": "most" },
+    ]);
+    let body = json!({ "operations": operations, "chunk_size": 3 });
+    let answer = service.post("/batch", body).await.assert(200);
+    let results = answer["results"].as_array().unwrap();
+    let expected = json!([
+        true,
+        "wrong_type",
+        "wrong_type",
+        true,
+        "wrong_type",
+        "wrong_type",
+        "9223372036854775807"
+    ]);
+    assert_eq!(Value::Array(outcomes(results)), expected);
+    assert_eq!((&answer["succeeded"], &answer["failed"]), (&json!(3), &json!(4)));
+    for result in results.iter().filter(|result| result["status"] == "error") {
+        assert_eq!(result["error"]["outcome"], "not_applied");
+        assert!(
+            result["error"]["detail"].as_str().unwrap().ends_with('.')
+                && result["result"].is_null()
+        );
+    }
+}
+
+#[tokio::test]
+async fn numbers_are_exact_over_64_bits() {
+    let service = Service::new();
+    let operations = json!([
+        { "type": "incr", "key": "n", "by": 9_007_199_254_740_993_i64 },
+        { "type": "incr", "key": "n", "by": 9_214_364_837_600_034_814_i64 },
+        { "type": "decr", "key": "m", "by": 9_223_372_036_854_775_807_i64 },
+        { "type": "decr", "key": "m" },
+        { "type": "decr", "key": "m" },
+    ]);
+    let expected = json!([9_007_199_254_740_993_i64, i64::MAX, -i64::MAX, i64::MIN, "wrong_type"]);
+    // Also when the answer comes from the record of the first send.
+    for _ in 0..2 {
+        let body = json!({ "operations": operations });
+        let answer = service.post_once("/batch", body, "exact").await.assert(200);
+        assert_eq!(Value::Array(outcomes(answer["results"].as_array().unwrap())), expected);
+    }
+}
+
+#[tokio::test]
+async fn bytes_go_in_and_out_as_base64() {
+    let service = Service::new();
+    let every_byte = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0+P0BBQkNERUZHSElKS0xNTk9QUVJTVFVWV1hZWltcXV5fYGFiY2RlZmdoaWprbG1ub3BxcnN0dXZ3eHl6e3x9fn+AgYKDhIWGh4iJiouMjY6PkJGSk5SVlpeYmZqbnJ2en6ChoqOkpaanqKmqq6ytrq+wsbKztLW2t7i5uru8vb6/wMHCw8TFxsfIycrLzM3Oz9DR0tPU1dbX2Nna29zd3t/g4eLj5OXm5+jp6uvs7e7v8PHy8/T19vf4+fr7/P3+/w==";
+    let operations = json!([
+        { "type": "set", "key": "b", "value": every_byte, "encoding": "base64" },
+        { "type": "get", "key": "b" },
+        { "type": "get", "key": "b", "encoding": "base64" },
+        { "type": "hset", "key": "h", "fields": { "f": "aGk=" }, "encoding": "base64" },
+        { "type": "hget", "key": "h", "field": "f" },
+        { "type": "hget", "key": "h", "field": "f", "encoding": "base64" },
+        { "type": "sadd", "key": "s", "members": ["/w=="], "encoding": "base64" },
+    ]);
+    for _ in 0..2 {
+        let body = json!({ "operations": operations });
+        let answer = service.post_once("/batch", body, "bytes").await.assert(200);
+        let results = answer["results"].as_array().unwrap();
+        let expected = json!([true, every_byte, every_byte, 1, "hi", "aGk=", 1]);
+        assert_eq!(Value::Array(outcomes(results)), expected);
+        let encodings: Vec<_> = results.iter().map(|it| it["encoding"].as_str()).collect();
+        assert_eq!(
+            encodings,
+            [None, Some("base64"), Some("base64"), None, None, Some("base64"), None]
+        );
+    }
+    let held: Vec<u8> =
+        redis::cmd("GET").arg(data_key(&service, "b")).query(&mut service.raw()).unwrap();
+    assert_eq!(held, (0..=255).collect::<Vec<u8>>());
+}
+
+#[tokio::test]
+async fn what_cannot_be_taken_is_pointed_at_and_nothing_is_done() {
+    let service = Service::new();
+    let good = json!({ "type": "set", "key": "a", "value": "1" });
+    let cases = [
+        (json!({ "type": "flushall", "key": "a" }), "command_not_allowed", "/type"),
+        (json!({ "type": "SET", "key": "a", "value": "1" }), "command_not_allowed", "/type"),
+        (json!({ "key": "a" }), "validation_failed", "/type"),
+        (json!({ "type": "get" }), "validation_failed", "/key"),
+        (json!({ "type": "get", "key": "{a}" }), "invalid_id", "/key"),
+        (json!({ "type": "get", "key": "a", "value": "1" }), "validation_failed", "/value"),
+        (json!({ "type": "get", "key": "a", "vlue": "1" }), "unknown_field", "/vlue"),
+        (json!({ "type": "set", "key": "a" }), "validation_failed", "/value"),
+        (json!({ "type": "set", "key": "a", "value": 1 }), "validation_failed", "/value"),
+        (
+            json!({ "type": "set", "key": "a", "value": "1", "ttl_ms": 0 }),
+            "validation_failed",
+            "/ttl_ms",
+        ),
+        (
+            json!({ "type": "set", "key": "a", "value": "?", "encoding": "base64" }),
+            "validation_failed",
+            "/value",
+        ),
+        (
+            json!({ "type": "set", "key": "a", "value": "1", "encoding": "hex" }),
+            "validation_failed",
+            "/encoding",
+        ),
+        (json!({ "type": "incr", "key": "a", "by": 1.5 }), "validation_failed", "/by"),
+        (json!({ "type": "decr", "key": "a", "by": i64::MIN }), "validation_failed", "/by"),
+        (json!({ "type": "expire", "key": "a" }), "validation_failed", "/ttl_ms"),
+        (json!({ "type": "hset", "key": "a" }), "validation_failed", "/fields"),
+        (json!({ "type": "hset", "key": "a", "fields": {} }), "validation_failed", "/fields"),
+        (
+            json!({ "type": "hset", "key": "a", "fields": { "x/y": "?" }, "encoding": "base64" }),
+            "validation_failed",
+            "/fields/x~1y",
+        ),
+        (json!({ "type": "hget", "key": "a" }), "validation_failed", "/field"),
+        (json!({ "type": "lpush", "key": "a", "values": [] }), "validation_failed", "/values"),
+        (
+            json!({ "type": "rpush", "key": "a", "values": ["x", 1] }),
+            "validation_failed",
+            "/values/1",
+        ),
+        (
+            json!({ "type": "sadd", "key": "a", "members": [{ "member": "x", "score": 1 }] }),
+            "validation_failed",
+            "/members/0",
+        ),
+        (
+            json!({ "type": "zadd", "key": "a", "members": ["x"] }),
+            "validation_failed",
+            "/members/0",
+        ),
+        (
+            json!({ "type": "zadd", "key": "a", "members": [{ "member": "x" }] }),
+            "validation_failed",
+            "/members/0/score",
+        ),
+        (
+            json!({ "type": "zadd", "key": "a", "members": [{ "member": "x", "score": "1" }] }),
+            "validation_failed",
+            "/members/0/score",
+        ),
+        (json!([]), "validation_failed", ""),
+        (json!(7), "validation_failed", ""),
+    ];
+    let before = service.snapshot();
+    for (bad, code, pointer) in cases {
+        for path in ["/batch", "/transactions"] {
+            let body = json!({ "operations": [good, bad] });
+            let refused = service.post(path, body).await.refused(422, code);
+            let expected = format!("/operations/1{pointer}");
+            assert_eq!(refused["errors"][0]["pointer"], expected, "{bad}: {refused:#}");
+        }
+    }
+    for (body, pointer) in [
+        (json!({ "operations": [] }), "/operations"),
+        (json!({ "operations": vec![good.clone(); 10_001], "chunk_size": 10 }), "/operations"),
+        (json!({ "operations": [good], "chunk_size": 0 }), "/chunk_size"),
+        (json!({ "operations": [good], "chunk_size": 1001 }), "/chunk_size"),
+        (json!({}), "/operations"),
+    ] {
+        let answer = service.post("/batch", body).await;
+        if answer.status != 413 {
+            assert_eq!(answer.refused(422, "validation_failed")["errors"][0]["pointer"], pointer);
+        }
+    }
+    let keys: Vec<String> = redis::cmd("KEYS")
+        .arg(format!("*{{{}}}*", service.space))
+        .query(&mut service.raw())
+        .unwrap();
+    assert!(keys.is_empty(), "{keys:?}");
+    service.assert_unchanged(&before);
+}
+
+/// The same names, and still nobody's but the caller's.
+#[tokio::test]
+async fn nothing_of_the_service_can_be_reached() {
+    let service = Service::new();
+    service.open("alice", "10").await;
+    service.open("account:alice", "10").await;
+    let before = service.snapshot();
+    for key in ["account:alice", "alice", "lockstep", "once:k", "index:accounts"] {
+        let operations = json!([
+            { "type": "get", "key": key },
+            { "type": "set", "key": key, "value": "mine" },
+            { "type": "expire", "key": key, "ttl_ms": 1 },
+        ]);
+        assert_eq!(
+            outcomes(&batch(&service, operations).await),
+            [json!(null), json!(true), json!(true)]
+        );
+        service.post("/batch/set", json!({ "values": { key: "mine" } })).await.assert(200);
+        let body = json!({ "operations": [{ "type": "del", "key": key }] });
+        service.post("/transactions", body).await.assert(200);
+    }
+    service.assert_unchanged(&before);
+}
+
+#[tokio::test]
+async fn chunks_run_in_order_whatever_their_size() {
+    let service = Service::new();
+    let operations: Vec<Value> = (0..250).map(|_| json!({ "type": "incr", "key": "n" })).collect();
+    for (round, chunk_size) in [1, 7, 100, 1000].into_iter().enumerate() {
+        let body = json!({ "operations": operations, "chunk_size": chunk_size });
+        let answer = service.post("/batch", body).await.assert(200);
+        let expected: Vec<Value> = (1..=250).map(|number| json!(number + 250 * round)).collect();
+        assert_eq!(outcomes(answer["results"].as_array().unwrap()), expected);
+    }
+    // More words than one script can take are more scripts.
+    let values = vec!["x"; 1900];
+    let operations: Vec<Value> =
+        (0..10).map(|_| json!({ "type": "rpush", "key": "l", "values": values })).collect();
+    let expected: Vec<Value> = (1..=10).map(|number| json!(1900 * number)).collect();
+    assert_eq!(outcomes(&batch(&service, json!(operations)).await), expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_under_a_key_happens_once() {
+    let service = Service::new();
+    let operations: Vec<Value> = (0..30)
+        .map(|number| json!({ "type": "incr", "key": format!("n{}", number % 3) }))
+        .collect();
+    let body = json!({ "operations": operations, "chunk_size": 10 });
+    let mut tasks = JoinSet::new();
+    for _ in 0..16 {
+        let (service, body) = (service.clone(), body.clone());
+        tasks.spawn(async move { service.post_once("/batch", body, "b").await });
+    }
+    let answers = tasks.join_all().await;
+    for answer in &answers {
+        assert_eq!(answer.body, answers[0].body);
+    }
+    assert!(service.post_once("/batch", body.clone(), "b").await.replayed());
+    let sums = json!([{ "type": "get", "key": "n0" }, { "type": "get", "key": "n2" }]);
+    assert_eq!(outcomes(&batch(&service, sums).await), [json!("10"), json!("10")]);
+    // Another call under the key is none, and does nothing.
+    let other = json!({ "operations": [{ "type": "incr", "key": "n0" }] });
+    service.post_once("/batch", other, "b").await.refused(422, "idempotency_key_reused");
+    assert_eq!(outcomes(&batch(&service, json!([{ "type": "get", "key": "n0" }])).await), ["10"]);
+}
+
+/// A chunk whose record is none of ours fails as a whole, and the others go on.
+#[tokio::test]
+async fn a_chunk_that_fails_is_told_of_each_of_its_operations() {
+    let service = Service::new();
+    plant(&mut service.raw(), &service.key("once", "b 1"), "list", "x");
+    let operations: Vec<Value> = (0..6).map(|_| json!({ "type": "incr", "key": "n" })).collect();
+    let body = json!({ "operations": operations, "chunk_size": 2 });
+    let answer = service.post_once("/batch", body, "b").await.assert(200);
+    let internal = json!("internal_error");
+    let expected = [json!(1), json!(2), internal.clone(), internal, json!(3), json!(4)];
+    assert_eq!(outcomes(answer["results"].as_array().unwrap()), expected);
+    assert_eq!((&answer["succeeded"], &answer["failed"]), (&json!(4), &json!(2)));
+}
+
+/// Redis is gone in the middle: what was not sent has not happened, what has no answer may have.
+#[tokio::test]
+async fn a_store_that_goes_away_is_told_of_each_operation() {
+    let server = Server::start(&[]);
+    let service = Service::with(|settings| {
+        settings.url.clone_from(&server.url);
+        settings.timeout = std::time::Duration::from_millis(500);
+    });
+    drop(server);
+    let body = json!({ "operations": [{ "type": "incr", "key": "n" }], "chunk_size": 1 });
+    let answer = service.post("/batch", body).await.assert(200);
+    assert_eq!(answer["results"][0]["error"]["code"], "store_unavailable");
+    assert_eq!(answer["results"][0]["error"]["outcome"], "not_applied");
+    assert_eq!((&answer["succeeded"], &answer["failed"]), (&json!(0), &json!(1)));
+}

@@ -1,0 +1,489 @@
+//! What callers of `POST /transactions` may rely on.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use axum::{body::Body, http::Request};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tower::ServiceExt;
+
+use crate::{
+    batch::run::{batch, data_key, outcomes},
+    support::{Server, Service, plant},
+};
+
+fn increment(key: &str) -> Value {
+    json!({ "operations": [{ "type": "incr", "key": key }] })
+}
+
+/// The data keys of a space, byte for byte.
+fn data(service: &Service) -> BTreeMap<String, Vec<u8>> {
+    let mut raw = service.raw();
+    let pattern = data_key(service, "*");
+    let keys: Vec<String> = redis::cmd("KEYS").arg(pattern).query(&mut raw).unwrap();
+    let dump = |key: String| {
+        let content = redis::cmd("DUMP").arg(&key).query(&mut raw).unwrap();
+        (key, content)
+    };
+    keys.into_iter().map(dump).collect()
+}
+
+async fn get(service: &Service, key: &str) -> Value {
+    outcomes(&batch(service, json!([{ "type": "get", "key": key }])).await)[0].clone()
+}
+
+#[tokio::test]
+async fn all_of_it_happens_and_tells_what_was_watched() {
+    let service = Service::new();
+    batch(&service, json!([{ "type": "set", "key": "balance", "value": "42" }])).await;
+    let body = json!({
+        "watch": ["balance", "none"],
+        "guards": [
+            { "key": "balance", "op": "gte", "value": "10" },
+            { "key": "none", "op": "absent" }
+        ],
+        "operations": [
+            { "type": "decr", "key": "balance", "by": 10 },
+            { "type": "rpush", "key": "orders", "values": ["order-7"] },
+            { "type": "set", "key": "bytes", "value": "/w==", "encoding": "base64" },
+            { "type": "get", "key": "bytes" },
+            { "type": "get", "key": "balance" }
+        ]
+    });
+    let answer = service.post("/transactions", body).await.assert(200);
+    let results = outcomes(answer["results"].as_array().unwrap());
+    assert_eq!(results, [json!(32), json!(1), json!(true), json!("/w=="), json!("32")]);
+    assert_eq!(answer["watched"], json!({ "balance": "42", "none": null }));
+    assert_eq!(answer["attempts"], 1);
+    // Without guards it is just all of it.
+    let answer = service.post("/transactions", increment("balance")).await.assert(200);
+    assert_eq!(outcomes(answer["results"].as_array().unwrap()), [json!(33)]);
+    assert_eq!(answer["watched"], json!({}));
+}
+
+#[tokio::test]
+async fn a_guard_that_fails_says_why_and_nothing_is_done() {
+    let service = Service::new();
+    let operations = json!([
+        { "type": "set", "key": "n", "value": "10" },
+        { "type": "set", "key": "text", "value": "ten" },
+        { "type": "rpush", "key": "list", "values": ["x"] },
+    ]);
+    batch(&service, operations).await;
+    let before = data(&service);
+    for (key, op, value, holds) in [
+        ("n", "eq", "10", true),
+        ("n", "eq", "10.0", false),
+        ("n", "ne", "10", false),
+        ("n", "ne", "11", true),
+        ("none", "ne", "11", true),
+        ("n", "gt", "9.99", true),
+        ("n", "gt", "10", false),
+        ("n", "gte", "10.0", true),
+        ("n", "lt", "10", false),
+        ("n", "lte", "10", true),
+        ("text", "gte", "0", false),
+        ("none", "lte", "0", false),
+        ("none", "eq", "", false),
+        ("list", "eq", "x", false),
+        ("list", "exists", "", true),
+        ("list", "absent", "", false),
+        ("none", "exists", "", false),
+        ("none", "absent", "", true),
+    ] {
+        let value = (!["exists", "absent"].contains(&op)).then_some(value);
+        let body = json!({
+            "guards": [{ "key": "n", "op": "exists" }, { "key": key, "op": op, "value": value }],
+            "operations": [{ "type": "get", "key": "n" }]
+        });
+        let answer = service.post("/transactions", body).await;
+        if holds {
+            answer.assert(200);
+            continue;
+        }
+        let refused = answer.refused(409, "guard_failed");
+        assert_eq!((&refused["key"], &refused["op"]), (&json!(key), &json!(op)));
+        assert_eq!(refused["expected"], json!(value));
+        let actual = match key {
+            "n" => json!("10"),
+            "text" => json!("ten"),
+            "list" => json!("a list"),
+            _ => Value::Null,
+        };
+        assert_eq!(refused["actual"], actual);
+    }
+    assert_eq!(data(&service), before);
+}
+
+/// What would fail half way is refused before anything is done.
+#[tokio::test]
+async fn what_a_command_needs_is_checked_before_any_of_them_runs() {
+    let service = Service::new();
+    let operations = json!([
+        { "type": "set", "key": "text", "value": "ten" },
+        { "type": "set", "key": "most", "value": "9223372036854775807" },
+        { "type": "set", "key": "odd", "value": "01" },
+        { "type": "hset", "key": "hash", "fields": { "a": "1" } },
+        { "type": "rpush", "key": "list", "values": ["x"] },
+        { "type": "sadd", "key": "set", "members": ["x"] },
+        { "type": "zadd", "key": "zset", "members": [{ "member": "x", "score": 1 }] },
+    ]);
+    batch(&service, operations).await;
+    let before = data(&service);
+    let first = json!({ "type": "set", "key": "other", "value": "1" });
+    let member = json!([{ "member": "x", "score": 1 }]);
+    for bad in [
+        json!([{ "type": "incr", "key": "text" }]),
+        json!([{ "type": "incr", "key": "odd" }]),
+        json!([{ "type": "incr", "key": "most" }]),
+        json!([{ "type": "incr", "key": "hash" }]),
+        json!([{ "type": "get", "key": "list" }]),
+        json!([{ "type": "hset", "key": "list", "fields": { "a": "1" } }]),
+        json!([{ "type": "hget", "key": "text", "field": "a" }]),
+        json!([{ "type": "lpush", "key": "set", "values": ["x"] }]),
+        json!([{ "type": "rpush", "key": "text", "values": ["x"] }]),
+        json!([{ "type": "sadd", "key": "zset", "members": ["x"] }]),
+        json!([{ "type": "zadd", "key": "set", "members": member }]),
+        // What an earlier one leaves is what a later one finds.
+        json!([{ "type": "set", "key": "hash", "value": "x" }, { "type": "hget", "key": "hash", "field": "a" }]),
+        json!([{ "type": "set", "key": "new", "value": "x" }, { "type": "incr", "key": "new" }]),
+        json!([{ "type": "decr", "key": "most" }, { "type": "incr", "key": "most" }, { "type": "incr", "key": "most" }]),
+        json!([{ "type": "rpush", "key": "new", "values": ["x"] }, { "type": "get", "key": "new" }]),
+    ] {
+        let mut operations = vec![first.clone()];
+        operations.extend(bad.as_array().unwrap().clone());
+        let last = operations.len() - 1;
+        let body = json!({ "operations": operations });
+        let refused = service.post("/transactions", body).await.refused(422, "wrong_type");
+        assert_eq!(refused["errors"][0]["pointer"], format!("/operations/{last}"), "{bad}");
+        assert_eq!(refused["key"], operations[last]["key"]);
+        assert!(refused["actual"].is_string() && refused["needed"].is_string());
+        assert_eq!(data(&service), before, "{bad}");
+    }
+    let good = json!({ "operations": [
+        first,
+        { "type": "del", "key": "hash" },
+        { "type": "incr", "key": "hash" },
+        { "type": "set", "key": "list", "value": "5" },
+        { "type": "decr", "key": "list", "by": 6 },
+        { "type": "decr", "key": "most" },
+        { "type": "incr", "key": "most" },
+        { "type": "expire", "key": "zset", "ttl_ms": 60_000 },
+        { "type": "zadd", "key": "zset", "members": [{ "member": "y", "score": 2 }] }
+    ] });
+    let answer = service.post("/transactions", good).await.assert(200);
+    let results = Value::Array(outcomes(answer["results"].as_array().unwrap()));
+    assert_eq!(results, json!([true, true, 1, true, -1, i64::MAX - 1, i64::MAX, true, 1]));
+}
+
+#[tokio::test]
+async fn what_cannot_be_taken_is_pointed_at() {
+    let service = Service::new();
+    let operations = json!([{ "type": "get", "key": "a" }]);
+    let guard = |op: &str, value: Value| json!({ "operations": operations, "guards": [{ "key": "a", "op": op, "value": value }] });
+    let many: Vec<String> = (0..129).map(|number| format!("k{number}")).collect();
+    let guards: Vec<Value> = many.iter().map(|key| json!({ "key": key, "op": "exists" })).collect();
+    let values = vec!["x"; 1999];
+    let large: Vec<Value> =
+        (0..4).map(|_| json!({ "type": "rpush", "key": "l", "values": values })).collect();
+    for (body, code, pointer) in [
+        (json!({ "operations": [] }), "validation_failed", "/operations"),
+        (
+            json!({ "operations": vec![operations[0].clone(); 129] }),
+            "validation_failed",
+            "/operations",
+        ),
+        (json!({ "operations": large }), "validation_failed", "/operations"),
+        (
+            json!({ "operations": [{ "type": "rpush", "key": "l", "values": vec!["x"; 2001] }] }),
+            "validation_failed",
+            "/operations/0",
+        ),
+        (
+            json!({ "operations": operations, "max_attempts": 0 }),
+            "validation_failed",
+            "/max_attempts",
+        ),
+        (
+            json!({ "operations": operations, "max_attempts": 11 }),
+            "validation_failed",
+            "/max_attempts",
+        ),
+        (json!({ "operations": operations, "watch": many }), "validation_failed", "/watch"),
+        (json!({ "operations": operations, "watch": ["{a}"] }), "invalid_id", "/watch/0"),
+        (json!({ "operations": operations, "guards": guards }), "validation_failed", "/guards"),
+        (guard("like", json!("x")), "validation_failed", "/guards/0/op"),
+        (guard("eq", Value::Null), "validation_failed", "/guards/0/value"),
+        (guard("eq", json!(1)), "validation_failed", "/guards/0/value"),
+        (guard("gt", json!("ten")), "validation_failed", "/guards/0/value"),
+        (guard("gt", json!("nan")), "validation_failed", "/guards/0/value"),
+        (
+            guard("gt", json!("12345678901234567890123456789012")),
+            "validation_failed",
+            "/guards/0/value",
+        ),
+        (guard("exists", json!("x")), "validation_failed", "/guards/0/value"),
+        (json!({ "operations": operations, "guard": [] }), "unknown_field", "/guard"),
+    ] {
+        let refused = service.post("/transactions", body).await.refused(422, code);
+        assert_eq!(refused["errors"][0]["pointer"], pointer, "{refused:#}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_that_contend_end_at_the_exact_sum_of_their_successes() {
+    let service = Service::new();
+    let mut tasks = JoinSet::new();
+    for _ in 0..64 {
+        let service = service.clone();
+        tasks.spawn(async move {
+            let (mut done, mut conflicts) = (0_u64, 0_u64);
+            for _ in 0..5 {
+                let body = json!({
+                    "watch": ["n"],
+                    "operations": [{ "type": "incr", "key": "n" }],
+                    "max_attempts": 2
+                });
+                let answer = service.post("/transactions", body).await;
+                if answer.status == 200 {
+                    // What was watched is what it was right before.
+                    let after = answer.body["results"][0]["result"].as_u64().unwrap();
+                    let before = answer.body["watched"]["n"].as_str().map_or("0", |text| text);
+                    assert_eq!(before.parse::<u64>().unwrap() + 1, after);
+                    assert!(answer.body["attempts"].as_u64().unwrap() <= 2);
+                    done += 1;
+                } else {
+                    let refused = answer.refused(409, "transaction_conflict");
+                    assert_eq!(
+                        (&refused["attempts"], &refused["retryable"]),
+                        (&json!(2), &json!(true))
+                    );
+                    conflicts += 1;
+                }
+            }
+            (done, conflicts)
+        });
+    }
+    let all = tasks.join_all().await;
+    let done: u64 = all.iter().map(|(done, _)| done).sum();
+    let conflicts: u64 = all.iter().map(|(_, conflicts)| conflicts).sum();
+    assert_eq!(done + conflicts, 320);
+    assert!(done >= 5 && conflicts > 0, "{done} went well, {conflicts} did not");
+    assert_eq!(get(&service, "n").await, json!(done.to_string()));
+}
+
+/// Money between data keys, guarded: none is made, none is lost, nobody goes below zero.
+#[tokio::test(flavor = "multi_thread")]
+async fn guards_hold_at_the_moment_of_the_commit() {
+    let service = Service::new();
+    service.post("/batch/set", json!({ "values": { "a": "50", "b": "0" } })).await.assert(200);
+    let mut tasks = JoinSet::new();
+    for _ in 0..40 {
+        let service = service.clone();
+        tasks.spawn(async move {
+            let mut refused = 0;
+            for _ in 0..5 {
+                let body = json!({
+                    "guards": [{ "key": "a", "op": "gte", "value": "3" }],
+                    "operations": [
+                        { "type": "decr", "key": "a", "by": 3 },
+                        { "type": "incr", "key": "b", "by": 3 }
+                    ],
+                    "max_attempts": 10
+                });
+                let answer = service.post("/transactions", body).await;
+                refused += u64::from(answer.body["code"] == "guard_failed");
+            }
+            refused
+        });
+    }
+    let refused: u64 = tasks.join_all().await.into_iter().sum();
+    assert!(refused > 0);
+    assert_eq!(get(&service, "a").await, "2");
+    assert_eq!(get(&service, "b").await, "48");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_a_key_it_happens_once_and_a_refusal_is_remembered() {
+    let service = Service::new();
+    let body = json!({
+        "watch": ["n"],
+        "guards": [{ "key": "n", "op": "absent" }],
+        "operations": [{ "type": "incr", "key": "n", "by": 7 }],
+        "max_attempts": 10
+    });
+    let mut tasks = JoinSet::new();
+    for _ in 0..32 {
+        let (service, body) = (service.clone(), body.clone());
+        tasks.spawn(async move { service.post_once("/transactions", body, "t").await });
+    }
+    let answers = tasks.join_all().await;
+    let good: Vec<_> = answers.iter().filter(|answer| answer.status == 200).collect();
+    assert!(!good.is_empty());
+    assert_eq!(good.iter().filter(|answer| !answer.replayed()).count(), 1);
+    for answer in &good {
+        assert_eq!(answer.body["results"], good[0].body["results"]);
+        assert_eq!(answer.body["watched"], json!({ "n": null }));
+    }
+    // Somebody may have given up, and asks again.
+    let again = service.post_once("/transactions", body.clone(), "t").await;
+    assert!(again.replayed());
+    assert_eq!(get(&service, "n").await, "7");
+    // Under another key it is refused, and stays so though the guard would hold by now.
+    service.post_once("/transactions", body.clone(), "u").await.refused(409, "guard_failed");
+    batch(&service, json!([{ "type": "del", "key": "n" }])).await;
+    let answer = service.post_once("/transactions", body.clone(), "u").await;
+    assert!(answer.replayed());
+    answer.refused(409, "guard_failed");
+    // The key stands for all of the call, its guards too.
+    let mut other = body.clone();
+    other["guards"][0]["op"] = json!("exists");
+    service.post_once("/transactions", other, "t").await.refused(422, "idempotency_key_reused");
+    assert_eq!(get(&service, "n").await, Value::Null);
+}
+
+#[tokio::test]
+async fn a_record_that_is_none_of_ours_changes_nothing() {
+    let service = Service::new();
+    plant(&mut service.raw(), &service.key("once", "t"), "list", "x");
+    let answer = service.post_once("/transactions", increment("n"), "t").await;
+    answer.refused(500, "internal_error");
+    assert_eq!(get(&service, "n").await, Value::Null);
+}
+
+/// One connection for all transactions, so that each borrows what the one before has left.
+fn narrow(server: &Server) -> Service {
+    Service::with(|settings| {
+        settings.url.clone_from(&server.url);
+        settings.transactions = 1;
+        settings.timeout = Duration::from_secs(5);
+    })
+}
+
+/// A WATCH that has been left on a connection makes the next EXEC on it fail once its key changes.
+async fn next_borrower_succeeds(service: &Service) {
+    batch(service, json!([{ "type": "incr", "key": "n" }])).await;
+    let mut body = increment("m");
+    body["max_attempts"] = json!(1);
+    let answer = service.post("/transactions", body).await.assert(200);
+    assert_eq!(answer["attempts"], 1);
+}
+
+#[tokio::test]
+async fn nobody_inherits_a_watch_from_a_refusal() {
+    let server = Server::of_this_run();
+    let service = narrow(&server);
+    service.post("/batch/set", json!({ "values": { "n": "1", "text": "ten" } })).await.assert(200);
+    for _ in 0..3 {
+        let body = json!({
+            "watch": ["n"], "guards": [{ "key": "n", "op": "absent" }],
+            "operations": [{ "type": "incr", "key": "n" }]
+        });
+        service.post("/transactions", body.clone()).await.refused(409, "guard_failed");
+        next_borrower_succeeds(&service).await;
+        service.post_once("/transactions", body, "k").await.refused(409, "guard_failed");
+        next_borrower_succeeds(&service).await;
+        let body = json!({ "watch": ["n"], "operations": [{ "type": "incr", "key": "text" }] });
+        service.post("/transactions", body).await.refused(422, "wrong_type");
+        next_borrower_succeeds(&service).await;
+    }
+}
+
+/// The caller goes away at each moment at which the service waits for anything.
+#[tokio::test]
+async fn nobody_inherits_a_watch_from_a_caller_that_went_away() {
+    let server = Server::of_this_run();
+    let service = narrow(&server);
+    next_borrower_succeeds(&service).await;
+    let mut finished = false;
+    let mut polls = 0;
+    while !finished {
+        polls += 1;
+        let body = json!({
+            "watch": ["n"], "operations": [{ "type": "incr", "key": "n" }], "max_attempts": 10
+        });
+        let request = Request::post("/transactions")
+            .header("content-type", "application/json")
+            .header("lockstep-space", &service.space)
+            .body(Body::from(body.to_string()))
+            .unwrap();
+        let mut call = Box::pin(service.router().oneshot(request));
+        finished = !after_polls(&mut call, polls).await;
+        drop(call);
+        next_borrower_succeeds(&service).await;
+        assert!(polls < 200, "a transaction is done after fewer turns");
+    }
+    assert!(polls >= 4, "there are several places to go away from, and {polls} were tried");
+}
+
+/// Polls a future as often as that, each time when it has something to do; whether it is still not done.
+async fn after_polls<F: Future>(future: &mut std::pin::Pin<Box<F>>, polls: u32) -> bool {
+    for _ in 0..polls {
+        let woken = std::sync::Arc::new(Woken::default());
+        let waker = Waker::from(std::sync::Arc::clone(&woken));
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(_) => return false,
+            Poll::Pending => woken.0.notified().await,
+        }
+    }
+    true
+}
+
+#[derive(Default)]
+struct Woken(tokio::sync::Notify);
+
+impl std::task::Wake for Woken {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.notify_one();
+    }
+}
+
+/// Redis stands still while a transaction waits for it: its connection is never used again.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_inherits_a_watch_from_a_timeout() {
+    let server = Server::of_this_run();
+    let service = Service::with(|settings| {
+        settings.url.clone_from(&server.url);
+        settings.transactions = 1;
+        settings.timeout = Duration::from_millis(300);
+    });
+    next_borrower_succeeds(&service).await;
+    let mut connection = server.connection();
+    redis::cmd("CLIENT").arg("PAUSE").arg(900).arg("ALL").exec(&mut connection).unwrap();
+    let answer = service.post("/transactions", increment("n")).await;
+    assert!(answer.status == 503 || answer.status == 504, "{:#}", answer.body);
+    // Redis answers this when it goes on.
+    redis::cmd("PING").exec(&mut connection).unwrap();
+    for _ in 0..3 {
+        next_borrower_succeeds(&service).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_that_redis_has_forgotten_is_loaded_and_costs_no_attempt() {
+    let server = Server::of_this_run();
+    let service = narrow(&server);
+    for expected in 1..4 {
+        redis::cmd("SCRIPT").arg("FLUSH").exec(&mut server.connection()).unwrap();
+        let mut body = increment("n");
+        body["max_attempts"] = json!(1);
+        let answer = service.post("/transactions", body).await.assert(200);
+        assert_eq!(
+            (&answer["results"][0]["result"], &answer["attempts"]),
+            (&json!(expected), &json!(1))
+        );
+    }
+}
+
+#[tokio::test]
+async fn attempts_and_conflicts_are_counted() {
+    let service = Service::new();
+    service.post("/transactions", increment("n")).await.assert(200);
+    let text = lockstep::telemetry::prometheus().render();
+    assert!(text.contains("lockstep_transaction_attempts_total"));
+}
