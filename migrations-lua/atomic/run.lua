@@ -31,4 +31,4 @@ if refusal or dry_run == 'true' then
   forget_changes()
 end
 
-return { 'ok', replies, forget = refusal and refusal.forget }
+return { 'ok', replies, forget = refusal and refusal.forget or nil }

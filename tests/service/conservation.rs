@@ -14,10 +14,14 @@ use crate::{
 };
 
 /// A row of numbers that looks random and is the same in every run.
-struct Numbers(u64);
+pub struct Numbers(u64);
 
 impl Numbers {
-    fn below(&mut self, end: u64) -> u64 {
+    pub fn of(seed: u64) -> Numbers {
+        Numbers(seed)
+    }
+
+    pub fn below(&mut self, end: u64) -> u64 {
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % end
@@ -39,7 +43,7 @@ async fn ten_thousand_random_transfers_keep_the_sum() {
     for task in 0..64_u64 {
         let (service, done) = (service.clone(), Arc::clone(&done));
         tasks.spawn(async move {
-            let mut numbers = Numbers(task);
+            let mut numbers = Numbers::of(task);
             while done.fetch_add(1, Ordering::Relaxed) < 10_000 {
                 // One of 22 is an account that nobody opened; equal ones happen.
                 let (from, to) = (numbers.below(22), numbers.below(22));

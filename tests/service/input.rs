@@ -165,7 +165,7 @@ async fn metadata_has_its_bounds() {
 #[tokio::test]
 async fn routes_and_methods_that_are_none() {
     let service = Service::new();
-    for path in ["/nope", "/accounts/a/b/c", "/v1/accounts", "/atomic", "/counters/increment"] {
+    for path in ["/nope", "/accounts/a/b/c", "/v1/accounts", "/atomic/run"] {
         service.get(path).await.refused(404, "route_not_found");
     }
     service.get("/problems/nope").await.refused(404, "route_not_found");

@@ -7,8 +7,10 @@ mod audit;
 mod support;
 
 mod accounts;
+mod atomic;
 mod batch;
 mod bulk;
+mod counters;
 mod inventory;
 mod locks;
 mod ratelimit;

@@ -216,6 +216,14 @@ impl Service {
         self.send(request.body(Body::from(body.to_string())).unwrap()).await
     }
 
+    pub async fn delete(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request = Request::delete(path).header("lockstep-space", &self.space);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         let request = Request::get(path).header("lockstep-space", &self.space);
         self.send(request.body(Body::empty()).unwrap()).await
@@ -312,6 +320,21 @@ impl Service {
         self.post("/locks", body).await
     }
 
+    pub async fn increment(&self, counter: &str, by: i64) -> Answer {
+        self.post("/counters/increment", json!({ "counter": counter, "by": by })).await
+    }
+
+    /// How far a counter has come.
+    pub async fn counter(&self, counter: &str) -> i64 {
+        let answer = self.get(&format!("/counters/{counter}")).await.assert(200);
+        answer["value"].as_i64().unwrap()
+    }
+
+    /// Several operations as one; each as [`operation`] writes it.
+    pub async fn atomic(&self, operations: &[Value]) -> Answer {
+        self.post("/atomic", json!({ "operations": operations })).await
+    }
+
     /// The key of a thing of this space.
     pub fn key(&self, kind: &str, id: &str) -> String {
         format!("lockstep:{{{}}}:{kind}:{id}", self.space)
@@ -352,6 +375,11 @@ impl Service {
     pub fn raw(&self) -> redis::Connection {
         redis::Client::open(self.url.as_str()).unwrap().get_connection().unwrap()
     }
+}
+
+/// One of several operations.
+pub fn operation(name: &str, input: Value) -> Value {
+    json!({ "operation": name, "input": input })
 }
 
 pub fn raw() -> redis::Connection {

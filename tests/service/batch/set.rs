@@ -38,10 +38,11 @@ async fn refuses_what_it_cannot_write() {
         let refused = service.post("/batch/set", body).await.refused(422, code);
         assert_eq!(refused["errors"][0]["pointer"], pointer, "{refused:#}");
     }
-    service
-        .post("/batch/set", json!({ "values": { "{a}": "1" } }))
-        .await
-        .refused(422, "invalid_id");
+    for key in ["", " a", "a/b", "a\n", "}a", &"a".repeat(129)] {
+        let body = json!({ "values": { "good": "1", key: "1" } });
+        let answer = service.post("/batch/set", body).await;
+        assert_eq!((answer.status.as_u16(), &answer.body["code"]), (422, &json!("invalid_id")));
+    }
     let thousand: Map<String, Value> = (0..1000).map(|key| (key.to_string(), json!("x"))).collect();
     service.post("/batch/set", json!({ "values": thousand })).await.assert(200);
 }

@@ -1,0 +1,254 @@
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use super::{FARTHEST, HOUR, changed, ending, kept_ms, refused, refuses_values, seen, set};
+use crate::support::{Service, plant};
+
+const PATH: &str = "/counters/batch";
+
+fn lines(operations: &[(&str, &str, i64)]) -> Value {
+    let line = |(counter, action, value): &(&str, &str, i64)| json!({ "counter": counter, "action": action, "value": value });
+    operations.iter().map(line).collect()
+}
+
+fn batch(operations: &[(&str, &str, i64)], atomic: bool) -> Value {
+    json!({ "operations": lines(operations), "atomic": atomic })
+}
+
+#[tokio::test]
+async fn changes_several_in_their_order() {
+    let service = Service::new();
+    for atomic in [true, false] {
+        let service = service.elsewhere();
+        let body = batch(&[("a", "incr", 5), ("b", "set", -2), ("a", "decr", 3)], atomic);
+        let told = service.post(PATH, body).await.assert(200);
+        let expected = [changed("a", 0, 5), changed("b", 0, -2), changed("a", 5, 2)];
+        assert_eq!(told, json!({ "results": expected }));
+        assert_eq!((service.counter("a").await, service.counter("b").await), (2, -2));
+        assert_eq!(kept_ms(&service, "a"), -1);
+    }
+    // All or none is what happens where nothing is said.
+    let body = json!({ "operations": lines(&[("a", "incr", 1), ("a", "decr", 2)]) });
+    refused(&service, PATH, body, 409, "counter_below_minimum").await;
+}
+
+#[tokio::test]
+async fn the_same_counter_many_times_is_one_counter() {
+    let service = Service::new();
+    ending(&service, "c", 10).await;
+    let body = batch(
+        &[("c", "decr", 10), ("c", "incr", 7), ("c", "set", 3), ("c", "incr", 1), ("c", "decr", 4)],
+        true,
+    );
+    let told = service.post(PATH, body).await.assert(200);
+    let steps = [(10, 0), (0, 7), (7, 3), (3, 4), (4, 0)];
+    let expected: Vec<_> = steps.iter().map(|(from, to)| changed("c", *from, *to)).collect();
+    assert_eq!(told["results"], json!(expected));
+    assert_eq!(seen(&service, "c").await, (0, true, true), "its time to live stays");
+    // It counts from what an earlier line did, and not from what is stored.
+    let body = batch(&[("c", "incr", 5), ("c", "decr", 6)], true);
+    let told = refused(&service, PATH, body, 409, "counter_below_minimum").await;
+    assert_eq!((&told["value"], &told["operation_index"]), (&json!(5), &json!(1)));
+    let body = batch(&[("c", "incr", 5), ("c", "decr", 6), ("c", "decr", 5)], false);
+    let told = service.post(PATH, body).await.assert(200);
+    assert_eq!(told["results"][1]["code"], "counter_below_minimum");
+    assert_eq!(told["results"][2], changed("c", 5, 0));
+}
+
+#[tokio::test]
+async fn a_refusal_of_one_is_a_refusal_of_all() {
+    let service = Service::new();
+    ending(&service, "a", 5).await;
+    set(&service, "top", FARTHEST).await;
+    let good = [("a", "incr", 1), ("b", "set", 1), ("a", "decr", 2)];
+    let bad = [
+        (("c", "decr", 1), 409, "counter_below_minimum", 0),
+        (("top", "incr", 1), 422, "counter_out_of_range", FARTHEST),
+    ];
+    for (line, status, code, value) in bad {
+        for place in 0..=good.len() {
+            let mut operations = good.to_vec();
+            operations.insert(place, line);
+            let told = refused(&service, PATH, batch(&operations, true), status, code).await;
+            assert_eq!(told["operation_index"], place);
+            assert_eq!((&told["counter"], &told["value"]), (&json!(line.0), &json!(value)));
+        }
+    }
+}
+
+#[tokio::test]
+async fn where_each_is_for_itself_the_others_happen() {
+    let service = Service::new();
+    ending(&service, "a", 5).await;
+    set(&service, "top", FARTHEST).await;
+    let body = batch(
+        &[
+            ("b", "decr", 1),
+            ("a", "incr", 1),
+            ("top", "incr", 1),
+            ("b", "set", 7),
+            ("a", "decr", 9),
+        ],
+        false,
+    );
+    let told = service.post(PATH, body).await.assert(200);
+    let results = told["results"].as_array().unwrap();
+    let below = json!({
+        "counter": "b", "code": "counter_below_minimum", "title": "Minimum of the counter"
+    });
+    assert_eq!(results[0], below);
+    assert_eq!(results[1], changed("a", 5, 6));
+    let far = (&results[2]["counter"], &results[2]["code"]);
+    assert_eq!(far, (&json!("top"), &json!("counter_out_of_range")));
+    assert!(results[2]["title"].is_string());
+    assert_eq!(results[3], changed("b", 0, 7));
+    assert_eq!(results[4]["code"], "counter_below_minimum");
+    assert_eq!((service.counter("a").await, service.counter("b").await), (6, 7));
+    assert_eq!(seen(&service, "a").await, (6, true, true));
+    // Where nothing happens, nothing is written.
+    let before = service.snapshot();
+    let body = batch(&[("none", "decr", 1), ("top", "incr", 1)], false);
+    service.post(PATH, body).await.assert(200);
+    service.assert_unchanged(&before);
+}
+
+/// What somebody else keeps under the key of one counter concerns the others only where all stand or
+/// fall together.
+#[tokio::test]
+async fn a_record_that_is_no_counter() {
+    let service = Service::new();
+    for (kind, text) in [("list", "1"), ("hash", "1"), ("string", "7"), ("string", "{}")] {
+        let service = service.elsewhere();
+        set(&service, "a", 5).await;
+        plant(&mut service.raw(), &service.key("counter", "odd"), kind, text);
+        let before = service.snapshot();
+        for operations in [
+            [("odd", "incr", 1), ("a", "incr", 1), ("b", "incr", 1)],
+            [("a", "incr", 1), ("odd", "set", 1), ("b", "incr", 1)],
+            [("a", "incr", 1), ("b", "incr", 1), ("odd", "incr", 1)],
+        ] {
+            service.post(PATH, batch(&operations, true)).await.refused(500, "internal_error");
+            service.assert_unchanged(&before);
+        }
+        let body = batch(&[("odd", "set", 1), ("a", "incr", 1), ("odd", "incr", 1)], false);
+        let told = service.post(PATH, body).await.assert(200);
+        assert_eq!(told["results"][0]["code"], "internal_error", "{told:#}");
+        assert_eq!(told["results"][1], changed("a", 5, 6));
+        assert_eq!(told["results"][2]["code"], "internal_error");
+        let now = service.snapshot();
+        let odd = service.key("counter", "odd");
+        let find = |all: &[(String, Vec<u8>)]| all.iter().find(|(key, _)| *key == odd).cloned();
+        assert_eq!(find(&now), find(&before), "and that stays as it was");
+    }
+}
+
+#[tokio::test]
+async fn is_exact_as_far_as_it_goes() {
+    let service = Service::new();
+    set(&service, "top", FARTHEST - 1).await;
+    set(&service, "bottom", 0).await;
+    let body = batch(
+        &[("top", "incr", 1), ("bottom", "set", -FARTHEST), ("bottom", "incr", FARTHEST)],
+        true,
+    );
+    let expected = json!({ "results": [
+        changed("top", FARTHEST - 1, FARTHEST),
+        changed("bottom", 0, -FARTHEST),
+        changed("bottom", -FARTHEST, 0),
+    ] });
+    for replayed in [false, true] {
+        let told = service.post_once(PATH, body.clone(), "k").await;
+        assert_eq!(told.replayed(), replayed);
+        assert_eq!(told.assert(200), expected);
+    }
+    // A refusal's replay says which of them it was.
+    let body = batch(&[("top", "decr", 1), ("bottom", "decr", 1)], true);
+    for replayed in [false, true] {
+        let told = service.post_once(PATH, body.clone(), "l").await;
+        assert_eq!(told.replayed(), replayed);
+        assert_eq!(told.refused(409, "counter_below_minimum")["operation_index"], 1);
+    }
+}
+
+#[tokio::test]
+async fn a_counter_that_has_ended_begins_anew() {
+    let service = Service::new();
+    ending(&service, "c", 10).await;
+    service.advance_ms(HOUR);
+    let body = batch(&[("c", "decr", 1)], true);
+    refused(&service, PATH, body, 409, "counter_below_minimum").await;
+    let told = service.post(PATH, batch(&[("c", "incr", 2)], true)).await.assert(200);
+    assert_eq!(told["results"][0], changed("c", 0, 2));
+    assert_eq!(kept_ms(&service, "c"), -1);
+}
+
+#[tokio::test]
+async fn refuses_what_is_no_batch() {
+    let service = Service::new();
+    ending(&service, "c", 5).await;
+    let good = batch(&[("c", "incr", 1), ("c", "decr", 1)], true);
+    let bad = [
+        ("/operations/1/value", json!(0), "validation_failed"),
+        ("/operations/0/value", json!(-1), "validation_failed"),
+        ("/operations/0/value", json!(1.5), "validation_failed"),
+        ("/operations/0/value", json!("1"), "validation_failed"),
+        ("/operations/1/value", json!(1_i64 << 53), "counter_out_of_range"),
+        ("/operations/0/action", json!("increment"), "validation_failed"),
+        ("/operations/1/action", json!("get"), "validation_failed"),
+        ("/operations/1/counter", json!("a/b"), "invalid_id"),
+        ("/operations/1/counter", json!("batch"), "invalid_id"),
+        ("/operations/0", json!([]), "validation_failed"),
+        ("/operations", json!([]), "validation_failed"),
+        ("/operations", json!({}), "validation_failed"),
+        ("/atomic", json!("true"), "validation_failed"),
+        ("/dry_run", json!(true), "unknown_field"),
+    ];
+    refuses_values(&service, PATH, &good, &bad).await;
+    let mut odd = good.clone();
+    odd["operations"][1]["max"] = 3.into();
+    let told = refused(&service, PATH, odd, 422, "unknown_field").await;
+    assert_eq!(told["errors"][0]["pointer"], "/operations/1/max");
+    // 128 and no more; to set is not to step, and may be 0 or below.
+    let many = |count: usize| batch(&vec![("c", "incr", 1); count], true);
+    let told = refused(&service, PATH, many(129), 422, "validation_failed").await;
+    assert_eq!(told["errors"][0]["pointer"], "/operations");
+    let told = service.post(PATH, many(128)).await.assert(200);
+    assert_eq!(told["results"][127], changed("c", 132, 133));
+    let told = service.post(PATH, batch(&[("c", "set", 0), ("c", "set", -1)], true)).await;
+    assert_eq!(told.assert(200)["results"][1], changed("c", 0, -1));
+}
+
+/// Batches that move units from one counter to another race, and some of them are refused: the sum
+/// stays, because there is no half of a batch.
+#[tokio::test(flavor = "multi_thread")]
+async fn moving_between_counters_keeps_the_sum() {
+    let service = Service::new();
+    for counter in ["c0", "c1", "c2"] {
+        set(&service, counter, 20).await;
+    }
+    let mut tasks = JoinSet::new();
+    for task in 0..48_i64 {
+        let service = service.clone();
+        tasks.spawn(async move {
+            for round in 0..10 {
+                let (from, to) = ((task + round) % 3, (task + round + 1 + task % 2) % 3);
+                let by = 1 + (task * 7 + round) % 15;
+                let (from, to) = (format!("c{from}"), format!("c{to}"));
+                // What comes first is what would be left over if the second were refused alone.
+                let body = batch(&[(&to, "incr", by), (&from, "decr", by)], true);
+                let answer = service.post(PATH, body).await;
+                if answer.status.as_u16() != 200 {
+                    answer.refused(409, "counter_below_minimum");
+                }
+            }
+        });
+    }
+    tasks.join_all().await;
+    let mut sum = 0;
+    for counter in ["c0", "c1", "c2"] {
+        let value = service.counter(counter).await;
+        assert!(value >= 0, "{value}");
+        sum += value;
+    }
+    assert_eq!(sum, 60);
+}

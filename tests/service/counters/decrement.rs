@@ -1,0 +1,160 @@
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use super::{FARTHEST, HOUR, changed, ending, kept_ms, refused, refuses_values, seen, set};
+use crate::support::Service;
+
+const PATH: &str = "/counters/decrement";
+
+#[tokio::test]
+async fn counts_down_to_zero_where_nothing_else_is_said() {
+    let service = Service::new();
+    ending(&service, "c", 3).await;
+    let body = |by: i64| json!({ "counter": "c", "by": by });
+    let told = service.post(PATH, json!({ "counter": "c" })).await;
+    assert_eq!(told.assert(200), changed("c", 3, 2));
+    let told = refused(&service, PATH, body(3), 409, "counter_below_minimum").await;
+    assert_eq!((&told["value"], &told["min"]), (&json!(2), &json!(0)));
+    assert_eq!(told["detail"], "The counter c is at 2 and goes down to 0.");
+    assert_eq!(service.post(PATH, body(2)).await.assert(200), changed("c", 2, 0));
+    assert_eq!(seen(&service, "c").await, (0, true, true), "zero is a value like any other");
+    let told = refused(&service, PATH, body(1), 409, "counter_below_minimum").await;
+    assert_eq!(told["value"], 0);
+    // A counter that nobody has touched has nothing to give, and is not there after.
+    let new = json!({ "counter": "new", "ttl_ms": HOUR });
+    refused(&service, PATH, new, 409, "counter_below_minimum").await;
+    assert_eq!(seen(&service, "new").await, (0, false, false));
+}
+
+#[tokio::test]
+async fn goes_below_zero_where_it_may() {
+    let service = Service::new();
+    let body = |by: i64| json!({ "counter": "c", "by": by, "min": -10 });
+    assert_eq!(service.post(PATH, body(7)).await.assert(200), changed("c", 0, -7));
+    let told = refused(&service, PATH, body(4), 409, "counter_below_minimum").await;
+    assert_eq!((&told["value"], &told["min"]), (&json!(-7), &json!(-10)));
+    assert_eq!(service.post(PATH, body(3)).await.assert(200), changed("c", -7, -10));
+    // Who names no minimum means zero, and it is below that already.
+    let body = json!({ "counter": "c" });
+    let told = refused(&service, PATH, body, 409, "counter_below_minimum").await;
+    assert_eq!((&told["value"], &told["min"]), (&json!(-10), &json!(0)));
+}
+
+#[tokio::test]
+async fn saturating_goes_as_far_as_the_minimum_and_never_back() {
+    let service = Service::new();
+    set(&service, "c", 8).await;
+    let body = |min: i64| json!({ "counter": "c", "by": 5, "min": min, "on_bound": "saturate" });
+    assert_eq!(service.post(PATH, body(5)).await.assert(200), changed("c", 8, 5));
+    let before = service.snapshot();
+    for min in [5, 6, 100, FARTHEST] {
+        assert_eq!(service.post(PATH, body(min)).await.assert(200), changed("c", 5, 5));
+        service.assert_unchanged(&before);
+    }
+}
+
+#[tokio::test]
+async fn a_new_counter_counts_from_its_initial_value() {
+    let service = Service::new();
+    let body = json!({ "counter": "seats", "by": 2, "initial": 50 });
+    assert_eq!(service.post(PATH, body.clone()).await.assert(200), changed("seats", 50, 48));
+    assert_eq!(service.post(PATH, body).await.assert(200), changed("seats", 48, 46));
+    let body = json!({ "counter": "few", "by": 2, "initial": 1, "on_bound": "saturate" });
+    assert_eq!(service.post(PATH, body).await.assert(200), changed("few", 1, 0));
+}
+
+#[tokio::test]
+async fn is_exact_as_far_as_it_goes() {
+    let service = Service::new();
+    set(&service, "c", 1 - FARTHEST).await;
+    let body = json!({ "counter": "c", "min": -FARTHEST });
+    let told = service.post_once(PATH, body.clone(), "k").await;
+    assert_eq!(told.assert(200), changed("c", 1 - FARTHEST, -FARTHEST));
+    let again = service.post_once(PATH, body.clone(), "k").await;
+    assert!(again.replayed());
+    assert_eq!(again.assert(200), changed("c", 1 - FARTHEST, -FARTHEST));
+    for _ in 0..2 {
+        let told = service.post_once(PATH, body.clone(), "refused").await;
+        let told = told.refused(409, "counter_below_minimum");
+        assert_eq!((&told["value"], &told["min"]), (&json!(-FARTHEST), &json!(-FARTHEST)));
+    }
+    // As there is always a minimum, and it is in range, one can come out of it only from above.
+    set(&service, "top", FARTHEST).await;
+    let body = json!({ "counter": "top", "by": FARTHEST, "min": -FARTHEST });
+    assert_eq!(service.post(PATH, body.clone()).await.assert(200), changed("top", FARTHEST, 0));
+    let told = service.post(PATH, body.clone()).await.assert(200);
+    assert_eq!(told, changed("top", 0, -FARTHEST));
+    refused(&service, PATH, body, 409, "counter_below_minimum").await;
+    let body = json!({ "counter": "c", "by": FARTHEST + 1 });
+    let told = refused(&service, PATH, body, 422, "counter_out_of_range").await;
+    assert_eq!(told["errors"][0]["pointer"], "/by");
+}
+
+#[tokio::test]
+async fn keeps_refreshes_or_gives_a_time_to_live() {
+    let service = Service::new();
+    let about = |kept: i64, ms: i64| assert!((ms - 60_000..=ms).contains(&kept), "{kept} {ms}");
+    for (mode, first, then) in [
+        ("keep", Some(HOUR), HOUR / 2),
+        ("refresh", Some(HOUR), HOUR),
+        ("if_none", Some(HOUR), HOUR / 2),
+        ("keep", None, -1),
+        ("refresh", None, HOUR),
+        ("if_none", None, HOUR),
+    ] {
+        let service = service.elsewhere();
+        let body = json!({ "counter": "c", "initial": 9, "ttl_ms": first });
+        service.post(PATH, body).await.assert(200);
+        service.advance_ms(HOUR / 2);
+        let body = json!({ "counter": "c", "ttl_ms": HOUR, "ttl_mode": mode });
+        service.post(PATH, body).await.assert(200);
+        match kept_ms(&service, "c") {
+            -1 => assert_eq!(then, -1, "{mode}"),
+            kept => about(kept, then),
+        }
+    }
+}
+
+#[tokio::test]
+async fn refuses_what_is_no_step() {
+    let service = Service::new();
+    ending(&service, "c", 5).await;
+    let good = json!({ "counter": "c", "by": 1 });
+    let bad = [
+        ("/by", json!(0), "validation_failed"),
+        ("/by", json!(-1), "validation_failed"),
+        ("/by", json!(1.5), "validation_failed"),
+        ("/by", json!("1"), "validation_failed"),
+        ("/min", json!(-(1_i64 << 53)), "counter_out_of_range"),
+        ("/min", json!("0"), "validation_failed"),
+        ("/initial", json!(1_i64 << 53), "counter_out_of_range"),
+        ("/ttl_ms", json!(0), "validation_failed"),
+        ("/ttl_mode", json!("always"), "validation_failed"),
+        ("/on_bound", json!("clamp"), "validation_failed"),
+        ("/max", json!(10), "unknown_field"),
+        ("/counter", json!("decrement"), "invalid_id"),
+        ("/counter", json!(""), "invalid_id"),
+    ];
+    refuses_values(&service, PATH, &good, &bad).await;
+    let body = json!({ "counter": "c", "ttl_mode": "refresh" });
+    let told = refused(&service, PATH, body, 422, "validation_failed").await;
+    assert_eq!(told["errors"][0]["pointer"], "/ttl_ms");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn seats_are_given_out_once_each() {
+    let service = Service::new();
+    let mut tasks = JoinSet::new();
+    for _ in 0..200 {
+        let service = service.clone();
+        let body = json!({ "counter": "seats", "by": 3, "initial": 100 });
+        tasks.spawn(async move { service.post(PATH, body).await });
+    }
+    let answers = tasks.join_all().await;
+    let given = answers.iter().filter(|answer| answer.status.as_u16() == 200).count();
+    assert_eq!(given, 33, "of 100 seats, three at a time");
+    for answer in answers.into_iter().filter(|answer| answer.status.as_u16() != 200) {
+        assert_eq!(answer.refused(409, "counter_below_minimum")["value"], 1);
+    }
+    assert_eq!(service.counter("seats").await, 1);
+}

@@ -1,0 +1,117 @@
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use super::{FARTHEST, HOUR, changed, ending, kept_ms, refused, refuses_values, seen, set};
+use crate::support::Service;
+
+const PATH: &str = "/counters/set";
+
+#[tokio::test]
+async fn gives_a_counter_a_value() {
+    let service = Service::new();
+    assert_eq!(set(&service, "c", 7).await, changed("c", 0, 7));
+    assert_eq!(set(&service, "c", -7).await, changed("c", 7, -7));
+    assert_eq!(set(&service, "zero", 0).await, changed("zero", 0, 0));
+    assert_eq!(seen(&service, "zero").await, (0, true, false), "it is there now");
+    assert_eq!(kept_ms(&service, "c"), -1);
+}
+
+#[tokio::test]
+async fn keeps_the_time_to_live() {
+    let service = Service::new();
+    ending(&service, "c", 5).await;
+    service.advance_ms(HOUR / 2);
+    set(&service, "c", 9).await;
+    let kept = kept_ms(&service, "c");
+    assert!((HOUR / 2 - 60_000..=HOUR / 2).contains(&kept), "{kept}");
+    service.advance_ms(HOUR / 2);
+    assert_eq!(seen(&service, "c").await, (0, false, false));
+    // The time of one that has ended is not that of the next.
+    assert_eq!(set(&service, "c", 3).await, changed("c", 0, 3));
+    assert_eq!((seen(&service, "c").await, kept_ms(&service, "c")), ((3, true, false), -1));
+}
+
+#[tokio::test]
+async fn goes_by_the_value_that_is_expected() {
+    let service = Service::new();
+    ending(&service, "c", 5).await;
+    let body =
+        |value: i64, if_value: i64| json!({ "counter": "c", "value": value, "if_value": if_value });
+    for wrong in [4, 6, -5, 0, FARTHEST] {
+        let told = refused(&service, PATH, body(9, wrong), 412, "value_mismatch").await;
+        assert_eq!((&told["value"], &told["expected"]), (&json!(5), &json!(wrong)));
+    }
+    assert_eq!(service.post(PATH, body(9, 5)).await.assert(200), changed("c", 5, 9));
+    // One that is not there has 0, and stays away where another value was expected.
+    let body = |if_value: i64| json!({ "counter": "new", "value": 1, "if_value": if_value });
+    refused(&service, PATH, body(1), 412, "value_mismatch").await;
+    assert_eq!(service.post(PATH, body(0)).await.assert(200), changed("new", 0, 1));
+}
+
+#[tokio::test]
+async fn is_exact_as_far_as_it_goes() {
+    let service = Service::new();
+    for (value, before) in [(FARTHEST, 0), (-FARTHEST, FARTHEST), (FARTHEST, -FARTHEST)] {
+        assert_eq!(set(&service, "c", value).await, changed("c", before, value));
+        assert_eq!(service.counter("c").await, value);
+    }
+    let near = json!({ "counter": "c", "value": 0, "if_value": FARTHEST - 1 });
+    for _ in 0..2 {
+        let told = service.post_once(PATH, near.clone(), "k").await;
+        let told = told.refused(412, "value_mismatch");
+        assert_eq!((&told["value"], &told["expected"]), (&json!(FARTHEST), &json!(FARTHEST - 1)));
+    }
+    let exactly = json!({ "counter": "c", "value": 1 - FARTHEST, "if_value": FARTHEST });
+    for _ in 0..2 {
+        let told = service.post_once(PATH, exactly.clone(), "l").await;
+        assert_eq!(told.assert(200), changed("c", FARTHEST, 1 - FARTHEST));
+    }
+}
+
+#[tokio::test]
+async fn refuses_what_is_no_value() {
+    let service = Service::new();
+    ending(&service, "c", 5).await;
+    let good = json!({ "counter": "c", "value": 1 });
+    let bad = [
+        ("/value", json!(1_i64 << 53), "counter_out_of_range"),
+        ("/value", json!(-(1_i64 << 53)), "counter_out_of_range"),
+        ("/value", json!(1.5), "validation_failed"),
+        ("/value", json!("1"), "validation_failed"),
+        ("/value", json!(null), "validation_failed"),
+        ("/if_value", json!(1_i64 << 53), "counter_out_of_range"),
+        ("/if_value", json!("5"), "validation_failed"),
+        ("/ttl_ms", json!(1000), "unknown_field"),
+        ("/counter", json!("set"), "invalid_id"),
+        ("/counter", json!("a b"), "invalid_id"),
+    ];
+    refuses_values(&service, PATH, &good, &bad).await;
+    let told = refused(&service, PATH, json!({ "counter": "c" }), 422, "validation_failed").await;
+    assert_eq!(told["errors"][0]["pointer"], "/value");
+}
+
+/// Each reads, adds, and writes if nobody else has; who was too late reads again.
+#[tokio::test(flavor = "multi_thread")]
+async fn comparing_and_setting_loses_no_step() {
+    let service = Service::new();
+    let mut tasks = JoinSet::new();
+    for task in 1..=16 {
+        let service = service.clone();
+        tasks.spawn(async move {
+            for _ in 0..5 {
+                loop {
+                    let value = service.counter("c").await;
+                    let body = json!({ "counter": "c", "value": value + task, "if_value": value });
+                    let answer = service.post(PATH, body).await;
+                    if answer.status.as_u16() == 200 {
+                        assert_eq!(answer.body["previous"], value);
+                        break;
+                    }
+                    answer.refused(412, "value_mismatch");
+                }
+            }
+        });
+    }
+    tasks.join_all().await;
+    assert_eq!(service.counter("c").await, 5 * (1..=16).sum::<i64>());
+}
