@@ -187,6 +187,30 @@ fn the_document_is_complete() {
     }
 }
 
+/// A schema of the document has the name of its type, or the one given by `as`: of two with one name,
+/// the document would show callers the wrong one.
+#[test]
+fn every_schema_has_a_name_of_its_own() {
+    let mut known = BTreeMap::new();
+    for file in files("src", "rs") {
+        let text = read(&file);
+        for item in text.split("#[derive(").skip(1) {
+            let (derived, rest) = item.split_once(")]").unwrap();
+            let Some((attributes, rest)) = rest.split_once("\npub ") else { continue };
+            if !derived.contains("ToSchema") {
+                continue;
+            }
+            let is_name = |letter: char| letter.is_alphanumeric() || letter == '_';
+            let own = rest.split(' ').nth(1).unwrap().split(|it| !is_name(it)).next();
+            let given = attributes.split("schema(as = ").nth(1);
+            let name = given.and_then(|rest| rest.split(|it| !is_name(it)).next()).or(own).unwrap();
+            let other = known.insert(name.to_owned(), file.clone());
+            assert!(other.is_none(), "{name} is a schema in {} and {other:?}", file.display());
+        }
+    }
+    assert!(known.len() > 80, "{}", known.len());
+}
+
 /// A module uses only the floors declared above its own in `src/lib.rs`.
 #[test]
 fn imports_go_down() {

@@ -54,7 +54,7 @@ pub struct Part {
 
 /// What they answered.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(example = json!({
+#[schema(as = AtomicResults, example = json!({
     "results": [
         { "operation": "counters/increment", "status": 200, "body": {
             "counter": "coupon-WINTER", "value": 7, "previous": 6, "applied": 1

@@ -37,7 +37,7 @@ pub struct Batch {
 
 /// What has become of each.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(example = json!({
+#[schema(as = BatchResults, example = json!({
     "results": [
         { "type": "set", "key": "greeting", "status": "ok", "result": true },
         { "type": "incr", "key": "visits", "status": "ok", "result": 42 },

@@ -59,7 +59,7 @@ pub enum Action {
 
 /// What has become of each.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(example = json!({
+#[schema(as = CounterBatchResults, example = json!({
     "results": [
         { "counter": "visits", "value": 42, "previous": 41, "applied": 1 },
         { "counter": "seats-left", "value": 48, "previous": 50, "applied": -2 }
@@ -73,6 +73,7 @@ pub struct Results {
 /// What has become of one.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
+#[schema(as = CounterBatchResult)]
 pub enum Outcome {
     /// It has happened.
     Changed(Changed),

@@ -31,7 +31,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 /// Commands over data keys, all or none, if guards hold.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({
+#[schema(as = DataTransaction, example = json!({
     "watch": ["balance"],
     "guards": [{ "key": "balance", "op": "gte", "value": "10" }],
     "operations": [

@@ -9,7 +9,7 @@ use lockstep::{
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use crate::support::{Server, Service};
+use crate::support::{Answer, Server, Service};
 
 #[tokio::test]
 async fn every_problem_code_is_explained() {
@@ -112,7 +112,9 @@ async fn the_examples_of_the_document_work() {
     let one = Service::new();
     let document = app::document("");
     let schema = |content: &Value| {
-        let reference = content["application/json"]["schema"]["$ref"].as_str()?;
+        let kinds = ["application/json", "application/x-ndjson"];
+        let kind = kinds.iter().find(|kind| content.get(kind).is_some())?;
+        let reference = content[kind]["schema"]["$ref"].as_str()?;
         Some(document["components"]["schemas"][reference.rsplit('/').next()?]["example"].clone())
     };
     let mut tried = 0;
@@ -126,9 +128,11 @@ async fn the_examples_of_the_document_work() {
             let body = schema(&operation["requestBody"]["content"]);
             let body = body.map(|body| serde_json::from_str(&named(&body.to_string())).unwrap());
             let answer = match (method.as_str(), body) {
+                ("post", Some(body)) if path == "/bulk" => one_line(&service, &body).await,
                 ("post", Some(body)) => service.post(&path, body).await,
                 ("patch", Some(body)) => service.patch(&path, body, &[]).await,
                 ("get", None) => service.get(&path).await,
+                ("delete", None) => service.delete(&path, &[]).await,
                 other => panic!("{other:?}"),
             };
             assert!(answer.status.is_success(), "{place}: {:#}", answer.body);
@@ -146,6 +150,14 @@ async fn the_examples_of_the_document_work() {
     assert!(tried > 30);
 }
 
+/// A stream of one line; its result is the whole answer.
+async fn one_line(service: &Service, line: &Value) -> Answer {
+    let headers = [("content-type", "application/x-ndjson"), ("lockstep-space", &service.space)];
+    let request =
+        headers.iter().fold(Request::post("/bulk"), |it, (name, value)| it.header(*name, *value));
+    service.send(request.body(Body::from(line.to_string())).unwrap()).await
+}
+
 /// A space with what the examples speak of, and how its minted ids come into the places of theirs.
 async fn prepared(service: &Service, all: bool) -> impl Fn(&str) -> String + use<> {
     let mut places = vec![
@@ -153,6 +165,7 @@ async fn prepared(service: &Service, all: bool) -> impl Fn(&str) -> String + use
         ("{product_id}", "espresso-cup".to_owned()),
         ("{customer_id}", "carol".to_owned()),
         ("{lock}", "nightly-report".to_owned()),
+        ("{counter}", "downloads".to_owned()),
         ("{code}", "overloaded".to_owned()),
     ];
     if all {
@@ -164,6 +177,9 @@ async fn prepared(service: &Service, all: bool) -> impl Fn(&str) -> String + use
         let paid = service.transfer("alice", "bob", "2.50").await.assert(201);
         let transaction_id = id(paid, "transaction_id");
         let hold_id = service.held("bob", "hotel", "120").await;
+        service.increment("seats-left", 48).await.assert(200);
+        let body = json!({ "values": { "balance": "42" } });
+        service.post("/batch/set", body).await.assert(200);
         let lease = service.acquire("nightly-report", "worker-7", 60_000).await.assert(201);
         let reservation = service.reserve("espresso-cup", 1, 60_000).await.assert(201);
         let reservation_id = id(reservation, "reservation_id");
