@@ -23,6 +23,9 @@ use support::{
 const LONG: u64 = 1_000_000;
 const SHORT: u64 = 100_000;
 
+/// Makes the requests of one operation.
+type Calls = fn(&mut Numbers) -> Vec<Vec<u8>>;
+
 /// How many contend.
 const CALLERS: [usize; 4] = [1, 8, 64, 256];
 
@@ -119,7 +122,7 @@ async fn contend(
             .await
             .unwrap();
     }
-    let ways: [(&str, &str, fn(&mut Numbers) -> Vec<Vec<u8>>); 3] = [
+    let ways: [(&str, &str, Calls); 3] = [
         ("one script, /accounts/transfer", "HTTP/1.1 201", contended_transfer),
         ("/atomic, with a counter beside it", "HTTP/1.1 200", contended_atomic),
         ("WATCH, /transactions", "HTTP/1.1 200", contended_watch),

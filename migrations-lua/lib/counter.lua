@@ -61,8 +61,12 @@ local function count(key, name, by, bound, refusal, initial, ttl_ms, ttl_mode, o
   local it = counter(key)
   local previous = it.exists and it.value or tonumber(initial)
   local value = previous + by
+  if not bound and on_bound == 'saturate' then
+    bound = by > 0 and FARTHEST or -FARTHEST
+  end
   local passes = bound and (by > 0 and value > bound or by < 0 and value < bound)
-  if passes and on_bound == 'reject' then
+  local begins_beyond = passes and not it.exists and (by > 0 and previous > bound or by < 0 and previous < bound)
+  if begins_beyond or passes and on_bound == 'reject' then
     return { refusal, name, exact(previous), exact(bound) }
   end
   if passes then
@@ -73,7 +77,8 @@ local function count(key, name, by, bound, refusal, initial, ttl_ms, ttl_mode, o
   if far then
     return far
   end
-  if value ~= previous then
+  -- A new counter that begins at its bound is there from now on, as far as it was to count from.
+  if value ~= previous or not it.exists and value ~= 0 then
     if ttl_ms ~= '' and (ttl_mode == 'refresh' or not it.exists or ttl_mode == 'if_none' and it.expires_at == 0) then
       it.expires_at = now + ttl_ms
     end

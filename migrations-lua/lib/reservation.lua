@@ -107,4 +107,6 @@ local function open_line(it, line, product_key, holds_key, log_key, allowance_ke
     broken(holds_key, it.reservation_id)
   end
   line.stock, line.product_key, line.allowance_key = stock, product_key, allowance_key
+  -- What an earlier step of this script has told of the product is told, and may be so no longer.
+  line.remaining, line.low = nil, nil
 end

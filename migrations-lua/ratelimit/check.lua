@@ -33,4 +33,5 @@ end
 if not allowed then
   return { 'rate_limited', key, 'false', limit, remaining, retry_after_ms, reset_after_ms, cost, forget = true }
 end
-return { 'ok', key, 'true', limit, remaining, retry_after_ms, reset_after_ms, cost }
+-- As text: a number loses its last digits on the way into the record of an idempotency key.
+return { 'ok', key, 'true', ('%d'):format(limit), ('%d'):format(remaining), retry_after_ms, ('%d'):format(reset_after_ms), ('%d'):format(cost) }

@@ -50,6 +50,10 @@ pub struct Gate {
     closed: CancellationToken,
 }
 
+/// Somebody who is inside, until this is dropped.
+#[derive(Debug)]
+pub struct Inside(#[expect(dead_code, reason = "it counts by being there")] TaskTrackerToken);
+
 impl Gate {
     /// An open one.
     pub fn new(limits: Limits) -> Gate {
@@ -77,10 +81,11 @@ impl Gate {
         self.inside.wait().await;
     }
 
-    fn enter(&self) -> Option<TaskTrackerToken> {
+    /// Lets one more in, unless it is closed.
+    pub fn enter(&self) -> Option<Inside> {
         // Counted first and asked second, so that nobody slips in between.
-        let token = self.inside.token();
-        (!self.is_closed()).then_some(token)
+        let inside = Inside(self.inside.token());
+        (!self.is_closed()).then_some(inside)
     }
 }
 

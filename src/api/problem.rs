@@ -225,9 +225,9 @@ impl From<store::Error> for Problem {
                 problem
             }
             store::Error::KeyReused => codes::IDEMPOTENCY_KEY_REUSED.into(),
-            store::Error::TooManyKeys { keys, most } => {
+            store::Error::TooLarge { what, count, most } => {
                 let detail = format!(
-                    "These operations need {keys} keys of Redis, and one script has {most} at most."
+                    "These operations need {count} {what} for Redis, and one script has {most} at most."
                 );
                 Problem::invalid(&Invalid::new("validation_failed", detail), "/operations")
             }

@@ -1,4 +1,5 @@
 use axum::extract::State;
+use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -137,19 +138,21 @@ pub async fn run(
             .with("operation_index", index)
             .with("operation", parts[index].operation.as_str())
     };
+    // What has to be found out before is asked for all of them at once, and is one script.
+    let preparing = parts.iter().map(|part| prepare(part, &store, &context));
     let mut prepared = Vec::with_capacity(parts.len());
-    for (index, part) in parts.iter().enumerate() {
-        let part = prepare(part, &store, &context).await;
+    for (index, part) in join_all(preparing).await.into_iter().enumerate() {
         prepared.push(part.map_err(|problem| at(index, problem))?);
     }
 
     let operations: Vec<&dyn Bind> = prepared.iter().map(|it| it.operation()).collect();
-    let done = store.run_all(&operations, dry_run, &context).await?;
+    let mut done = store.run_all(&operations, dry_run, &context).await?;
+    if let Some(refused) = done.reply.pop_if(|raw| raw.is_refusal()) {
+        let index = done.reply.len();
+        return Err(at(index, prepared[index].refusal(refused).within("/input")));
+    }
     let mut results = Vec::with_capacity(parts.len());
     for (index, (prepared, raw)) in prepared.iter().zip(done.reply).enumerate() {
-        if raw.is_refusal() {
-            return Err(at(index, prepared.refusal(raw).within("/input")));
-        }
         let answer = prepared.answer(Ok(raw)).map_err(|problem| at(index, problem))?;
         results.push(PartResult {
             operation: prepared.operation().name(),

@@ -70,6 +70,11 @@ impl Lines {
         }
     }
 
+    /// Reads what is left, and keeps nothing of it.
+    pub async fn read_away(&mut self) {
+        while let Some(Ok(_)) = self.body.frame().await {}
+    }
+
     /// The next line.
     pub async fn next(&mut self) -> Next<'_> {
         let mut too_long = false;

@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use axum::{
     Extension,
@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use super::lines::{Lines, Next};
 use crate::{
-    api::{self, Caller, Entered, Gate, Prepared, Problem, idempotency_key, read_json},
+    api::{self, Caller, Entered, Gate, Inside, Prepared, Problem, idempotency_key, read_json},
     commands::command,
     store::{Begun, Context, Sequence, Store},
     types::codes,
@@ -23,6 +23,9 @@ use crate::{
 
 /// How many lines may be on their way: two scripts full, and what the next one will carry.
 const WINDOW: usize = 384;
+
+/// How long a caller may go on sending that has been told that nothing more is taken.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// So much is put together before it is written, if there is more to come at once.
 const WRITE_AT: usize = 16 * 1024;
@@ -91,6 +94,8 @@ struct Stream {
     context: Context,
     entered: Entered,
     gate: Gate,
+    /// The answer goes on after its head, and whoever drains the service waits for all of it.
+    _inside: Inside,
 }
 
 /// Run a stream of commands, each on its own
@@ -138,7 +143,8 @@ pub async fn run(
     lines.ask().await;
     let (entries, read) = mpsc::channel(WINDOW);
     let (answers, body) = Channel::new(1);
-    let stream = Arc::new(Stream { store, context, entered, gate });
+    let _inside = gate.enter().ok_or(codes::SHUTTING_DOWN)?;
+    let stream = Arc::new(Stream { store, context, entered, gate, _inside });
     tokio::spawn(Arc::clone(&stream).read(lines, entries));
     tokio::spawn(stream.write(read, answers, patience));
     let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
@@ -174,7 +180,12 @@ impl Stream {
                 Next::Broken(problem) => (Entry::Refused(problem), true),
                 Next::End => return,
             };
-            if entries.send(entry).await.is_err() || last {
+            if entries.send(entry).await.is_err() {
+                return;
+            }
+            if last {
+                // Whoever closes on a caller that still sends takes away what it has not read yet.
+                let _ = timeout(LINGER, lines.read_away()).await;
                 return;
             }
         }
@@ -195,7 +206,7 @@ impl Stream {
     async fn write(
         self: Arc<Self>,
         mut entries: mpsc::Receiver<Entry>,
-        mut answers: Sender<Bytes>,
+        mut answers: Sender<Bytes, io::Error>,
         patience: Duration,
     ) {
         let mut text = Vec::with_capacity(2 * WRITE_AT);
@@ -214,6 +225,8 @@ impl Stream {
                 let part =
                     Bytes::from(std::mem::replace(&mut text, Vec::with_capacity(2 * WRITE_AT)));
                 if !matches!(timeout(patience, answers.send_data(part)).await, Ok(Ok(()))) {
+                    // An answer that just ended would look like a whole one.
+                    answers.abort(io::ErrorKind::TimedOut.into());
                     return;
                 }
             }

@@ -112,10 +112,11 @@ impl Command for Adjust {
     }
 
     fn answer(_: &Adjust, result: Result<Done<Adjusted>, store::Error>) -> api::Result<Adjusted> {
-        let answer = Answer::ok(result?);
-        if let Some(low) = answer.body().low_stock {
-            count_crossing(low);
+        let done = result?;
+        if let Some(low) = done.reply.low_stock {
+            count_crossing(low, done.replayed);
         }
+        let answer = Answer::ok(done);
         let version = answer.body().version;
         Ok(answer.with_version(version))
     }

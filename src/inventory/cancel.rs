@@ -43,7 +43,7 @@ impl Command for Cancel {
         _: &Cancelling,
         result: Result<Done<ReservationReply>, store::Error>,
     ) -> api::Result<Reservation> {
-        Ok(Answer::ok(result?.map(ReservationReply::into_reservation)))
+        Ok(Answer::ok(ReservationReply::changed(result?)))
     }
 }
 

@@ -78,7 +78,7 @@ impl Command for Confirm {
         _: &Confirming,
         result: Result<Done<ReservationReply>, store::Error>,
     ) -> api::Result<Reservation> {
-        Ok(Answer::ok(result?.map(ReservationReply::into_reservation)))
+        Ok(Answer::ok(ReservationReply::changed(result?)))
     }
 }
 

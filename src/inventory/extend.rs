@@ -49,7 +49,7 @@ impl Command for Extend {
         _: &Extending,
         result: Result<Done<ReservationReply>, store::Error>,
     ) -> api::Result<Reservation> {
-        Ok(Answer::ok(result?.map(ReservationReply::into_reservation)))
+        Ok(Answer::ok(ReservationReply::changed(result?)))
     }
 }
 

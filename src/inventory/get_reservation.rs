@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 use super::{CODES, HOLDS};
 use crate::{
     api::{self, Answer, Caller, Path, Problem},
-    store::{self, Call, Context, Operation, Store},
+    store::{self, Call, Context, Done, Operation, Store},
     types::{Code, Id, Instant},
 };
 
@@ -91,17 +91,20 @@ pub struct ReservationReply {
 }
 
 impl ReservationReply {
-    /// The reservation, where a command has changed its stock: what it crossed is counted.
-    pub fn into_reservation(self) -> Reservation {
-        for crossed in self.reservation.lines.iter().filter_map(|line| line.low_stock) {
-            count_crossing(crossed);
+    /// The reservation, where a command has changed its stock: what it crossed is counted, once.
+    pub fn changed(done: Done<ReservationReply>) -> Done<Reservation> {
+        for crossed in done.reply.reservation.lines.iter().filter_map(|line| line.low_stock) {
+            count_crossing(crossed, done.replayed);
         }
-        self.reservation
+        done.map(|reply| reply.reservation)
     }
 }
 
-/// Counts a product whose stock became low, or is no longer low.
-pub fn count_crossing(low: bool) {
+/// Counts a product whose stock became low, or is no longer low; a replay tells what was counted before.
+pub fn count_crossing(low: bool, replayed: bool) {
+    if replayed {
+        return;
+    }
     let direction = if low { "below" } else { "above" };
     metrics::counter!("lockstep_low_stock_crossings_total", "direction" => direction).increment(1);
 }

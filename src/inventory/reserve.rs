@@ -135,7 +135,7 @@ impl Command for Reserve {
         _: &Order,
         result: Result<Done<ReservationReply>, store::Error>,
     ) -> api::Result<Reservation> {
-        Ok(Answer::created(result?.map(ReservationReply::into_reservation)))
+        Ok(Answer::created(ReservationReply::changed(result?)))
     }
 }
 

@@ -149,14 +149,18 @@ impl Operation for Question {
     type Reply = Verdict;
 
     fn bind(&self, call: &mut Call) {
-        let (kind, algorithm, per_token, per_ms) = match self.rule {
+        let (algorithm, per_token, per_ms) = match self.rule {
             Rule::TokenBucket { per_token, per_ms, .. } => {
-                ("bucket", "token_bucket", per_token, per_ms)
+                call.key("state_key", "bucket", &self.key);
+                ("token_bucket", per_token, per_ms)
             }
-            Rule::SlidingWindow { window_ms, .. } => ("window", "sliding_window", window_ms, 0),
+            Rule::SlidingWindow { window_ms, .. } => {
+                // The shorter of two windows forgets what the longer one still counts.
+                call.key("state_key", "window", format_args!("{}/{window_ms}", self.key));
+                ("sliding_window", window_ms, 0)
+            }
         };
-        call.key("state_key", kind, &self.key)
-            .arg("key", &self.key)
+        call.arg("key", &self.key)
             .arg("cost", self.cost)
             .arg("algorithm", algorithm)
             .arg("limit", self.rule.limit())

@@ -21,9 +21,16 @@ const MAX_ROUNDS: usize = 2;
 /// The most keys in one script, well under what Lua can unpack at once.
 pub(super) const MAX_KEYS: usize = 2000;
 
+/// The most arguments of one operation, for the same reason.
+pub(super) const MAX_ARGS: usize = 7000;
+
 /// How often a round may be sent in all, and the pause before each repeat.
 const ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(40);
+
+/// A connection that has been idle for that long is asked for a sign of life first. A server that went
+/// away meanwhile is noticed only by writing to it, and then nobody knows what has become of a command.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// One operation on its way to Redis.
 pub(super) struct Step {
@@ -34,8 +41,11 @@ pub(super) struct Step {
     /// All keys of one script must share a slot, and so a space.
     pub space: String,
     pub deadline: Instant,
-    pub answer: oneshot::Sender<Result<Answer, Failure>>,
+    pub answer: oneshot::Sender<Told>,
 }
+
+/// What a step's caller is told.
+type Told = Result<Answer, Failure>;
 
 /// What the frame answers for one step.
 pub(super) struct Answer {
@@ -44,6 +54,13 @@ pub(super) struct Answer {
 }
 
 impl Step {
+    /// Whether it travels in the script of another operation, as the lines of a stream do. Those stay
+    /// among themselves: a refusal of what that script is made for sends each of its steps again alone,
+    /// and lines would lose their order.
+    fn is_carried(&self) -> bool {
+        self.operation != self.script.name
+    }
+
     /// Whether a second send has no second effect.
     fn repeatable(&self) -> bool {
         self.script.header.read_only || !self.bound.fingerprint.is_empty()
@@ -53,10 +70,10 @@ impl Step {
 /// Steps that have ended, whose callers are still to be told. They are told when the next round is on
 /// its way, so that Redis does not wait for that; or at once, if there is none.
 #[derive(Default)]
-struct Ended(Vec<(oneshot::Sender<Result<Answer, Failure>>, Result<Answer, Failure>)>);
+struct Ended(Vec<(oneshot::Sender<Told>, Told)>);
 
 impl Ended {
-    fn push(&mut self, step: Step, result: Result<Answer, Failure>) {
+    fn push(&mut self, step: Step, result: Told) {
         self.0.push((step.answer, result));
     }
 
@@ -128,7 +145,7 @@ impl Lane {
     /// Hands out the answers of a round, and sends again what can be.
     async fn conclude(
         &self,
-        connection: &mut Option<MultiplexedConnection>,
+        connection: &mut Option<Live>,
         mut groups: Vec<Group>,
         mut replies: Result<Vec<Value>, Failure>,
         ended: &mut Ended,
@@ -168,7 +185,7 @@ impl Lane {
     /// One reply for each group, or why there is none: a future that sends when it is first polled.
     async fn send(
         &self,
-        connection: &mut Option<MultiplexedConnection>,
+        connection: &mut Option<Live>,
         groups: &[Group],
         ended: &mut Ended,
     ) -> impl Future<Output = Result<Vec<Value>, Failure>> + Send + use<> {
@@ -197,15 +214,34 @@ impl Lane {
 
     async fn connect(
         &self,
-        connection: &mut Option<MultiplexedConnection>,
+        connection: &mut Option<Live>,
     ) -> Result<MultiplexedConnection, Failure> {
-        if let Some(live) = connection {
-            return Ok(live.clone());
+        if let Some(live) = connection
+            && (live.last_used.elapsed() < IDLE || live.answers(self.timeout.min(IDLE)).await)
+        {
+            live.last_used = Instant::now();
+            return Ok(live.connection.clone());
         }
         let fresh = self.pool.get().await;
         let fresh = fresh.map_err(|error| Failure::Unavailable(error.to_string()))?;
         metrics::counter!("lockstep_store_connections_total").increment(1);
-        Ok(connection.insert(Connection::take(fresh)).clone())
+        let fresh = Live { connection: Connection::take(fresh), last_used: Instant::now() };
+        Ok(connection.insert(fresh).connection.clone())
+    }
+}
+
+/// The connection of a lane.
+struct Live {
+    connection: MultiplexedConnection,
+    last_used: Instant,
+}
+
+impl Live {
+    /// Whether there is somebody at its other end.
+    async fn answers(&mut self, patience: Duration) -> bool {
+        let ping = redis::cmd("PING");
+        let answer = self.connection.send_packed_command(&ping);
+        matches!(timeout(patience, answer).await, Ok(Ok(_)))
     }
 }
 
@@ -274,7 +310,10 @@ fn group(batch: &mut Vec<Step>, ended: &mut Ended) -> Vec<Group> {
 
 impl Group {
     fn belongs(&self, step: &Step) -> bool {
-        Arc::ptr_eq(&self.steps[0].script, &step.script) && self.steps[0].space == step.space
+        let first = &self.steps[0];
+        Arc::ptr_eq(&first.script, &step.script)
+            && first.space == step.space
+            && first.is_carried() == step.is_carried()
     }
 
     /// Whether the script is still short with this step.
@@ -313,7 +352,8 @@ impl Group {
                 } else if failure.is_of_one_step() && self.steps.len() > 1 {
                     // The frame writes only when all has been decided, so nothing has happened;
                     // alone, each step but the one at fault will work.
-                    let alone = |step| Group { steps: vec![step], load: self.load };
+                    // Redis knows the script by now, whether or not it came with its source.
+                    let alone = |step| Group { steps: vec![step], load: false };
                     again.groups.extend(self.steps.into_iter().map(alone));
                 } else {
                     self.fail(&failure, ended);

@@ -46,9 +46,7 @@ impl<T> From<&Result<T, Error>> for Outcome {
     fn from(result: &Result<T, Error>) -> Outcome {
         match result {
             Ok(_) => Outcome::Ok,
-            Err(Error::Refused(_) | Error::KeyReused | Error::TooManyKeys { .. }) => {
-                Outcome::Refused
-            }
+            Err(Error::Refused(_) | Error::KeyReused | Error::TooLarge { .. }) => Outcome::Refused,
             Err(Error::Failed(_)) => Outcome::Failed,
         }
     }

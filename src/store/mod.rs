@@ -223,11 +223,16 @@ impl Store {
         let all = All { operations, dry_run };
         let script = Library::embedded().script(All::NAME);
         let bound = Bound::of(&all, &script, context);
-        if bound.keys.len() > lane::MAX_KEYS {
-            return Err(Error::TooManyKeys { keys: bound.keys.len(), most: lane::MAX_KEYS });
+        for (what, count, most) in [
+            ("keys", bound.keys.len(), lane::MAX_KEYS),
+            ("arguments", bound.args.len(), lane::MAX_ARGS),
+        ] {
+            if count > most {
+                return Err(Error::TooLarge { what, count, most });
+            }
         }
         let begun = self.enter(&script, bound, &context.space);
-        self.settle(begun, &all, context).await?.split(operations)
+        self.settle(begun, &all, context).await?.split(&all)
     }
 
     /// Puts an operation into a lane, if there is room.

@@ -133,10 +133,12 @@ pub enum Error {
     Refused(Done<Refusal>),
     /// The idempotency key was used for another call.
     KeyReused,
-    /// It needs more keys than one script can take.
-    TooManyKeys {
+    /// It is more than one script can take.
+    TooLarge {
+        /// Of what: keys or arguments.
+        what: &'static str,
         /// So many.
-        keys: usize,
+        count: usize,
         /// What it can take.
         most: usize,
     },
@@ -309,8 +311,8 @@ impl Call {
 }
 
 /// `lockstep-data:{space}:` for `lockstep:{space}:`.
-pub(super) fn data_prefix(prefix: &str) -> impl Display {
-    fmt::from_fn(move |f| write!(f, "lockstep-data{}", prefix.trim_start_matches("lockstep")))
+pub(super) fn data_prefix(prefix: &str) -> String {
+    format!("lockstep-data{}", prefix.trim_start_matches("lockstep"))
 }
 
 fn digest(fingerprint: &mut Option<Sha1>, text: &[u8]) {

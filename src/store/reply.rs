@@ -14,6 +14,7 @@ use super::{
     Bind, Done, Error, Failure, Library, Operation, Refusal, Script,
     header::{Field, Kind},
     library::Outcome,
+    operation::All,
 };
 use crate::types::{Instant, codes};
 
@@ -88,26 +89,30 @@ impl Raw {
     }
 
     /// What each of several operations has answered that ran as one, up to the first that refuses.
-    pub(super) fn split(self, operations: &[&dyn Bind]) -> Result<Done<Vec<Raw>>, Error> {
+    pub(super) fn split(self, all: &All<'_>) -> Result<Done<Vec<Raw>>, Error> {
         let Raw { script, reply, replayed, started } = self;
-        let result = replies(&script, reply, replayed, operations);
+        let result = replies(&script, reply);
         let outcome = match &result {
-            Ok(replies) if replies.last().is_some_and(Raw::is_refusal) => Outcome::Refused,
+            Ok(replies) if replies.last().is_some_and(|reply| word(reply) != "ok") => {
+                Outcome::Refused
+            }
             result => Outcome::from(result),
         };
         if let Some(started) = started {
             script.record(outcome, started.elapsed());
         }
-        Ok(Done { reply: result?, replayed })
+        let raw = |(operation, reply): (&&dyn Bind, Value)| Raw {
+            script: Library::embedded().script(operation.name()),
+            reply,
+            // Of what has not happened now, nobody counts anything.
+            replayed: replayed || all.dry_run,
+            started: None,
+        };
+        Ok(Done { reply: all.operations.iter().zip(result?).map(raw).collect(), replayed })
     }
 }
 
-fn replies(
-    script: &Script,
-    reply: Value,
-    replayed: bool,
-    operations: &[&dyn Bind],
-) -> Result<Vec<Raw>, Error> {
+fn replies(script: &Script, reply: Value) -> Result<Vec<Value>, Error> {
     if word(&reply) == "idempotency_key_reused" {
         return Err(Error::KeyReused);
     }
@@ -115,16 +120,10 @@ fn replies(
         Value::Array(mut values) => values.pop(),
         _ => None,
     };
-    let Some(Value::Array(replies)) = replies else {
-        return Err(Failure::Broken(format!("{}: no replies in the reply", script.name)).into());
-    };
-    let raw = |(operation, reply): (&&dyn Bind, Value)| Raw {
-        script: Library::embedded().script(operation.name()),
-        reply,
-        replayed,
-        started: None,
-    };
-    Ok(operations.iter().zip(replies).map(raw).collect())
+    match replies {
+        Some(Value::Array(replies)) => Ok(replies),
+        _ => Err(Failure::Broken(format!("{}: no replies in the reply", script.name)).into()),
+    }
 }
 
 /// The word that a reply begins with, or nothing where it has none.

@@ -93,13 +93,39 @@ async fn every_command_answers_a_repeat_the_same() {
         ("PATCH /accounts/alice", json!({ "overdraft_limit": "5" })),
         ("/accounts/freeze", json!({ "account_id": "alice", "direction": "debits" })),
         ("/accounts/unfreeze", json!({ "account_id": "alice" })),
+        ("/counters/increment", json!({ "counter": "n", "by": 7, "ttl_ms": 60_000 })),
+        ("/counters/decrement", json!({ "counter": "n", "by": 2 })),
+        ("/counters/set", json!({ "counter": "n", "value": 9, "if_value": 5 })),
+        (
+            "/counters/batch",
+            json!({ "operations": [{ "counter": "n", "action": "incr", "value": 1 }] }),
+        ),
+        ("/counters/reset", json!({ "counter": "n", "value": 3 })),
+        ("DELETE /counters/n", json!(null)),
+        (
+            "/atomic",
+            json!({ "operations": [
+                { "operation": "counters/increment", "input": { "counter": "n" } },
+                { "operation": "accounts/transfer", "input": {
+                    "from_account": "alice", "to_account": "bob", "amount": "1"
+                } },
+                { "operation": "inventory/reserve", "input": {
+                    "customer_id": "c", "product_id": "pot", "quantity": 1
+                } }
+            ] }),
+        ),
+        ("/batch/set", json!({ "values": { "text": "1" } })),
+        ("/batch", json!({ "operations": [{ "type": "incr", "key": "text" }] })),
+        ("/transactions", json!({ "operations": [{ "type": "incr", "key": "text" }] })),
         ("/accounts/close", json!({ "account_id": "bob", "sweep_to": "alice" })),
     ]);
     for (index, (path, body)) in commands.into_iter().enumerate() {
         let key = format!("key-{index}");
-        let send = async || match path.strip_prefix("PATCH ") {
-            Some(path) => service.patch(path, body.clone(), &[("idempotency-key", &key)]).await,
-            None => service.post_once(path, body.clone(), &key).await,
+        let headers = [("idempotency-key", key.as_str())];
+        let send = async || match path.split_once(' ') {
+            Some(("PATCH", path)) => service.patch(path, body.clone(), &headers).await,
+            Some(("DELETE", path)) => service.delete(path, &headers).await,
+            _ => service.post_once(path, body.clone(), &key).await,
         };
         let first = send().await;
         assert!(first.status.is_success() && !first.replayed(), "{path} {:#}", first.body);

@@ -23,6 +23,26 @@ async fn a_replica() {
     service.get("/accounts/alice").await.refused(404, "account_not_found");
 }
 
+/// What was never sent is not unknown: a connection that has been idle is asked before it is used.
+#[tokio::test]
+async fn a_server_that_was_away_while_nobody_called() {
+    let server = Server::start(&[]);
+    let service = service(&server);
+    service.open("alice", "1").await;
+    let mut connection = server.connection();
+    wait_for("the connection to be idle for two seconds", || {
+        let list: String = redis::cmd("CLIENT").arg("LIST").query(&mut connection).unwrap();
+        let idle: Vec<u64> = list
+            .lines()
+            .filter_map(|line| line.split("idle=").nth(1)?.split(' ').next()?.parse().ok())
+            .collect();
+        idle.iter().any(|seconds| *seconds >= 2).then_some(())
+    });
+    redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("normal").exec(&mut connection).unwrap();
+    let body = json!({ "account_id": "alice", "amount": "1" });
+    service.post("/accounts/deposit", body).await.assert(201);
+}
+
 #[tokio::test]
 async fn out_of_memory() {
     let server = Server::start(&[]);

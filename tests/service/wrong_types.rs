@@ -183,7 +183,58 @@ fn calls() -> Vec<Call> {
             Some(
                 json!({ "key": "k", "algorithm": "sliding_window", "limit": 5, "window_ms": 1000 }),
             ),
-            vec![("window", "k"), ("once", "k")],
+            vec![("window", "k/1000"), ("once", "k")],
+        ),
+        (
+            "/counters/increment",
+            Some(json!({ "counter": "n" })),
+            vec![("counter", "n"), ("once", "k")],
+        ),
+        (
+            "/counters/decrement",
+            Some(json!({ "counter": "n", "min": -5 })),
+            vec![("counter", "n"), ("once", "k")],
+        ),
+        (
+            "/counters/set",
+            Some(json!({ "counter": "n", "value": 5 })),
+            vec![("counter", "n"), ("once", "k")],
+        ),
+        ("/counters/reset", Some(json!({ "counter": "n" })), vec![("counter", "n"), ("once", "k")]),
+        (
+            "/counters/batch",
+            Some(json!({ "operations": [
+                { "counter": "m", "action": "incr", "value": 1 },
+                { "counter": "n", "action": "set", "value": 1 }
+            ] })),
+            vec![("counter", "m"), ("counter", "n"), ("once", "k")],
+        ),
+        ("/counters/n", None, vec![("counter", "n")]),
+        ("DELETE /counters/n", Some(Value::Null), vec![("counter", "n"), ("once", "k")]),
+        (
+            "/atomic",
+            Some(json!({ "operations": [
+                { "operation": "counters/increment", "input": { "counter": "n" } },
+                { "operation": "accounts/transfer", "input": {
+                    "from_account": "alice", "to_account": "bob", "amount": "1"
+                } },
+                { "operation": "inventory/reserve", "input": {
+                    "customer_id": "carol", "product_id": "cup", "quantity": 1
+                } }
+            ] })),
+            vec![
+                ("counter", "n"),
+                ("account", "alice"),
+                ("account", "bob"),
+                ("postings", "alice"),
+                ("postings", "bob"),
+                ("product", "cup"),
+                ("product_holds", "cup"),
+                ("movements", "cup"),
+                ("allowance", "carol/cup"),
+                ("reservations", "carol"),
+                ("once", "k"),
+            ],
         ),
     ]
 }
@@ -199,7 +250,7 @@ fn own_type(kind: &str) -> &'static str {
 }
 
 /// Texts that look like records and are none.
-const HAND_MADE: [&str; 14] = [
+const HAND_MADE: [&str; 17] = [
     "",
     "1",
     "{}",
@@ -213,6 +264,9 @@ const HAND_MADE: [&str; 14] = [
     r#"{"reversed":"0","amount":"-1","kind":"transfer","from_account":"alice","to_account":"bob","currency":"USD","scale":2,"hold_id":null,"reverses":null,"created_at":1,"description":null,"metadata":{}}"#,
     r#"{"reversed":"7","amount":"5","kind":"transfer","from_account":"alice","to_account":"bob","currency":"USD","scale":2,"hold_id":null,"reverses":null,"created_at":1,"description":null,"metadata":{}}"#,
     r#"{"credits":"1","debits":"0","held":"0","next_due":0,"postings":0,"version":0,"status":"suspended","overdraft_limit":"0","max_balance":"","currency":"USD","scale":2,"created_at":1,"metadata":{}}"#,
+    r#"{"value":9007199254740993,"expires_at":0}"#,
+    r#"{"value":1e3,"expires_at":0}"#,
+    r#"{"value":1,"expires_at":-1}"#,
     r#"{"level":nan,"per_token":0,"at":-1}"#,
 ];
 
@@ -235,9 +289,11 @@ impl Prepared {
         let path = self.named(path);
         let Some(body) = body else { return self.service.get(&path).await };
         let body: Value = serde_json::from_str(&self.named(&body.to_string())).unwrap();
-        match path.strip_prefix("PATCH ") {
-            Some(path) => self.service.patch(path, body, &[("idempotency-key", "k")]).await,
-            None => self.service.post_once(&path, body, "k").await,
+        let key = [("idempotency-key", "k")];
+        match path.split_once(' ') {
+            Some(("PATCH", path)) => self.service.patch(path, body, &key).await,
+            Some(("DELETE", path)) => self.service.delete(path, &key).await,
+            _ => self.service.post_once(&path, body, "k").await,
         }
     }
 }

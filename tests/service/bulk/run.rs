@@ -7,6 +7,7 @@ use axum::{
     body::{Body, Bytes},
     http::{Request, Response},
 };
+use futures_util::poll;
 use http_body_util::{
     BodyExt,
     channel::{Channel, Sender},
@@ -24,7 +25,7 @@ use tower::ServiceExt;
 
 use crate::{
     audit::Audit,
-    support::{Process, Server, Service, plant, redis_url, unique, wait_for},
+    support::{Process, Server, Service, operation, plant, redis_url, unique, wait_for},
 };
 
 fn request(space: &str, body: Body) -> Request<Body> {
@@ -263,6 +264,35 @@ async fn lines_run_in_their_order() {
     assert_eq!(service.balance("a7").await, "3.00");
 }
 
+/// Who reads on their own what others refuse: the script of a refusal is sent again step by step, and
+/// the lines of a stream are not among its steps.
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_run_in_their_order_beside_calls_that_are_refused() {
+    let service = Service::with(|settings| settings.lanes = 1);
+    let refusing: Vec<_> = (0..4)
+        .map(|_| {
+            let service = service.clone();
+            tokio::spawn(async move {
+                let one = |by: i64| {
+                    operation("counters/increment", json!({ "counter": "m", "by": by, "max": 5 }))
+                };
+                loop {
+                    service.atomic(&[one(1), one(9)]).await.refused(409, "counter_limit_exceeded");
+                }
+            })
+        })
+        .collect();
+    let lines: Vec<Value> = (1..=3000)
+        .map(|value| {
+            let input = json!({ "counter": "chain", "value": value, "if_value": value - 1 });
+            operation("counters/set", input)
+        })
+        .collect();
+    let results = bulk(&service, text(&lines)).await;
+    assert_eq!(statuses(&results), vec![200; 3000]);
+    refusing.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
 #[tokio::test]
 async fn an_answer_comes_while_the_stream_is_still_open() {
     let service = Service::new();
@@ -316,7 +346,15 @@ async fn nobody_has_to_hold_what_is_not_read() {
         sent += 1;
         assert!(sent < 20_000, "the service takes what it cannot hand on");
     }
-    drop(stream);
+    // It ends as something that was cut off, and not as an answer that is whole.
+    let mut answers = stream.answers;
+    let cut = loop {
+        match answers.frame().await {
+            Some(Ok(_)) => {}
+            end => break end,
+        }
+    };
+    assert!(cut.is_some_and(|frame| frame.is_err()));
     let counted = service.get("/counters/n").await.assert(200)["value"].as_u64().unwrap();
     assert!(counted <= sent, "{counted} of {sent}");
 }
@@ -367,12 +405,17 @@ async fn a_service_that_is_about_to_end_says_so_and_takes_no_more() {
     assert!(stream.send(&increment("n")).await);
     let mut all = stream.read().await.unwrap().to_vec();
     gate.close();
+    let mut emptied = Box::pin(gate.emptied());
+    // Its answer is not whole yet, and whoever ends the service waits for that.
+    assert!(poll!(&mut emptied).is_pending());
     while let Some(part) = stream.read().await {
         all.extend_from_slice(&part);
     }
     let results = results(&all);
     assert_eq!(statuses(&results), [200, 503]);
     assert_eq!(results[1]["body"]["code"], "shutting_down");
+    drop(stream);
+    emptied.await;
 }
 
 /// A stream that was cut off is sent again as it is.

@@ -69,12 +69,21 @@ async fn saturating_goes_as_far_as_the_limit_and_never_back() {
         assert_eq!(service.post(PATH, body(max)).await.assert(200), changed("c", 10, 10));
         service.assert_unchanged(&before);
     }
-    // The same where the counter is not there and begins above the limit: nothing is written.
-    let body = json!({
-        "counter": "new", "initial": 7, "max": 5, "on_bound": "saturate", "ttl_ms": HOUR
-    });
-    assert_eq!(service.post(PATH, body).await.assert(200), changed("new", 7, 7));
-    service.assert_unchanged(&before);
+    // One that is not there begins within its bound, and at it, it is there from now on.
+    let body = |initial: i64| {
+        json!({
+            "counter": "new", "initial": initial, "max": 5, "on_bound": "saturate", "ttl_ms": HOUR
+        })
+    };
+    let told = refused(&service, PATH, body(6), 409, "counter_limit_exceeded").await;
+    assert_eq!((&told["value"], &told["max"]), (&json!(6), &json!(5)));
+    assert_eq!(service.post(PATH, body(5)).await.assert(200), changed("new", 5, 5));
+    assert_eq!(seen(&service, "new").await, (5, true, true));
+    // Without a bound it goes as far as counters go.
+    set(&service, "top", FARTHEST - 1).await;
+    let body = json!({ "counter": "top", "by": 5, "on_bound": "saturate" });
+    let told = service.post(PATH, body).await.assert(200);
+    assert_eq!(told, changed("top", FARTHEST - 1, FARTHEST));
 }
 
 /// What has applied nothing has not touched the time to live either.

@@ -123,9 +123,11 @@ impl Counters {
         let there = self.all[counter];
         let previous = there.map_or(how.initial, |(value, _)| value);
         let mut value = previous + by;
+        let bound = bound.or(how.saturate.then_some(FARTHEST * by.signum()));
         let passes = |bound: i64| if by > 0 { value > bound } else { value < bound };
         if let Some(bound) = bound.filter(|bound| passes(*bound)) {
-            if !how.saturate {
+            let beyond = if by > 0 { previous > bound } else { previous < bound };
+            if !how.saturate || beyond && there.is_none() {
                 return Err(if by > 0 {
                     "counter_limit_exceeded"
                 } else {
@@ -137,7 +139,7 @@ impl Counters {
         if value.abs() > FARTHEST {
             return Err("counter_out_of_range");
         }
-        if value != previous {
+        if value != previous || there.is_none() && value != 0 {
             let old = there.and_then(|(_, end)| end);
             let new = how.minutes.map(|minutes| End { at: self.now + minutes, given: self.step });
             let end = match (there, MODES[how.mode]) {
@@ -305,7 +307,7 @@ proptest! {
                 let told = call(&service, &model, &step).await;
                 let expected = model.apply(&step).map_err(str::to_owned);
                 prop_assert_eq!(told, expected, "{:?}", step);
-                for counter in 0..COUNTERS {
+                for (counter, known) in ends.iter_mut().enumerate() {
                     let told = service.get(&format!("/counters/{}", name(counter))).await.assert(200);
                     let it = model.all[counter];
                     prop_assert_eq!(&told["value"], model.value(counter), "after {:?}", step);
@@ -313,11 +315,11 @@ proptest! {
                     let end = it.and_then(|(_, end)| end);
                     prop_assert_eq!(told["expires_at"].is_string(), end.is_some(), "{:?}", step);
                     // Where the model has not moved an end, it is the same to the millisecond.
-                    match (&ends[counter], end) {
+                    match (&*known, end) {
                         (Some((before, seen)), Some(end)) if *before == end => {
                             prop_assert_eq!(&told["expires_at"], seen, "after {:?}", step);
                         }
-                        _ => ends[counter] = end.map(|end| (end, told["expires_at"].clone())),
+                        _ => *known = end.map(|end| (end, told["expires_at"].clone())),
                     }
                 }
             }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::support::{Answer, Process, Service};
+use crate::support::{Answer, Process, Service, operation};
 
 fn bucket(capacity: u64, tokens: u64, interval_ms: u64) -> Value {
     json!({
@@ -94,6 +94,49 @@ async fn a_window_frees_what_leaves_it() {
     assert!(sooner["retry_after_ms"].as_u64().unwrap() + 1000 <= wait);
     service.advance_ms(i64::try_from(wait).unwrap());
     assert_eq!(check(&service, &rule, 5).await.assert(200)["remaining"], 5);
+}
+
+/// Each of them counts for itself: the shorter one forgets nothing that the longer one counts.
+#[tokio::test]
+async fn windows_of_two_lengths_do_not_meet() {
+    let service = Service::new();
+    let (short, long) = (window(5, 1000), window(100, DAY));
+    check(&service, &long, 90).await.assert(200);
+    service.advance_ms(1000);
+    for _ in 0..5 {
+        check(&service, &short, 1).await.assert(200);
+    }
+    assert_eq!(check(&service, &long, 10).await.assert(200)["remaining"], 0);
+    check(&service, &long, 1).await.refused(429, "rate_limited");
+    // Nor in one script.
+    let other = service.elsewhere();
+    check(&other, &long, 90).await.assert(200);
+    other.advance_ms(1000);
+    let ask = |rule: &Value, cost: u64| {
+        let mut input = rule.clone();
+        input["cost"] = cost.into();
+        operation("ratelimit/check", input)
+    };
+    let answer = other.atomic(&[ask(&short, 1), ask(&long, 10), ask(&short, 4)]).await.assert(200);
+    let left = [0, 1, 2].map(|index: usize| answer["results"][index]["body"]["remaining"].clone());
+    assert_eq!(left, [4, 0, 0]);
+    other.atomic(&[ask(&short, 1), ask(&long, 1)]).await.refused(429, "rate_limited");
+}
+
+/// The largest numbers come back from the record of an idempotency key as they went in.
+#[tokio::test]
+async fn a_repeat_tells_large_numbers_exactly() {
+    let service = Service::new();
+    let rule = bucket((1 << 53) - 1, 1000, 1);
+    for replayed in [false, true] {
+        let answer = service.post_once("/ratelimit", rule.clone(), "k").await;
+        assert_eq!(answer.replayed(), replayed);
+        let told = answer.assert(200);
+        assert_eq!(
+            (&told["limit"], &told["remaining"]),
+            (&json!(9_007_199_254_740_991_i64), &json!(9_007_199_254_740_990_i64))
+        );
+    }
 }
 
 #[tokio::test]
