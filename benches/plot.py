@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Draws how transfers fare when many callers contend for the same two accounts.
 
     make bench && python3 benches/plot.py [OUTPUT]
@@ -11,17 +10,17 @@ import json
 import math
 import sys
 from html import escape
+from itertools import cycle
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FIGURES = ROOT / "target/bench/together.json"
-OUTPUT = ROOT / "docs/contention.svg"
 
 WIDTH, HEIGHT = 900, 380
 TOP, BOTTOM = 112, 308  # of both panels
 PANELS = [(60, 430), (520, 880)]  # left and right edge of each
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9"]  # Okabe and Ito's
-NOTE = "Points are medians of several rounds, whiskers reach from the slowest round to the fastest. Latency counts only calls that succeeded."
+NOTE = "Medians of the rounds; whiskers: slowest to fastest round. Latency: calls that succeeded."
 STYLE = (
     "text{font:12px system-ui,'Segoe UI',Helvetica,Arial,sans-serif;fill:#333}"
     ".title{font-size:17px;font-weight:600}.panel{font-size:13px;font-weight:600}"
@@ -47,28 +46,27 @@ def for_people(number):
     return f"{number / 1000:g}k" if number >= 1000 else f"{number:g}"
 
 
-def even_ticks(most):
-    """Zero and up to six round steps, the last at or above `most`."""
+def even_ticks(_least, most):
+    """Zero and up to seven round steps, the last at or above `most`."""
     power = 10 ** math.floor(math.log10(most))
-    step = next(s for s in (power / 5, power / 2, power, power * 2) if most / s <= 6)
+    step = next(s for s in (power / 5, power / 2, power, power * 2) if most / s <= 7)
     return [step * i for i in range(math.ceil(most / step) + 1)]
 
 
 def decade_ticks(least, most):
-    """The powers of ten around `least` and `most`, two at the least."""
-    first = math.floor(math.log10(least))
-    last = max(math.ceil(math.log10(most)), first + 1)
+    """The powers of ten from below `least` to above `most`."""
+    first, last = math.floor(math.log10(least)), math.floor(math.log10(most)) + 1
     return [10.0**power for power in range(first, last + 1)]
 
 
-def draw_panel(edges, title, callers, ticks, scale, series):
-    """One panel; `series` has a list of (callers, least, middle, most) for each way."""
+def draw_panel(edges, title, ticks_around, scale, lines):
+    """One panel; `lines` has a list of (callers, least, middle, most) for each way."""
     left, right = edges
+    callers, least, _, most = zip(*(point for points in lines for point in points))
+    slot = (right - left) / len(set(callers))
+    across = {count: left + slot * (i + 0.5) for i, count in enumerate(sorted(set(callers)))}
+    ticks = ticks_around(min(least), max(most))
     low, high = scale(ticks[0]), scale(ticks[-1])
-    slot = (right - left) / len(callers)
-
-    def across(count):
-        return left + slot * (callers.index(count) + 0.5)
 
     def up(value):
         return BOTTOM - (scale(value) - low) / (high - low) * (BOTTOM - TOP)
@@ -77,56 +75,51 @@ def draw_panel(edges, title, callers, ticks, scale, series):
     for tick in ticks:
         drawn.append(line(left, up(tick), right, up(tick), "#e2e2e2"))
         drawn.append(text(left - 8, up(tick) + 4, for_people(tick), "end"))
-    for count in callers:
-        drawn.append(line(across(count), TOP, across(count), BOTTOM, "#f0f0f0"))
-        drawn.append(text(across(count), BOTTOM + 18, for_people(count), "middle"))
+    for count, x in across.items():
+        drawn.append(line(x, TOP, x, BOTTOM, "#f0f0f0"))
+        drawn.append(text(x, BOTTOM + 18, for_people(count), "middle"))
     drawn.append(text((left + right) / 2, BOTTOM + 36, "callers", "middle"))
-    for index, points in enumerate(series):
-        colour = COLOURS[index % len(COLOURS)]
+    for index, (points, colour) in enumerate(zip(lines, cycle(COLOURS))):
         # A little aside, or the whiskers of one category would hide one another.
-        aside = (index - (len(series) - 1) / 2) * 9
-        places = [(across(count) + aside, up(middle)) for count, _, middle, _ in points]
+        aside = (index - (len(lines) - 1) / 2) * 9
+        places = [(across[count] + aside, up(middle)) for count, _, middle, _ in points]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
         drawn.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         for (x, y), (_, least, _, most) in zip(places, points):
-            if least < most:
-                drawn.append(line(x, up(least), x, up(most), colour, 1.5))
-                drawn += [line(x - 3, up(end), x + 3, up(end), colour, 1.5) for end in (least, most)]
+            drawn.append(line(x, up(least), x, up(most), colour, 1.5))
+            drawn += [line(x - 3, up(it), x + 3, up(it), colour, 1.5) for it in (least, most)]
             drawn.append(dot(x, y, colour))
     return drawn
 
 
 def draw_legend(ways):
     drawn, x = [], PANELS[0][0]
-    for index, way in enumerate(ways):
-        colour = COLOURS[index % len(COLOURS)]
-        drawn += [line(x, 60, x + 24, 60, colour, 2), dot(x + 12, 60, colour), text(x + 31, 64, way)]
+    for way, colour in zip(ways, cycle(COLOURS)):
+        drawn += [line(x, 60, x + 24, 60, colour, 2), dot(x + 12, 60, colour)]
+        drawn.append(text(x + 31, 64, way))
         x += 62 + 6.6 * len(way)  # about what the words take; an SVG cannot ask
     return drawn
 
 
 def draw(rows):
-    ways = list(dict.fromkeys(row["way"] for row in rows))
-    callers = sorted({row["callers"] for row in rows})
-    of_way = [sorted((r for r in rows if r["way"] == way), key=lambda r: r["callers"]) for way in ways]
-    rates = [[(r["callers"], *r["per_second"]) for r in of] for of in of_way]
-    # One figure without a spread, so no whisker.
-    waits = [[(r["callers"], *[r["p99_us"] / 1000] * 3) for r in of] for of in of_way]
-    rate_ticks = even_ticks(max(row["per_second"][-1] for row in rows))
-    all_waits = [row["p99_us"] / 1000 for row in rows]
-    wait_ticks = decade_ticks(min(all_waits), max(all_waits))
-    drawn = [f"<style>{STYLE}</style>", f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>']
+    rates, waits = {}, {}
+    for row in sorted(rows, key=lambda row: row["callers"]):
+        rates.setdefault(row["way"], []).append((row["callers"], *row["per_second"]))
+        wait = row["p99_us"] / 1000  # has no spread, so its whisker hides under the dot
+        waits.setdefault(row["way"], []).append((row["callers"], wait, wait, wait))
+    size = f'width="{WIDTH}" height="{HEIGHT}"'
+    drawn = [f'<svg xmlns="http://www.w3.org/2000/svg" {size} viewBox="0 0 {WIDTH} {HEIGHT}">']
+    # The white ground keeps the dark words readable where the page is dark.
+    drawn += [f"<style>{STYLE}</style>", f'<rect {size} fill="#fff"/>']
     drawn.append(text(PANELS[0][0], 34, "Many contend for the same two accounts", "title"))
-    drawn += draw_legend(ways)
-    drawn += draw_panel(PANELS[0], "transfers a second", callers, rate_ticks, float, rates)
-    drawn += draw_panel(PANELS[1], "p99 latency, ms", callers, wait_ticks, math.log10, waits)
-    drawn.append(text(PANELS[0][0], HEIGHT - 12, NOTE, "note"))
-    size = f'width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}"'
-    return "\n".join([f'<svg xmlns="http://www.w3.org/2000/svg" {size}>', *drawn, "</svg>", ""])
+    drawn += draw_legend(rates)
+    drawn += draw_panel(PANELS[0], "transfers a second", even_ticks, float, rates.values())
+    drawn += draw_panel(PANELS[1], "p99 latency, ms", decade_ticks, math.log10, waits.values())
+    return "\n".join([*drawn, text(PANELS[0][0], HEIGHT - 12, NOTE, "note"), "</svg>", ""])
 
 
 def main():
-    output = Path(sys.argv[1]) if len(sys.argv) > 1 else OUTPUT
+    output = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs/contention.svg"
     try:
         rows = json.loads(FIGURES.read_text(encoding="utf-8"))["contention"]
     except FileNotFoundError:

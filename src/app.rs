@@ -113,7 +113,6 @@ pub fn problem_codes() -> &'static [Code] {
             ratelimit::CODES,
             counters::CODES,
             data::CODES,
-            transactions::CODES,
         ]
         .concat()
     });

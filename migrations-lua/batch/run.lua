@@ -4,9 +4,15 @@ of each command its word, how many arguments it has after its key, and those.
 
 ALONE
 
+ARGV
+  whole          what tells the call of which these are a part from others
+  budget         how many bytes may be read
+
 REPLY
   ok             results
 ]]
 --- @include "lib/data"
 
-return { 'ok', run_all_data(keys, args, 1) }
+local whole, budget = unpack(args)
+
+return { 'ok', run_all_data(keys, args, 3, tonumber(budget)) }

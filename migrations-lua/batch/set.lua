@@ -16,10 +16,14 @@ local ttl_ms = unpack(args)
 for i = 1, #keys do
   local data_key = unpack(keys, i)
   local value = unpack(args, i + 1)
+  local result
   if ttl_ms == '' then
-    run_data(data_key, 'SET', value)
+    result = run_data(data_key, 'SET', value)
   else
-    run_data(data_key, 'SET', value, 'PX', ttl_ms)
+    result = run_data(data_key, 'SET', value, 'PX', ttl_ms)
+  end
+  if result[1] == 'error' then
+    error(result[2], 0)
   end
 end
 

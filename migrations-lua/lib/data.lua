@@ -16,12 +16,19 @@ local function run_data(key, word, ...)
 end
 
 -- Runs the commands that the arguments name from `arg` on, one for each key: its word, how many
--- arguments it has, and those.
-local function run_all_data(keys, args, arg)
-  local results = {}
+-- arguments it has, and those. What they read adds up to `budget` bytes, and hardly more than one value
+-- above it: a short call that reads a long value again and again would fill Redis' memory.
+local function run_all_data(keys, args, arg, budget)
+  local results, read = {}, 0
   for i = 1, #keys do
     local word, count = args[arg], args[arg + 1]
-    results[i] = run_data(keys[i], word, unpack(args, arg + 2, arg + 1 + count))
+    local reads = word == 'GET' or word == 'HGET'
+    if reads and read >= budget then
+      results[i] = { 'error', 'TOOLARGE' }
+    else
+      results[i] = run_data(keys[i], word, unpack(args, arg + 2, arg + 1 + count))
+      read = read + (reads and results[i][2] and #results[i][2] or 0)
+    end
     arg = arg + 2 + count
   end
   return results

@@ -164,6 +164,11 @@ impl Problem {
         &self.detail
     }
 
+    /// One of the members that its code has.
+    pub fn member(&self, name: &str) -> Option<&Value> {
+        self.members.get(name)
+    }
+
     /// Whether it is the answer to an earlier send under the same idempotency key.
     pub fn is_replay(&self) -> bool {
         self.headers.iter().any(|(name, _)| *name == super::REPLAYED)

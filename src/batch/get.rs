@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -6,7 +8,7 @@ use utoipa::ToSchema;
 use super::MAX_KEYS;
 use crate::{
     api::{self, Answer, Caller, Json, Problem},
-    data::{self, Encoding, written},
+    data::{self, Encoding, READ_BUDGET, written},
     store::{Answered, Call, Operation, Store},
     types::{Code, Id, Invalid, word},
 };
@@ -46,6 +48,7 @@ impl Operation for Get {
     type Reply = ValuesReply;
 
     fn bind(&self, call: &mut Call) {
+        call.arg("budget", READ_BUDGET);
         for key in &self.keys {
             call.data_key(key);
         }
@@ -66,12 +69,14 @@ impl Operation for Get {
 pub async fn get(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(order): Json<Get>,
+    Json(mut order): Json<Get>,
 ) -> api::Result<Values> {
     if !(1..=MAX_KEYS).contains(&order.keys.len()) {
         let invalid = Invalid::new("validation_failed", "There are 1 to 1000 keys.");
         return Err(Problem::invalid(&invalid, "/keys"));
     }
+    let mut named = HashSet::new();
+    order.keys.retain(|key| named.insert(key.clone()));
     let done = store.run(&order, &context).await?;
     let Get { keys, encoding } = order;
     Ok(Answer::ok(done.map(|reply| {

@@ -1,13 +1,14 @@
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use crate::{
     api::{self, Answer, Caller, Json, Problem},
-    data::{self, Command, Failed, Input, Status},
+    data::{self, Command, Failed, Input, READ_BUDGET, Status},
     store::{self, Answered, Call, Context, Done, Operation, Store},
-    types::{Code, Invalid},
+    types::{Code, Invalid, codes},
 };
 
 /// The most operations of one call, and of one chunk of it.
@@ -63,12 +64,18 @@ impl Batch {
     }
 }
 
-struct Chunk<'a>(&'a [Command]);
+struct Chunk<'a> {
+    commands: &'a [Command],
+    /// What tells the whole call from others.
+    whole: &'a str,
+    /// How much it may read.
+    budget: usize,
+}
 
 /// What the script tells.
 #[derive(Debug, Deserialize)]
 struct ChunkReply {
-    results: Vec<(String, Answered)>,
+    results: Vec<data::Told>,
 }
 
 impl Operation for Chunk<'_> {
@@ -77,15 +84,18 @@ impl Operation for Chunk<'_> {
     type Reply = ChunkReply;
 
     fn bind(&self, call: &mut Call) {
-        self.0.iter().for_each(|command| command.bind(call));
+        call.arg("whole", self.whole).found_arg("budget", self.budget);
+        self.commands.iter().for_each(|command| command.bind(call));
     }
 }
 
 /// Run commands over data keys, each for itself
 ///
 /// In chunks, one after the other; a command that fails, or a whole chunk, is told in its results, and
-/// the others go on. The keys are the caller's own: nothing of the service can be reached by them. With
-/// an Idempotency-Key each chunk happens once.
+/// the others go on, unless Redis has been away for the whole of the store timeout. The keys are the
+/// caller's own: nothing of the service can be reached by them. With an Idempotency-Key each chunk
+/// happens once; one that has failed happens when the call is sent again, so later than the chunks after
+/// it. All together read 4 MiB of values at most.
 #[utoipa::path(
     post,
     path = "/batch",
@@ -105,29 +115,50 @@ pub async fn run(
         return Err(Problem::invalid(&invalid, "/chunk_size"));
     }
     let commands = Input::read_all(&operations, MAX_OPERATIONS)?;
+    let whole = Command::digest(&commands, chunk_size);
+    let started = Instant::now();
     let mut results = Vec::with_capacity(commands.len());
+    let mut budget = READ_BUDGET;
     let mut replayed = true;
-    for (number, chunk) in chunks(&commands, chunk_size).enumerate() {
-        // A blank, so that no caller can have sent the key of a chunk.
-        let idempotency_key = context.idempotency_key.as_ref().map(|key| format!("{key} {number}"));
+    let mut given_up = None;
+    for (number, commands) in chunks(&commands, chunk_size).enumerate() {
+        let fail = |error: &Failed| {
+            let failed = |command| data::Result::failed(command, error.clone());
+            commands.iter().map(failed).collect::<Vec<_>>()
+        };
+        if let Some(error) = &given_up {
+            results.extend(fail(error));
+            continue;
+        }
+        // The first chunk has the call's own key, so that another call under it is known as one. The
+        // others have a blank in theirs, which no caller can have sent.
+        let numbered = |key: &String| match number {
+            0 => key.clone(),
+            _ => format!("{key} {number}"),
+        };
+        let idempotency_key = context.idempotency_key.as_ref().map(numbered);
         let context = Context { space: context.space.clone(), idempotency_key };
-        match store.run(&Chunk(chunk), &context).await {
+        match store.run(&Chunk { commands, whole: &whole, budget }, &context).await {
             Ok(done) => {
                 replayed &= done.replayed;
-                let replies = done.reply.results.into_iter().map(reply);
-                let all = chunk.iter().zip(replies);
-                results.extend(all.map(|(command, reply)| data::Result::of(command, reply)));
+                for (command, told) in commands.iter().zip(done.reply.results) {
+                    if let Answered::Bytes(bytes) = &told.1 {
+                        budget = budget.saturating_sub(bytes.len());
+                    }
+                    results.push(data::Result::of(command, told));
+                }
             }
             // Of another call than the one that is under the key nothing is begun.
-            Err(store::Error::KeyReused) if number == 0 => {
-                return Err(store::Error::KeyReused.into());
-            }
+            Err(error @ store::Error::KeyReused) => return Err(error.into()),
             Err(error) => {
                 replayed = false;
-                let error = Failed::from(&Problem::from(error));
-                results.extend(
-                    chunk.iter().map(|command| data::Result::failed(command, error.clone())),
-                );
+                let absent =
+                    matches!(&error, store::Error::Failed(failure) if !failure.is_of_one_step());
+                results.extend(fail(&Failed::from(&Problem::from(error))));
+                // A store that is away is not asked again and again for hours.
+                if absent && started.elapsed() > store.patience() {
+                    given_up = Some(Failed::from(&Problem::from(codes::STORE_UNAVAILABLE)));
+                }
             }
         }
     }
@@ -150,12 +181,4 @@ fn chunks(commands: &[Command], size: usize) -> impl Iterator<Item = &[Command]>
         rest = after;
         Some(chunk)
     })
-}
-
-fn reply((word, answered): (String, Answered)) -> data::Reply {
-    match (word.as_str(), answered) {
-        ("ok", answered) => Ok(answered),
-        (_, Answered::Bytes(error)) => Err(String::from_utf8_lossy(&error).into_owned()),
-        (_, other) => Err(format!("{other:?}")),
-    }
 }

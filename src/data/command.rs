@@ -1,4 +1,5 @@
 use serde::Serialize;
+use sha1_smol::Sha1;
 use utoipa::ToSchema;
 
 use super::Encoding;
@@ -35,24 +36,21 @@ pub enum Word {
     Zadd,
 }
 
-/// Each with its name, with Redis' name for it, with the fields that it takes, and with the type of
-/// key that it is for.
-const WORDS: [(Word, &str, &str, &[&str], &str); 12] = [
-    (Word::Set, "set", "SET", &["value", "ttl_ms"], ANY),
-    (Word::Get, "get", "GET", &[], "string"),
-    (Word::Incr, "incr", "INCRBY", &["by"], "string"),
-    (Word::Decr, "decr", "DECRBY", &["by"], "string"),
-    (Word::Del, "del", "DEL", &[], ANY),
-    (Word::Expire, "expire", "PEXPIRE", &["ttl_ms"], ANY),
-    (Word::Hset, "hset", "HSET", &["fields"], "hash"),
-    (Word::Hget, "hget", "HGET", &["field"], "hash"),
-    (Word::Lpush, "lpush", "LPUSH", &["values"], "list"),
-    (Word::Rpush, "rpush", "RPUSH", &["values"], "list"),
-    (Word::Sadd, "sadd", "SADD", &["members"], "set"),
-    (Word::Zadd, "zadd", "ZADD", &["members"], "zset"),
+/// Each with its name, with Redis' name for it, and with the fields that it takes.
+const WORDS: [(Word, &str, &str, &[&str]); 12] = [
+    (Word::Set, "set", "SET", &["value", "ttl_ms"]),
+    (Word::Get, "get", "GET", &[]),
+    (Word::Incr, "incr", "INCRBY", &["by"]),
+    (Word::Decr, "decr", "DECRBY", &["by"]),
+    (Word::Del, "del", "DEL", &[]),
+    (Word::Expire, "expire", "PEXPIRE", &["ttl_ms"]),
+    (Word::Hset, "hset", "HSET", &["fields"]),
+    (Word::Hget, "hget", "HGET", &["field"]),
+    (Word::Lpush, "lpush", "LPUSH", &["values"]),
+    (Word::Rpush, "rpush", "RPUSH", &["values"]),
+    (Word::Sadd, "sadd", "SADD", &["members"]),
+    (Word::Zadd, "zadd", "ZADD", &["members"]),
 ];
-
-const ANY: &str = "any";
 
 impl Word {
     /// The one of that name.
@@ -75,14 +73,7 @@ impl Word {
         self.row().3
     }
 
-    /// The type of key that it is for; `None` where any will do.
-    pub fn needs(self) -> Option<&'static str> {
-        Some(self.row().4).filter(|needed| *needed != ANY)
-    }
-
-    fn row(
-        self,
-    ) -> &'static (Word, &'static str, &'static str, &'static [&'static str], &'static str) {
+    fn row(self) -> &'static (Word, &'static str, &'static str, &'static [&'static str]) {
         // The table is in the order of the enum, and a test holds it there.
         &WORDS[self as usize]
     }
@@ -111,6 +102,20 @@ impl Command {
     /// How many words it is to the script.
     pub fn words(&self) -> usize {
         2 + self.arguments.len()
+    }
+
+    /// What tells a list of commands, run in chunks of a size, from all others.
+    pub fn digest(commands: &[Command], chunk_size: usize) -> String {
+        let mut sha1 = Sha1::from(chunk_size.to_string());
+        for Command { word, key, arguments, encoding } in commands {
+            let given = [word.name().as_bytes(), key.as_str().as_bytes(), &[*encoding as u8]];
+            for part in given.into_iter().chain(arguments.iter().map(Vec::as_slice)) {
+                // The length keeps ("a", "bc") and ("ab", "c") apart.
+                sha1.update(&part.len().to_le_bytes());
+                sha1.update(part);
+            }
+        }
+        sha1.digest().to_string()
     }
 
     /// Binds its key, and its words.

@@ -124,12 +124,12 @@ impl Input {
         if !(1..=most).contains(&list.len()) {
             return Err(refuse(format!("There are 1 to {most} operations."), "/operations"));
         }
-        let read = |(index, text): (usize, &Box<RawValue>)| {
+        let read = |(index, text): (usize, &RawValue)| {
             read_json::<Input>(text.get().as_bytes())
                 .and_then(Input::check)
                 .map_err(|problem| problem.within(&format!("/operations/{index}")))
         };
-        list.iter().enumerate().map(read).collect()
+        list.iter().map(AsRef::as_ref).enumerate().map(read).collect()
     }
 
     /// The command, with its arguments as Redis takes them.

@@ -7,14 +7,14 @@ mod result;
 
 pub use command::{Command, Word};
 pub use input::{Encoding, Input};
-pub use result::{Failed, Reply, Result, Status, written};
+pub use result::{Failed, Result, Status, Told, written};
 
 use crate::{
     api::Problem,
     types::{Code, Invalid},
 };
 
-/// Why a command over data keys is refused.
+/// Why commands over data keys are refused, alone or as a transaction.
 pub const CODES: &[Code] = &[
     Code {
         code: "command_not_allowed",
@@ -33,7 +33,39 @@ pub const CODES: &[Code] = &[
                       64 bits. In a transaction nothing was done; in a batch this command did nothing.",
         retryable: false,
     },
+    Code {
+        code: "result_too_large",
+        status: 422,
+        title: "Too much to read",
+        says: "What this reads is more than {most} bytes.",
+        explanation: "A call reads so much of data keys and no more. Nothing was done by what was refused; in a batch \
+                      or a transaction, reads past that are told so in their results, and the others have \
+                      happened. Ask for less at a time.",
+        retryable: false,
+    },
+    Code {
+        code: "transaction_conflict",
+        status: 409,
+        title: "Others were faster",
+        says: "In each of {attempts} attempts somebody changed a watched key. Nothing was done.",
+        explanation: "A key of the transaction was changed between reading and EXEC, as often as it was tried. \
+                      Nothing was done; try again, with more `max_attempts` where many contend, or use a command \
+                      of this service, which needs no second attempt.",
+        retryable: true,
+    },
+    Code {
+        code: "guard_failed",
+        status: 409,
+        title: "Guard failed",
+        says: "The key {key} holds {actual}, and the guard asks for {op} {expected}.",
+        explanation: "What a guard asks for is not so. Nothing was done. A comparison of numbers also fails where \
+                      the key holds none.",
+        retryable: false,
+    },
 ];
+
+/// How many bytes of data keys one call reads, and hardly more than one value above that.
+pub const READ_BUDGET: usize = 4 * 1024 * 1024;
 
 fn refuse(detail: impl Into<String>, pointer: &str) -> Problem {
     Problem::invalid(&Invalid::new("validation_failed", detail), pointer)

@@ -3,7 +3,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{Command, Encoding, Word};
+use super::{CODES, Command, Encoding, READ_BUDGET, Word};
 use crate::{api::Problem, store::Answered, types::Id};
 
 /// What has become of one command.
@@ -54,17 +54,16 @@ pub struct Failed {
     pub outcome: Value,
 }
 
-/// What Redis answered to one command.
-pub type Reply = std::result::Result<Answered, String>;
+/// What the script tells of one command: `ok` and what Redis answered, or `error` and why.
+pub type Told = (String, Answered);
 
 impl Result {
     /// Of a command that Redis has answered.
-    pub fn of(command: &Command, reply: Reply) -> Result {
-        let result = match reply {
-            Ok(answered) => typed(command, answered),
-            Err(error) => return Result::failed(command, Failed::of(&error)),
-        };
-        let (result, encoding) = result;
+    pub fn of(command: &Command, (word, answered): Told) -> Result {
+        if word != "ok" {
+            return Result::failed(command, Failed::of(&answered));
+        }
+        let (result, encoding) = typed(command, answered);
         Result {
             kind: command.word,
             key: command.key.clone(),
@@ -117,7 +116,15 @@ fn typed(command: &Command, answered: Answered) -> (Value, Option<&'static str>)
 
 impl Failed {
     /// By what Redis says.
-    fn of(error: &str) -> Failed {
+    fn of(error: &Answered) -> Failed {
+        let error = match error {
+            Answered::Bytes(error) => String::from_utf8_lossy(error),
+            _ => "".into(),
+        };
+        if error.contains("TOOLARGE") {
+            let members = [("most", READ_BUDGET.into())];
+            return Failed::from(&Problem::refused(CODES, "result_too_large", members));
+        }
         let of_the_value = ["WRONGTYPE", "not an integer", "overflow", "not a valid float"];
         let detail = if error.contains(of_the_value[0]) {
             "The key holds a value of another type."

@@ -335,6 +335,11 @@ impl Store {
         }
     }
 
+    /// How long a call may wait for Redis.
+    pub fn patience(&self) -> Duration {
+        self.0.timeout
+    }
+
     /// Asks Redis for a sign of life, on a connection of its own.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-use deadpool_redis::{Connection, PoolError};
+use deadpool_redis::{Connection, PoolError, TimeoutType};
 use redis::{Pipeline, Value};
 use tokio::time::{Instant, timeout};
 
@@ -23,8 +23,8 @@ pub enum Executed<T> {
     Done(T),
     /// A watched key has changed, and nothing has happened.
     Conflict,
-    /// Redis did not know the script, and does now; nothing has happened.
-    Loaded,
+    /// Redis does not know the script, and nothing has happened.
+    Unknown,
 }
 
 /// What was under a watched data key.
@@ -45,8 +45,7 @@ impl Drop for Watch {
 }
 
 impl Store {
-    /// Watches data keys, and tells what is under them; and whether the call has happened already, under
-    /// its idempotency key.
+    /// Watches data keys, and tells what is under them: of strings, that many bytes at most.
     ///
     /// # Errors
     ///
@@ -54,24 +53,19 @@ impl Store {
     pub async fn watch(
         &self,
         keys: &[Id],
+        most: usize,
         context: &Context,
-    ) -> Result<(Watch, Vec<Seen>, bool), Failure> {
-        let connection = self.0.exclusive.get().await.map_err(|error| match error {
-            PoolError::Timeout(_) => Failure::Overloaded,
-            error => Failure::Unavailable(error.to_string()),
-        })?;
+    ) -> Result<(Watch, Vec<Seen>), Failure> {
+        let connection = self.borrow().await?;
         let mut watch =
             Watch { connection: Some(connection), started: Instant::now(), store: self.clone() };
-        let prefix = format!("lockstep:{{{}}}:", context.space);
-        let names: Vec<String> =
-            keys.iter().map(|key| format!("{}{key}", data_prefix(&prefix))).collect();
-        let mut pipeline = Pipeline::with_capacity(2 + 2 * keys.len());
+        let prefix = data_prefix(&format!("lockstep:{{{}}}:", context.space));
+        let names: Vec<String> = keys.iter().map(|key| format!("{prefix}{key}")).collect();
+        let mut pipeline = Pipeline::with_capacity(1 + 2 * keys.len());
         pipeline.cmd("WATCH").arg(&names);
-        let once = context.idempotency_key.as_deref().unwrap_or_default();
-        pipeline.cmd("EXISTS").arg(format!("{prefix}once:{once}"));
         for name in &names {
-            // A GET of another type is an error of its own, and says nothing that TYPE does not.
-            pipeline.cmd("TYPE").arg(name).cmd("GET").arg(name);
+            pipeline.cmd("TYPE").arg(name);
+            pipeline.cmd("GETRANGE").arg(name).arg(0).arg(most.saturating_sub(1));
         }
         let nothing_happened = |failure| match failure {
             Failure::Unknown { cause, .. } => Failure::Unavailable(cause),
@@ -80,43 +74,40 @@ impl Store {
         let answers = watch.send(pipeline).await.map_err(nothing_happened)?;
         let mut answers = answers.into_iter();
         refuse_error(answers.next())?;
-        let happened = answers.next() == Some(Value::Int(1));
         let mut seen = Vec::with_capacity(keys.len());
         while let (Some(kind), Some(text)) = (answers.next(), answers.next()) {
-            let kind = match kind {
-                Value::SimpleString(kind) => kind,
-                other => return Err(refuse_error(Some(other)).err().unwrap_or_else(confused)),
+            let Value::SimpleString(kind) = kind else {
+                refuse_error(Some(kind))?;
+                return Err(confused());
             };
-            let text = match text {
-                Value::BulkString(text) => Some(text),
+            let text = match (kind.as_str(), text) {
+                ("string", Value::BulkString(text)) => Some(text),
+                ("string", other) => {
+                    refuse_error(Some(other))?;
+                    return Err(confused());
+                }
+                // Of another type, GETRANGE says only what TYPE does.
                 _ => None,
             };
             seen.push(Seen { kind, text });
         }
-        Ok((watch, seen, happened))
+        Ok((watch, seen))
+    }
+
+    async fn borrow(&self) -> Result<Connection, Failure> {
+        // The pool tries one idle connection after the other, and waits for each.
+        match timeout(self.0.timeout, self.0.exclusive.get()).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(PoolError::Timeout(TimeoutType::Wait))) => Err(Failure::Overloaded),
+            Ok(Err(error)) => Err(Failure::Unavailable(error.to_string())),
+            Err(_) if self.0.exclusive.status().waiting > 0 => Err(Failure::Overloaded),
+            Err(_) => Err(Failure::Unavailable("no connection in time".to_owned())),
+        }
     }
 }
 
 impl Watch {
-    /// Ends it, with nothing done.
-    ///
-    /// # Errors
-    ///
-    /// Where Redis does not answer any more.
-    pub async fn release(mut self) -> Result<(), Failure> {
-        let mut pipeline = Pipeline::new();
-        pipeline.cmd("UNWATCH");
-        match self.send(pipeline).await {
-            Ok(_) => {
-                self.give_back();
-                Ok(())
-            }
-            Err(Failure::Unknown { cause, .. }) => Err(Failure::Unavailable(cause)),
-            Err(failure) => Err(failure),
-        }
-    }
-
-    /// Runs an operation by MULTI and EXEC.
+    /// Runs an operation by MULTI and EXEC; `load` brings its script along.
     ///
     /// # Errors
     ///
@@ -124,6 +115,7 @@ impl Watch {
     pub async fn commit<O: Operation>(
         mut self,
         operation: &O,
+        load: bool,
         context: &Context,
     ) -> Result<Executed<Done<O::Reply>>, Error> {
         let script = Library::embedded().script(O::NAME);
@@ -131,31 +123,35 @@ impl Watch {
         let repeatable = !bound.fingerprint.is_empty();
         let mut pipeline = Pipeline::with_capacity(3);
         pipeline.cmd("MULTI");
-        self.store.0.frame.pack(&mut pipeline, &script, false, [(O::NAME, &bound)].into_iter());
+        self.store.0.frame.pack(&mut pipeline, &script, load, [(O::NAME, &bound)].into_iter());
         pipeline.cmd("EXEC");
         let answers = self.send(pipeline).await.map_err(|failure| match failure {
             Failure::Unknown { cause, .. } => Failure::Unknown { cause, repeatable },
             other => other,
         })?;
-        // Whatever EXEC has answered, it has ended the WATCH.
-        let executed = match answers.into_iter().next_back() {
-            Some(Value::Array(values)) => values.into_iter().next(),
-            Some(Value::Nil) => {
+        let mut answers = answers.into_iter();
+        let (Some(_), Some(queued), Some(executed)) =
+            (answers.next(), answers.next(), answers.next())
+        else {
+            return Err(confused().into());
+        };
+        let executed = match executed {
+            Value::Array(values) => values.into_iter().next(),
+            Value::Nil => {
                 self.give_back();
                 return Ok(Executed::Conflict);
             }
-            other => other,
-        };
-        match executed {
-            Some(Value::ServerError(error)) if error.code() == "NOSCRIPT" => {
-                let mut pipeline = Pipeline::new();
-                pipeline.cmd("SCRIPT").arg("LOAD").arg(&script.source);
-                self.send(pipeline).await.map_err(|_| Failure::Unavailable("no script".into()))?;
-                self.give_back();
-                Ok(Executed::Loaded)
+            error => {
+                // EXEC says only that it was called off; why, it was told when the script was queued.
+                refuse_error(Some(queued))?;
+                Some(error)
             }
+        };
+        // Whatever EXEC has answered, it has ended the WATCH.
+        self.give_back();
+        match executed {
+            Some(Value::ServerError(error)) if error.code() == "NOSCRIPT" => Ok(Executed::Unknown),
             Some(Value::Array(values)) if values.len() == 2 => {
-                self.give_back();
                 let mut values = values.into_iter();
                 let replayed = values.next() == Some(Value::Int(1));
                 let reply = values.next().unwrap_or_default();
@@ -189,12 +185,12 @@ impl Watch {
 
 /// An error that Redis has answered, which is to say that nothing has happened.
 fn refuse_error(answer: Option<Value>) -> Result<(), Failure> {
-    match answer {
-        Some(Value::ServerError(error)) => {
-            Err(Failure::from_reply(error.code(), error.to_string()))
-        }
-        _ => Ok(()),
-    }
+    let Some(Value::ServerError(error)) = answer else { return Ok(()) };
+    let message = error.to_string();
+    // What EXEC could not begin for has its own word behind these.
+    let cause = message.split_once("because of: ").and_then(|(_, cause)| cause.split(' ').next());
+    let code = cause.unwrap_or(error.code()).to_owned();
+    Err(Failure::from_reply(&code, message))
 }
 
 fn confused() -> Failure {

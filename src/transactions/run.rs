@@ -5,19 +5,15 @@ use std::{
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, value::RawValue};
+use serde_json::{Map, Value, json, value::RawValue};
 use tokio::time::sleep;
 use utoipa::ToSchema;
 
-use super::{
-    CODES,
-    guard::{FailedGuard, Guard},
-    types_of_keys,
-};
+use super::guard::{FailedGuard, Guard};
 use crate::{
     api::{self, Answer, Caller, Json, Problem},
-    data::{self, Command, Encoding, Input, written},
-    store::{Answered, Call, Context, Done, Executed, Failure, Operation, Seen, Store},
+    data::{self, Command, Encoding, Input, READ_BUDGET, written},
+    store::{Call, Context, Done, Executed, Operation, Seen, Store},
     types::{Code, Id, Invalid},
 };
 
@@ -27,6 +23,12 @@ const MAX_OPERATIONS: usize = 128;
 /// The pause before another attempt is up to this, doubled with each, and up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a value may be that is watched or judged.
+const LONGEST: usize = 64 * 1024;
+
+const ATTEMPTS: &str = "lockstep_transaction_attempts_total";
+const CONFLICTS: &str = "lockstep_transaction_conflicts_total";
 
 /// Commands over data keys, all or none, if guards hold.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -90,7 +92,7 @@ struct Order {
     watch: Vec<Id>,
     guards: Vec<Guard>,
     max_attempts: u32,
-    /// All keys that it goes by, each once.
+    /// All keys that it is watched or judged by, each once.
     keys: Vec<Id>,
 }
 
@@ -118,9 +120,8 @@ impl TryFrom<Transaction> for Order {
         if commands.iter().map(Command::words).sum::<usize>() > Command::MAX_WORDS {
             return refuse("All operations together have too many values.", "/operations");
         }
-        let of_commands = commands.iter().map(|command| &command.key);
         let of_guards = guards.iter().map(|guard| &guard.key);
-        let keys: BTreeSet<&Id> = watch.iter().chain(of_guards).chain(of_commands).collect();
+        let keys: BTreeSet<&Id> = watch.iter().chain(of_guards).collect();
         let keys = keys.into_iter().cloned().collect();
         Ok(Order { commands, watch, guards, max_attempts, keys })
     }
@@ -129,96 +130,119 @@ impl TryFrom<Transaction> for Order {
 /// One attempt, as EXEC runs it.
 struct Attempt<'a> {
     order: &'a Order,
-    failed: Option<FailedGuard<'a>>,
+    refusal: Option<Refusal<'a>>,
     watched: String,
     number: u32,
+}
+
+/// Why nothing may happen. The script says so, and not we: only there it is known whether the call has
+/// happened before, under its idempotency key.
+#[derive(Serialize)]
+#[serde(tag = "word", rename_all = "snake_case")]
+enum Refusal<'a> {
+    GuardFailed(FailedGuard<'a>),
+    TransactionConflict,
 }
 
 /// What the script tells.
 #[derive(Debug, Deserialize)]
 struct AttemptReply {
-    results: Vec<(String, Answered)>,
+    results: Vec<data::Told>,
     watched: Map<String, Value>,
     attempts: u32,
 }
 
 impl Operation for Attempt<'_> {
     const NAME: &'static str = "transactions/run";
-    const CODES: &'static [Code] = CODES;
+    const CODES: &'static [Code] = data::CODES;
     type Reply = AttemptReply;
 
     fn bind(&self, call: &mut Call) {
-        let Order { commands, watch, guards, .. } = self.order;
+        let Order { commands, watch, guards, max_attempts, .. } = self.order;
         let text = |value: Result<String, serde_json::Error>| value.unwrap_or_default();
-        call.arg("conditions", text(serde_json::to_string(&(watch, guards))))
-            .found_arg("guard", text(serde_json::to_string(&self.failed)))
+        call.arg("conditions", text(serde_json::to_string(&(watch, guards, max_attempts))))
+            .found_arg("refusal", text(serde_json::to_string(&self.refusal)))
             .found_arg("watched", &self.watched)
-            .found_arg("attempts", self.number);
+            .found_arg("attempts", self.number)
+            .found_arg("budget", READ_BUDGET);
         commands.iter().for_each(|command| command.bind(call));
     }
 }
 
 impl Order {
-    /// One attempt, from reading to EXEC.
-    async fn attempt(
-        &self,
-        number: u32,
-        store: &Store,
-        context: &Context,
-    ) -> Result<Executed<Done<AttemptReply>>, Problem> {
-        let (watch, seen, happened) = store.watch(&self.keys, context).await?;
-        let seen: HashMap<&Id, &Seen> = self.keys.iter().zip(&seen).collect();
-        let mut failed = None;
-        // What has happened before, under the same idempotency key, is not judged again.
-        if !happened {
-            let judged = self.judge(&seen);
-            failed = match judged {
-                Ok(failed) => failed,
-                Err(problem) => {
-                    watch.release().await?;
-                    return Err(problem);
-                }
-            };
-        }
-        let attempt = Attempt { order: self, failed, watched: self.watched(&seen), number };
-        let executed = watch.commit(&attempt, context).await?;
-        if let Executed::Done(done) = &executed
-            && let Some((_, error)) = done.reply.results.iter().find(|(word, _)| word != "ok")
-        {
-            // It was checked before, so this is a fault of ours, and the others have happened.
-            let cause = format!("a command of a transaction failed: {error:?}");
-            return Err(Failure::Unknown { cause, repeatable: false }.into());
-        }
-        Ok(executed)
-    }
-
-    fn judge<'a>(&'a self, seen: &HashMap<&Id, &Seen>) -> Result<Option<FailedGuard<'a>>, Problem> {
+    fn attempt<'a>(&'a self, seen: &HashMap<&Id, &Seen>, number: u32) -> Attempt<'a> {
         let failed = self.guards.iter().find_map(|guard| guard.judge(seen.get(&guard.key)?));
-        if failed.is_none() {
-            types_of_keys::check(&self.commands, seen)?;
-        }
-        Ok(failed)
-    }
-
-    /// What is watched, as JSON.
-    fn watched(&self, seen: &HashMap<&Id, &Seen>) -> String {
         let value = |key: &Id| match seen.get(key).and_then(|seen| seen.text.clone()) {
             Some(bytes) => written(bytes, Encoding::Text).0,
             None => Value::Null,
         };
         let watched: Map<String, Value> =
             self.watch.iter().map(|key| (key.to_string(), value(key))).collect();
-        Value::Object(watched).to_string()
+        Attempt {
+            order: self,
+            refusal: failed.map(Refusal::GuardFailed),
+            watched: Value::Object(watched).to_string(),
+            number,
+        }
     }
+
+    /// Reads, judges and runs it, as often as it takes while others are faster.
+    async fn run(&self, store: &Store, context: &Context) -> Result<Done<AttemptReply>, Problem> {
+        let counted = |name: &'static str| metrics::counter!(name).increment(1);
+        if self.keys.is_empty() {
+            // Nothing that others do is in its way.
+            counted(ATTEMPTS);
+            return Ok(store.run(&self.attempt(&HashMap::new(), 1), context).await?);
+        }
+        let mut pause = FIRST_PAUSE;
+        let (mut number, mut load) = (1, false);
+        while number <= self.max_attempts {
+            let (watch, seen) = store.watch(&self.keys, LONGEST + 1, context).await?;
+            refuse_too_large(&seen)?;
+            let seen: HashMap<&Id, &Seen> = self.keys.iter().zip(&seen).collect();
+            match watch.commit(&self.attempt(&seen, number), load, context).await? {
+                Executed::Done(done) => {
+                    counted(ATTEMPTS);
+                    return Ok(done);
+                }
+                Executed::Unknown => load = true,
+                Executed::Conflict => {
+                    counted(ATTEMPTS);
+                    counted(CONFLICTS);
+                    number += 1;
+                    if number <= self.max_attempts {
+                        // Nobody waits as long as the others, or they would meet again.
+                        sleep(pause.mul_f64(fastrand::f64())).await;
+                        pause = (2 * pause).min(LONGEST_PAUSE);
+                    }
+                }
+            }
+        }
+        // Who was faster may have been the same call, under the same idempotency key.
+        let refusal = Some(Refusal::TransactionConflict);
+        let last = Attempt { order: self, refusal, watched: String::new(), number: number - 1 };
+        Ok(store.run(&last, context).await?)
+    }
+}
+
+fn refuse_too_large(seen: &[Seen]) -> Result<(), Problem> {
+    let lengths = || seen.iter().filter_map(|seen| seen.text.as_ref()).map(Vec::len);
+    let most = match lengths().any(|length| length > LONGEST) {
+        true => LONGEST,
+        false if lengths().sum::<usize>() > READ_BUDGET => READ_BUDGET,
+        false => return Ok(()),
+    };
+    Err(Problem::refused(data::CODES, "result_too_large", [("most", most.into())]))
 }
 
 /// Run a transaction over data keys
 ///
-/// All operations or none, as they stand or if all guards hold. The keys are watched, read and judged,
-/// and the operations run by MULTI and EXEC; where somebody has changed one of the keys in between it is
-/// tried again, after a short pause. What a command needs of a key is checked before, so that none fails
-/// half way. Where many contend for the same keys, the commands of this service are faster: they need no
-/// second attempt.
+/// All operations or none. What they need of their keys is checked before the first of them runs, in the
+/// same step, so that none fails half way. With `watch` or `guards`, those keys are watched, read and
+/// judged before, and the operations run by MULTI and EXEC; where somebody has changed one of them in
+/// between it is tried again, after a short pause. Where many contend for the same keys, the commands of
+/// this service are faster: they need no second attempt. A key that is watched or guarded has at most
+/// 64 KiB, and the operations read 4 MiB of values at most.
 #[utoipa::path(
     post,
     path = "/transactions",
@@ -226,7 +250,7 @@ impl Order {
     tag = "transactions",
     request_body = Transaction,
     responses((status = OK, body = Committed, description = "All of it has happened.")),
-    extensions(("x-refusals" = json!(["transaction_conflict", "command_not_allowed", "wrong_type"]))),
+    extensions(("x-refusals" = json!(["command_not_allowed", "result_too_large"]))),
 )]
 pub async fn run(
     State(store): State<Store>,
@@ -234,35 +258,27 @@ pub async fn run(
     Json(order): Json<Transaction>,
 ) -> api::Result<Committed> {
     let order = Order::try_from(order)?;
-    let mut pause = FIRST_PAUSE;
-    let mut number = 1;
-    loop {
-        match order.attempt(number, &store, &context).await? {
-            Executed::Done(done) => {
-                metrics::counter!("lockstep_transaction_attempts_total").increment(1);
-                return Ok(Answer::ok(done.map(|reply| committed(&order, reply))));
-            }
-            Executed::Loaded => continue,
-            Executed::Conflict => {
-                metrics::counter!("lockstep_transaction_attempts_total").increment(1);
-                metrics::counter!("lockstep_transaction_conflicts_total").increment(1);
-            }
+    match order.run(&store, &context).await {
+        Ok(done) => Ok(Answer::ok(done.map(|reply| committed(&order, reply)))),
+        Err(problem) => Err(pointed(problem)),
+    }
+}
+
+/// The problem with a pointer to the operation that it is of, where it is of one.
+fn pointed(problem: Problem) -> Problem {
+    match problem.member("operation_index").and_then(Value::as_u64) {
+        Some(index) => {
+            let pointer = format!("/operations/{index}");
+            let error = json!({ "pointer": pointer, "detail": problem.detail() });
+            problem.with("errors", vec![error])
         }
-        if number == order.max_attempts {
-            let members = [("attempts", number.into())];
-            return Err(Problem::refused(CODES, "transaction_conflict", members));
-        }
-        // Nobody waits as long as the others, or they would meet again.
-        sleep(pause.mul_f64(fastrand::f64())).await;
-        pause = (2 * pause).min(LONGEST_PAUSE);
-        number += 1;
+        None => problem,
     }
 }
 
 fn committed(order: &Order, reply: AttemptReply) -> Committed {
     let AttemptReply { results, watched, attempts } = reply;
-    let replies = results.into_iter().map(|(_, answered)| Ok(answered));
-    let results = order.commands.iter().zip(replies);
-    let results = results.map(|(command, reply)| data::Result::of(command, reply)).collect();
+    let results = order.commands.iter().zip(results);
+    let results = results.map(|(command, told)| data::Result::of(command, told)).collect();
     Committed { results, watched, attempts }
 }

@@ -233,7 +233,7 @@ async fn the_record_has_an_end_that_a_repeat_moves() {
 
 /// A wire to Redis that carries `good` replies and then loses one: the command arrives, its answer
 /// does not, and the connection is gone.
-async fn lossy(good: usize) -> u16 {
+pub async fn lossy(good: usize) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let redis = redis_url().trim_start_matches("redis://").to_owned();

@@ -11,6 +11,11 @@ fn service(server: &Server) -> Service {
     Service::with(|settings| settings.url.clone_from(&server.url))
 }
 
+/// A transaction on a connection of its own.
+fn watching() -> serde_json::Value {
+    json!({ "watch": ["n"], "operations": [{ "type": "incr", "key": "n" }] })
+}
+
 #[tokio::test]
 async fn a_replica() {
     let server =
@@ -19,6 +24,9 @@ async fn a_replica() {
     let body = json!({ "account_id": "alice" });
     let refused = service.post("/accounts", body).await.refused(503, "store_readonly");
     assert_eq!((&refused["outcome"], &refused["retryable"]), (&json!("not_applied"), &json!(true)));
+    let watching = watching();
+    let refused = service.post("/transactions", watching).await.refused(503, "store_readonly");
+    assert_eq!(refused["outcome"], "not_applied");
     // Reads go on: their scripts say that they write nothing.
     service.get("/accounts/alice").await.refused(404, "account_not_found");
 }
@@ -51,6 +59,7 @@ async fn out_of_memory() {
     redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(1).exec(&mut server.connection()).unwrap();
     let body = json!({ "account_id": "alice", "amount": "1" });
     service.post("/accounts/deposit", body).await.refused(503, "store_out_of_memory");
+    service.post("/transactions", watching()).await.refused(503, "store_out_of_memory");
     assert_eq!(service.balance("alice").await, "1.00");
 }
 
@@ -92,10 +101,15 @@ async fn busy_with_a_script_of_somebody_else() {
         service.post("/accounts/deposit", body.clone()).await,
         service.post("/accounts/deposit", body).await,
     ];
+    let transaction = service.post("/transactions", watching()).await;
     relieve(&server, busy);
     for answer in answers {
         answer.refused(503, "store_busy");
     }
+    assert_eq!(
+        (transaction.status.as_u16(), &transaction.body["outcome"]),
+        (503, &json!("not_applied"))
+    );
     assert_eq!(service.balance("alice").await, "1.00");
 }
 

@@ -38,3 +38,19 @@ async fn refuses_what_it_cannot_read() {
         assert_eq!(refused["errors"][0]["pointer"], pointer, "{refused:#}");
     }
 }
+
+#[tokio::test]
+async fn what_is_read_is_bounded_and_each_key_is_read_once() {
+    let service = Service::new();
+    let long = "x".repeat(200_000);
+    for number in 0..22 {
+        let body = json!({ "values": { format!("k{number}"): long } });
+        service.post("/batch/set", body).await.assert(200);
+    }
+    let keys: Vec<String> = (0..22).map(|number| format!("k{number}")).collect();
+    let refused = service.post("/batch/get", json!({ "keys": keys })).await;
+    assert_eq!(refused.refused(422, "result_too_large")["most"], 4 * 1024 * 1024);
+    service.post("/batch/get", json!({ "keys": keys[..20] })).await.assert(200);
+    let answer = service.post("/batch/get", json!({ "keys": vec!["k1"; 1000] })).await.assert(200);
+    assert_eq!(answer["values"], json!({ "k1": long }));
+}

@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::support::{Server, Service, plant};
+use crate::{
+    idempotency::lossy,
+    support::{Server, Service, plant},
+};
 
 /// The results of operations that were taken.
 pub async fn batch(service: &Service, operations: Value) -> Vec<Value> {
@@ -231,15 +234,16 @@ async fn what_cannot_be_taken_is_pointed_at_and_nothing_is_done() {
     }
     for (body, pointer) in [
         (json!({ "operations": [] }), "/operations"),
-        (json!({ "operations": vec![good.clone(); 10_001], "chunk_size": 10 }), "/operations"),
+        (
+            json!({ "operations": vec![json!({ "type": "get", "key": "a" }); 10_001] }),
+            "/operations",
+        ),
         (json!({ "operations": [good], "chunk_size": 0 }), "/chunk_size"),
         (json!({ "operations": [good], "chunk_size": 1001 }), "/chunk_size"),
         (json!({}), "/operations"),
     ] {
-        let answer = service.post("/batch", body).await;
-        if answer.status != 413 {
-            assert_eq!(answer.refused(422, "validation_failed")["errors"][0]["pointer"], pointer);
-        }
+        let refused = service.post("/batch", body).await.refused(422, "validation_failed");
+        assert_eq!(refused["errors"][0]["pointer"], pointer);
     }
     let keys: Vec<String> = redis::cmd("KEYS")
         .arg(format!("*{{{}}}*", service.space))
@@ -310,9 +314,23 @@ async fn a_batch_under_a_key_happens_once() {
     assert!(service.post_once("/batch", body.clone(), "b").await.replayed());
     let sums = json!([{ "type": "get", "key": "n0" }, { "type": "get", "key": "n2" }]);
     assert_eq!(outcomes(&batch(&service, sums).await), [json!("10"), json!("10")]);
-    // Another call under the key is none, and does nothing.
-    let other = json!({ "operations": [{ "type": "incr", "key": "n0" }] });
-    service.post_once("/batch", other, "b").await.refused(422, "idempotency_key_reused");
+    // Another call under the key is none, and does nothing: with more operations, in other chunks, with
+    // another one at its end; nor is the key free for a call of another kind.
+    let mut more = operations.clone();
+    more.push(json!({ "type": "incr", "key": "n0" }));
+    let mut last = operations.clone();
+    last[29] = json!({ "type": "incr", "key": "n0" });
+    for other in [
+        json!({ "operations": more, "chunk_size": 10 }),
+        json!({ "operations": operations, "chunk_size": 11 }),
+        json!({ "operations": last, "chunk_size": 10 }),
+        json!({ "operations": [{ "type": "incr", "key": "n0" }] }),
+    ] {
+        service.post_once("/batch", other, "b").await.refused(422, "idempotency_key_reused");
+    }
+    let other = json!({ "counter": "c" });
+    let answer = service.post_once("/counters/increment", other, "b").await;
+    answer.refused(422, "idempotency_key_reused");
     assert_eq!(outcomes(&batch(&service, json!([{ "type": "get", "key": "n0" }])).await), ["10"]);
 }
 
@@ -330,18 +348,99 @@ async fn a_chunk_that_fails_is_told_of_each_of_its_operations() {
     assert_eq!((&answer["succeeded"], &answer["failed"]), (&json!(4), &json!(2)));
 }
 
-/// Redis is gone in the middle: what was not sent has not happened, what has no answer may have.
+/// Every connection loses its second reply: each other chunk has happened, and nobody knows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_reply_is_unknown_for_each_operation_of_its_chunk() {
+    let direct = Service::new();
+    batch(&direct, json!([{ "type": "set", "key": "n", "value": "0" }])).await;
+    let port = lossy(1).await;
+    let mut service = Service::with(|settings| {
+        settings.url = format!("redis://127.0.0.1:{port}");
+        settings.lanes = 1;
+    });
+    service.space.clone_from(&direct.space);
+    let body =
+        json!({ "operations": vec![json!({ "type": "incr", "key": "n" }); 8], "chunk_size": 2 });
+    let answer = service.post("/batch", body).await.assert(200);
+    let results = answer["results"].as_array().unwrap();
+    let unknown = json!("outcome_unknown");
+    let expected = [
+        json!(1),
+        json!(2),
+        unknown.clone(),
+        unknown.clone(),
+        json!(5),
+        json!(6),
+        unknown.clone(),
+        unknown,
+    ];
+    assert_eq!(outcomes(results), expected);
+    for result in results.iter().filter(|result| result["status"] == "error") {
+        assert_eq!(result["error"]["outcome"], "unknown");
+    }
+    assert_eq!(outcomes(&batch(&direct, json!([{ "type": "get", "key": "n" }])).await), ["8"]);
+}
+
+/// Who asks for ten thousand chunks of a server that is away has an answer, and not hours later.
 #[tokio::test]
-async fn a_store_that_goes_away_is_told_of_each_operation() {
+async fn a_store_that_is_away_is_not_asked_again_and_again() {
     let server = Server::start(&[]);
     let service = Service::with(|settings| {
         settings.url.clone_from(&server.url);
-        settings.timeout = std::time::Duration::from_millis(500);
+        settings.timeout = std::time::Duration::from_millis(300);
     });
     drop(server);
-    let body = json!({ "operations": [{ "type": "incr", "key": "n" }], "chunk_size": 1 });
+    let operations = vec![json!({ "type": "del", "key": "n" }); 8000];
+    let body = json!({ "operations": operations, "chunk_size": 1 });
     let answer = service.post("/batch", body).await.assert(200);
-    assert_eq!(answer["results"][0]["error"]["code"], "store_unavailable");
-    assert_eq!(answer["results"][0]["error"]["outcome"], "not_applied");
-    assert_eq!((&answer["succeeded"], &answer["failed"]), (&json!(0), &json!(1)));
+    for result in answer["results"].as_array().unwrap() {
+        let error = &result["error"];
+        assert_eq!(
+            (&error["code"], &error["outcome"]),
+            (&json!("store_unavailable"), &json!("not_applied"))
+        );
+    }
+    assert_eq!((&answer["succeeded"], &answer["failed"]), (&json!(0), &json!(8000)));
+}
+
+/// A short call that reads a long value again and again is told so, and what it writes is written.
+#[tokio::test]
+async fn what_is_read_is_bounded() {
+    let service = Service::new();
+    let long = "x".repeat(200_000);
+    service.post("/batch/set", json!({ "values": { "long": long } })).await.assert(200);
+    let mut operations = vec![json!({ "type": "get", "key": "long" }); 300];
+    operations.push(json!({ "type": "incr", "key": "n" }));
+    operations.push(json!({ "type": "hset", "key": "h", "fields": { "f": "v" } }));
+    operations.push(json!({ "type": "hget", "key": "h", "field": "f" }));
+    for chunk_size in [10, 1000] {
+        let body = json!({ "operations": operations, "chunk_size": chunk_size });
+        let answer = service.post("/batch", body).await.assert(200);
+        let results = outcomes(answer["results"].as_array().unwrap());
+        // 21 of them are the first that are more than 4 MiB.
+        let read = results.iter().take_while(|result| **result == *long).count();
+        assert_eq!(read, 21);
+        assert!(results[21..300].iter().all(|result| result == "result_too_large"));
+        assert!(results[300].is_number() && results[301].is_number());
+        assert_eq!(results[302], "result_too_large");
+    }
+}
+
+/// Each score is the number that was sent, to its last bit.
+#[tokio::test]
+async fn scores_are_exact() {
+    let service = Service::new();
+    let scores =
+        [449.491_064_788_738_13, 0.1 + 0.2, f64::MAX, f64::MIN_POSITIVE, -5e-324, 1e15 + 0.3];
+    let members: Vec<Value> = scores
+        .iter()
+        .map(|score| json!({ "member": format!("{score:e}"), "score": score }))
+        .collect();
+    batch(&service, json!([{ "type": "zadd", "key": "z", "members": members }])).await;
+    for score in scores {
+        let mut command = redis::cmd("ZSCORE");
+        command.arg(data_key(&service, "z")).arg(format!("{score:e}"));
+        let kept: f64 = command.query(&mut service.raw()).unwrap();
+        assert_eq!(kept.to_bits(), score.to_bits(), "{score:e}");
+    }
 }

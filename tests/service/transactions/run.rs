@@ -162,7 +162,8 @@ async fn what_a_command_needs_is_checked_before_any_of_them_runs() {
         let refused = service.post("/transactions", body).await.refused(422, "wrong_type");
         assert_eq!(refused["errors"][0]["pointer"], format!("/operations/{last}"), "{bad}");
         assert_eq!(refused["key"], operations[last]["key"]);
-        assert!(refused["actual"].is_string() && refused["needed"].is_string());
+        let [actual, needed] = ["actual", "needed"].map(|name| refused[name].as_str().unwrap());
+        assert!(actual.starts_with("a ") && needed.starts_with("a ") && actual != needed);
         assert_eq!(data(&service), before, "{bad}");
     }
     let good = json!({ "operations": [
@@ -315,7 +316,8 @@ async fn under_a_key_it_happens_once_and_a_refusal_is_remembered() {
         "watch": ["n"],
         "guards": [{ "key": "n", "op": "absent" }],
         "operations": [{ "type": "incr", "key": "n", "by": 7 }],
-        "max_attempts": 10
+        // Whoever is too late for its only attempt has been faster elsewhere, and is told what happened.
+        "max_attempts": 1
     });
     let mut tasks = JoinSet::new();
     for _ in 0..32 {
@@ -323,14 +325,11 @@ async fn under_a_key_it_happens_once_and_a_refusal_is_remembered() {
         tasks.spawn(async move { service.post_once("/transactions", body, "t").await });
     }
     let answers = tasks.join_all().await;
-    let good: Vec<_> = answers.iter().filter(|answer| answer.status == 200).collect();
-    assert!(!good.is_empty());
-    assert_eq!(good.iter().filter(|answer| !answer.replayed()).count(), 1);
-    for answer in &good {
-        assert_eq!(answer.body["results"], good[0].body["results"]);
+    assert_eq!(answers.iter().filter(|answer| !answer.replayed()).count(), 1);
+    for answer in &answers {
+        assert_eq!((answer.status.as_u16(), &answer.body), (200, &answers[0].body));
         assert_eq!(answer.body["watched"], json!({ "n": null }));
     }
-    // Somebody may have given up, and asks again.
     let again = service.post_once("/transactions", body.clone(), "t").await;
     assert!(again.replayed());
     assert_eq!(get(&service, "n").await, "7");
@@ -345,6 +344,138 @@ async fn under_a_key_it_happens_once_and_a_refusal_is_remembered() {
     other["guards"][0]["op"] = json!("exists");
     service.post_once("/transactions", other, "t").await.refused(422, "idempotency_key_reused");
     assert_eq!(get(&service, "n").await, Value::Null);
+}
+
+/// What an operation needs of its key is a matter of the state too.
+#[tokio::test]
+async fn a_wrong_type_is_remembered() {
+    let service = Service::new();
+    service.post("/batch/set", json!({ "values": { "n": "ten" } })).await.assert(200);
+    for body in [
+        json!({ "operations": [{ "type": "incr", "key": "n" }] }),
+        json!({ "watch": ["n"], "operations": [{ "type": "incr", "key": "n" }] }),
+    ] {
+        let key = body.to_string().len().to_string();
+        service.post_once("/transactions", body.clone(), &key).await.refused(422, "wrong_type");
+        service.post("/batch/set", json!({ "values": { "n": "1" } })).await.assert(200);
+        let again = service.post_once("/transactions", body, &key).await;
+        assert!(again.replayed());
+        let refused = again.refused(422, "wrong_type");
+        assert_eq!(refused["errors"][0]["pointer"], "/operations/0");
+        service.post("/batch/set", json!({ "values": { "n": "ten" } })).await.assert(200);
+    }
+}
+
+/// A conflict is not: the next send may find nobody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_anything_to_watch_nothing_is_in_its_way() {
+    let service = Service::new();
+    let mut tasks = JoinSet::new();
+    for _ in 0..64 {
+        let service = service.clone();
+        tasks.spawn(async move {
+            for _ in 0..5 {
+                let body = json!({
+                    "operations": [{ "type": "incr", "key": "n" }, { "type": "incr", "key": "m", "by": 2 }],
+                    "max_attempts": 1
+                });
+                let answer = service.post("/transactions", body).await.assert(200);
+                let results = outcomes(answer["results"].as_array().unwrap());
+                assert_eq!(2 * results[0].as_u64().unwrap(), results[1].as_u64().unwrap());
+            }
+        });
+    }
+    tasks.join_all().await;
+    assert_eq!((get(&service, "n").await, get(&service, "m").await), (json!("320"), json!("640")));
+}
+
+#[tokio::test]
+async fn numbers_are_judged_over_64_bits() {
+    let service = Service::new();
+    let (most, least) = (i64::MAX, i64::MIN);
+    let run = async |value: &str, kind: &str, by: i64| {
+        service.post("/batch/set", json!({ "values": { "n": value } })).await.assert(200);
+        let body = json!({ "operations": [{ "type": kind, "key": "n", "by": by }] });
+        service.post("/transactions", body).await
+    };
+    for (value, by) in [
+        (0, most),
+        (0, -most),
+        (1, most - 1),
+        (-1, -most),
+        (most, -most),
+        (most, 0),
+        (least, most),
+        (least, 0),
+        (most - 1, 1),
+        (least + 1, -1),
+        (999_999_999, 1),
+        (-1_000_000_000, 1),
+        (-999_999_999, -1),
+        (9_007_199_254_740_993, 9_007_199_254_740_993),
+        (-5, 3),
+        (5, -3),
+    ] {
+        let sum = value + by;
+        let answer = run(&value.to_string(), "incr", by).await.assert(200);
+        assert_eq!(answer["results"][0]["result"], sum, "{value} + {by}");
+        let answer = run(&value.to_string(), "decr", -by).await.assert(200);
+        assert_eq!(answer["results"][0]["result"], sum, "{value} - -{by}");
+    }
+    for (value, by) in
+        [(most, 1), (1, most), (least, -1), (-2, -most), (most - 1, 2), (least + 1, -2)]
+    {
+        run(&value.to_string(), "incr", by).await.refused(422, "wrong_type");
+        run(&value.to_string(), "decr", -by).await.refused(422, "wrong_type");
+    }
+    for text in [
+        "",
+        "-",
+        "-0",
+        "+1",
+        "01",
+        "00",
+        " 1",
+        "1 ",
+        "1.0",
+        "1e3",
+        "0x10",
+        "nan",
+        "9223372036854775808",
+        "-9223372036854775809",
+        "99999999999999999999",
+    ] {
+        let refused = run(text, "incr", 1).await.refused(422, "wrong_type");
+        assert_eq!(refused["actual"], "a string that is no whole number", "{text:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_watched_and_read_is_bounded() {
+    let service = Service::new();
+    let set = async |key: &str, length: usize| {
+        let body = json!({ "values": { key: "x".repeat(length) } });
+        service.post("/batch/set", body).await.assert(200);
+    };
+    set("fits", 65_536).await;
+    set("long", 65_537).await;
+    let watching =
+        |key: &str| json!({ "watch": [key], "operations": [{ "type": "del", "key": "n" }] });
+    service.post("/transactions", watching("fits")).await.assert(200);
+    let refused = service.post("/transactions", watching("long")).await;
+    assert_eq!(refused.refused(422, "result_too_large")["most"], 65_536);
+    // Who does not look at it may do with it what they like.
+    let body = json!({ "operations": vec![json!({ "type": "get", "key": "long" }); 128] });
+    let answer = service.post("/transactions", body).await.assert(200);
+    let results = outcomes(answer["results"].as_array().unwrap());
+    assert_eq!(results.iter().filter(|result| *result == "result_too_large").count(), 64);
+    for number in 0..70 {
+        set(&format!("k{number}"), 65_000).await;
+    }
+    let keys: Vec<String> = (0..70).map(|number| format!("k{number}")).collect();
+    let body = json!({ "watch": keys, "operations": [{ "type": "del", "key": "n" }] });
+    let refused = service.post("/transactions", body).await.refused(422, "result_too_large");
+    assert_eq!(refused["most"], 4 * 1024 * 1024);
 }
 
 #[tokio::test]
@@ -484,6 +615,31 @@ async fn a_script_that_redis_has_forgotten_is_loaded_and_costs_no_attempt() {
 async fn attempts_and_conflicts_are_counted() {
     let service = Service::new();
     service.post("/transactions", increment("n")).await.assert(200);
-    let text = lockstep::telemetry::prometheus().render();
-    assert!(text.contains("lockstep_transaction_attempts_total"));
+    let count = |name: &str| {
+        let text = lockstep::telemetry::prometheus().render();
+        let line =
+            text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+        line.unwrap_or(0_u64)
+    };
+    let before = count("lockstep_transaction_attempts_total");
+    // Somebody else's change between each reading and its EXEC.
+    let disturbing = tokio::spawn({
+        let service = service.clone();
+        async move {
+            loop {
+                service.post("/transactions", increment("n")).await.assert(200);
+            }
+        }
+    });
+    let body = json!({
+        "watch": ["n"], "operations": [{ "type": "incr", "key": "n" }], "max_attempts": 1
+    });
+    let conflict = async || {
+        let answer = service.post("/transactions", body.clone()).await;
+        answer.body["code"] == "transaction_conflict"
+    };
+    while !conflict().await {}
+    disturbing.abort();
+    assert!(count("lockstep_transaction_attempts_total") > before);
+    assert!(count("lockstep_transaction_conflicts_total") > 0);
 }
