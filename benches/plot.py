@@ -1,9 +1,9 @@
 """Draws how transfers fare when many callers contend for the same two accounts.
 
-    make bench && python3 benches/plot.py [OUTPUT]
+    make bench plot
 
 Reads target/bench/together.json, which the bench `together` writes, and makes an SVG of its
-`contention`: docs/contention.svg, or OUTPUT. Needs nothing beyond Python 3.
+`contention`: benches/contention.svg, or OUTPUT. Needs nothing beyond Python 3.
 """
 
 import json
@@ -119,7 +119,7 @@ def draw(rows):
 
 
 def main():
-    output = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs/contention.svg"
+    output = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "benches/contention.svg"
     try:
         rows = json.loads(FIGURES.read_text(encoding="utf-8"))["contention"]
     except FileNotFoundError:

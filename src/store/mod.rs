@@ -41,7 +41,7 @@ pub use watch::{Executed, Seen, Watch};
 use crate::types::Id;
 use lane::{Frame, Lane, Step};
 use operation::{All, Bound};
-use turns::Turns;
+use turns::{Turn, Turns};
 
 /// How to reach Redis and how long to wait for it.
 #[derive(Debug, Clone)]
@@ -296,29 +296,30 @@ impl Store {
         context: &Context,
     ) -> Result<Raw, Error> {
         let started = begun.started;
-        let mut turn = None;
+        let waiting = Instant::now();
+        let mut turn: Option<Turn<'_>> = None;
         let result = loop {
             match begun.answered().await {
                 Err(Failure::First { operation: name, keys })
-                    if started.elapsed() < self.0.timeout =>
+                    if waiting.elapsed() < self.0.timeout =>
                 {
-                    if turn.is_none() {
+                    if turn.as_ref().is_none_or(|turn| !turn.is_for(&keys)) {
+                        drop(turn.take());
                         turn = self.0.turns.take(&keys).await;
-                        if turn.is_none() {
-                            begun = self.begin(operation, context);
-                            continue;
+                    }
+                    if turn.is_some() {
+                        let first = Library::embedded().script(&name);
+                        let first = self.enter(&first, Bound::to_keys(&keys), &context.space);
+                        match first.answered().await {
+                            Ok(_) => {}
+                            // The operation itself has done nothing yet, however this ended.
+                            Err(Failure::Unknown { cause, .. }) => {
+                                break Err(Failure::Unavailable(cause));
+                            }
+                            Err(failure) => break Err(failure),
                         }
                     }
-                    let first = Library::embedded().script(&name);
-                    let first = self.enter(&first, Bound::to_keys(&keys), &context.space);
-                    match first.answered().await {
-                        Ok(_) => begun = self.begin(operation, context),
-                        // The operation itself has done nothing yet, however this ended.
-                        Err(Failure::Unknown { cause, .. }) => {
-                            break Err(Failure::Unavailable(cause));
-                        }
-                        Err(failure) => break Err(failure),
-                    }
+                    begun = self.begin(operation, context);
                 }
                 result => break result,
             }

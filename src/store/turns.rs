@@ -34,6 +34,13 @@ impl Turns {
     }
 }
 
+impl Turn<'_> {
+    /// Whether it is that of work on these keys.
+    pub fn is_for(&self, keys: &[String]) -> bool {
+        self.keys == keys
+    }
+}
+
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.turns.lock().remove(&self.keys);
