@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use axum::body::{Body, Bytes};
 use http_body_util::BodyExt;
@@ -19,6 +19,8 @@ pub struct Lines {
     /// Where the next line begins in the buffer, and how far there is no end of it.
     start: usize,
     searched: usize,
+    /// Whether the line that is read is longer than one may be; nothing of it is kept.
+    too_long: bool,
     ended: bool,
     broken: Option<Problem>,
 }
@@ -43,6 +45,7 @@ impl Lines {
             buffer: Vec::new(),
             start: 0,
             searched: 0,
+            too_long: false,
             ended: false,
             broken: None,
         }
@@ -75,15 +78,14 @@ impl Lines {
         while let Some(Ok(_)) = self.body.frame().await {}
     }
 
-    /// The next line.
+    /// The next line. Nothing is lost where it is not waited for.
     pub async fn next(&mut self) -> Next<'_> {
-        let mut too_long = false;
         loop {
             let end = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n');
             if let Some(end) = end.map(|end| self.searched + end) {
                 let line = self.start..end;
                 (self.start, self.searched) = (end + 1, end + 1);
-                if too_long || line.len() > MAX_LINE {
+                if mem::take(&mut self.too_long) || line.len() > MAX_LINE {
                     return Next::Bad(line_too_long());
                 }
                 return Next::Line(&self.buffer[line]);
@@ -91,16 +93,16 @@ impl Lines {
             self.buffer.drain(..self.start);
             if self.buffer.len() > MAX_LINE {
                 // Its end is still looked for, but nothing of it is kept.
-                too_long = true;
+                self.too_long = true;
                 self.buffer.clear();
             }
             (self.start, self.searched) = (0, self.buffer.len());
             if self.ended {
-                let rest = 0..std::mem::take(&mut self.searched);
+                let rest = 0..mem::take(&mut self.searched);
                 self.start = rest.end;
                 self.searched = rest.end;
                 return match rest.len() {
-                    _ if too_long => Next::Bad(line_too_long()),
+                    _ if mem::take(&mut self.too_long) => Next::Bad(line_too_long()),
                     0 => Next::End,
                     _ => Next::Line(&self.buffer[rest]),
                 };

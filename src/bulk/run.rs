@@ -7,6 +7,7 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
+use futures_util::{StreamExt, stream::FuturesOrdered};
 use http_body_util::channel::{Channel, Sender};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -17,7 +18,7 @@ use super::lines::{Lines, Next};
 use crate::{
     api::{self, Caller, Entered, Gate, Inside, Prepared, Problem, idempotency_key, read_json},
     commands::command,
-    store::{Begun, Context, Sequence, Store},
+    store::{Begun, Context, Store},
     types::codes,
 };
 
@@ -26,6 +27,9 @@ const WINDOW: usize = 384;
 
 /// How long a caller may go on sending that has been told that nothing more is taken.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// How many lines may be prepared at a time.
+const MAX_PREPARING: usize = 128;
 
 /// So much is put together before it is written, if there is more to come at once.
 const WRITE_AT: usize = 16 * 1024;
@@ -87,6 +91,9 @@ enum Entry {
     Begun { prepared: Box<dyn Prepared>, begun: Begun, context: Context },
     Refused(Problem),
 }
+
+/// A line that can begin, or what is wrong with it.
+type Ready = Result<(Box<dyn Prepared>, Context), Problem>;
 
 /// What the two ends of a stream share.
 struct Stream {
@@ -164,42 +171,59 @@ impl Stream {
         let sequence = self.store.sequence();
         let closed = self.gate.closed();
         let mut closed = std::pin::pin!(closed);
-        loop {
+        // Some commands ask first whose hold or reservation theirs is. That never changes, so lines
+        // behind them need not wait to ask the same, and all of it is one script.
+        let mut preparing = FuturesOrdered::new();
+        let mut reading = true;
+        while reading || !preparing.is_empty() {
             let next = tokio::select! {
                 biased;
-                () = &mut closed => Next::Broken(codes::SHUTTING_DOWN.into()),
                 () = entries.closed() => return,
-                next = lines.next() => next,
-            };
-            let (entry, last) = match next {
-                Next::Line(line) if line.trim_ascii().is_empty() => continue,
-                Next::Line(line) => {
-                    (self.begin(line, &sequence).await.unwrap_or_else(Entry::Refused), false)
+                Some(ready) = preparing.next() => {
+                    let ready: Ready = ready;
+                    let entry = match ready {
+                        Ok((prepared, context)) => {
+                            let begun = sequence.begin(prepared.operation(), &context).await;
+                            Entry::Begun { prepared, begun, context }
+                        }
+                        Err(problem) => Entry::Refused(problem),
+                    };
+                    if entries.send(entry).await.is_err() {
+                        return;
+                    }
+                    continue;
                 }
-                Next::Bad(problem) => (Entry::Refused(problem), false),
-                Next::Broken(problem) => (Entry::Refused(problem), true),
-                Next::End => return,
+                () = &mut closed, if reading => Next::Broken(codes::SHUTTING_DOWN.into()),
+                next = lines.next(), if reading && preparing.len() < MAX_PREPARING => next,
             };
-            if entries.send(entry).await.is_err() {
-                return;
-            }
-            if last {
-                // Whoever closes on a caller that still sends takes away what it has not read yet.
-                let _ = timeout(LINGER, lines.read_away()).await;
-                return;
-            }
+            let line = match next {
+                Next::Line(line) if line.trim_ascii().is_empty() => continue,
+                Next::Line(line) => Ok(line.to_vec()),
+                Next::Bad(problem) => Err(problem),
+                Next::Broken(problem) => {
+                    reading = false;
+                    Err(problem)
+                }
+                Next::End => {
+                    reading = false;
+                    continue;
+                }
+            };
+            preparing.push_back(self.prepare(line));
         }
+        // Whoever closes on a caller that still sends takes away what it has not read yet.
+        drop(entries);
+        let _ = timeout(LINGER, lines.read_away()).await;
     }
 
-    async fn begin(&self, line: &[u8], sequence: &Sequence) -> Result<Entry, Problem> {
-        let Line { operation, input, idempotency_key: key } = read_json(line)?;
+    async fn prepare(&self, line: Result<Vec<u8>, Problem>) -> Ready {
+        let line = line?;
+        let Line { operation, input, idempotency_key: key } = read_json(&line)?;
         let command = command(&operation)?;
         let idempotency_key = key.as_deref().map(idempotency_key).transpose()?;
         let context = Context { space: self.context.space.clone(), idempotency_key };
         let prepared = command.prepare(input, &self.store, &context).await;
-        let prepared = prepared.map_err(|problem| problem.within("/input"))?;
-        let begun = sequence.begin(prepared.operation(), &context).await;
-        Ok(Entry::Begun { prepared, begun, context })
+        Ok((prepared.map_err(|problem| problem.within("/input"))?, context))
     }
 
     /// Writes the answers in the order of the lines, until there are no more or nobody reads them.

@@ -264,8 +264,29 @@ async fn lines_run_in_their_order() {
     assert_eq!(service.balance("a7").await, "3.00");
 }
 
-/// Who reads on their own what others refuse: the script of a refusal is sent again step by step, and
-/// the lines of a stream are not among its steps.
+/// Commands that ask first whose hold theirs is keep their places among those that do not.
+#[tokio::test]
+async fn lines_that_ask_first_keep_their_order() {
+    let service = Service::new();
+    service.open("alice", "1000").await;
+    service.open("bob", "0").await;
+    let mut lines = Vec::new();
+    for number in 0..200 {
+        let hold_id = service.held("alice", "bob", "1").await;
+        lines.push(operation("accounts/capture", json!({ "hold_id": hold_id, "amount": "1" })));
+        let input = json!({ "counter": "chain", "value": number + 1, "if_value": number });
+        lines.push(operation("counters/set", input));
+        // It has just been captured by the line before.
+        lines.push(operation("accounts/release", json!({ "hold_id": hold_id })));
+        lines.push(json!({ "operation": "accounts/capture", "input": {} }));
+    }
+    let results = bulk(&service, text(&lines)).await;
+    assert_eq!(statuses(&results), [201, 200, 409, 422].repeat(200));
+    assert_eq!(service.balance("bob").await, "200.00");
+}
+
+/// The script of a call that was refused is sent again step by step, and the lines of a stream are not
+/// among its steps.
 #[tokio::test(flavor = "multi_thread")]
 async fn lines_run_in_their_order_beside_calls_that_are_refused() {
     let service = Service::with(|settings| settings.lanes = 1);
