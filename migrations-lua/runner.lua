@@ -19,8 +19,9 @@ local now = math.floor(now_us / 1000)
 local loaded = {} -- what MGET gave for the key of a record; false where it gave nothing
 local absent = {} -- keys that have been seen to hold nothing at all
 local live = {} -- the records that a step has opened, decoded, as the steps so far have left them
-local encoders, changed = {}, {} -- by key, how to write what has changed; and those keys in order
-local logs, log_order = {}, {} -- by key, the entries to append; and those keys in order
+local encoders, changed, changed_count = {}, {}, 0 -- by key, how to write what has changed; and those keys in order
+local logs, log_order, log_count = {}, {}, 0 -- by key, the entries to append; and those keys in order
+local ending, ending_count = {}, 0 -- of what has an end: key, text and time to live, one after the other
 local queued = {} -- commands on collections whose type a step has already seen
 
 -- The text of a record, or nil where there is none. MGET answers nothing for a key of another type
@@ -46,9 +47,16 @@ end
 -- time to live in milliseconds if it has an end; or nothing, if it has queued what it needs itself.
 local function change(key, encode)
   if not encoders[key] then
-    changed[#changed + 1] = key
+    changed_count = changed_count + 1 -- here and below, `#` of a long list is a search
+    changed[changed_count] = key
   end
   encoders[key] = encode
+end
+
+-- Has a record with an end written that no step of this script opens, for it is new.
+local function create(key, text, ttl_ms)
+  ending[ending_count + 1], ending[ending_count + 2], ending[ending_count + 3] = key, text, ttl_ms
+  ending_count = ending_count + 3
 end
 
 -- Appends an entry to a log, of which at least the newest `history` are kept.
@@ -58,7 +66,8 @@ local function append(key, entry)
     entries[#entries + 1] = entry
   else
     logs[key] = { entry }
-    log_order[#log_order + 1] = key
+    log_count = log_count + 1
+    log_order[log_count] = key
   end
 end
 
@@ -80,7 +89,9 @@ local function forget_changes()
   if not alone then
     error({ err = 'ALONE' })
   end
-  encoders, changed, logs, log_order, queued = {}, {}, {}, {}, {}
+  encoders, changed, changed_count = {}, {}, 0
+  logs, log_order, log_count = {}, {}, 0
+  ending, ending_count, queued = {}, 0, {}
 end
 
 --- @operations
@@ -143,7 +154,7 @@ local function run_once(once_key, fingerprint, operation, keys, args)
   return 0, reply
 end
 
-local answers = {}
+local answers, answer_count = {}, 0
 key, arg = 0, 4
 while arg < #ARGV do
   local operation = operations[ARGV[arg + 1]]
@@ -151,7 +162,7 @@ while arg < #ARGV do
   local keys = { unpack(KEYS, key + 1, key + key_count) }
   local args = { unpack(ARGV, arg + 5, arg + 4 + arg_count) }
   key, arg = key + key_count, arg + 4 + arg_count
-  alone = #answers == 0 and arg == #ARGV
+  alone = answer_count == 0 and arg == #ARGV
 
   local replayed, reply = 0, nil
   if fingerprint == '' then
@@ -160,24 +171,23 @@ while arg < #ARGV do
     key = key + 1
     replayed, reply = run_once(KEYS[key], fingerprint, operation, keys, args)
   end
-  answers[#answers + 1] = replayed
-  answers[#answers + 1] = reply
+  answers[answer_count + 1], answers[answer_count + 2] = replayed, reply
+  answer_count = answer_count + 2
 end
 
 -- Commit. Every text is ready before the first write, and the writes that can fail come first.
-local lasting, ending = {}, {}
-for i = 1, #changed do
+local lasting, lasting_count = {}, 0
+for i = 1, changed_count do
   local record_key = changed[i]
   local text, ttl_ms = encoders[record_key](record_key, live[record_key])
   if ttl_ms then
-    local last = #ending
-    ending[last + 1], ending[last + 2], ending[last + 3] = record_key, text, ttl_ms
+    create(record_key, text, ttl_ms)
   elseif text then
-    lasting[#lasting + 1] = record_key
-    lasting[#lasting + 1] = text
+    lasting[lasting_count + 1], lasting[lasting_count + 2] = record_key, text
+    lasting_count = lasting_count + 2
   end
 end
-for i = 1, #log_order do
+for i = 1, log_count do
   local log = log_order[i]
   local length = redis.pcall('RPUSH', log, unpack(logs[log]))
   if type(length) == 'table' then
@@ -195,10 +205,10 @@ end
 for i = 1, #queued do
   redis.call(unpack(queued[i]))
 end
-if #lasting > 0 then
+if lasting_count > 0 then
   redis.call('MSET', unpack(lasting))
 end
-for i = 1, #ending, 3 do
+for i = 1, ending_count, 3 do
   redis.call('SET', ending[i], ending[i + 1], 'PX', ending[i + 2])
 end
 return answers

@@ -71,7 +71,8 @@ local new = {
 -- What is captured is held until it moves, so it is there to be moved.
 local held, ends = from.held, final == 'true' or rest == '0'
 from.held = minus(held, ends and left or minor)
-refusal = post(payer, payee, minor, new)
+local moved, from_balance, to_balance
+refusal, moved, from_balance, to_balance = post(payer, payee, minor, new)
 if refusal then
   from.held = held
   return refusal
@@ -87,6 +88,6 @@ end
 change(hold_key, encode_hold)
 
 return {
-  'ok', transaction_id, it.from_account, it.to_account, decimal(minor, it.scale), it.currency,
-  payer.balance, payee.balance, 'completed', hold_json(hold_id, it), now,
+  'ok', transaction_id, it.from_account, it.to_account, moved, it.currency,
+  from_balance, to_balance, 'completed', hold_json(hold_id, it), now,
 }

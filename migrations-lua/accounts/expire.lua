@@ -20,7 +20,7 @@ local it = account(account_key)
 if not it or it.next_due == 0 or it.next_due > now then
   return { 'ok', 0 }
 end
-if it.ended > 0 then
+if (it.ended or 0) > 0 then
   -- Another step of this script has just taken back what this one would; the set still has it.
   return { 'ok', 1 }
 end

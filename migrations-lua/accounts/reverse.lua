@@ -71,7 +71,8 @@ local new = {
   key = reversal_key, id = reversal_id, kind = 'reversal', reverses = transaction_id,
   field = amount == '' and 'transaction_id' or 'amount', description = description, metadata = '{}',
 }
-refusal = post(payer, payee, minor, new)
+local _, from_balance, to_balance
+refusal, _, from_balance, to_balance = post(payer, payee, minor, new)
 if refusal then
   return refusal
 end
@@ -79,9 +80,9 @@ it.reversed = plus(it.reversed, minor)
 change(transaction_key, encode_transaction)
 
 -- The world outside keeps no balance that anybody asks for.
-local function told(this)
-  return this.balance and '"' .. this.balance .. '"' or 'null'
+local function told(balance)
+  return balance and '"' .. balance .. '"' or 'null'
 end
 return {
-  'ok', transaction_json(reversal_id, decode_transaction(reversal_key, live[reversal_key])), transaction_json(transaction_id, it), told(payer), told(payee),
+  'ok', transaction_json(reversal_id, decode_transaction(reversal_key, new.text)), transaction_json(transaction_id, it), told(from_balance), told(to_balance),
 }

@@ -47,13 +47,17 @@ end
 local payer = side(from_key, from_log, from_account, 'from_account')
 local payee = side(to_key, to_log, to_account, 'to_account')
 local minor, refusal = minor_units(amount, decimals, from)
+if refusal then
+  return refusal
+end
 local new = { key = transaction_key, id = transaction_id, kind = 'transfer', description = description, metadata = metadata }
-refusal = refusal or post(payer, payee, minor, new)
+local moved, from_balance, to_balance
+refusal, moved, from_balance, to_balance = post(payer, payee, minor, new)
 if refusal then
   return refusal
 end
 
 return {
-  'ok', transaction_id, from_account, to_account, decimal(minor, from.scale), from.currency,
-  payer.balance, payee.balance, 'completed', description, metadata, now,
+  'ok', transaction_id, from_account, to_account, moved, from.currency,
+  from_balance, to_balance, 'completed', description, metadata, now,
 }

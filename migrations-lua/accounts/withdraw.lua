@@ -36,13 +36,17 @@ if not it then
 end
 local own = side(account_key, account_log, account_id, 'account_id')
 local minor, refusal = minor_units(amount, decimals, it)
+if refusal then
+  return refusal
+end
 local new = { key = transaction_key, id = transaction_id, kind = 'withdrawal', description = description, metadata = '{}' }
-refusal = refusal or post(own, external_side(external_key, it), minor, new)
+local moved, balance
+refusal, moved, balance = post(own, external_side(external_key, it), minor, new)
 if refusal then
   return refusal
 end
 
 return {
-  'ok', transaction_id, account_id, decimal(minor, it.scale), it.currency,
-  own.balance, available_in(it), 'completed', description, now,
+  'ok', transaction_id, account_id, moved, it.currency,
+  balance, available_in(it), 'completed', description, now,
 }

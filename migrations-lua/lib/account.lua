@@ -2,37 +2,65 @@
 --- @include "lib/due"
 
 -- An account as it is kept: JSON with its fields in this order, every amount a string of minor units.
--- One pattern decodes it and checks it, so a record that was made by hand is an error, not money.
+-- Patterns decode it and check it, so a record that was made by hand is an error, not money.
 -- `next_due` is when the first of its holds ends, 0 where it has none; the holds are a sorted set
 -- beside it, `remaining:hold_id` scored by the instant they end.
-local ACCOUNT = '^{"credits":"(%d+)","debits":"(%d+)","held":"(%d+)","next_due":(%d+),"postings":(%d+),"version":(%d+),'
-  .. '"status":"([%l_]+)","overdraft_limit":"(%d+)","max_balance":"(%d*)","currency":"(%w+)","scale":(%d+),(.*)}$'
+local ACCOUNT = '^{"credits":"(%d+)","debits":"(%d+)","held":"(%d+)","next_due":(%d+),"postings":(%d+),"version":(%d+),()"status":"'
+local TERMS = '^"status":"([%l_]+)","overdraft_limit":"(%d+)","max_balance":"(%d*)","currency":"(%w+)","scale":(%d+),$'
 
 local STATUSES = ' open closed frozen_debits frozen_credits frozen_both '
 
-local function decode_account(key, text)
-  local credits, debits, held, next_due, postings, version, status, overdraft_limit, max_balance, currency, scale, rest =
-    text:match(ACCOUNT)
-  if not credits or #credits > MAX_TOTAL_DIGITS or #debits > MAX_TOTAL_DIGITS or #held > MAX_DIGITS
-    or #overdraft_limit > MAX_DIGITS or #max_balance > MAX_DIGITS
-    or status ~= 'open' and not STATUSES:find(' ' .. status .. ' ', 1, true) then
+local CLOSING_BRACE = ('}'):byte()
+
+-- From its status to its scale one account is like the next, so what that part says is kept by its text.
+local known_terms = {}
+local scales = {} -- the digits of each scale
+
+local function decode_terms(key, text)
+  local status, overdraft_limit, max_balance, currency, scale = text:match(TERMS)
+  if not status or #overdraft_limit > MAX_DIGITS or #max_balance > MAX_DIGITS
+    or not STATUSES:find(' ' .. status .. ' ', 1, true) then
     broken(key, 'an account')
   end
+  local terms = {
+    status = status,
+    overdraft_limit = overdraft_limit,
+    max_balance = max_balance,
+    currency = currency,
+    scale = tonumber(scale),
+  }
+  known_terms[text] = terms
+  return terms
+end
+
+local function decode_account(key, text)
+  local credits, debits, held, next_due, postings, version, terms_at = text:match(ACCOUNT)
+  local rest_at = credits and text:find('"created_at":', terms_at, true)
+  if not rest_at or #credits > MAX_TOTAL_DIGITS or #debits > MAX_TOTAL_DIGITS or #held > MAX_DIGITS
+    or text:byte(-1) ~= CLOSING_BRACE then
+    broken(key, 'an account')
+  end
+  local terms_text = text:sub(terms_at, rest_at - 1)
+  local terms = known_terms[terms_text] or decode_terms(key, terms_text)
   -- They are digits, and to add 0 takes half the time of `tonumber`.
   local known = {
     credits = credits,
     debits = debits,
     held = held,
-    next_due = next_due + 0,
+    next_due = next_due == '0' and 0 or next_due + 0,
     postings = postings + 0,
     version = version + 0,
-    status = status,
-    overdraft_limit = overdraft_limit,
-    max_balance = max_balance,
-    currency = currency,
-    scale = scale + 0,
-    rest = rest,
-    ended = 0,
+    status = terms.status,
+    overdraft_limit = terms.overdraft_limit,
+    max_balance = terms.max_balance,
+    currency = terms.currency,
+    scale = terms.scale,
+    rest = text:sub(rest_at, -2),
+    key = key,
+    -- What a posting says of it, see `side`; with these, the table need not grow.
+    log = false,
+    id = false,
+    role = false,
   }
   live[key] = known
   return known
@@ -53,7 +81,7 @@ local function take_holds_back(it, holds_key)
     broken(holds_key, 'the holds of its account')
   end
   it.held = minus(it.held, freed)
-  it.ended, it.holds_key = it.ended + #amounts, holds_key
+  it.ended, it.holds_key = (it.ended or 0) + #amounts, holds_key
   if not more then
     local next = redis.call('ZRANGEBYSCORE', holds_key, '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
     it.next_due = tonumber(next[2] or 0)
@@ -78,19 +106,29 @@ local function account(key, holds_key)
   return it
 end
 
+local function scale_digits(scale)
+  local digits = scales[scale]
+  if not digits then
+    digits = ('%d'):format(scale)
+    scales[scale] = digits
+  end
+  return digits
+end
+
 -- `%d` writes a number in half the time that `..` takes.
 local function encode_account(_, it)
   if it.held == '0' then
     it.next_due = 0
   end
-  if it.ended > 0 then
+  if (it.ended or 0) > 0 then
     -- Those that have ended are the first of the set, whatever else has come or gone.
     queued[#queued + 1] = { 'ZREMRANGEBYRANK', it.holds_key, 0, it.ended - 1 }
   end
   return '{"credits":"' .. it.credits .. '","debits":"' .. it.debits .. '","held":"' .. it.held
-    .. ('","next_due":%d,"postings":%d,"version":%d,"status":"'):format(it.next_due, it.postings, it.version)
+    .. '","next_due":' .. (it.next_due == 0 and '0' or ('%d'):format(it.next_due))
+    .. (',"postings":%d,"version":%d,"status":"'):format(it.postings, it.version)
     .. it.status .. '","overdraft_limit":"' .. it.overdraft_limit .. '","max_balance":"' .. it.max_balance
-    .. '","currency":"' .. it.currency .. ('","scale":%d,'):format(it.scale) .. it.rest .. '}'
+    .. '","currency":"' .. it.currency .. '","scale":' .. scale_digits(it.scale) .. ',' .. it.rest .. '}'
 end
 
 -- Opens a new account in memory; whoever changes it next has it written.
@@ -108,7 +146,7 @@ local function new_account(key, currency, scale, overdraft_limit, max_balance, m
     currency = currency,
     scale = tonumber(scale),
     rest = '"created_at":' .. now .. ',"metadata":' .. metadata,
-    ended = 0,
+    key = key,
   }
   return live[key]
 end

@@ -17,5 +17,7 @@ local function external_side(hash_key, like)
       new_account(key, like.currency, like.scale, '0', '', '{}')
     end
   end
-  return { record = live[key], key = key, encode = encode_external, id = 'external' }
+  local it = live[key]
+  it.encode, it.id = encode_external, 'external'
+  return it
 end
