@@ -9,11 +9,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Clock, Failure, Records, library::Script, operation::Bound};
-
-/// The most steps in one script. A thousand would keep Redis from everybody else for tens of
-/// milliseconds.
-pub(super) const MAX_STEPS: usize = 128;
+use super::{
+    Clock, Failure, Records,
+    library::Script,
+    operation::{Bound, MAX_STEPS},
+};
 
 /// How many rounds may be on their way at a time.
 const MAX_ROUNDS: usize = 2;

@@ -9,8 +9,12 @@ use serde_json::{Map, Value};
 use sha1_smol::Sha1;
 use uuid::Uuid;
 
-use super::{Failure, Library, Script, lane::MAX_STEPS};
+use super::{Failure, Library, Script};
 use crate::types::{Code, Id};
+
+/// The most steps in one script. A thousand would keep Redis from everybody else for tens of
+/// milliseconds.
+pub(super) const MAX_STEPS: usize = 128;
 
 /// One atomic business operation: the request type is the operation.
 pub trait Operation: Sync {
