@@ -8,7 +8,7 @@ use crate::{
     api::{self, Answer, Caller, Json, Prepared, Problem},
     commands::command,
     store::{self, Bind, Context, Store},
-    types::{Invalid, codes},
+    types::{Invalid, codes, objects},
 };
 
 /// The most operations of one call.
@@ -33,6 +33,7 @@ const MAX_OPERATIONS: usize = 128;
 }))]
 pub struct Atomic {
     /// In their order; a later one sees what an earlier one did.
+    #[serde(deserialize_with = "objects")]
     #[schema(min_items = 2, max_items = 128)]
     pub operations: Vec<Part>,
     /// Answer the same, and change nothing. Ids that would be new are not kept.

@@ -8,7 +8,7 @@ use super::{CODES, Changed, bind_counter, checked};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
     store::{self, Call, Context, Done, Operation, Store},
-    types::{Code, Count, Id, Invalid, codes, word},
+    types::{Code, Count, Id, Invalid, codes, objects, word},
 };
 
 /// The most operations of one batch.
@@ -25,6 +25,7 @@ const MAX_OPERATIONS: usize = 128;
 }))]
 pub struct Batch {
     /// In their order; a later one sees what an earlier one did.
+    #[serde(deserialize_with = "objects")]
     #[schema(min_items = 1, max_items = 128)]
     pub operations: Vec<Line>,
     /// Whether one refusal is a refusal of all; with false, each is for itself.

@@ -14,7 +14,7 @@ use crate::{
     api::{self, Answer, Caller, Json, Problem},
     data::{self, Command, Encoding, Input, READ_BUDGET, written},
     store::{Call, Context, Done, Executed, Operation, Seen, Store},
-    types::{Code, Id, Invalid},
+    types::{Code, Id, Invalid, objects},
 };
 
 /// The most operations, watched keys and guards of one call each.
@@ -51,7 +51,7 @@ pub struct Transaction {
     #[schema(max_items = 128)]
     pub watch: Vec<Id>,
     /// All of them must hold.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "objects")]
     #[schema(max_items = 128)]
     pub guards: Vec<Guard>,
     /// How often it is tried while others change the same keys.

@@ -19,7 +19,7 @@ pub use amount::{Amount, AmountOrZero, Money};
 pub use code::Code;
 pub use count::Count;
 pub use currency::Currency;
-pub use field::{named, word};
+pub use field::{named, objects, word};
 pub use id::Id;
 pub use instant::Instant;
 pub use invalid::Invalid;

@@ -442,6 +442,12 @@ async fn what_is_wrong_is_pointed_at() {
         (with(1, "/input", json!("{}")), "validation_failed", "/operations/1/input", Some(1)),
         (with(1, "/input", Value::Null), "validation_failed", "/operations/1/input", Some(1)),
         (with(1, "", json!([])), "validation_failed", "/operations/1", None),
+        (
+            with(1, "", json!(["counters/increment", { "counter": "c" }])),
+            "validation_failed",
+            "/operations/1",
+            None,
+        ),
         (json!({ "operations": [] }), "validation_failed", "/operations", None),
         (json!({ "operations": [pay("1")] }), "validation_failed", "/operations", None),
         (json!({ "operations": vec![count(1); 129] }), "validation_failed", "/operations", None),

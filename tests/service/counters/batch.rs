@@ -198,6 +198,7 @@ async fn refuses_what_is_no_batch() {
         ("/operations/1/counter", json!("a/b"), "invalid_id"),
         ("/operations/1/counter", json!("batch"), "invalid_id"),
         ("/operations/0", json!([]), "validation_failed"),
+        ("/operations/0", json!(["c", "incr", 1]), "validation_failed"),
         ("/operations", json!([]), "validation_failed"),
         ("/operations", json!({}), "validation_failed"),
         ("/atomic", json!("true"), "validation_failed"),

@@ -219,6 +219,11 @@ async fn what_cannot_be_taken_is_pointed_at() {
         (json!({ "operations": operations, "watch": ["{a}"] }), "invalid_id", "/watch/0"),
         (json!({ "operations": operations, "guards": guards }), "validation_failed", "/guards"),
         (guard("like", json!("x")), "validation_failed", "/guards/0/op"),
+        (
+            json!({ "operations": operations, "guards": [["a", "eq", "x"]] }),
+            "validation_failed",
+            "/guards/0",
+        ),
         (guard("eq", Value::Null), "validation_failed", "/guards/0/value"),
         (guard("eq", json!(1)), "validation_failed", "/guards/0/value"),
         (guard("gt", json!("ten")), "validation_failed", "/guards/0/value"),
