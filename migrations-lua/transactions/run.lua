@@ -16,6 +16,7 @@ REPLY
   guard_failed          key op expected:json actual:json
   wrong_type            key actual needed operation_index
   transaction_conflict  attempts:json
+  result_too_large      most
 ]]
 --- @include "lib/data"
 --- @include "lib/data_fitness"
@@ -31,9 +32,9 @@ if refusal ~= 'null' then
   -- Another try may find nobody else, so this is not remembered.
   return { 'transaction_conflict', attempts, forget = true }
 end
-local unfit = unfit_command(keys, args, 6)
+local unfit = unfit_command(keys, args, 6, tonumber(budget))
 if unfit then
   return unfit
 end
 
-return { 'ok', run_all_data(keys, args, 6, tonumber(budget)), watched, attempts }
+return { 'ok', run_all_data(keys, args, 6, math.huge), watched, attempts }

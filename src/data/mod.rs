@@ -38,9 +38,9 @@ pub const CODES: &[Code] = &[
         status: 422,
         title: "Too much to read",
         says: "What this reads is more than {most} bytes.",
-        explanation: "A call reads so much of data keys and no more. Nothing was done by what was refused; in a batch \
-                      or a transaction, reads past that are told so in their results, and the others have \
-                      happened. Ask for less at a time.",
+        explanation: "A call reads so much of data keys and no more. Nothing was done by what was refused; in a batch, \
+                      reads past that are told so in their results, and the others have happened. Ask for less \
+                      at a time.",
         retryable: false,
     },
     Code {

@@ -250,7 +250,7 @@ fn refuse_too_large(seen: &[Seen]) -> Result<(), Problem> {
     tag = "transactions",
     request_body = Transaction,
     responses((status = OK, body = Committed, description = "All of it has happened.")),
-    extensions(("x-refusals" = json!(["command_not_allowed", "result_too_large"]))),
+    extensions(("x-refusals" = json!(["command_not_allowed"]))),
 )]
 pub async fn run(
     State(store): State<Store>,
