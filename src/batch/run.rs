@@ -115,7 +115,8 @@ pub async fn run(
         return Err(Problem::invalid(&invalid, "/chunk_size"));
     }
     let commands = Input::read_all(&operations, MAX_OPERATIONS)?;
-    let whole = Command::digest(&commands, chunk_size);
+    let once = context.idempotency_key.is_some();
+    let whole = if once { Command::digest(&commands, chunk_size) } else { String::new() };
     let started = Instant::now();
     let mut results = Vec::with_capacity(commands.len());
     let mut budget = READ_BUDGET;
@@ -149,7 +150,7 @@ pub async fn run(
                 }
             }
             // Of another call than the one that is under the key nothing is begun.
-            Err(error @ store::Error::KeyReused) => return Err(error.into()),
+            Err(error @ store::Error::KeyReused) if number == 0 => return Err(error.into()),
             Err(error) => {
                 replayed = false;
                 let absent =

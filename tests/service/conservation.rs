@@ -93,6 +93,25 @@ pub async fn persist(
     }
 }
 
+/// Kills a service as soon as so many calls have been answered, twice, and starts another in its place.
+pub async fn replace_after(
+    counts: [usize; 2],
+    answered: &AtomicUsize,
+    process: &tokio::sync::RwLock<Process>,
+    start: impl Fn() -> Process,
+) {
+    for count in counts {
+        while answered.load(Ordering::Relaxed) < count {
+            tokio::task::yield_now().await;
+        }
+        // The callers hold it for reading only while a call is under way: kill first, then replace.
+        process.read().await.signal(rustix::process::Signal::KILL);
+        let mut current = process.write().await;
+        current.kill();
+        *current = start();
+    }
+}
+
 /// 16 callers pay under keys while the service is killed twice, half of them by a hold and its
 /// capture; whoever has no answer asks the next process under the same key. In the end each payment
 /// has happened once.
@@ -127,18 +146,7 @@ async fn payments_survive(start: impl Fn() -> Process, space: String) {
             }
         });
     }
-    for kill_after in [100, 300] {
-        while answered.load(Ordering::Relaxed) < kill_after {
-            tokio::task::yield_now().await;
-        }
-        // The callers hold it for reading only while a call is under way: kill first, then replace.
-        let pid = process.read().await.id();
-        let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-        let mut current = process.write().await;
-        current.kill();
-        *current = start();
-    }
+    replace_after([100, 300], &answered, &process, start).await;
     tasks.join_all().await;
     let process = process.read().await;
     let balance = |account: &'static str| {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::{sync::RwLock, task::JoinSet};
 
 use crate::{
-    conservation::persist,
+    conservation::{persist, replace_after},
     support::{Process, Server, Service},
 };
 
@@ -536,16 +536,7 @@ async fn a_killed_service_sells_each_unit_once() {
             }
         });
     }
-    for kill_after in [50, 150] {
-        while answered.load(Ordering::Relaxed) < kill_after {
-            tokio::task::yield_now().await;
-        }
-        // The callers hold it for reading only while a call is under way: kill first, then replace.
-        process.read().await.signal(rustix::process::Signal::KILL);
-        let mut current = process.write().await;
-        current.kill();
-        *current = Process::shared();
-    }
+    replace_after([50, 150], &answered, &process, Process::shared).await;
     tasks.join_all().await;
     assert_eq!(service.stock("cup").await, [60, 0, 60]);
     let books = service.get("/inventory/integrity").await.assert(200);

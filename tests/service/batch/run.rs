@@ -334,6 +334,23 @@ async fn a_batch_under_a_key_happens_once() {
     assert_eq!(outcomes(&batch(&service, json!([{ "type": "get", "key": "n0" }])).await), ["10"]);
 }
 
+/// The record of the first chunk has just ended, and that of the second has not: what has happened is
+/// told as that, and nothing is called off that was begun.
+#[tokio::test]
+async fn a_key_whose_first_record_has_ended_hides_nothing() {
+    let service = Service::new();
+    let of = |key: &str| {
+        let operations = vec![json!({ "type": "incr", "key": key }); 4];
+        json!({ "operations": operations, "chunk_size": 2 })
+    };
+    service.post_once("/batch", of("n"), "b").await.assert(200);
+    redis::cmd("DEL").arg(service.key("once", "b")).exec(&mut service.raw()).unwrap();
+    let answer = service.post_once("/batch", of("m"), "b").await.assert(200);
+    let reused = json!("idempotency_key_reused");
+    let expected = [json!(1), json!(2), reused.clone(), reused];
+    assert_eq!(outcomes(answer["results"].as_array().unwrap()), expected);
+}
+
 /// A chunk whose record is none of ours fails as a whole, and the others go on.
 #[tokio::test]
 async fn a_chunk_that_fails_is_told_of_each_of_its_operations() {
