@@ -17,7 +17,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::{
     accounts,
-    api::{Gate, Problem, ProblemBody, entrance, panicked},
+    api::{Problem, ProblemBody, ShutdownGate, entrance, panicked},
     atomic, batch, bulk, commands, counters, data, inventory, locks, monitoring, ratelimit,
     store::{Library, Store},
     transactions,
@@ -60,7 +60,7 @@ pub struct Settings {
 }
 
 /// The whole service.
-pub fn app(store: Store, gate: Gate, settings: &Settings) -> Router {
+pub fn app(store: Store, gate: ShutdownGate, settings: &Settings) -> Router {
     let base = settings.base_path.as_str();
     let (router, _) = routes(gate.clone()).split_for_parts();
     let document = document(base);
@@ -86,7 +86,7 @@ pub fn app(store: Store, gate: Gate, settings: &Settings) -> Router {
         .layer(middleware::from_fn_with_state(gate, entrance))
 }
 
-fn routes(gate: Gate) -> OpenApiRouter<Store> {
+fn routes(gate: ShutdownGate) -> OpenApiRouter<Store> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(accounts::router())
         .merge(inventory::router())
@@ -154,7 +154,7 @@ async fn explain_problem(Path(word): Path<String>) -> Result<Json<Code>, Problem
 /// The OpenAPI document, with the problem codes of every operation as their scripts' headers name
 /// them.
 pub fn document(base_path: &str) -> Value {
-    let document = routes(Gate::default()).into_openapi();
+    let document = routes(ShutdownGate::default()).into_openapi();
     let mut document = serde_json::to_value(document).unwrap_or_default();
     if !base_path.is_empty() {
         document["servers"] = json!([{ "url": base_path }]);
@@ -288,13 +288,13 @@ fn example(code: &Code) -> Value {
         "type": format!("/problems/{}", code.code),
         "title": code.title,
         "status": code.status,
-        "detail": code.says,
+        "detail": code.detail_template,
         "code": code.code,
         "request_id": "0199f6c2-8f7a-7c31-9d4e-52a1b7f0c6aa",
         "retryable": code.retryable,
         "outcome": if unknown { "unknown" } else { "not_applied" },
     });
-    for place in code.places() {
+    for place in code.placeholders() {
         problem[place] = format!("{{{place}}}").into();
     }
     problem

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::LazyLock};
 
 use crate::{
     accounts,
-    api::{Composable, Problem},
+    api::{CommandEntry, Problem},
     counters, inventory, locks, ratelimit,
     types::Invalid,
 };
@@ -14,8 +14,8 @@ use crate::{
 /// # Errors
 ///
 /// Where there is none; the pointer is that of a field `operation`.
-pub fn command(name: &str) -> Result<&'static Composable, Problem> {
-    static BY_NAME: LazyLock<HashMap<&str, &Composable>> =
+pub fn command(name: &str) -> Result<&'static CommandEntry, Problem> {
+    static BY_NAME: LazyLock<HashMap<&str, &CommandEntry>> =
         LazyLock::new(|| all().map(|command| (command.name, command)).collect());
     BY_NAME.get(name).copied().ok_or_else(|| {
         let detail = format!("There is no command {name:?}; the document at /docs names them.");
@@ -24,7 +24,7 @@ pub fn command(name: &str) -> Result<&'static Composable, Problem> {
 }
 
 /// All of them.
-pub fn all() -> impl Iterator<Item = &'static Composable> {
+pub fn all() -> impl Iterator<Item = &'static CommandEntry> {
     let domains = [
         accounts::COMMANDS,
         counters::COMMANDS,

@@ -162,7 +162,7 @@ impl Serve {
             transactions: count(self.store_transactions),
             queue: count(self.store_queue),
             timeout: Duration::from_millis(self.store_timeout_ms),
-            records: store::Records {
+            records: store::Retention {
                 once_ttl_ms: self.idempotency_ttl_ms,
                 transaction_ttl_ms: self.transaction_ttl_ms,
                 history: self.history,

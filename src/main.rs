@@ -9,7 +9,7 @@ use std::{
 
 use clap::Parser;
 use lockstep::{
-    api::{Gate, Limits},
+    api::{Limits, ShutdownGate},
     app,
     config::{Cli, Command, Healthcheck, Serve, count},
     server,
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn run(settings: Serve) -> Result<(), String> {
     telemetry::start_logs(settings.log_format, &settings.log);
-    tokio::spawn(telemetry::keep_up());
+    tokio::spawn(telemetry::run_upkeep());
     if !settings.listen.ip().is_loopback() && !settings.insecure {
         return Err(format!(
             "{} is not a loopback address, and there is no authentication: give --insecure if \
@@ -72,9 +72,10 @@ async fn run(settings: Serve) -> Result<(), String> {
     warn_of_eviction(&store).await;
 
     let period = Duration::from_millis(settings.sweep_interval_ms);
-    tokio::spawn(sweeper::keep_tidy(store.clone(), period));
+    tokio::spawn(sweeper::run(store.clone(), period));
 
-    let gate = Gate::new(Limits { body_timeout: Duration::from_millis(settings.body_timeout_ms) });
+    let gate =
+        ShutdownGate::new(Limits { body_timeout: Duration::from_millis(settings.body_timeout_ms) });
     let shape = app::Settings {
         base_path: settings.base_path.clone(),
         body_limit_bytes: count(settings.body_limit_bytes),
@@ -154,10 +155,10 @@ fn healthcheck(settings: &Healthcheck) -> Result<(), String> {
             IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         });
     }
-    let patience = Duration::from_secs(3);
+    let timeout = Duration::from_secs(3);
     let ask = || -> io::Result<String> {
-        let mut stream = TcpStream::connect_timeout(&address, patience)?;
-        stream.set_read_timeout(Some(patience))?;
+        let mut stream = TcpStream::connect_timeout(&address, timeout)?;
+        stream.set_read_timeout(Some(timeout))?;
         let path = format!("{}/readyz", settings.base_path);
         write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
         let mut answer = String::new();

@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::api::Gate;
+use crate::api::ShutdownGate;
 
 /// How long the parts of a connection may take.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +33,7 @@ pub struct Timeouts {
 pub async fn serve(
     listener: TcpListener,
     app: Router,
-    gate: Gate,
+    gate: ShutdownGate,
     timeouts: Timeouts,
     max_connections: usize,
     stop: impl Future<Output = ()>,
@@ -62,7 +62,7 @@ pub async fn serve(
         stop.await;
         tracing::info!("draining");
         gate.close();
-        if timeout(timeouts.drain, gate.emptied()).await.is_err() {
+        if timeout(timeouts.drain, gate.drained()).await.is_err() {
             tracing::warn!("some requests had no answer within the drain timeout");
         }
     };

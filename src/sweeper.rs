@@ -13,7 +13,7 @@ use crate::{
 
 /// Walks through all keys, one page about every `period`, for as long as the service runs. Every
 /// instance does so, and none waits for another.
-pub async fn keep_tidy(store: Store, period: Duration) {
+pub async fn run(store: Store, period: Duration) {
     let mut cursor = 0;
     loop {
         // Between three and five quarters of it, so that instances do not keep step.

@@ -55,7 +55,7 @@ pub fn prometheus() -> &'static PrometheusHandle {
 
 /// Sorts what was recorded into its buckets every few seconds, for as long as it is polled: samples
 /// would pile up in memory where nobody asks for the metrics.
-pub async fn keep_up() {
+pub async fn run_upkeep() {
     let mut pause = tokio::time::interval(Duration::from_secs(5));
     loop {
         pause.tick().await;

@@ -103,7 +103,7 @@ fn every_refusal_is_explained_and_tested() {
             // RFC 9457 and we have given these a meaning already.
             let taken = ["type", "title", "status", "detail", "code", "retryable", "outcome"];
             assert!(!fields.iter().any(|field| taken.contains(field)), "{word}: {fields:?}");
-            for place in code.places() {
+            for place in code.placeholders() {
                 assert!(fields.contains(&place), "{word} of {} lacks {place}", script.name);
             }
             assert!(
@@ -130,7 +130,11 @@ fn every_problem_code_stands_once() {
     let mut seen = BTreeMap::new();
     for code in app::problem_codes() {
         assert!(seen.insert(code.code, code.title).is_none(), "{} stands twice", code.code);
-        assert!(code.explanation.ends_with('.') && code.says.ends_with('.'), "{}", code.code);
+        assert!(
+            code.explanation.ends_with('.') && code.detail_template.ends_with('.'),
+            "{}",
+            code.code
+        );
     }
 }
 

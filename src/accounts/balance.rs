@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 use super::{CODES, HOLDS, bind_account};
 use crate::{
     api::{self, Answer, Caller, Path},
-    store::{Call, Operation, Store},
+    store::{Invocation, Operation, Store},
     types::{Code, Currency, Id, Money},
 };
 
@@ -33,8 +33,10 @@ impl Operation for GetBalance {
     const CODES: &'static [Code] = CODES;
     type Reply = Balance;
 
-    fn bind(&self, call: &mut Call) {
-        bind_account(call, &self.0).key("holds_key", HOLDS, &self.0).arg("account_id", &self.0);
+    fn bind(&self, invocation: &mut Invocation) {
+        bind_account(invocation, &self.0)
+            .key("holds_key", HOLDS, &self.0)
+            .arg("account_id", &self.0);
     }
 }
 

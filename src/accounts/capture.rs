@@ -5,8 +5,8 @@ use utoipa::ToSchema;
 use super::{CODES, HOLDS, Hold, OpenHold, TransactionStatus};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
-    store::{self, Call, Context, Done, Minted, Operation, Store},
-    types::{Amount, Code, Currency, Id, Instant, Money},
+    store::{self, Completed, Context, GeneratedId, Invocation, Operation, Store},
+    types::{Amount, Code, Currency, Id, Money, Timestamp},
 };
 
 /// What to take of a hold.
@@ -71,13 +71,13 @@ pub struct Captured {
     /// The payee's balance right after.
     pub to_balance: Money,
     pub status: TransactionStatus,
-    pub created_at: Instant,
+    pub created_at: Timestamp,
     /// The hold, right after.
     pub hold: Hold,
 }
 
 pub struct Capturing {
-    order: Capture,
+    request: Capture,
     hold: OpenHold,
 }
 
@@ -86,25 +86,27 @@ impl Operation for Capturing {
     const CODES: &'static [Code] = CODES;
     type Reply = Captured;
 
-    fn bind(&self, call: &mut Call) {
-        let transaction_id = Minted::new("tx_");
-        call.key("hold_key", "hold", &self.hold.hold_id).minted_key(
+    fn bind(&self, invocation: &mut Invocation) {
+        let transaction_id = GeneratedId::new("tx_");
+        invocation.key("hold_key", "hold", &self.hold.hold_id).generated_key(
             "transaction_key",
             "transaction",
             transaction_id,
         );
         if let Some((from, to)) = self.hold.parties() {
-            call.found_key("from_key", "account", from)
-                .found_key("to_key", "account", to)
-                .found_key("from_log", "postings", from)
-                .found_key("to_log", "postings", to)
-                .found_key("holds_key", HOLDS, from);
+            invocation
+                .derived_key("from_key", "account", from)
+                .derived_key("to_key", "account", to)
+                .derived_key("from_log", "postings", from)
+                .derived_key("to_log", "postings", to)
+                .derived_key("holds_key", HOLDS, from);
         }
-        call.arg("hold_id", &self.hold.hold_id)
-            .arg("amount", Amount::digits_or_nothing(self.order.amount))
-            .arg("decimals", self.order.amount.map_or(0, Amount::decimals))
-            .arg("final", self.order.is_final)
-            .mint("transaction_id", transaction_id);
+        invocation
+            .arg("hold_id", &self.hold.hold_id)
+            .arg("amount", Amount::digits_or_nothing(self.request.amount))
+            .arg("decimals", self.request.amount.map_or(0, Amount::decimals))
+            .arg("final", self.request.is_final)
+            .generated_id("transaction_id", transaction_id);
     }
 }
 
@@ -114,12 +116,12 @@ impl Command for Capture {
 
     async fn prepare(self, store: &Store, context: &Context) -> Result<Capturing, Problem> {
         let hold = OpenHold::find(self.hold_id.clone(), store, context).await?;
-        Ok(Capturing { order: self, hold })
+        Ok(Capturing { request: self, hold })
     }
 
     fn answer(
         _: &Capturing,
-        result: Result<Done<Captured>, store::Error>,
+        result: Result<Completed<Captured>, store::Error>,
     ) -> api::Result<Captured> {
         Ok(Answer::created(result?))
     }
@@ -140,7 +142,7 @@ impl Command for Capture {
 pub async fn capture(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(order): Json<Capture>,
+    Json(request): Json<Capture>,
 ) -> api::Result<Captured> {
-    order.run(&store, &context).await
+    request.run(&store, &context).await
 }

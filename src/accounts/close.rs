@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 use super::{Account, CODES, HOLDS, bind_account, transfer::same_account};
 use crate::{
     api::{self, Answer, Caller, Command, IfMatch, Json, Problem},
-    store::{self, Call, Context, Done, Minted, Operation, Store},
+    store::{self, Completed, Context, GeneratedId, Invocation, Operation, Store},
     types::{Code, Id},
 };
 
@@ -52,7 +52,7 @@ pub struct ClosedReply {
 
 /// The same, of one version of the account.
 pub struct Closing {
-    order: Close,
+    request: Close,
     expected_version: IfMatch,
 }
 
@@ -61,24 +61,26 @@ impl Operation for Closing {
     const CODES: &'static [Code] = CODES;
     type Reply = ClosedReply;
 
-    fn bind(&self, call: &mut Call) {
-        let transaction_id = Minted::new("tx_");
-        let Close { account_id, sweep_to } = &self.order;
-        bind_account(call, account_id).key("account_log", "postings", account_id).key(
+    fn bind(&self, invocation: &mut Invocation) {
+        let transaction_id = GeneratedId::new("tx_");
+        let Close { account_id, sweep_to } = &self.request;
+        bind_account(invocation, account_id).key("account_log", "postings", account_id).key(
             "holds_key",
             HOLDS,
             account_id,
         );
         if let Some(sweep_to) = sweep_to {
-            call.key("sweep_key", "account", sweep_to)
+            invocation
+                .key("sweep_key", "account", sweep_to)
                 .key("sweep_log", "postings", sweep_to)
-                .minted_key("transaction_key", "transaction", transaction_id);
+                .generated_key("transaction_key", "transaction", transaction_id);
         }
-        call.arg("account_id", account_id)
+        invocation
+            .arg("account_id", account_id)
             .arg("expected_version", &self.expected_version)
-            .mint("transaction_id", transaction_id);
+            .generated_id("transaction_id", transaction_id);
         if let Some(sweep_to) = sweep_to {
-            call.arg("sweep_to", sweep_to);
+            invocation.arg("sweep_to", sweep_to);
         }
     }
 }
@@ -91,10 +93,13 @@ impl Command for Close {
         if self.sweep_to.as_ref() == Some(&self.account_id) {
             return Err(same_account(&self.account_id));
         }
-        Ok(Closing { order: self, expected_version: IfMatch::default() })
+        Ok(Closing { request: self, expected_version: IfMatch::default() })
     }
 
-    fn answer(_: &Closing, result: Result<Done<ClosedReply>, store::Error>) -> api::Result<Closed> {
+    fn answer(
+        _: &Closing,
+        result: Result<Completed<ClosedReply>, store::Error>,
+    ) -> api::Result<Closed> {
         let answer = Answer::ok(result?.map(|reply| Closed {
             account: reply.account,
             sweep_transaction_id: reply.transaction_id,
@@ -121,8 +126,8 @@ pub async fn close(
     State(store): State<Store>,
     Caller(context): Caller,
     expected_version: IfMatch,
-    Json(order): Json<Close>,
+    Json(request): Json<Close>,
 ) -> api::Result<Closed> {
-    let operation = Closing { expected_version, ..order.prepare(&store, &context).await? };
+    let operation = Closing { expected_version, ..request.prepare(&store, &context).await? };
     Close::answer(&operation, store.run(&operation, &context).await)
 }

@@ -2,37 +2,40 @@ use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{CODES, MoveMoney, Moved};
+use super::{CODES, ExternalTransfer, Receipt};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
-    store::{self, Call, Context, Done, Operation, Store},
+    store::{self, Completed, Context, Invocation, Operation, Store},
     types::Code,
 };
 
 /// Money to bring into an account.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(transparent)]
-pub struct Deposit(MoveMoney);
+pub struct Deposit(ExternalTransfer);
 
 impl Operation for Deposit {
     const NAME: &'static str = "accounts/deposit";
     const CODES: &'static [Code] = CODES;
-    type Reply = Moved;
+    type Reply = Receipt;
 
-    fn bind(&self, call: &mut Call) {
-        self.0.bind(call);
+    fn bind(&self, invocation: &mut Invocation) {
+        self.0.bind(invocation);
     }
 }
 
 impl Command for Deposit {
     type Operation = Deposit;
-    type Output = Moved;
+    type Output = Receipt;
 
     async fn prepare(self, _: &Store, _: &Context) -> Result<Deposit, Problem> {
         Ok(self)
     }
 
-    fn answer(_: &Deposit, result: Result<Done<Moved>, store::Error>) -> api::Result<Moved> {
+    fn answer(
+        _: &Deposit,
+        result: Result<Completed<Receipt>, store::Error>,
+    ) -> api::Result<Receipt> {
         Ok(Answer::created(result?))
     }
 }
@@ -45,13 +48,13 @@ impl Command for Deposit {
     path = "/accounts/deposit",
     operation_id = Deposit::NAME,
     tag = "accounts",
-    request_body = MoveMoney,
-    responses((status = CREATED, body = Moved, description = "The money is in.")),
+    request_body = ExternalTransfer,
+    responses((status = CREATED, body = Receipt, description = "The money is in.")),
 )]
 pub async fn deposit(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(order): Json<Deposit>,
-) -> api::Result<Moved> {
-    order.run(&store, &context).await
+    Json(request): Json<Deposit>,
+) -> api::Result<Receipt> {
+    request.run(&store, &context).await
 }

@@ -2,7 +2,7 @@ use serde::Deserialize;
 
 use super::{CODES, HOLDS, bind_account};
 use crate::{
-    store::{Call, Operation},
+    store::{Invocation, Operation},
     types::{Code, Id},
 };
 
@@ -27,7 +27,7 @@ impl Operation for Expire {
     const CODES: &'static [Code] = CODES;
     type Reply = Expired;
 
-    fn bind(&self, call: &mut Call) {
-        bind_account(call, &self.0).key("holds_key", HOLDS, &self.0);
+    fn bind(&self, invocation: &mut Invocation) {
+        bind_account(invocation, &self.0).key("holds_key", HOLDS, &self.0);
     }
 }

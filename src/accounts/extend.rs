@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 use super::{CODES, Hold, HoldReply, OpenHold};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
-    store::{self, Call, Context, Done, Operation, Store},
+    store::{self, Completed, Context, Invocation, Operation, Store},
     types::{Code, Id, Ttl},
 };
 
@@ -31,8 +31,8 @@ impl Operation for Extending {
     const CODES: &'static [Code] = CODES;
     type Reply = HoldReply;
 
-    fn bind(&self, call: &mut Call) {
-        self.hold.bind(call).arg("ttl_ms", self.ttl_ms);
+    fn bind(&self, invocation: &mut Invocation) {
+        self.hold.bind(invocation).arg("ttl_ms", self.ttl_ms);
     }
 }
 
@@ -45,7 +45,10 @@ impl Command for Extend {
         Ok(Extending { hold: OpenHold::find(hold_id, store, context).await?, ttl_ms })
     }
 
-    fn answer(_: &Extending, result: Result<Done<HoldReply>, store::Error>) -> api::Result<Hold> {
+    fn answer(
+        _: &Extending,
+        result: Result<Completed<HoldReply>, store::Error>,
+    ) -> api::Result<Hold> {
         Ok(Answer::ok(result?.map(HoldReply::into_hold)))
     }
 }
@@ -65,7 +68,7 @@ impl Command for Extend {
 pub async fn extend(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(order): Json<Extend>,
+    Json(request): Json<Extend>,
 ) -> api::Result<Hold> {
-    order.run(&store, &context).await
+    request.run(&store, &context).await
 }

@@ -2,10 +2,10 @@ use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Account, AccountReply, CODES, Frozen, HOLDS, bind_account};
+use super::{Account, AccountReply, CODES, FreezeDirection, HOLDS, bind_account};
 use crate::{
     api::{self, Answer, Caller, Command, IfMatch, Json, Problem},
-    store::{self, Call, Context, Done, Operation, Store},
+    store::{self, Completed, Context, Invocation, Operation, Store},
     types::{Code, Id, word},
 };
 
@@ -17,12 +17,12 @@ pub struct Freeze {
     pub account_id: Id,
     #[serde(default, deserialize_with = "word")]
     #[schema(default = "both")]
-    pub direction: Frozen,
+    pub direction: FreezeDirection,
 }
 
 /// The same, of one version of the account.
 pub struct Freezing {
-    order: Freeze,
+    request: Freeze,
     expected_version: IfMatch,
 }
 
@@ -31,9 +31,9 @@ impl Operation for Freezing {
     const CODES: &'static [Code] = CODES;
     type Reply = AccountReply;
 
-    fn bind(&self, call: &mut Call) {
-        let Freeze { account_id, direction } = &self.order;
-        bind_account(call, account_id)
+    fn bind(&self, invocation: &mut Invocation) {
+        let Freeze { account_id, direction } = &self.request;
+        bind_account(invocation, account_id)
             .key("holds_key", HOLDS, account_id)
             .arg("account_id", account_id)
             .arg("direction", direction)
@@ -46,12 +46,12 @@ impl Command for Freeze {
     type Output = Account;
 
     async fn prepare(self, _: &Store, _: &Context) -> Result<Freezing, Problem> {
-        Ok(Freezing { order: self, expected_version: IfMatch::default() })
+        Ok(Freezing { request: self, expected_version: IfMatch::default() })
     }
 
     fn answer(
         _: &Freezing,
-        result: Result<Done<AccountReply>, store::Error>,
+        result: Result<Completed<AccountReply>, store::Error>,
     ) -> api::Result<Account> {
         Ok(AccountReply::answer(result?, Answer::ok))
     }
@@ -74,8 +74,8 @@ pub async fn freeze(
     State(store): State<Store>,
     Caller(context): Caller,
     expected_version: IfMatch,
-    Json(order): Json<Freeze>,
+    Json(request): Json<Freeze>,
 ) -> api::Result<Account> {
-    let operation = Freezing { order, expected_version };
+    let operation = Freezing { request, expected_version };
     Freeze::answer(&operation, store.run(&operation, &context).await)
 }

@@ -7,8 +7,8 @@ use utoipa::ToSchema;
 use super::{CODES, HOLDS, Posting, bind_account};
 use crate::{
     api::{self, Answer, Caller, Path},
-    store::{Call, Done, Operation, Store},
-    types::{Code, Currency, Id, Instant, Metadata, Money},
+    store::{Completed, Invocation, Operation, Store},
+    types::{Code, Currency, Id, Metadata, Money, Timestamp},
 };
 
 struct Get(Id);
@@ -48,14 +48,14 @@ pub struct Account {
     /// Whether money can move.
     pub status: AccountStatus,
     /// What cannot move, where it is frozen.
-    pub frozen: Option<Frozen>,
+    pub frozen: Option<FreezeDirection>,
     /// The caller's own notes.
     pub metadata: Metadata,
     /// Counts the changes by calls; also the ETag. A hold that ends by its time gives its money back
     /// without one.
     pub version: u64,
     /// When, on Redis' clock.
-    pub created_at: Instant,
+    pub created_at: Timestamp,
     /// The five newest transactions, newest first; only where one account is asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recent_transactions: Option<Vec<Posting>>,
@@ -68,7 +68,7 @@ pub enum AccountStatus {
     /// Money comes and goes.
     Open,
     /// It can do so in one direction at most.
-    Frozen,
+    FreezeDirection,
     /// Never again.
     Closed,
 }
@@ -76,7 +76,7 @@ pub enum AccountStatus {
 /// What a freeze stops.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Frozen {
+pub enum FreezeDirection {
     /// Money that would leave.
     Debits,
     /// Money that would come in.
@@ -86,12 +86,12 @@ pub enum Frozen {
     Both,
 }
 
-impl fmt::Display for Frozen {
+impl fmt::Display for FreezeDirection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Frozen::Debits => "debits",
-            Frozen::Credits => "credits",
-            Frozen::Both => "both",
+            FreezeDirection::Debits => "debits",
+            FreezeDirection::Credits => "credits",
+            FreezeDirection::Both => "both",
         })
     }
 }
@@ -106,8 +106,8 @@ pub struct AccountReply {
 impl AccountReply {
     /// The account as it is answered, with its version as the ETag.
     pub fn answer(
-        done: Done<AccountReply>,
-        answer: fn(Done<Account>) -> Answer<Account>,
+        done: Completed<AccountReply>,
+        answer: fn(Completed<Account>) -> Answer<Account>,
     ) -> Answer<Account> {
         let answer = answer(done.map(|AccountReply { account, recent_transactions }| {
             // Redis keeps the log oldest first.
@@ -127,8 +127,8 @@ impl Operation for Get {
     const CODES: &'static [Code] = CODES;
     type Reply = AccountReply;
 
-    fn bind(&self, call: &mut Call) {
-        bind_account(call, &self.0)
+    fn bind(&self, invocation: &mut Invocation) {
+        bind_account(invocation, &self.0)
             .key("account_log", "postings", &self.0)
             .key("holds_key", HOLDS, &self.0)
             .arg("account_id", &self.0);

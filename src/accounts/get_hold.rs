@@ -5,8 +5,8 @@ use utoipa::ToSchema;
 use super::{CODES, HOLDS};
 use crate::{
     api::{self, Answer, Caller, Path, Problem},
-    store::{self, Call, Context, Operation, Store},
-    types::{Code, Currency, Id, Instant, Metadata, Money},
+    store::{self, Context, Invocation, Operation, Store},
+    types::{Code, Currency, Id, Metadata, Money, Timestamp},
 };
 
 struct GetHold(Id);
@@ -52,8 +52,8 @@ pub struct Hold {
     /// What is still set aside.
     pub remaining: Money,
     /// When the rest is free again, on Redis' clock.
-    pub expires_at: Instant,
-    pub created_at: Instant,
+    pub expires_at: Timestamp,
+    pub created_at: Timestamp,
     pub description: Option<String>,
     pub metadata: Metadata,
     /// What its account can spend right after; only in the answer to a command.
@@ -93,8 +93,8 @@ impl Operation for GetHold {
     const CODES: &'static [Code] = CODES;
     type Reply = HoldReply;
 
-    fn bind(&self, call: &mut Call) {
-        call.key("hold_key", "hold", &self.0).arg("hold_id", &self.0);
+    fn bind(&self, invocation: &mut Invocation) {
+        invocation.key("hold_key", "hold", &self.0).arg("hold_id", &self.0);
     }
 }
 
@@ -125,12 +125,16 @@ impl OpenHold {
     }
 
     /// Binds the hold, its account and that account's holds.
-    pub fn bind<'a>(&self, call: &'a mut Call) -> &'a mut Call {
-        call.key("hold_key", "hold", &self.hold_id);
+    pub fn bind<'a>(&self, invocation: &'a mut Invocation) -> &'a mut Invocation {
+        invocation.key("hold_key", "hold", &self.hold_id);
         if let Some((from, _)) = self.parties() {
-            call.found_key("account_key", "account", from).found_key("holds_key", HOLDS, from);
+            invocation.derived_key("account_key", "account", from).derived_key(
+                "holds_key",
+                HOLDS,
+                from,
+            );
         }
-        call.arg("hold_id", &self.hold_id)
+        invocation.arg("hold_id", &self.hold_id)
     }
 }
 

@@ -5,8 +5,8 @@ use utoipa::ToSchema;
 use super::CODES;
 use crate::{
     api::{self, Answer, Caller, Path, Problem},
-    store::{self, Call, Context, Operation, Store},
-    types::{Code, Currency, Id, Instant, Metadata, Money},
+    store::{self, Context, Invocation, Operation, Store},
+    types::{Code, Currency, Id, Metadata, Money, Timestamp},
 };
 
 struct GetTransaction(Id);
@@ -50,7 +50,7 @@ pub struct Transaction {
     /// The transaction that this one moves back.
     pub reverses: Option<String>,
     /// When, on Redis' clock.
-    pub created_at: Instant,
+    pub created_at: Timestamp,
     pub description: Option<String>,
     pub metadata: Metadata,
 }
@@ -95,8 +95,8 @@ impl Operation for GetTransaction {
     const CODES: &'static [Code] = CODES;
     type Reply = TransactionReply;
 
-    fn bind(&self, call: &mut Call) {
-        call.key("transaction_key", "transaction", &self.0).arg("transaction_id", &self.0);
+    fn bind(&self, invocation: &mut Invocation) {
+        invocation.key("transaction_key", "transaction", &self.0).arg("transaction_id", &self.0);
     }
 }
 

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 use super::{CODES, Description, HOLDS, Hold, HoldReply, transfer::same_account};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
-    store::{self, Call, Context, Done, Minted, Operation, Store},
+    store::{self, Completed, Context, GeneratedId, Invocation, Operation, Store},
     types::{Amount, Code, Id, Metadata, Text, Ttl},
 };
 
@@ -32,12 +32,13 @@ impl Operation for PlaceHold {
     const CODES: &'static [Code] = CODES;
     type Reply = HoldReply;
 
-    fn bind(&self, call: &mut Call) {
-        let hold_id = Minted::new("hold_");
-        call.key("from_key", "account", &self.from_account)
+    fn bind(&self, invocation: &mut Invocation) {
+        let hold_id = GeneratedId::new("hold_");
+        invocation
+            .key("from_key", "account", &self.from_account)
             .key("to_key", "account", &self.to_account)
             .key("holds_key", HOLDS, &self.from_account)
-            .minted_key("hold_key", "hold", hold_id)
+            .generated_key("hold_key", "hold", hold_id)
             .arg("from_account", &self.from_account)
             .arg("to_account", &self.to_account)
             .arg("amount", self.amount.digits())
@@ -45,7 +46,7 @@ impl Operation for PlaceHold {
             .arg("ttl_ms", self.ttl_ms)
             .arg("description", Text::json(self.description.as_ref()))
             .arg("metadata", &self.metadata)
-            .mint("hold_id", hold_id);
+            .generated_id("hold_id", hold_id);
     }
 }
 
@@ -60,7 +61,10 @@ impl Command for PlaceHold {
         Ok(self)
     }
 
-    fn answer(_: &PlaceHold, result: Result<Done<HoldReply>, store::Error>) -> api::Result<Hold> {
+    fn answer(
+        _: &PlaceHold,
+        result: Result<Completed<HoldReply>, store::Error>,
+    ) -> api::Result<Hold> {
         Ok(Answer::created(result?.map(HoldReply::into_hold)))
     }
 }
@@ -81,7 +85,7 @@ impl Command for PlaceHold {
 pub async fn hold(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(order): Json<PlaceHold>,
+    Json(request): Json<PlaceHold>,
 ) -> api::Result<Hold> {
-    order.run(&store, &context).await
+    request.run(&store, &context).await
 }

@@ -7,8 +7,8 @@ use utoipa::ToSchema;
 use super::{CODES, HOLDS};
 use crate::{
     api::{self, Answer, Caller, Problem},
-    store::{Call, Context, Done, Operation, Store},
-    types::{Code, Currency, Id, Instant, Money, codes},
+    store::{Completed, Context, Invocation, Operation, Store},
+    types::{Code, Currency, Id, Money, Timestamp, codes},
 };
 
 /// What all accounts of a space have, added up anew.
@@ -21,7 +21,7 @@ use crate::{
 }))]
 pub struct Integrity {
     /// The moment that the sums are of. Calls go on meanwhile; what they have moved since is left out.
-    pub at: Instant,
+    pub at: Timestamp,
     pub currencies: Vec<CurrencyIntegrity>,
 }
 
@@ -89,16 +89,21 @@ impl Operation for Check<'_> {
     const CODES: &'static [Code] = CODES;
     type Reply = Checked;
 
-    fn bind(&self, call: &mut Call) {
-        call.key("external_key", "external", "accounts").key("index_key", "index", "accounts");
+    fn bind(&self, invocation: &mut Invocation) {
+        invocation.key("external_key", "external", "accounts").key(
+            "index_key",
+            "index",
+            "accounts",
+        );
         for id in self.named {
-            call.key("account_key", "account", id).key("account_log", "postings", id).key(
+            invocation.key("account_key", "account", id).key("account_log", "postings", id).key(
                 "holds_key",
                 HOLDS,
                 id,
             );
         }
-        call.arg("at_us", self.at_us.map_or(String::new(), |at_us| at_us.to_string()))
+        invocation
+            .arg("at_us", self.at_us.map_or(String::new(), |at_us| at_us.to_string()))
             .arg("after", self.after.map_or("", Id::as_str))
             .arg("count", STEP);
     }
@@ -199,7 +204,7 @@ pub async fn integrity(
         unchecked: sums.unchecked,
         currency,
     });
-    let at = Instant::from_us(at_us);
+    let at = Timestamp::from_us(at_us);
     let reply = Integrity { at, currencies: currencies.collect() };
-    Ok(Answer::ok(Done { reply, replayed: false }))
+    Ok(Answer::ok(Completed { reply, replayed: false }))
 }

@@ -5,7 +5,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{Account, AccountStatus, CODES, HOLDS};
 use crate::{
     api::{self, Answer, Caller, Query},
-    store::{Call, Done, Operation, Store},
+    store::{Completed, Invocation, Operation, Store},
     types::{Code, Currency, Id},
 };
 
@@ -46,31 +46,31 @@ pub struct Accounts {
 
 /// A step of a walk through the accounts of a space: it tells about those that the step before has
 /// named, because a script is given every key that it reads.
-struct Walk<'a> {
+struct ListPage<'a> {
     named: &'a [Id],
     after: Option<&'a Id>,
     count: u64,
 }
 
 #[derive(Debug, Deserialize)]
-struct Walked {
+struct ListReply {
     accounts: Vec<Account>,
     next: Vec<Id>,
 }
 
-impl Operation for Walk<'_> {
+impl Operation for ListPage<'_> {
     const NAME: &'static str = "accounts/list";
     const CODES: &'static [Code] = CODES;
-    type Reply = Walked;
+    type Reply = ListReply;
 
-    fn bind(&self, call: &mut Call) {
-        call.key("index_key", "index", "accounts");
+    fn bind(&self, invocation: &mut Invocation) {
+        invocation.key("index_key", "index", "accounts");
         for id in self.named {
-            call.key("account_key", "account", id).key("holds_key", HOLDS, id);
+            invocation.key("account_key", "account", id).key("holds_key", HOLDS, id);
         }
-        call.arg("after", self.after.map_or("", Id::as_str)).arg("count", self.count);
+        invocation.arg("after", self.after.map_or("", Id::as_str)).arg("count", self.count);
         for id in self.named {
-            call.arg("account_id", id);
+            invocation.arg("account_id", id);
         }
     }
 }
@@ -85,7 +85,7 @@ const MOST_LOOKED_AT: usize = 5000;
 #[utoipa::path(
     get,
     path = "/accounts",
-    operation_id = Walk::NAME,
+    operation_id = ListPage::NAME,
     tag = "accounts",
     params(AccountsPage),
     responses((status = OK, body = Accounts, description = "One page.")),
@@ -100,8 +100,8 @@ pub async fn list(
     let mut after = api::id_cursor(page.cursor)?;
     let (mut accounts, mut named, mut looked_at) = (Vec::new(), Vec::new(), 0);
     loop {
-        let walk = Walk { named: &named, after: after.as_ref(), count: page.limit };
-        let Walked { accounts: told, next } = store.run(&walk, &context).await?.reply;
+        let walk = ListPage { named: &named, after: after.as_ref(), count: page.limit };
+        let ListReply { accounts: told, next } = store.run(&walk, &context).await?.reply;
         looked_at += told.len();
         accounts.extend(told.into_iter().filter(|account| {
             page.status.is_none_or(|status| account.status == status)
@@ -114,7 +114,7 @@ pub async fn list(
             let seen = last.map(|account| &account.account_id).or(after.as_ref());
             let next_cursor = seen.filter(|_| more).map(Id::to_string);
             let reply = Accounts { accounts, next_cursor };
-            return Ok(Answer::ok(Done { reply, replayed: false }));
+            return Ok(Answer::ok(Completed { reply, replayed: false }));
         }
         after = next.last().cloned();
         named = next;

@@ -8,6 +8,7 @@ mod codes;
 mod deposit;
 mod expire;
 mod extend;
+mod external_transfer;
 mod freeze;
 mod get;
 mod get_hold;
@@ -16,7 +17,6 @@ mod hold;
 mod integrity;
 mod list;
 mod open;
-mod outside;
 mod release;
 mod reverse;
 mod transactions;
@@ -28,18 +28,18 @@ mod withdraw;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    api::Composable,
-    store::{Call, Store},
+    api::CommandEntry,
+    store::{Invocation, Store},
     types::{Id, Text},
 };
 
 pub use codes::CODES;
 pub use expire::Expire;
 
-use get::{Account, AccountReply, AccountStatus, Frozen};
+use external_transfer::{ExternalTransfer, Receipt};
+use get::{Account, AccountReply, AccountStatus, FreezeDirection};
 use get_hold::{Hold, HoldReply, OpenHold};
 use get_transaction::{Transaction, TransactionStatus};
-use outside::{MoveMoney, Moved};
 use transactions::Posting;
 
 /// The calls of this domain.
@@ -66,19 +66,19 @@ pub fn router() -> OpenApiRouter<Store> {
 }
 
 /// Its commands.
-pub const COMMANDS: &[Composable] = &[
-    Composable::of::<open::Open>(),
-    Composable::of::<transfer::Transfer>(),
-    Composable::of::<deposit::Deposit>(),
-    Composable::of::<withdraw::Withdraw>(),
-    Composable::of::<hold::PlaceHold>(),
-    Composable::of::<capture::Capture>(),
-    Composable::of::<release::Release>(),
-    Composable::of::<extend::Extend>(),
-    Composable::of::<reverse::Reverse>(),
-    Composable::of::<freeze::Freeze>(),
-    Composable::of::<unfreeze::Unfreeze>(),
-    Composable::of::<close::Close>(),
+pub const COMMANDS: &[CommandEntry] = &[
+    CommandEntry::of::<open::Open>(),
+    CommandEntry::of::<transfer::Transfer>(),
+    CommandEntry::of::<deposit::Deposit>(),
+    CommandEntry::of::<withdraw::Withdraw>(),
+    CommandEntry::of::<hold::PlaceHold>(),
+    CommandEntry::of::<capture::Capture>(),
+    CommandEntry::of::<release::Release>(),
+    CommandEntry::of::<extend::Extend>(),
+    CommandEntry::of::<reverse::Reverse>(),
+    CommandEntry::of::<freeze::Freeze>(),
+    CommandEntry::of::<unfreeze::Unfreeze>(),
+    CommandEntry::of::<close::Close>(),
 ];
 
 /// Why something happened, in the caller's words.
@@ -110,6 +110,6 @@ fn may_be_opened(id: &Id) -> bool {
 /// The set of an account's holds, beside its record.
 const HOLDS: &str = "account_holds";
 
-fn bind_account<'a>(call: &'a mut Call, id: &Id) -> &'a mut Call {
-    call.key("account_key", "account", id)
+fn bind_account<'a>(invocation: &'a mut Invocation, id: &Id) -> &'a mut Invocation {
+    invocation.key("account_key", "account", id)
 }

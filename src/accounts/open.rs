@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 use super::{Account, AccountReply, CODES, bind_account, may_be_opened};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
-    store::{self, Call, Context, Done, Minted, Operation, Store},
+    store::{self, Completed, Context, GeneratedId, Invocation, Operation, Store},
     types::{AmountOrZero, Code, Currency, Id, Invalid, Metadata},
 };
 
@@ -32,7 +32,7 @@ pub struct Open {
 
 /// The same, with its amounts in the minor units of its currency.
 pub struct Opening {
-    order: Open,
+    request: Open,
     initial_balance: i128,
     overdraft_limit: i128,
     max_balance: Option<i128>,
@@ -41,12 +41,12 @@ pub struct Opening {
 impl TryFrom<Open> for Opening {
     type Error = Problem;
 
-    fn try_from(order: Open) -> Result<Opening, Problem> {
-        if !may_be_opened(&order.account_id) {
-            let detail = format!("The id {} is a word of this service.", order.account_id);
+    fn try_from(request: Open) -> Result<Opening, Problem> {
+        if !may_be_opened(&request.account_id) {
+            let detail = format!("The id {} is a word of this service.", request.account_id);
             return Err(Problem::invalid(&Invalid::new("invalid_id", detail), "/account_id"));
         }
-        let scale = order.currency.scale();
+        let scale = request.currency.scale();
         let minor = |amount: Option<AmountOrZero>, pointer| match amount {
             None => Ok(None),
             Some(amount) => amount
@@ -55,10 +55,10 @@ impl TryFrom<Open> for Opening {
                 .map_err(|invalid| Problem::invalid(&invalid, pointer)),
         };
         Ok(Opening {
-            initial_balance: minor(order.initial_balance, "/initial_balance")?.unwrap_or(0),
-            overdraft_limit: minor(order.overdraft_limit, "/overdraft_limit")?.unwrap_or(0),
-            max_balance: minor(order.max_balance, "/max_balance")?,
-            order,
+            initial_balance: minor(request.initial_balance, "/initial_balance")?.unwrap_or(0),
+            overdraft_limit: minor(request.overdraft_limit, "/overdraft_limit")?.unwrap_or(0),
+            max_balance: minor(request.max_balance, "/max_balance")?,
+            request,
         })
     }
 }
@@ -68,14 +68,14 @@ impl Operation for Opening {
     const CODES: &'static [Code] = CODES;
     type Reply = AccountReply;
 
-    fn bind(&self, call: &mut Call) {
-        let transaction_id = Minted::new("tx_");
-        let Open { account_id, currency, metadata, .. } = &self.order;
-        bind_account(call, account_id)
+    fn bind(&self, invocation: &mut Invocation) {
+        let transaction_id = GeneratedId::new("tx_");
+        let Open { account_id, currency, metadata, .. } = &self.request;
+        bind_account(invocation, account_id)
             .key("account_log", "postings", account_id)
             .key("external_key", "external", "accounts")
             .key("index_key", "index", "accounts")
-            .minted_key("transaction_key", "transaction", transaction_id)
+            .generated_key("transaction_key", "transaction", transaction_id)
             .arg("account_id", account_id)
             .arg("currency", currency)
             .arg("scale", currency.scale())
@@ -83,7 +83,7 @@ impl Operation for Opening {
             .arg("overdraft_limit", self.overdraft_limit)
             .arg("max_balance", self.max_balance.map_or(String::new(), |max| max.to_string()))
             .arg("metadata", metadata)
-            .mint("transaction_id", transaction_id);
+            .generated_id("transaction_id", transaction_id);
     }
 }
 
@@ -97,7 +97,7 @@ impl Command for Open {
 
     fn answer(
         _: &Opening,
-        result: Result<Done<AccountReply>, store::Error>,
+        result: Result<Completed<AccountReply>, store::Error>,
     ) -> api::Result<Account> {
         Ok(AccountReply::answer(result?, Answer::created))
     }
@@ -117,7 +117,7 @@ impl Command for Open {
 pub async fn open(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(order): Json<Open>,
+    Json(request): Json<Open>,
 ) -> api::Result<Account> {
-    order.run(&store, &context).await
+    request.run(&store, &context).await
 }

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 use super::{CODES, Hold, HoldReply, OpenHold};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
-    store::{self, Call, Context, Done, Operation, Store},
+    store::{self, Completed, Context, Invocation, Operation, Store},
     types::{Code, Id},
 };
 
@@ -24,8 +24,8 @@ impl Operation for Releasing {
     const CODES: &'static [Code] = CODES;
     type Reply = HoldReply;
 
-    fn bind(&self, call: &mut Call) {
-        self.0.bind(call);
+    fn bind(&self, invocation: &mut Invocation) {
+        self.0.bind(invocation);
     }
 }
 
@@ -37,7 +37,10 @@ impl Command for Release {
         Ok(Releasing(OpenHold::find(self.hold_id, store, context).await?))
     }
 
-    fn answer(_: &Releasing, result: Result<Done<HoldReply>, store::Error>) -> api::Result<Hold> {
+    fn answer(
+        _: &Releasing,
+        result: Result<Completed<HoldReply>, store::Error>,
+    ) -> api::Result<Hold> {
         Ok(Answer::ok(result?.map(HoldReply::into_hold)))
     }
 }
@@ -56,7 +59,7 @@ impl Command for Release {
 pub async fn release(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(order): Json<Release>,
+    Json(request): Json<Release>,
 ) -> api::Result<Hold> {
-    order.run(&store, &context).await
+    request.run(&store, &context).await
 }

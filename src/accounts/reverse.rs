@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 use super::{CODES, Description, HOLDS, Transaction};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
-    store::{self, Call, Context, Done, Minted, Operation, Store},
+    store::{self, Completed, Context, GeneratedId, Invocation, Operation, Store},
     types::{Amount, Code, Id, Money, Text},
 };
 
@@ -78,7 +78,7 @@ pub struct ReversedReply {
 }
 
 pub struct Reversing {
-    order: Reverse,
+    request: Reverse,
     /// Its accounts never change, so they may be asked for before. One that is not there is no error
     /// yet: the command may have been sent before, under an idempotency key that remembers more.
     original: Option<Transaction>,
@@ -89,24 +89,27 @@ impl Operation for Reversing {
     const CODES: &'static [Code] = CODES;
     type Reply = ReversedReply;
 
-    fn bind(&self, call: &mut Call) {
-        let Reverse { transaction_id, amount, description } = &self.order;
-        let reversal_id = Minted::new("tx_");
-        call.key("transaction_key", "transaction", transaction_id)
-            .minted_key("reversal_key", "transaction", reversal_id)
+    fn bind(&self, invocation: &mut Invocation) {
+        let Reverse { transaction_id, amount, description } = &self.request;
+        let reversal_id = GeneratedId::new("tx_");
+        invocation
+            .key("transaction_key", "transaction", transaction_id)
+            .generated_key("reversal_key", "transaction", reversal_id)
             .key("external_key", "external", "accounts");
         if let Some(Transaction { from_account, to_account, .. }) = &self.original {
-            call.found_key("from_key", "account", to_account)
-                .found_key("from_log", "postings", to_account)
-                .found_key("from_holds", HOLDS, to_account)
-                .found_key("to_key", "account", from_account)
-                .found_key("to_log", "postings", from_account);
+            invocation
+                .derived_key("from_key", "account", to_account)
+                .derived_key("from_log", "postings", to_account)
+                .derived_key("from_holds", HOLDS, to_account)
+                .derived_key("to_key", "account", from_account)
+                .derived_key("to_log", "postings", from_account);
         }
-        call.arg("transaction_id", transaction_id)
+        invocation
+            .arg("transaction_id", transaction_id)
             .arg("amount", Amount::digits_or_nothing(*amount))
             .arg("decimals", amount.map_or(0, Amount::decimals))
             .arg("description", Text::json(description.as_ref()))
-            .mint("reversal_id", reversal_id);
+            .generated_id("reversal_id", reversal_id);
     }
 }
 
@@ -116,12 +119,12 @@ impl Command for Reverse {
 
     async fn prepare(self, store: &Store, context: &Context) -> Result<Reversing, Problem> {
         let original = Transaction::find(&self.transaction_id, store, context).await?;
-        Ok(Reversing { order: self, original })
+        Ok(Reversing { request: self, original })
     }
 
     fn answer(
         _: &Reversing,
-        result: Result<Done<ReversedReply>, store::Error>,
+        result: Result<Completed<ReversedReply>, store::Error>,
     ) -> api::Result<Reversed> {
         Ok(Answer::created(result?.map(|reply| {
             let ReversedReply { transaction, original, from_balance, to_balance } = reply;
@@ -146,7 +149,7 @@ impl Command for Reverse {
 pub async fn reverse(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(order): Json<Reverse>,
+    Json(request): Json<Reverse>,
 ) -> api::Result<Reversed> {
-    order.run(&store, &context).await
+    request.run(&store, &context).await
 }

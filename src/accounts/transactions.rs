@@ -5,8 +5,8 @@ use utoipa::{IntoParams, ToSchema};
 use super::{CODES, bind_account, get_transaction::TransactionKind};
 use crate::{
     api::{self, Answer, Caller, Path, Query},
-    store::{Call, Operation, Store},
-    types::{Code, Id, Instant, Metadata, Money},
+    store::{Invocation, Operation, Store},
+    types::{Code, Id, Metadata, Money, Timestamp},
 };
 
 /// Which part of the history.
@@ -61,9 +61,9 @@ pub struct Posting {
     /// When, on Redis' clock.
     #[serde(
         rename(deserialize = "created_at_us"),
-        deserialize_with = "Instant::from_microseconds"
+        deserialize_with = "Timestamp::from_microseconds"
     )]
-    pub created_at: Instant,
+    pub created_at: Timestamp,
 }
 
 /// Which way a posting goes, seen from an account.
@@ -90,7 +90,7 @@ struct Postings {
     transactions: Vec<Posting>,
     oldest: Option<Posting>,
     trimmed: u64,
-    account_created_at: Instant,
+    account_created_at: Timestamp,
 }
 
 /// Transactions of an account, newest first.
@@ -103,7 +103,7 @@ pub struct Transactions {
     pub history_complete: bool,
     /// Where the history of the account begins: with its opening, or with the oldest transaction
     /// that is still kept.
-    pub history_begins_at: Instant,
+    pub history_begins_at: Timestamp,
     /// Where the next page begins; missing on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "41")]
@@ -115,8 +115,8 @@ impl Operation for History {
     const CODES: &'static [Code] = CODES;
     type Reply = Postings;
 
-    fn bind(&self, call: &mut Call) {
-        bind_account(call, &self.account_id)
+    fn bind(&self, invocation: &mut Invocation) {
+        bind_account(invocation, &self.account_id)
             .key("account_log", "postings", &self.account_id)
             .arg("account_id", &self.account_id)
             .arg("newest", self.newest.map_or(String::new(), |newest| newest.to_string()))

@@ -5,8 +5,8 @@ use utoipa::ToSchema;
 use super::{CODES, Description, HOLDS, TransactionStatus};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
-    store::{self, Call, Context, Done, Minted, Operation, Store},
-    types::{Amount, Code, Currency, Id, Instant, Metadata, Money, Text},
+    store::{self, Completed, Context, GeneratedId, Invocation, Operation, Store},
+    types::{Amount, Code, Currency, Id, Metadata, Money, Text, Timestamp},
 };
 
 /// Money to move from one account to another.
@@ -53,7 +53,7 @@ pub struct Transferred {
     pub status: TransactionStatus,
     pub description: Option<String>,
     pub metadata: Metadata,
-    pub created_at: Instant,
+    pub created_at: Timestamp,
 }
 
 impl Operation for Transfer {
@@ -61,21 +61,22 @@ impl Operation for Transfer {
     const CODES: &'static [Code] = CODES;
     type Reply = Transferred;
 
-    fn bind(&self, call: &mut Call) {
-        let transaction_id = Minted::new("tx_");
-        call.key("from_key", "account", &self.from_account)
+    fn bind(&self, invocation: &mut Invocation) {
+        let transaction_id = GeneratedId::new("tx_");
+        invocation
+            .key("from_key", "account", &self.from_account)
             .key("to_key", "account", &self.to_account)
             .key("from_log", "postings", &self.from_account)
             .key("to_log", "postings", &self.to_account)
             .key("holds_key", HOLDS, &self.from_account)
-            .minted_key("transaction_key", "transaction", transaction_id)
+            .generated_key("transaction_key", "transaction", transaction_id)
             .arg("from_account", &self.from_account)
             .arg("to_account", &self.to_account)
             .arg("amount", self.amount.digits())
             .arg("decimals", self.amount.decimals())
             .arg("description", Text::json(self.description.as_ref()))
             .arg("metadata", &self.metadata)
-            .mint("transaction_id", transaction_id);
+            .generated_id("transaction_id", transaction_id);
     }
 }
 
@@ -97,7 +98,7 @@ impl Command for Transfer {
 
     fn answer(
         _: &Transfer,
-        result: Result<Done<Transferred>, store::Error>,
+        result: Result<Completed<Transferred>, store::Error>,
     ) -> api::Result<Transferred> {
         Ok(Answer::created(result?))
     }
@@ -118,7 +119,7 @@ impl Command for Transfer {
 pub async fn transfer(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(order): Json<Transfer>,
+    Json(request): Json<Transfer>,
 ) -> api::Result<Transferred> {
-    order.run(&store, &context).await
+    request.run(&store, &context).await
 }

@@ -2,10 +2,10 @@ use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Account, AccountReply, CODES, Frozen, HOLDS, bind_account};
+use super::{Account, AccountReply, CODES, FreezeDirection, HOLDS, bind_account};
 use crate::{
     api::{self, Answer, Caller, Command, IfMatch, Json, Problem},
-    store::{self, Call, Context, Done, Operation, Store},
+    store::{self, Completed, Context, Invocation, Operation, Store},
     types::{Code, Id, word},
 };
 
@@ -17,12 +17,12 @@ pub struct Unfreeze {
     pub account_id: Id,
     #[serde(default, deserialize_with = "word")]
     #[schema(default = "both")]
-    pub direction: Frozen,
+    pub direction: FreezeDirection,
 }
 
 /// The same, of one version of the account.
 pub struct Unfreezing {
-    order: Unfreeze,
+    request: Unfreeze,
     expected_version: IfMatch,
 }
 
@@ -31,9 +31,9 @@ impl Operation for Unfreezing {
     const CODES: &'static [Code] = CODES;
     type Reply = AccountReply;
 
-    fn bind(&self, call: &mut Call) {
-        let Unfreeze { account_id, direction } = &self.order;
-        bind_account(call, account_id)
+    fn bind(&self, invocation: &mut Invocation) {
+        let Unfreeze { account_id, direction } = &self.request;
+        bind_account(invocation, account_id)
             .key("holds_key", HOLDS, account_id)
             .arg("account_id", account_id)
             .arg("direction", direction)
@@ -46,12 +46,12 @@ impl Command for Unfreeze {
     type Output = Account;
 
     async fn prepare(self, _: &Store, _: &Context) -> Result<Unfreezing, Problem> {
-        Ok(Unfreezing { order: self, expected_version: IfMatch::default() })
+        Ok(Unfreezing { request: self, expected_version: IfMatch::default() })
     }
 
     fn answer(
         _: &Unfreezing,
-        result: Result<Done<AccountReply>, store::Error>,
+        result: Result<Completed<AccountReply>, store::Error>,
     ) -> api::Result<Account> {
         Ok(AccountReply::answer(result?, Answer::ok))
     }
@@ -72,8 +72,8 @@ pub async fn unfreeze(
     State(store): State<Store>,
     Caller(context): Caller,
     expected_version: IfMatch,
-    Json(order): Json<Unfreeze>,
+    Json(request): Json<Unfreeze>,
 ) -> api::Result<Account> {
-    let operation = Unfreezing { order, expected_version };
+    let operation = Unfreezing { request, expected_version };
     Unfreeze::answer(&operation, store.run(&operation, &context).await)
 }

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 use super::{Account, AccountReply, CODES, HOLDS, bind_account};
 use crate::{
     api::{self, Answer, Caller, IfMatch, Json, Path},
-    store::{Call, Operation, Store},
+    store::{Invocation, Operation, Store},
     types::{AmountOrZero, Code, Id, Metadata, named},
 };
 
@@ -30,7 +30,7 @@ pub struct Update {
 
 struct Updating {
     account_id: Id,
-    order: Update,
+    request: Update,
     expected_version: IfMatch,
 }
 
@@ -39,14 +39,14 @@ impl Operation for Updating {
     const CODES: &'static [Code] = CODES;
     type Reply = AccountReply;
 
-    fn bind(&self, call: &mut Call) {
-        let Update { overdraft_limit, max_balance, metadata } = &self.order;
+    fn bind(&self, invocation: &mut Invocation) {
+        let Update { overdraft_limit, max_balance, metadata } = &self.request;
         let max_digits = match max_balance {
             Some(None) => "none".to_owned(),
             Some(limit) => AmountOrZero::digits_or_nothing(*limit),
             None => String::new(),
         };
-        bind_account(call, &self.account_id)
+        bind_account(invocation, &self.account_id)
             .key("holds_key", HOLDS, &self.account_id)
             .arg("account_id", &self.account_id)
             .arg("expected_version", &self.expected_version)
@@ -77,8 +77,8 @@ pub async fn update(
     Caller(context): Caller,
     Path(account_id): Path,
     expected_version: IfMatch,
-    Json(order): Json<Update>,
+    Json(request): Json<Update>,
 ) -> api::Result<Account> {
-    let updating = Updating { account_id, order, expected_version };
+    let updating = Updating { account_id, request, expected_version };
     Ok(AccountReply::answer(store.run(&updating, &context).await?, Answer::ok))
 }

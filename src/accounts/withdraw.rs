@@ -2,37 +2,40 @@ use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{CODES, MoveMoney, Moved};
+use super::{CODES, ExternalTransfer, Receipt};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
-    store::{self, Call, Context, Done, Operation, Store},
+    store::{self, Completed, Context, Invocation, Operation, Store},
     types::Code,
 };
 
 /// Money to take out of an account.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(transparent)]
-pub struct Withdraw(MoveMoney);
+pub struct Withdraw(ExternalTransfer);
 
 impl Operation for Withdraw {
     const NAME: &'static str = "accounts/withdraw";
     const CODES: &'static [Code] = CODES;
-    type Reply = Moved;
+    type Reply = Receipt;
 
-    fn bind(&self, call: &mut Call) {
-        self.0.bind(call);
+    fn bind(&self, invocation: &mut Invocation) {
+        self.0.bind(invocation);
     }
 }
 
 impl Command for Withdraw {
     type Operation = Withdraw;
-    type Output = Moved;
+    type Output = Receipt;
 
     async fn prepare(self, _: &Store, _: &Context) -> Result<Withdraw, Problem> {
         Ok(self)
     }
 
-    fn answer(_: &Withdraw, result: Result<Done<Moved>, store::Error>) -> api::Result<Moved> {
+    fn answer(
+        _: &Withdraw,
+        result: Result<Completed<Receipt>, store::Error>,
+    ) -> api::Result<Receipt> {
         Ok(Answer::created(result?))
     }
 }
@@ -45,13 +48,13 @@ impl Command for Withdraw {
     path = "/accounts/withdraw",
     operation_id = Withdraw::NAME,
     tag = "accounts",
-    request_body = MoveMoney,
-    responses((status = CREATED, body = Moved, description = "The money is out.")),
+    request_body = ExternalTransfer,
+    responses((status = CREATED, body = Receipt, description = "The money is out.")),
 )]
 pub async fn withdraw(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(order): Json<Withdraw>,
-) -> api::Result<Moved> {
-    order.run(&store, &context).await
+    Json(request): Json<Withdraw>,
+) -> api::Result<Receipt> {
+    request.run(&store, &context).await
 }

@@ -5,7 +5,7 @@ use axum::{
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::{store::Done, types::codes};
+use crate::{store::Completed, types::codes};
 
 /// Set on the answer to a repeat under the same `Idempotency-Key`.
 pub const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -20,16 +20,16 @@ pub struct Answer<T> {
 
 impl<T> Answer<T> {
     /// 200, for a read or a change.
-    pub fn ok(done: Done<T>) -> Answer<T> {
+    pub fn ok(done: Completed<T>) -> Answer<T> {
         Answer::new(StatusCode::OK, done)
     }
 
     /// 201, for what is there now and was not before.
-    pub fn created(done: Done<T>) -> Answer<T> {
+    pub fn created(done: Completed<T>) -> Answer<T> {
         Answer::new(StatusCode::CREATED, done)
     }
 
-    fn new(status: StatusCode, done: Done<T>) -> Answer<T> {
+    fn new(status: StatusCode, done: Completed<T>) -> Answer<T> {
         let headers = match done.replayed {
             true => vec![(REPLAYED, HeaderValue::from_static("true"))],
             false => Vec::new(),

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::{Problem, Result, read_json};
 use crate::{
-    store::{self, Bind, Context, Done, Operation, Raw, Store},
+    store::{self, Completed, Context, ErasedOperation, Operation, RawReply, Store},
     types::codes,
 };
 
@@ -36,7 +36,7 @@ pub trait Command: DeserializeOwned + Send + 'static {
     /// The refusal, or why there is no answer.
     fn answer(
         operation: &Self::Operation,
-        result: std::result::Result<Done<ReplyOf<Self>>, store::Error>,
+        result: std::result::Result<Completed<ReplyOf<Self>>, store::Error>,
     ) -> Result<Self::Output>;
 
     /// Runs it on its own.
@@ -60,25 +60,26 @@ type ReplyOf<C> = <<C as Command>::Operation as Operation>::Reply;
 
 /// A command by its name, for calls that take any of several.
 #[derive(Clone, Copy)]
-pub struct Composable {
+pub struct CommandEntry {
     /// That of its operation, such as `accounts/transfer`.
     pub name: &'static str,
     prepare: for<'a> fn(&'a RawValue, &'a Store, &'a Context) -> Preparing<'a>,
 }
 
-type Preparing<'a> =
-    Pin<Box<dyn Future<Output = std::result::Result<Box<dyn Prepared>, Problem>> + Send + 'a>>;
+type Preparing<'a> = Pin<
+    Box<dyn Future<Output = std::result::Result<Box<dyn PreparedCommand>, Problem>> + Send + 'a>,
+>;
 
-impl Composable {
+impl CommandEntry {
     /// That of a command.
-    pub const fn of<C: Command>() -> Composable {
-        Composable {
+    pub const fn of<C: Command>() -> CommandEntry {
+        CommandEntry {
             name: <C::Operation as Operation>::NAME,
             prepare: |input, store, context| {
                 Box::pin(async move {
                     let command: C = read_json(input.get().as_bytes())?;
                     let operation = command.prepare(store, context).await?;
-                    Ok(Box::new(Ready::<C>(operation)) as Box<dyn Prepared>)
+                    Ok(Box::new(Ready::<C>(operation)) as Box<dyn PreparedCommand>)
                 })
             },
         }
@@ -94,39 +95,39 @@ impl Composable {
         input: &RawValue,
         store: &Store,
         context: &Context,
-    ) -> std::result::Result<Box<dyn Prepared>, Problem> {
+    ) -> std::result::Result<Box<dyn PreparedCommand>, Problem> {
         (self.prepare)(input, store, context).await
     }
 }
 
 /// A command that has been read and checked.
-pub trait Prepared: Send + Sync {
+pub trait PreparedCommand: Send + Sync {
     /// What runs.
-    fn operation(&self) -> &dyn Bind;
+    fn operation(&self) -> &dyn ErasedOperation;
 
     /// What its own endpoint would have answered, as JSON.
     ///
     /// # Errors
     ///
     /// The refusal, or why there is no answer.
-    fn answer(&self, result: std::result::Result<Raw, store::Error>) -> Result<Box<RawValue>>;
+    fn answer(&self, result: std::result::Result<RawReply, store::Error>) -> Result<Box<RawValue>>;
 
     /// Why it has not happened, where the store says that it refused.
-    fn refusal(&self, raw: Raw) -> Problem;
+    fn refusal(&self, raw: RawReply) -> Problem;
 }
 
 struct Ready<C: Command>(C::Operation);
 
-impl<C: Command> Prepared for Ready<C> {
-    fn operation(&self) -> &dyn Bind {
+impl<C: Command> PreparedCommand for Ready<C> {
+    fn operation(&self) -> &dyn ErasedOperation {
         &self.0
     }
 
-    fn answer(&self, result: std::result::Result<Raw, store::Error>) -> Result<Box<RawValue>> {
-        C::answer(&self.0, result.and_then(Raw::read::<C::Operation>))?.into_json()
+    fn answer(&self, result: std::result::Result<RawReply, store::Error>) -> Result<Box<RawValue>> {
+        C::answer(&self.0, result.and_then(RawReply::read::<C::Operation>))?.into_json()
     }
 
-    fn refusal(&self, raw: Raw) -> Problem {
+    fn refusal(&self, raw: RawReply) -> Problem {
         match raw.read::<C::Operation>() {
             Err(error) => error.into(),
             Ok(_) => codes::INTERNAL_ERROR.into(),

@@ -35,7 +35,7 @@ impl Default for Limits {
 
 /// Beside every request that came in by the door.
 #[derive(Debug, Clone)]
-pub struct Entered {
+pub struct RequestInfo {
     /// What it may take of time.
     pub limits: Limits,
     /// Its id, as the answer will name it.
@@ -44,7 +44,7 @@ pub struct Entered {
 
 /// The door of the service: whether it is open, and who is inside.
 #[derive(Debug, Clone, Default)]
-pub struct Gate {
+pub struct ShutdownGate {
     limits: Limits,
     inside: TaskTracker,
     closed: CancellationToken,
@@ -52,12 +52,12 @@ pub struct Gate {
 
 /// Somebody who is inside, until this is dropped.
 #[derive(Debug)]
-pub struct Inside(#[expect(dead_code, reason = "it counts by being there")] TaskTrackerToken);
+pub struct InFlight(#[expect(dead_code, reason = "it counts by being there")] TaskTrackerToken);
 
-impl Gate {
+impl ShutdownGate {
     /// An open one.
-    pub fn new(limits: Limits) -> Gate {
-        Gate { limits, ..Gate::default() }
+    pub fn new(limits: Limits) -> ShutdownGate {
+        ShutdownGate { limits, ..ShutdownGate::default() }
     }
 
     /// Lets nobody else in.
@@ -77,26 +77,30 @@ impl Gate {
     }
 
     /// Waits, after [`Gate::close`], until all who are inside have their answer.
-    pub async fn emptied(&self) {
+    pub async fn drained(&self) {
         self.inside.wait().await;
     }
 
     /// Lets one more in, unless it is closed.
-    pub fn enter(&self) -> Option<Inside> {
+    pub fn enter(&self) -> Option<InFlight> {
         // Counted first and asked second, so that nobody slips in between.
-        let inside = Inside(self.inside.token());
+        let inside = InFlight(self.inside.token());
         (!self.is_closed()).then_some(inside)
     }
 }
 
 /// What happens to every request: it gets its id and its span, its problem is written out, and it
 /// is counted.
-pub async fn entrance(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+pub async fn entrance(
+    State(gate): State<ShutdownGate>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let started = Instant::now();
     let request_id = request_id(&request);
     let trace_id = trace_id(&request).map(str::to_owned);
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let entered = Entered { limits: gate.limits, request_id: request_id.clone() };
+    let entered = RequestInfo { limits: gate.limits, request_id: request_id.clone() };
     request.extensions_mut().insert(entered);
 
     let response = match gate.enter() {

@@ -6,7 +6,7 @@ use axum::{
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::timeout;
 
-use super::{Entered, Problem};
+use super::{Problem, RequestInfo};
 use crate::types::{Invalid, codes};
 
 /// A JSON body, whose rejections are problems that point at what is wrong.
@@ -21,7 +21,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
         if !kind.and_then(|kind| kind.to_str().ok()).is_some_and(is_json) {
             return Err(codes::UNSUPPORTED_MEDIA_TYPE.into());
         }
-        let limits = request.extensions().get::<Entered>().map(|it| it.limits).unwrap_or_default();
+        let limits =
+            request.extensions().get::<RequestInfo>().map(|it| it.limits).unwrap_or_default();
         let body = timeout(limits.body_timeout, Bytes::from_request(request, state))
             .await
             .map_err(|_| Problem::from(codes::REQUEST_TIMEOUT))?
@@ -42,9 +43,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 pub fn read_json<'de, T: Deserialize<'de>>(text: &'de [u8]) -> Result<T, Problem> {
     // serde would take an array for a struct, its fields in their order; callers must name them.
     if text.trim_ascii_start().first() != Some(&b'{') {
-        return Err(no_object(text));
+        return Err(not_an_object(text));
     }
-    serde_json::from_slice(text).map_err(|_| explain::<T>(text))
+    serde_json::from_slice(text).map_err(|_| locate_error::<T>(text))
 }
 
 fn is_json(kind: &str) -> bool {
@@ -52,7 +53,7 @@ fn is_json(kind: &str) -> bool {
     essence.eq_ignore_ascii_case("application/json")
 }
 
-fn no_object(body: &[u8]) -> Problem {
+fn not_an_object(body: &[u8]) -> Problem {
     match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
         Ok(_) => Problem::invalid(
             &Invalid::new(
@@ -67,7 +68,7 @@ fn no_object(body: &[u8]) -> Problem {
 
 /// Reads a body that was refused once more, this time keeping track of where it is, which every
 /// good body would otherwise pay for.
-fn explain<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Problem {
+fn locate_error<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Problem {
     let mut json = serde_json::Deserializer::from_slice(body);
     let error = match serde_path_to_error::deserialize::<_, T>(&mut json) {
         Err(error) => error,

@@ -9,9 +9,9 @@ mod parameters;
 mod problem;
 
 pub use answer::{Answer, REPLAYED};
-pub use command::{Command, Composable, Prepared};
+pub use command::{Command, CommandEntry, PreparedCommand};
 pub use context::{Caller, IfMatch, idempotency_key};
-pub use entrance::{Entered, Gate, Inside, Limits, entrance, panicked};
+pub use entrance::{InFlight, Limits, RequestInfo, ShutdownGate, entrance, panicked};
 pub use json::{Json, read_json};
 pub use parameters::{Page, Path, Query, id_cursor, number_cursor, page_limit};
 pub use problem::{Outcome, Problem, ProblemBody};

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::{
-    store::{self, Done, Failure, Refusal},
+    store::{self, Completed, Failure, Refusal},
     types::{Code, Invalid, codes},
 };
 
@@ -106,7 +106,7 @@ impl Problem {
         let code = domain.iter().find(|code| code.code == word).copied();
         let code = code.unwrap_or(codes::INTERNAL_ERROR);
         let members = members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        let mut problem = Problem::new(code, code.sentence(&members));
+        let mut problem = Problem::new(code, code.render(&members));
         problem.members = members;
         problem
     }
@@ -127,7 +127,7 @@ impl Problem {
 
     /// The same for a value that stands in a larger body, at this pointer.
     #[must_use]
-    pub fn within(mut self, place: &str) -> Problem {
+    pub fn prefix_pointer(mut self, place: &str) -> Problem {
         if let Some(Value::Array(errors)) = self.members.get_mut("errors") {
             for error in errors {
                 let Some(Value::String(pointer)) = error.get_mut("pointer") else { continue };
@@ -211,8 +211,8 @@ impl IntoResponse for Problem {
 impl From<store::Error> for Problem {
     fn from(error: store::Error) -> Problem {
         match error {
-            store::Error::Refused(Done { reply: Refusal { code, members }, replayed }) => {
-                let mut problem = Problem::new(*code, code.sentence(&members));
+            store::Error::Refused(Completed { reply: Refusal { code, members }, replayed }) => {
+                let mut problem = Problem::new(*code, code.render(&members));
                 problem.members = members;
                 // A value that only the script could judge is pointed at like any other.
                 if let Some(Value::String(field)) = problem.members.get("field") {
@@ -244,7 +244,7 @@ impl From<store::Error> for Problem {
 /// A code whose sentence is the same in every case.
 impl From<Code> for Problem {
     fn from(code: Code) -> Problem {
-        Problem::new(code, code.says)
+        Problem::new(code, code.detail_template)
     }
 }
 

@@ -5,9 +5,9 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::{
-    api::{self, Answer, Caller, Json, Prepared, Problem},
+    api::{self, Answer, Caller, Json, PreparedCommand, Problem},
     commands::command,
-    store::{self, Bind, Context, Store},
+    store::{self, Context, ErasedOperation, Store},
     types::{Invalid, codes, objects},
 };
 
@@ -100,9 +100,9 @@ async fn prepare(
     part: &Part,
     store: &Store,
     context: &Context,
-) -> Result<Box<dyn Prepared>, Problem> {
+) -> Result<Box<dyn PreparedCommand>, Problem> {
     let prepared = command(&part.operation)?.prepare(&part.input, store, context).await;
-    prepared.map_err(|problem| problem.within("/input"))
+    prepared.map_err(|problem| problem.prefix_pointer("/input"))
 }
 
 /// Run several commands, all or none
@@ -135,7 +135,7 @@ pub async fn run(
     }
     let at = |index: usize, problem: Problem| {
         problem
-            .within(&format!("/operations/{index}"))
+            .prefix_pointer(&format!("/operations/{index}"))
             .with("operation_index", index)
             .with("operation", parts[index].operation.as_str())
     };
@@ -146,11 +146,11 @@ pub async fn run(
         prepared.push(part.map_err(|problem| at(index, problem))?);
     }
 
-    let operations: Vec<&dyn Bind> = prepared.iter().map(|it| it.operation()).collect();
-    let mut done = store.run_all(&operations, dry_run, &context).await?;
+    let operations: Vec<&dyn ErasedOperation> = prepared.iter().map(|it| it.operation()).collect();
+    let mut done = store.run_atomically(&operations, dry_run, &context).await?;
     if let Some(refused) = done.reply.pop_if(|raw| raw.is_refusal()) {
         let index = done.reply.len();
-        return Err(at(index, prepared[index].refusal(refused).within("/input")));
+        return Err(at(index, prepared[index].refusal(refused).prefix_pointer("/input")));
     }
     let mut results = Vec::with_capacity(parts.len());
     for (index, (prepared, raw)) in prepared.iter().zip(done.reply).enumerate() {
@@ -165,5 +165,5 @@ pub async fn run(
         return Err(codes::INTERNAL_ERROR.into());
     }
     let replayed = done.replayed;
-    Ok(Answer::ok(store::Done { reply: Results { results, dry_run }, replayed }))
+    Ok(Answer::ok(store::Completed { reply: Results { results, dry_run }, replayed }))
 }

@@ -9,7 +9,7 @@ use super::MAX_KEYS;
 use crate::{
     api::{self, Answer, Caller, Json, Problem},
     data::{self, Encoding, READ_BUDGET, written},
-    store::{Answered, Call, Operation, Store},
+    store::{Invocation, Operation, RedisValue, Store},
     types::{Code, Id, Invalid, word},
 };
 
@@ -39,7 +39,7 @@ pub struct Values {
 /// What the script tells.
 #[derive(Debug, Deserialize)]
 pub struct ValuesReply {
-    values: Vec<Answered>,
+    values: Vec<RedisValue>,
 }
 
 impl Operation for Get {
@@ -47,10 +47,10 @@ impl Operation for Get {
     const CODES: &'static [Code] = data::CODES;
     type Reply = ValuesReply;
 
-    fn bind(&self, call: &mut Call) {
-        call.arg("budget", READ_BUDGET);
+    fn bind(&self, invocation: &mut Invocation) {
+        invocation.arg("budget", READ_BUDGET);
         for key in &self.keys {
-            call.data_key(key);
+            invocation.data_key(key);
         }
     }
 }
@@ -90,9 +90,9 @@ pub async fn get(
     })))
 }
 
-fn value(answered: Answered, encoding: Encoding) -> Value {
+fn value(answered: RedisValue, encoding: Encoding) -> Value {
     match answered {
-        Answered::Bytes(bytes) => match written(bytes, encoding) {
+        RedisValue::Bytes(bytes) => match written(bytes, encoding) {
             (value, Some(name)) if encoding == Encoding::Text => serde_json::json!({ name: value }),
             (value, _) => value,
         },

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use crate::{
     api::{self, Answer, Caller, Json, Problem},
     data::{self, Command, Failed, Input, READ_BUDGET, Status},
-    store::{self, Answered, Call, Context, Done, Operation, Store},
+    store::{self, Completed, Context, Invocation, Operation, RedisValue, Store},
     types::{Code, Invalid, codes},
 };
 
@@ -83,9 +83,9 @@ impl Operation for Chunk<'_> {
     const CODES: &'static [Code] = data::CODES;
     type Reply = ChunkReply;
 
-    fn bind(&self, call: &mut Call) {
-        call.arg("whole", self.whole).found_arg("budget", self.budget);
-        self.commands.iter().for_each(|command| command.bind(call));
+    fn bind(&self, invocation: &mut Invocation) {
+        invocation.arg("whole", self.whole).derived_arg("budget", self.budget);
+        self.commands.iter().for_each(|command| command.bind(invocation));
     }
 }
 
@@ -143,7 +143,7 @@ pub async fn run(
             Ok(done) => {
                 replayed &= done.replayed;
                 for (command, told) in commands.iter().zip(done.reply.results) {
-                    if let Answered::Bytes(bytes) = &told.1 {
+                    if let RedisValue::Bytes(bytes) = &told.1 {
                         budget = budget.saturating_sub(bytes.len());
                     }
                     results.push(data::Result::of(command, told));
@@ -154,10 +154,10 @@ pub async fn run(
             Err(error) => {
                 replayed = false;
                 let absent =
-                    matches!(&error, store::Error::Failed(failure) if !failure.is_of_one_step());
+                    matches!(&error, store::Error::Failed(failure) if !failure.is_script_error());
                 results.extend(fail(&Failed::from(&Problem::from(error))));
                 // A store that is away is not asked again and again for hours.
-                if absent && started.elapsed() > store.patience() {
+                if absent && started.elapsed() > store.timeout() {
                     given_up = Some(Failed::from(&Problem::from(codes::STORE_UNAVAILABLE)));
                 }
             }
@@ -165,7 +165,7 @@ pub async fn run(
     }
     let succeeded = results.iter().filter(|result| result.status == Status::Ok).count();
     let failed = results.len() - succeeded;
-    Ok(Answer::ok(Done { reply: Results { results, succeeded, failed }, replayed }))
+    Ok(Answer::ok(Completed { reply: Results { results, succeeded, failed }, replayed }))
 }
 
 /// At most so many commands in each, and at most so many words as a script can take.

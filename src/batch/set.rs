@@ -8,7 +8,7 @@ use super::MAX_KEYS;
 use crate::{
     api::{self, Answer, Caller, Json, Problem},
     data::{self, Encoding},
-    store::{Call, Operation, Store},
+    store::{Invocation, Operation, Store},
     types::{Code, Id, Invalid, Ttl, word},
 };
 
@@ -66,10 +66,10 @@ impl Operation for Setting {
     const CODES: &'static [Code] = data::CODES;
     type Reply = Written;
 
-    fn bind(&self, call: &mut Call) {
-        call.arg("ttl_ms", self.ttl_ms.map_or(String::new(), |ttl| ttl.to_string()));
+    fn bind(&self, invocation: &mut Invocation) {
+        invocation.arg("ttl_ms", self.ttl_ms.map_or(String::new(), |ttl| ttl.to_string()));
         for (key, value) in &self.values {
-            call.data_key(key).word(value);
+            invocation.data_key(key).word(value);
         }
     }
 }

@@ -14,7 +14,7 @@ const MAX_LINE: usize = 64 * 1024;
 pub struct Lines {
     body: Body,
     /// How long the next part of the body may take.
-    patience: Duration,
+    body_timeout: Duration,
     buffer: Vec<u8>,
     /// Where the next line begins in the buffer, and how far there is no end of it.
     start: usize,
@@ -38,10 +38,10 @@ pub enum Next<'a> {
 }
 
 impl Lines {
-    pub fn new(body: Body, patience: Duration) -> Lines {
+    pub fn new(body: Body, body_timeout: Duration) -> Lines {
         Lines {
             body,
-            patience,
+            body_timeout,
             buffer: Vec::new(),
             start: 0,
             searched: 0,
@@ -110,7 +110,7 @@ impl Lines {
             if let Some(problem) = self.broken.take() {
                 return Next::Broken(problem);
             }
-            match timeout(self.patience, self.body.frame()).await {
+            match timeout(self.body_timeout, self.body.frame()).await {
                 Ok(frame) => self.take(frame),
                 Err(_) => self.broken = Some(codes::REQUEST_TIMEOUT.into()),
             }

@@ -5,9 +5,9 @@ mod run;
 
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{api::Gate, store::Store};
+use crate::{api::ShutdownGate, store::Store};
 
 /// The calls of this domain. `gate` tells when the service is about to end.
-pub fn router(gate: Gate) -> OpenApiRouter<Store> {
+pub fn router(gate: ShutdownGate) -> OpenApiRouter<Store> {
     OpenApiRouter::new().routes(routes!(run::run)).layer(axum::Extension(gate))
 }

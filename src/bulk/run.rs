@@ -16,9 +16,12 @@ use utoipa::ToSchema;
 
 use super::lines::{Lines, Next};
 use crate::{
-    api::{self, Caller, Entered, Gate, Inside, Prepared, Problem, idempotency_key, read_json},
+    api::{
+        self, Caller, InFlight, PreparedCommand, Problem, RequestInfo, ShutdownGate,
+        idempotency_key, read_json,
+    },
     commands::command,
-    store::{Begun, Context, Store},
+    store::{Context, PendingReply, Store},
     types::codes,
 };
 
@@ -88,21 +91,21 @@ pub struct LineResult<T> {
 
 /// A line that has been read, on its way to its answer.
 enum Entry {
-    Begun { prepared: Box<dyn Prepared>, begun: Begun, context: Context },
+    Submitted { prepared: Box<dyn PreparedCommand>, pending: PendingReply, context: Context },
     Refused(Problem),
 }
 
 /// A line that can begin, or what is wrong with it.
-type Ready = Result<(Box<dyn Prepared>, Context), Problem>;
+type Ready = Result<(Box<dyn PreparedCommand>, Context), Problem>;
 
 /// What the two ends of a stream share.
 struct Stream {
     store: Store,
     context: Context,
-    entered: Entered,
-    gate: Gate,
+    request_info: RequestInfo,
+    gate: ShutdownGate,
     /// The answer goes on after its head, and whoever drains the service waits for all of it.
-    _inside: Inside,
+    _in_flight: InFlight,
 }
 
 /// Run a stream of commands, each on its own
@@ -131,8 +134,8 @@ struct Stream {
 )]
 pub async fn run(
     State(store): State<Store>,
-    Extension(gate): Extension<Gate>,
-    Extension(entered): Extension<Entered>,
+    Extension(gate): Extension<ShutdownGate>,
+    Extension(request_info): Extension<RequestInfo>,
     Caller(context): Caller,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -145,15 +148,15 @@ pub async fn run(
         let detail = "A stream has no Idempotency-Key; each line may have an idempotency_key.";
         return Err(Problem::new(codes::IDEMPOTENCY_KEY_INVALID, detail));
     }
-    let patience = entered.limits.body_timeout;
-    let mut lines = Lines::new(request.into_body(), patience);
+    let body_timeout = request_info.limits.body_timeout;
+    let mut lines = Lines::new(request.into_body(), body_timeout);
     lines.ask().await;
     let (entries, read) = mpsc::channel(WINDOW);
     let (answers, body) = Channel::new(1);
-    let _inside = gate.enter().ok_or(codes::SHUTTING_DOWN)?;
-    let stream = Arc::new(Stream { store, context, entered, gate, _inside });
+    let _in_flight = gate.enter().ok_or(codes::SHUTTING_DOWN)?;
+    let stream = Arc::new(Stream { store, context, request_info, gate, _in_flight });
     tokio::spawn(Arc::clone(&stream).read(lines, entries));
-    tokio::spawn(stream.write(read, answers, patience));
+    tokio::spawn(stream.write(read, answers, body_timeout));
     let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
     Ok((kind, Body::new(body)).into_response())
 }
@@ -168,7 +171,7 @@ fn is_ndjson(kind: &str) -> bool {
 impl Stream {
     /// Reads lines and begins them, until there are no more or nobody is left to be answered.
     async fn read(self: Arc<Self>, mut lines: Lines, entries: mpsc::Sender<Entry>) {
-        let sequence = self.store.sequence();
+        let queue = self.store.ordered();
         let closed = self.gate.closed();
         let mut closed = std::pin::pin!(closed);
         // Some commands ask first whose hold or reservation theirs is. That never changes, so lines
@@ -183,8 +186,8 @@ impl Stream {
                     let ready: Ready = ready;
                     let entry = match ready {
                         Ok((prepared, context)) => {
-                            let begun = sequence.begin(prepared.operation(), &context).await;
-                            Entry::Begun { prepared, begun, context }
+                            let pending = queue.submit(prepared.operation(), &context).await;
+                            Entry::Submitted { prepared, pending, context }
                         }
                         Err(problem) => Entry::Refused(problem),
                     };
@@ -223,7 +226,7 @@ impl Stream {
         let idempotency_key = key.as_deref().map(idempotency_key).transpose()?;
         let context = Context { space: self.context.space.clone(), idempotency_key };
         let prepared = command.prepare(input, &self.store, &context).await;
-        Ok((prepared.map_err(|problem| problem.within("/input"))?, context))
+        Ok((prepared.map_err(|problem| problem.prefix_pointer("/input"))?, context))
     }
 
     /// Writes the answers in the order of the lines, until there are no more or nobody reads them.
@@ -231,16 +234,16 @@ impl Stream {
         self: Arc<Self>,
         mut entries: mpsc::Receiver<Entry>,
         mut answers: Sender<Bytes, io::Error>,
-        patience: Duration,
+        body_timeout: Duration,
     ) {
         let mut text = Vec::with_capacity(2 * WRITE_AT);
         let mut index = 0;
         while let Some(entry) = entries.recv().await {
             let result = match entry {
                 Entry::Refused(problem) => Err(problem),
-                Entry::Begun { prepared, begun, context } => {
-                    let raw = self.store.settle(begun, prepared.operation(), &context).await;
-                    prepared.answer(raw).map_err(|problem| problem.within("/input"))
+                Entry::Submitted { prepared, pending, context } => {
+                    let raw = self.store.wait(pending, prepared.operation(), &context).await;
+                    prepared.answer(raw).map_err(|problem| problem.prefix_pointer("/input"))
                 }
             };
             self.tell(index, result, &mut text);
@@ -248,7 +251,7 @@ impl Stream {
             if text.len() >= WRITE_AT || entries.is_empty() {
                 let part =
                     Bytes::from(std::mem::replace(&mut text, Vec::with_capacity(2 * WRITE_AT)));
-                if !matches!(timeout(patience, answers.send_data(part)).await, Ok(Ok(()))) {
+                if !matches!(timeout(body_timeout, answers.send_data(part)).await, Ok(Ok(()))) {
                     // An answer that just ended would look like a whole one.
                     answers.abort(io::ErrorKind::TimedOut.into());
                     return;
@@ -267,7 +270,7 @@ impl Stream {
             }
             Err(problem) => {
                 problem.count();
-                let request_id = self.entered.request_id.to_str().unwrap_or_default();
+                let request_id = self.request_info.request_id.to_str().unwrap_or_default();
                 let (status, replayed) = (problem.status().as_u16(), problem.is_replay());
                 let body = problem.body(request_id);
                 serde_json::to_writer(&mut *text, &LineResult { index, status, replayed, body })

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::{CODES, Changed, bind_counter, checked};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
-    store::{self, Call, Context, Done, Operation, Store},
+    store::{self, Completed, Context, Invocation, Operation, Store},
     types::{Code, Count, Id, Invalid, codes, objects, word},
 };
 
@@ -143,10 +143,10 @@ impl Operation for Batch {
     const CODES: &'static [Code] = CODES;
     type Reply = BatchReply;
 
-    fn bind(&self, call: &mut Call) {
-        call.arg("atomic", self.atomic);
+    fn bind(&self, invocation: &mut Invocation) {
+        invocation.arg("atomic", self.atomic);
         for Line { counter, action, value } in &self.operations {
-            bind_counter(call, counter)
+            bind_counter(invocation, counter)
                 .arg("counter_name", counter)
                 .arg("action", action)
                 .arg("value", value);
@@ -176,7 +176,10 @@ impl Command for Batch {
         Ok(Batch { operations, ..self })
     }
 
-    fn answer(_: &Batch, result: Result<Done<BatchReply>, store::Error>) -> api::Result<Results> {
+    fn answer(
+        _: &Batch,
+        result: Result<Completed<BatchReply>, store::Error>,
+    ) -> api::Result<Results> {
         Ok(Answer::ok(result?.map(|reply| Results {
             results: reply.results.into_iter().map(OutcomeReply::into_outcome).collect(),
         })))
@@ -198,7 +201,7 @@ impl Command for Batch {
 pub async fn batch(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(order): Json<Batch>,
+    Json(request): Json<Batch>,
 ) -> api::Result<Results> {
-    order.run(&store, &context).await
+    request.run(&store, &context).await
 }

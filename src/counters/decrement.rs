@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 use super::{CODES, Change, Changed, ChangedReply, OnBound, TtlMode};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
-    store::{self, Call, Context, Done, Operation, Store},
+    store::{self, Completed, Context, Invocation, Operation, Store},
     types::{Code, Count, Id, Ttl, word},
 };
 
@@ -52,8 +52,8 @@ impl Operation for Decrementing {
     const CODES: &'static [Code] = CODES;
     type Reply = ChangedReply;
 
-    fn bind(&self, call: &mut Call) {
-        self.0.bind("min", call);
+    fn bind(&self, invocation: &mut Invocation) {
+        self.0.bind("min", invocation);
     }
 }
 
@@ -70,7 +70,7 @@ impl Command for Decrement {
 
     fn answer(
         _: &Decrementing,
-        result: Result<Done<ChangedReply>, store::Error>,
+        result: Result<Completed<ChangedReply>, store::Error>,
     ) -> api::Result<Changed> {
         Ok(Answer::ok(result?.map(ChangedReply::into_changed)))
     }
@@ -91,7 +91,7 @@ impl Command for Decrement {
 pub async fn decrement(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(order): Json<Decrement>,
+    Json(request): Json<Decrement>,
 ) -> api::Result<Changed> {
-    order.run(&store, &context).await
+    request.run(&store, &context).await
 }

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 use super::{CODES, bind_counter, checked};
 use crate::{
     api::{self, Answer, Caller, Command, Path, Problem},
-    store::{self, Call, Context, Done, Operation, Store},
+    store::{self, Completed, Context, Invocation, Operation, Store},
     types::{Code, Id},
 };
 
@@ -32,8 +32,8 @@ impl Operation for Delete {
     const CODES: &'static [Code] = CODES;
     type Reply = Deleted;
 
-    fn bind(&self, call: &mut Call) {
-        bind_counter(call, &self.counter).arg("counter_name", &self.counter);
+    fn bind(&self, invocation: &mut Invocation) {
+        bind_counter(invocation, &self.counter).arg("counter_name", &self.counter);
     }
 }
 
@@ -45,7 +45,10 @@ impl Command for Delete {
         Ok(Delete { counter: checked(self.counter, "/counter")? })
     }
 
-    fn answer(_: &Delete, result: Result<Done<Deleted>, store::Error>) -> api::Result<Deleted> {
+    fn answer(
+        _: &Delete,
+        result: Result<Completed<Deleted>, store::Error>,
+    ) -> api::Result<Deleted> {
         Ok(Answer::ok(result?))
     }
 }

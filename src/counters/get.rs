@@ -5,8 +5,8 @@ use utoipa::ToSchema;
 use super::{CODES, bind_counter};
 use crate::{
     api::{self, Answer, Caller, Path},
-    store::{Call, Operation, Store},
-    types::{Code, Id, Instant},
+    store::{Invocation, Operation, Store},
+    types::{Code, Id, Timestamp},
 };
 
 struct Get(Id);
@@ -23,7 +23,7 @@ pub struct Counter {
     /// Whether anybody has.
     pub exists: bool,
     /// When it is 0 again; null for never.
-    pub expires_at: Option<Instant>,
+    pub expires_at: Option<Timestamp>,
 }
 
 impl Operation for Get {
@@ -31,8 +31,8 @@ impl Operation for Get {
     const CODES: &'static [Code] = CODES;
     type Reply = Counter;
 
-    fn bind(&self, call: &mut Call) {
-        bind_counter(call, &self.0).arg("counter_name", &self.0);
+    fn bind(&self, invocation: &mut Invocation) {
+        bind_counter(invocation, &self.0).arg("counter_name", &self.0);
     }
 }
 

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 use super::{CODES, Change, Changed, ChangedReply, OnBound, TtlMode};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
-    store::{self, Call, Context, Done, Operation, Store},
+    store::{self, Completed, Context, Invocation, Operation, Store},
     types::{Code, Count, Id, Ttl, word},
 };
 
@@ -50,8 +50,8 @@ impl Operation for Incrementing {
     const CODES: &'static [Code] = CODES;
     type Reply = ChangedReply;
 
-    fn bind(&self, call: &mut Call) {
-        self.0.bind("max", call);
+    fn bind(&self, invocation: &mut Invocation) {
+        self.0.bind("max", invocation);
     }
 }
 
@@ -68,7 +68,7 @@ impl Command for Increment {
 
     fn answer(
         _: &Incrementing,
-        result: Result<Done<ChangedReply>, store::Error>,
+        result: Result<Completed<ChangedReply>, store::Error>,
     ) -> api::Result<Changed> {
         Ok(Answer::ok(result?.map(ChangedReply::into_changed)))
     }
@@ -89,7 +89,7 @@ impl Command for Increment {
 pub async fn increment(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(order): Json<Increment>,
+    Json(request): Json<Increment>,
 ) -> api::Result<Changed> {
-    order.run(&store, &context).await
+    request.run(&store, &context).await
 }

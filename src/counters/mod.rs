@@ -15,8 +15,8 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    api::{Composable, Problem},
-    store::{Call, Store},
+    api::{CommandEntry, Problem},
+    store::{Invocation, Store},
     types::{Code, Count, Id, Invalid, Ttl},
 };
 
@@ -32,13 +32,13 @@ pub fn router() -> OpenApiRouter<Store> {
 }
 
 /// Its commands.
-pub const COMMANDS: &[Composable] = &[
-    Composable::of::<increment::Increment>(),
-    Composable::of::<decrement::Decrement>(),
-    Composable::of::<set::Set>(),
-    Composable::of::<reset::Reset>(),
-    Composable::of::<delete::Delete>(),
-    Composable::of::<batch::Batch>(),
+pub const COMMANDS: &[CommandEntry] = &[
+    CommandEntry::of::<increment::Increment>(),
+    CommandEntry::of::<decrement::Decrement>(),
+    CommandEntry::of::<set::Set>(),
+    CommandEntry::of::<reset::Reset>(),
+    CommandEntry::of::<delete::Delete>(),
+    CommandEntry::of::<batch::Batch>(),
 ];
 
 /// Why a counter says no.
@@ -47,16 +47,16 @@ pub const CODES: &[Code] = &[
         code: "counter_limit_exceeded",
         status: 409,
         title: "Limit of the counter",
-        says: "The counter {counter} is at {value} and goes up to {max}.",
-        explanation: "The counter would pass the `max` of this call. Nothing was changed, its time to live neither.",
+        detail_template: "The counter {counter} is at {value} and goes up to {max}.",
+        explanation: "The counter would pass the `max` of this invocation. Nothing was changed, its time to live neither.",
         retryable: false,
     },
     Code {
         code: "counter_below_minimum",
         status: 409,
         title: "Minimum of the counter",
-        says: "The counter {counter} is at {value} and goes down to {min}.",
-        explanation: "The counter would fall below the `min` of this call, which is 0 where none is given. \
+        detail_template: "The counter {counter} is at {value} and goes down to {min}.",
+        explanation: "The counter would fall below the `min` of this invocation, which is 0 where none is given. \
                       Nothing was changed, its time to live neither.",
         retryable: false,
     },
@@ -64,7 +64,7 @@ pub const CODES: &[Code] = &[
         code: "value_mismatch",
         status: 412,
         title: "Another value",
-        says: "The counter {counter} is at {value}, and {expected} was expected.",
+        detail_template: "The counter {counter} is at {value}, and {expected} was expected.",
         explanation: "Somebody has changed the counter since it was read. Nothing was changed; read it again first.",
         retryable: false,
     },
@@ -82,8 +82,8 @@ fn checked(counter: Id, pointer: &str) -> Result<Id, Problem> {
     Ok(counter)
 }
 
-fn bind_counter<'a>(call: &'a mut Call, counter: &Id) -> &'a mut Call {
-    call.key("counter_key", "counter", counter)
+fn bind_counter<'a>(invocation: &'a mut Invocation, counter: &Id) -> &'a mut Invocation {
+    invocation.key("counter_key", "counter", counter)
 }
 
 /// A counter, changed.
@@ -167,8 +167,8 @@ impl Change {
         Ok(Change { counter: checked(self.counter, "/counter")?, ..self })
     }
 
-    fn bind(&self, bound: &'static str, call: &mut Call) {
-        bind_counter(call, &self.counter)
+    fn bind(&self, bound: &'static str, invocation: &mut Invocation) {
+        bind_counter(invocation, &self.counter)
             .arg("counter_name", &self.counter)
             .arg("by", self.by)
             .arg(bound, self.bound.map_or(String::new(), |bound| bound.to_string()))

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 use super::{CODES, Changed, ChangedReply, bind_counter, checked};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
-    store::{self, Call, Context, Done, Operation, Store},
+    store::{self, Completed, Context, Invocation, Operation, Store},
     types::{Code, Count, Id},
 };
 
@@ -25,8 +25,8 @@ impl Operation for Reset {
     const CODES: &'static [Code] = CODES;
     type Reply = ChangedReply;
 
-    fn bind(&self, call: &mut Call) {
-        bind_counter(call, &self.counter)
+    fn bind(&self, invocation: &mut Invocation) {
+        bind_counter(invocation, &self.counter)
             .arg("counter_name", &self.counter)
             .arg("value", self.value);
     }
@@ -40,7 +40,10 @@ impl Command for Reset {
         Ok(Reset { counter: checked(self.counter, "/counter")?, ..self })
     }
 
-    fn answer(_: &Reset, result: Result<Done<ChangedReply>, store::Error>) -> api::Result<Changed> {
+    fn answer(
+        _: &Reset,
+        result: Result<Completed<ChangedReply>, store::Error>,
+    ) -> api::Result<Changed> {
         Ok(Answer::ok(result?.map(ChangedReply::into_changed)))
     }
 }
@@ -60,7 +63,7 @@ impl Command for Reset {
 pub async fn reset(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(order): Json<Reset>,
+    Json(request): Json<Reset>,
 ) -> api::Result<Changed> {
-    order.run(&store, &context).await
+    request.run(&store, &context).await
 }

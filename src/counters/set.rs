@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 use super::{CODES, Changed, ChangedReply, bind_counter, checked};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
-    store::{self, Call, Context, Done, Operation, Store},
+    store::{self, Completed, Context, Invocation, Operation, Store},
     types::{Code, Count, Id},
 };
 
@@ -25,8 +25,8 @@ impl Operation for Set {
     const CODES: &'static [Code] = CODES;
     type Reply = ChangedReply;
 
-    fn bind(&self, call: &mut Call) {
-        bind_counter(call, &self.counter)
+    fn bind(&self, invocation: &mut Invocation) {
+        bind_counter(invocation, &self.counter)
             .arg("counter_name", &self.counter)
             .arg("value", self.value)
             .arg("if_value", self.if_value.map_or(String::new(), |value| value.to_string()));
@@ -41,7 +41,10 @@ impl Command for Set {
         Ok(Set { counter: checked(self.counter, "/counter")?, ..self })
     }
 
-    fn answer(_: &Set, result: Result<Done<ChangedReply>, store::Error>) -> api::Result<Changed> {
+    fn answer(
+        _: &Set,
+        result: Result<Completed<ChangedReply>, store::Error>,
+    ) -> api::Result<Changed> {
         Ok(Answer::ok(result?.map(ChangedReply::into_changed)))
     }
 }
@@ -60,7 +63,7 @@ impl Command for Set {
 pub async fn set(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(order): Json<Set>,
+    Json(request): Json<Set>,
 ) -> api::Result<Changed> {
-    order.run(&store, &context).await
+    request.run(&store, &context).await
 }

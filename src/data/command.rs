@@ -3,7 +3,7 @@ use sha1_smol::Sha1;
 use utoipa::ToSchema;
 
 use super::Encoding;
-use crate::{store::Call, types::Id};
+use crate::{store::Invocation, types::Id};
 
 /// What can be done to a data key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -119,11 +119,11 @@ impl Command {
     }
 
     /// Binds its key, and its words.
-    pub fn bind(&self, call: &mut Call) {
-        call.data_key(&self.key).word(self.word.of_redis());
-        call.word(self.arguments.len().to_string());
+    pub fn bind(&self, invocation: &mut Invocation) {
+        invocation.data_key(&self.key).word(self.word.of_redis());
+        invocation.word(self.arguments.len().to_string());
         for argument in &self.arguments {
-            call.word(argument);
+            invocation.word(argument);
         }
     }
 }

@@ -127,7 +127,7 @@ impl Input {
         let read = |(index, text): (usize, &RawValue)| {
             read_json::<Input>(text.get().as_bytes())
                 .and_then(Input::check)
-                .map_err(|problem| problem.within(&format!("/operations/{index}")))
+                .map_err(|problem| problem.prefix_pointer(&format!("/operations/{index}")))
         };
         list.iter().map(AsRef::as_ref).enumerate().map(read).collect()
     }

@@ -20,7 +20,7 @@ pub const CODES: &[Code] = &[
         code: "command_not_allowed",
         status: 422,
         title: "Command not allowed",
-        says: "There is no command {command}: there are set, get, incr, decr, del, expire, hset, hget, lpush, rpush, sadd and zadd.",
+        detail_template: "There is no command {command}: there are set, get, incr, decr, del, expire, hset, hget, lpush, rpush, sadd and zadd.",
         explanation: "Data keys take a few commands, each checked before anything runs. Nothing was done.",
         retryable: false,
     },
@@ -28,7 +28,7 @@ pub const CODES: &[Code] = &[
         code: "wrong_type",
         status: 422,
         title: "Key of another type",
-        says: "The key {key} holds {actual}, and this needs {needed}.",
+        detail_template: "The key {key} holds {actual}, and this needs {needed}.",
         explanation: "The command is for another type of value, or the number it counts with is none or leaves \
                       64 bits. In a transaction nothing was done; in a batch this command did nothing.",
         retryable: false,
@@ -37,7 +37,7 @@ pub const CODES: &[Code] = &[
         code: "result_too_large",
         status: 422,
         title: "Too much to read",
-        says: "What this reads is more than {most} bytes.",
+        detail_template: "What this reads is more than {most} bytes.",
         explanation: "A call reads so much of data keys and no more. Nothing was done by what was refused; in a batch, \
                       reads past that are told so in their results, and the others have happened. Ask for less \
                       at a time.",
@@ -47,7 +47,7 @@ pub const CODES: &[Code] = &[
         code: "transaction_conflict",
         status: 409,
         title: "Others were faster",
-        says: "In each of {attempts} attempts somebody changed a watched key. Nothing was done.",
+        detail_template: "In each of {attempts} attempts somebody changed a watched key. Nothing was done.",
         explanation: "A key of the transaction was changed between reading and EXEC, as often as it was tried. \
                       Nothing was done; try again, with more `max_attempts` where many contend, or use a command \
                       of this service, which needs no second attempt.",
@@ -56,8 +56,8 @@ pub const CODES: &[Code] = &[
     Code {
         code: "guard_failed",
         status: 409,
-        title: "Guard failed",
-        says: "The key {key} holds {actual}, and the guard asks for {op} {expected}.",
+        title: "DataGuard failed",
+        detail_template: "The key {key} holds {actual}, and the guard asks for {op} {expected}.",
         explanation: "What a guard asks for is not so. Nothing was done. A comparison of numbers also fails where \
                       the key holds none.",
         retryable: false,

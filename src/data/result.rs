@@ -4,7 +4,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{CODES, Command, Encoding, READ_BUDGET, Word};
-use crate::{api::Problem, store::Answered, types::Id};
+use crate::{api::Problem, store::RedisValue, types::Id};
 
 /// What has become of one command.
 #[derive(Debug, Serialize, ToSchema)]
@@ -55,7 +55,7 @@ pub struct Failed {
 }
 
 /// What the script tells of one command: `ok` and what Redis answered, or `error` and why.
-pub type Told = (String, Answered);
+pub type Told = (String, RedisValue);
 
 impl Result {
     /// Of a command that Redis has answered.
@@ -99,26 +99,26 @@ pub fn written(bytes: Vec<u8>, encoding: Encoding) -> (Value, Option<&'static st
     }
 }
 
-fn typed(command: &Command, answered: Answered) -> (Value, Option<&'static str>) {
+fn typed(command: &Command, answered: RedisValue) -> (Value, Option<&'static str>) {
     match (command.word, answered) {
         (Word::Set, _) => (true.into(), None),
-        (Word::Del | Word::Expire, Answered::Number(number)) => ((number > 0).into(), None),
-        (_, Answered::Nothing) => (Value::Null, None),
-        (_, Answered::Number(number)) => (number.into(), None),
-        (Word::Incr | Word::Decr, Answered::Bytes(digits)) => {
+        (Word::Del | Word::Expire, RedisValue::Number(number)) => ((number > 0).into(), None),
+        (_, RedisValue::Nothing) => (Value::Null, None),
+        (_, RedisValue::Number(number)) => (number.into(), None),
+        (Word::Incr | Word::Decr, RedisValue::Bytes(digits)) => {
             let number =
                 std::str::from_utf8(&digits).ok().and_then(|text| text.parse::<i64>().ok());
             (number.into(), None)
         }
-        (_, Answered::Bytes(bytes)) => written(bytes, command.encoding),
+        (_, RedisValue::Bytes(bytes)) => written(bytes, command.encoding),
     }
 }
 
 impl Failed {
     /// By what Redis says.
-    fn of(error: &Answered) -> Failed {
+    fn of(error: &RedisValue) -> Failed {
         let error = match error {
-            Answered::Bytes(error) => String::from_utf8_lossy(error),
+            RedisValue::Bytes(error) => String::from_utf8_lossy(error),
             _ => "".into(),
         };
         if error.contains("TOOLARGE") {

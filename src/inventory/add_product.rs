@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 use super::{CODES, Product, ProductReply, bind_product};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
-    store::{self, Call, Context, Done, Operation, Store},
+    store::{self, Completed, Context, Invocation, Operation, Store},
     types::{AmountOrZero, Code, Currency, Id, Metadata, Quantity, Stock, Text},
 };
 
@@ -34,7 +34,7 @@ pub struct AddProduct {
 
 /// The same, with its price in minor units.
 pub struct Addition {
-    order: AddProduct,
+    request: AddProduct,
     price: i128,
 }
 
@@ -43,11 +43,11 @@ impl Operation for Addition {
     const CODES: &'static [Code] = CODES;
     type Reply = ProductReply;
 
-    fn bind(&self, call: &mut Call) {
+    fn bind(&self, invocation: &mut Invocation) {
         let limit = |limit: Option<Quantity>| limit.map_or("0".to_owned(), |it| it.to_string());
         let AddProduct { product_id, name, description, currency, initial_stock, metadata, .. } =
-            &self.order;
-        bind_product(call, product_id)
+            &self.request;
+        bind_product(invocation, product_id)
             .key("index_key", "index", "products")
             .arg("product_id", product_id)
             .arg("name", Text::json(Some(name)))
@@ -56,8 +56,8 @@ impl Operation for Addition {
             .arg("currency", currency)
             .arg("scale", currency.scale())
             .arg("initial_stock", initial_stock)
-            .arg("low_stock", limit(self.order.low_stock))
-            .arg("max_per_customer", limit(self.order.max_per_customer))
+            .arg("low_stock", limit(self.request.low_stock))
+            .arg("max_per_customer", limit(self.request.max_per_customer))
             .arg("metadata", metadata);
     }
 }
@@ -69,12 +69,12 @@ impl Command for AddProduct {
     async fn prepare(self, _: &Store, _: &Context) -> Result<Addition, Problem> {
         let price = self.price.minor_units(self.currency.scale());
         let price = price.map_err(|invalid| Problem::invalid(&invalid, "/price"))?;
-        Ok(Addition { order: self, price })
+        Ok(Addition { request: self, price })
     }
 
     fn answer(
         _: &Addition,
-        result: Result<Done<ProductReply>, store::Error>,
+        result: Result<Completed<ProductReply>, store::Error>,
     ) -> api::Result<Product> {
         Ok(ProductReply::answer(result?, Answer::created))
     }
@@ -92,7 +92,7 @@ impl Command for AddProduct {
 pub async fn add_product(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(order): Json<AddProduct>,
+    Json(request): Json<AddProduct>,
 ) -> api::Result<Product> {
-    order.run(&store, &context).await
+    request.run(&store, &context).await
 }

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 use super::{CODES, bind_product, get_reservation::count_crossing};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
-    store::{self, Call, Context, Done, Operation, Store},
+    store::{self, Completed, Context, Invocation, Operation, Store},
     types::{Code, Id, Invalid, Stock, Text, word},
 };
 
@@ -88,9 +88,9 @@ impl Operation for Adjust {
     const CODES: &'static [Code] = CODES;
     type Reply = Adjusted;
 
-    fn bind(&self, call: &mut Call) {
+    fn bind(&self, invocation: &mut Invocation) {
         let expected = self.expected_on_hand.map_or(String::new(), |units| units.to_string());
-        bind_product(call, &self.product_id)
+        bind_product(invocation, &self.product_id)
             .arg("product_id", &self.product_id)
             .arg("delta", self.delta)
             .arg("reason", self.reason.word())
@@ -111,7 +111,10 @@ impl Command for Adjust {
         Ok(self)
     }
 
-    fn answer(_: &Adjust, result: Result<Done<Adjusted>, store::Error>) -> api::Result<Adjusted> {
+    fn answer(
+        _: &Adjust,
+        result: Result<Completed<Adjusted>, store::Error>,
+    ) -> api::Result<Adjusted> {
         let done = result?;
         if let Some(low) = done.reply.low_stock {
             count_crossing(low, done.replayed);
@@ -137,7 +140,7 @@ impl Command for Adjust {
 pub async fn adjust(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(order): Json<Adjust>,
+    Json(request): Json<Adjust>,
 ) -> api::Result<Adjusted> {
-    order.run(&store, &context).await
+    request.run(&store, &context).await
 }

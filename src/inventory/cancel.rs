@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 use super::{CODES, HeldReservation, Reservation, ReservationReply};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
-    store::{self, Call, Context, Done, Operation, Store},
+    store::{self, Completed, Context, Invocation, Operation, Store},
     types::{Code, Id},
 };
 
@@ -26,8 +26,8 @@ impl Operation for Cancelling {
     const CODES: &'static [Code] = CODES;
     type Reply = ReservationReply;
 
-    fn bind(&self, call: &mut Call) {
-        self.0.bind(call);
+    fn bind(&self, invocation: &mut Invocation) {
+        self.0.bind(invocation);
     }
 }
 
@@ -41,7 +41,7 @@ impl Command for Cancel {
 
     fn answer(
         _: &Cancelling,
-        result: Result<Done<ReservationReply>, store::Error>,
+        result: Result<Completed<ReservationReply>, store::Error>,
     ) -> api::Result<Reservation> {
         Ok(Answer::ok(ReservationReply::changed(result?)))
     }
@@ -61,7 +61,7 @@ impl Command for Cancel {
 pub async fn cancel(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(order): Json<Cancel>,
+    Json(request): Json<Cancel>,
 ) -> api::Result<Reservation> {
-    order.run(&store, &context).await
+    request.run(&store, &context).await
 }

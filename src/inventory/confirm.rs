@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
-    store::{self, Call, Context, Done, Operation, Store},
+    store::{self, Completed, Context, Invocation, Operation, Store},
     types::{Code, Id, word},
 };
 
@@ -51,14 +51,14 @@ impl Operation for Confirming {
     const CODES: &'static [Code] = CODES;
     type Reply = ReservationReply;
 
-    fn bind(&self, call: &mut Call) {
+    fn bind(&self, invocation: &mut Invocation) {
         let remainder = match self.remainder {
             Remainder::Release => "release",
             Remainder::Keep => "keep",
         };
-        self.held.bind(call).arg("remainder", remainder);
+        self.held.bind(invocation).arg("remainder", remainder);
         for Line { product_id, quantity } in &self.lines {
-            call.arg("product_id", product_id).arg("quantity", quantity);
+            invocation.arg("product_id", product_id).arg("quantity", quantity);
         }
     }
 }
@@ -76,7 +76,7 @@ impl Command for Confirm {
 
     fn answer(
         _: &Confirming,
-        result: Result<Done<ReservationReply>, store::Error>,
+        result: Result<Completed<ReservationReply>, store::Error>,
     ) -> api::Result<Reservation> {
         Ok(Answer::ok(ReservationReply::changed(result?)))
     }
@@ -97,7 +97,7 @@ impl Command for Confirm {
 pub async fn confirm(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(order): Json<Confirm>,
+    Json(request): Json<Confirm>,
 ) -> api::Result<Reservation> {
-    order.run(&store, &context).await
+    request.run(&store, &context).await
 }

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 use super::{CODES, Reservation};
 use crate::{
     api::{self, Answer, Caller, Page, Path, Query},
-    store::{Call, Done, Operation, Store},
+    store::{Completed, Invocation, Operation, Store},
     types::{Code, Id},
 };
 
@@ -20,7 +20,7 @@ pub struct Reservations {
 }
 
 /// A step of a walk through a customer's reservations, as through a space's accounts.
-struct Walk<'a> {
+struct ListPage<'a> {
     customer_id: &'a Id,
     named: &'a [Id],
     before: Option<&'a Id>,
@@ -28,22 +28,22 @@ struct Walk<'a> {
 }
 
 #[derive(Debug, Deserialize)]
-struct Walked {
+struct ListReply {
     reservations: Vec<Reservation>,
     next: Vec<Id>,
 }
 
-impl Operation for Walk<'_> {
+impl Operation for ListPage<'_> {
     const NAME: &'static str = "inventory/customer_reservations";
     const CODES: &'static [Code] = CODES;
-    type Reply = Walked;
+    type Reply = ListReply;
 
-    fn bind(&self, call: &mut Call) {
-        call.key("customer_key", "reservations", self.customer_id);
+    fn bind(&self, invocation: &mut Invocation) {
+        invocation.key("customer_key", "reservations", self.customer_id);
         for id in self.named {
-            call.key("reservation_key", "reservation", id);
+            invocation.key("reservation_key", "reservation", id);
         }
-        call.arg("before", self.before.map_or("", Id::as_str)).arg("count", self.count);
+        invocation.arg("before", self.before.map_or("", Id::as_str)).arg("count", self.count);
     }
 }
 
@@ -53,7 +53,7 @@ impl Operation for Walk<'_> {
 #[utoipa::path(
     get,
     path = "/inventory/customers/{customer_id}/reservations",
-    operation_id = Walk::NAME,
+    operation_id = ListPage::NAME,
     tag = "inventory",
     params(("customer_id" = Id, Path), Page),
     responses((status = OK, body = Reservations, description = "One page.")),
@@ -68,15 +68,15 @@ pub async fn customer_reservations(
     api::page_limit(page.limit)?;
     let cursor = api::id_cursor(page.cursor)?;
     let customer_id = &customer_id;
-    let names = Walk { customer_id, named: &[], before: cursor.as_ref(), count: page.limit };
+    let names = ListPage { customer_id, named: &[], before: cursor.as_ref(), count: page.limit };
     let named = store.run(&names, &context).await?.reply.next;
     let before = named.last();
-    let tells = Walk { customer_id, named: &named, before, count: 1 };
-    let Walked { reservations, next } = match before {
+    let tells = ListPage { customer_id, named: &named, before, count: 1 };
+    let ListReply { reservations, next } = match before {
         Some(_) => store.run(&tells, &context).await?.reply,
-        None => Walked { reservations: Vec::new(), next: Vec::new() },
+        None => ListReply { reservations: Vec::new(), next: Vec::new() },
     };
     let next_cursor = before.filter(|_| !next.is_empty()).map(Id::to_string);
     let reply = Reservations { reservations, next_cursor };
-    Ok(Answer::ok(Done { reply, replayed: false }))
+    Ok(Answer::ok(Completed { reply, replayed: false }))
 }

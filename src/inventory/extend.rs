@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 use super::{CODES, HeldReservation, Reservation, ReservationReply};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
-    store::{self, Call, Context, Done, Operation, Store},
+    store::{self, Completed, Context, Invocation, Operation, Store},
     types::{Code, Id, Ttl},
 };
 
@@ -31,8 +31,8 @@ impl Operation for Extending {
     const CODES: &'static [Code] = CODES;
     type Reply = ReservationReply;
 
-    fn bind(&self, call: &mut Call) {
-        self.held.bind(call).arg("ttl_ms", self.ttl_ms);
+    fn bind(&self, invocation: &mut Invocation) {
+        self.held.bind(invocation).arg("ttl_ms", self.ttl_ms);
     }
 }
 
@@ -47,7 +47,7 @@ impl Command for Extend {
 
     fn answer(
         _: &Extending,
-        result: Result<Done<ReservationReply>, store::Error>,
+        result: Result<Completed<ReservationReply>, store::Error>,
     ) -> api::Result<Reservation> {
         Ok(Answer::ok(ReservationReply::changed(result?)))
     }
@@ -68,7 +68,7 @@ impl Command for Extend {
 pub async fn extend(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(order): Json<Extend>,
+    Json(request): Json<Extend>,
 ) -> api::Result<Reservation> {
-    order.run(&store, &context).await
+    request.run(&store, &context).await
 }

@@ -5,8 +5,8 @@ use utoipa::ToSchema;
 use super::{CODES, bind_product};
 use crate::{
     api::{self, Answer, Caller, Path},
-    store::{Call, Done, Operation, Store},
-    types::{Code, Currency, Id, Instant, Metadata, Money},
+    store::{Completed, Invocation, Operation, Store},
+    types::{Code, Currency, Id, Metadata, Money, Timestamp},
 };
 
 struct GetProduct(Id);
@@ -58,7 +58,7 @@ pub struct Product {
     /// Counts the changes by calls; also the ETag.
     pub version: u64,
     /// When, on Redis' clock.
-    pub created_at: Instant,
+    pub created_at: Timestamp,
 }
 
 /// What a script tells of one product.
@@ -70,8 +70,8 @@ pub struct ProductReply {
 impl ProductReply {
     /// The product as it is answered, with its version as the ETag.
     pub fn answer(
-        done: Done<ProductReply>,
-        answer: fn(Done<Product>) -> Answer<Product>,
+        done: Completed<ProductReply>,
+        answer: fn(Completed<Product>) -> Answer<Product>,
     ) -> Answer<Product> {
         let answer = answer(done.map(|reply| reply.product));
         let version = answer.body().version;
@@ -84,8 +84,8 @@ impl Operation for GetProduct {
     const CODES: &'static [Code] = CODES;
     type Reply = ProductReply;
 
-    fn bind(&self, call: &mut Call) {
-        bind_product(call, &self.0).arg("product_id", &self.0);
+    fn bind(&self, invocation: &mut Invocation) {
+        bind_product(invocation, &self.0).arg("product_id", &self.0);
     }
 }
 

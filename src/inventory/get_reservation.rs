@@ -5,8 +5,8 @@ use utoipa::ToSchema;
 use super::{CODES, HOLDS};
 use crate::{
     api::{self, Answer, Caller, Path, Problem},
-    store::{self, Call, Context, Done, Operation, Store},
-    types::{Code, Id, Instant},
+    store::{self, Completed, Context, Invocation, Operation, Store},
+    types::{Code, Id, Timestamp},
 };
 
 struct GetReservation(Id);
@@ -37,9 +37,9 @@ pub struct Reservation {
     /// How often it was extended.
     pub extensions: u64,
     /// When, on Redis' clock.
-    pub created_at: Instant,
+    pub created_at: Timestamp,
     /// When it is over, from that millisecond on.
-    pub expires_at: Instant,
+    pub expires_at: Timestamp,
 }
 
 /// How a reservation stands.
@@ -92,7 +92,7 @@ pub struct ReservationReply {
 
 impl ReservationReply {
     /// The reservation, where a command has changed its stock: what it crossed is counted, once.
-    pub fn changed(done: Done<ReservationReply>) -> Done<Reservation> {
+    pub fn changed(done: Completed<ReservationReply>) -> Completed<Reservation> {
         for crossed in done.reply.reservation.lines.iter().filter_map(|line| line.low_stock) {
             count_crossing(crossed, done.replayed);
         }
@@ -114,8 +114,8 @@ impl Operation for GetReservation {
     const CODES: &'static [Code] = CODES;
     type Reply = ReservationReply;
 
-    fn bind(&self, call: &mut Call) {
-        call.key("reservation_key", "reservation", &self.0).arg("reservation_id", &self.0);
+    fn bind(&self, invocation: &mut Invocation) {
+        invocation.key("reservation_key", "reservation", &self.0).arg("reservation_id", &self.0);
     }
 }
 
@@ -146,17 +146,18 @@ impl HeldReservation {
     }
 
     /// Binds the reservation, and of each of its products what it has there.
-    pub fn bind<'a>(&self, call: &'a mut Call) -> &'a mut Call {
-        call.key("reservation_key", "reservation", &self.reservation_id);
+    pub fn bind<'a>(&self, invocation: &'a mut Invocation) -> &'a mut Invocation {
+        invocation.key("reservation_key", "reservation", &self.reservation_id);
         if let Some((customer_id, products)) = &self.parties {
             for id in products {
-                call.found_key("product_key", "product", id)
-                    .found_key("holds_key", HOLDS, id)
-                    .found_key("log_key", "movements", id)
-                    .found_key("allowance_key", "allowance", allowance(customer_id, id));
+                invocation
+                    .derived_key("product_key", "product", id)
+                    .derived_key("holds_key", HOLDS, id)
+                    .derived_key("log_key", "movements", id)
+                    .derived_key("allowance_key", "allowance", allowance(customer_id, id));
             }
         }
-        call.arg("reservation_id", &self.reservation_id)
+        invocation.arg("reservation_id", &self.reservation_id)
     }
 }
 

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 use super::{CODES, bind_product};
 use crate::{
     api::{self, Answer, Caller, Page, Query},
-    store::{Call, Done, Operation, Store},
+    store::{Completed, Invocation, Operation, Store},
     types::{Code, Id},
 };
 
@@ -55,14 +55,14 @@ impl Operation for Check<'_> {
     const CODES: &'static [Code] = CODES;
     type Reply = Checked;
 
-    fn bind(&self, call: &mut Call) {
-        call.key("index_key", "index", "products");
+    fn bind(&self, invocation: &mut Invocation) {
+        invocation.key("index_key", "index", "products");
         for id in self.named {
-            bind_product(call, id);
+            bind_product(invocation, id);
         }
-        call.arg("after", self.after.map_or("", Id::as_str)).arg("count", self.count);
+        invocation.arg("after", self.after.map_or("", Id::as_str)).arg("count", self.count);
         for id in self.named {
-            call.arg("product_id", id);
+            invocation.arg("product_id", id);
         }
     }
 }
@@ -98,5 +98,5 @@ pub async fn integrity(
     let next_cursor = after.filter(|_| !next.is_empty()).map(Id::to_string);
     let ok = products.iter().all(|product| product.ok);
     let reply = StockIntegrity { ok, products, next_cursor };
-    Ok(Answer::ok(Done { reply, replayed: false }))
+    Ok(Answer::ok(Completed { reply, replayed: false }))
 }

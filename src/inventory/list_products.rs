@@ -5,7 +5,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{CODES, Product, bind_product};
 use crate::{
     api::{self, Answer, Caller, Query},
-    store::{Call, Done, Operation, Store},
+    store::{Completed, Invocation, Operation, Store},
     types::{Code, Id},
 };
 
@@ -45,31 +45,31 @@ pub struct Products {
 
 /// A step of a walk through the products of a space: it tells about those that the step before has
 /// named, because a script is given every key that it reads.
-struct Walk<'a> {
+struct ListPage<'a> {
     named: &'a [Id],
     after: Option<&'a Id>,
     count: u64,
 }
 
 #[derive(Debug, Deserialize)]
-struct Walked {
+struct ListReply {
     products: Vec<Product>,
     next: Vec<Id>,
 }
 
-impl Operation for Walk<'_> {
+impl Operation for ListPage<'_> {
     const NAME: &'static str = "inventory/list_products";
     const CODES: &'static [Code] = CODES;
-    type Reply = Walked;
+    type Reply = ListReply;
 
-    fn bind(&self, call: &mut Call) {
-        call.key("index_key", "index", "products");
+    fn bind(&self, invocation: &mut Invocation) {
+        invocation.key("index_key", "index", "products");
         for id in self.named {
-            bind_product(call, id);
+            bind_product(invocation, id);
         }
-        call.arg("after", self.after.map_or("", Id::as_str)).arg("count", self.count);
+        invocation.arg("after", self.after.map_or("", Id::as_str)).arg("count", self.count);
         for id in self.named {
-            call.arg("product_id", id);
+            invocation.arg("product_id", id);
         }
     }
 }
@@ -83,7 +83,7 @@ const MOST_LOOKED_AT: usize = 5000;
 #[utoipa::path(
     get,
     path = "/inventory/products",
-    operation_id = Walk::NAME,
+    operation_id = ListPage::NAME,
     tag = "inventory",
     params(ProductsPage),
     responses((status = OK, body = Products, description = "One page.")),
@@ -98,8 +98,8 @@ pub async fn list_products(
     let mut after = api::id_cursor(page.cursor)?;
     let (mut products, mut named, mut looked_at) = (Vec::new(), Vec::new(), 0);
     loop {
-        let walk = Walk { named: &named, after: after.as_ref(), count: page.limit };
-        let Walked { products: told, next } = store.run(&walk, &context).await?.reply;
+        let walk = ListPage { named: &named, after: after.as_ref(), count: page.limit };
+        let ListReply { products: told, next } = store.run(&walk, &context).await?.reply;
         looked_at += told.len();
         products.extend(told.into_iter().filter(|product| {
             !page.low_stock || product.low_stock.is_some_and(|least| product.available < least)
@@ -111,7 +111,7 @@ pub async fn list_products(
             let seen = last.map(|product: &Product| &product.product_id).or(after.as_ref());
             let next_cursor = seen.filter(|_| more).map(Id::to_string);
             let reply = Products { products, next_cursor };
-            return Ok(Answer::ok(Done { reply, replayed: false }));
+            return Ok(Answer::ok(Completed { reply, replayed: false }));
         }
         after = next.last().cloned();
         named = next;

@@ -19,8 +19,8 @@ mod update_product;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    api::Composable,
-    store::{Call, Store},
+    api::CommandEntry,
+    store::{Invocation, Store},
     types::Id,
 };
 
@@ -47,21 +47,21 @@ pub fn router() -> OpenApiRouter<Store> {
 }
 
 /// Its commands.
-pub const COMMANDS: &[Composable] = &[
-    Composable::of::<add_product::AddProduct>(),
-    Composable::of::<adjust::Adjust>(),
-    Composable::of::<reserve::Reserve>(),
-    Composable::of::<confirm::Confirm>(),
-    Composable::of::<cancel::Cancel>(),
-    Composable::of::<extend::Extend>(),
+pub const COMMANDS: &[CommandEntry] = &[
+    CommandEntry::of::<add_product::AddProduct>(),
+    CommandEntry::of::<adjust::Adjust>(),
+    CommandEntry::of::<reserve::Reserve>(),
+    CommandEntry::of::<confirm::Confirm>(),
+    CommandEntry::of::<cancel::Cancel>(),
+    CommandEntry::of::<extend::Extend>(),
 ];
 
 /// The set of a product's holds, beside its record.
 const HOLDS: &str = "product_holds";
 
 /// The keys of a product, of the holds on it, and of its movements.
-fn bind_product<'a>(call: &'a mut Call, id: &Id) -> &'a mut Call {
-    call.key("product_key", "product", id).key("holds_key", HOLDS, id).key(
+fn bind_product<'a>(invocation: &'a mut Invocation, id: &Id) -> &'a mut Invocation {
+    invocation.key("product_key", "product", id).key("holds_key", HOLDS, id).key(
         "log_key",
         "movements",
         id,

@@ -5,8 +5,8 @@ use utoipa::ToSchema;
 use super::{CODES, bind_product};
 use crate::{
     api::{self, Answer, Caller, Page, Path, Query},
-    store::{Call, Operation, Store},
-    types::{Code, Id, Instant},
+    store::{Invocation, Operation, Store},
+    types::{Code, Id, Timestamp},
 };
 
 /// A change of a product's stock.
@@ -37,7 +37,7 @@ pub struct Movement {
     pub reference: Option<String>,
     /// When, on Redis' clock. An expiry is written by the next call that changes the product, with
     /// the instant at which it happened.
-    pub created_at: Instant,
+    pub created_at: Timestamp,
 }
 
 /// Movements of a product, newest first.
@@ -74,8 +74,8 @@ impl Operation for History {
     const CODES: &'static [Code] = CODES;
     type Reply = Logged;
 
-    fn bind(&self, call: &mut Call) {
-        bind_product(call, &self.product_id)
+    fn bind(&self, invocation: &mut Invocation) {
+        bind_product(invocation, &self.product_id)
             .arg("product_id", &self.product_id)
             .arg("newest", self.newest.map_or(String::new(), |newest| newest.to_string()))
             .arg("limit", self.limit);

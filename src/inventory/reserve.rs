@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 use super::{CODES, Reservation, ReservationReply, bind_product, get_reservation::allowance};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
-    store::{self, Call, Context, Done, Minted, Operation, Store},
+    store::{self, Completed, Context, GeneratedId, Invocation, Operation, Store},
     types::{Code, Id, Invalid, Quantity, Ttl},
 };
 
@@ -44,11 +44,11 @@ pub struct Line {
 }
 
 /// The same, with each product once.
-pub struct Order {
+pub struct ReserveRequest {
     customer_id: Id,
     lines: Vec<Line>,
     ttl_ms: Ttl,
-    reservation_id: Minted,
+    reservation_id: GeneratedId,
 }
 
 impl Reserve {
@@ -85,37 +85,38 @@ pub fn merged(given: Vec<Line>) -> Result<Vec<Line>, Problem> {
     Ok(lines)
 }
 
-impl TryFrom<Reserve> for Order {
+impl TryFrom<Reserve> for ReserveRequest {
     type Error = Problem;
 
-    fn try_from(order: Reserve) -> Result<Order, Problem> {
-        let given = match (order.lines, order.product_id, order.quantity) {
+    fn try_from(request: Reserve) -> Result<ReserveRequest, Problem> {
+        let given = match (request.lines, request.product_id, request.quantity) {
             (Some(lines), None, None) => lines,
             (None, Some(product_id), Some(quantity)) => vec![Line { product_id, quantity }],
             _ => return Err(refuse("Give either lines, or product_id and quantity.", "")),
         };
-        Ok(Order {
-            customer_id: order.customer_id,
+        Ok(ReserveRequest {
+            customer_id: request.customer_id,
             lines: merged(given)?,
-            ttl_ms: order.ttl_ms,
-            reservation_id: Minted::new("res_"),
+            ttl_ms: request.ttl_ms,
+            reservation_id: GeneratedId::new("res_"),
         })
     }
 }
 
-impl Operation for Order {
+impl Operation for ReserveRequest {
     const NAME: &'static str = "inventory/reserve";
     const CODES: &'static [Code] = CODES;
     type Reply = ReservationReply;
 
-    fn bind(&self, call: &mut Call) {
-        call.minted_key("reservation_key", "reservation", self.reservation_id)
+    fn bind(&self, invocation: &mut Invocation) {
+        invocation
+            .generated_key("reservation_key", "reservation", self.reservation_id)
             .key("customer_key", "reservations", &self.customer_id)
-            .mint("reservation_id", self.reservation_id)
+            .generated_id("reservation_id", self.reservation_id)
             .arg("customer_id", &self.customer_id)
             .arg("ttl_ms", self.ttl_ms);
         for Line { product_id, quantity } in &self.lines {
-            bind_product(call, product_id)
+            bind_product(invocation, product_id)
                 .key("allowance_key", "allowance", allowance(&self.customer_id, product_id))
                 .arg("product_id", product_id)
                 .arg("quantity", quantity);
@@ -124,16 +125,16 @@ impl Operation for Order {
 }
 
 impl Command for Reserve {
-    type Operation = Order;
+    type Operation = ReserveRequest;
     type Output = Reservation;
 
-    async fn prepare(self, _: &Store, _: &Context) -> Result<Order, Problem> {
-        Order::try_from(self)
+    async fn prepare(self, _: &Store, _: &Context) -> Result<ReserveRequest, Problem> {
+        ReserveRequest::try_from(self)
     }
 
     fn answer(
-        _: &Order,
-        result: Result<Done<ReservationReply>, store::Error>,
+        _: &ReserveRequest,
+        result: Result<Completed<ReservationReply>, store::Error>,
     ) -> api::Result<Reservation> {
         Ok(Answer::created(ReservationReply::changed(result?)))
     }
@@ -146,7 +147,7 @@ impl Command for Reserve {
 #[utoipa::path(
     post,
     path = "/inventory/reserve",
-    operation_id = Order::NAME,
+    operation_id = ReserveRequest::NAME,
     tag = "inventory",
     request_body = Reserve,
     responses((status = CREATED, body = Reservation, description = "The units are set aside.")),
@@ -154,7 +155,7 @@ impl Command for Reserve {
 pub async fn reserve(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(order): Json<Reserve>,
+    Json(request): Json<Reserve>,
 ) -> api::Result<Reservation> {
-    order.run(&store, &context).await
+    request.run(&store, &context).await
 }

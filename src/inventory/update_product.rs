@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 use super::{CODES, Product, ProductReply, bind_product};
 use crate::{
     api::{self, Answer, Caller, IfMatch, Json, Path},
-    store::{Call, Operation, Store},
+    store::{Invocation, Operation, Store},
     types::{AmountOrZero, Code, Id, Metadata, Quantity, Text, named},
 };
 
@@ -41,7 +41,7 @@ pub struct UpdateProduct {
 
 struct Updating {
     product_id: Id,
-    order: UpdateProduct,
+    request: UpdateProduct,
     expected_version: IfMatch,
 }
 
@@ -55,11 +55,11 @@ impl Operation for Updating {
     const CODES: &'static [Code] = CODES;
     type Reply = ProductReply;
 
-    fn bind(&self, call: &mut Call) {
+    fn bind(&self, invocation: &mut Invocation) {
         let UpdateProduct { name, description, price, low_stock, max_per_customer, metadata } =
-            &self.order;
+            &self.request;
         let description = description.as_ref();
-        bind_product(call, &self.product_id)
+        bind_product(invocation, &self.product_id)
             .arg("product_id", &self.product_id)
             .arg("expected_version", &self.expected_version)
             .arg("name", name.as_ref().map_or(String::new(), |name| Text::json(Some(name))))
@@ -90,8 +90,8 @@ pub async fn update_product(
     Caller(context): Caller,
     Path(product_id): Path,
     expected_version: IfMatch,
-    Json(order): Json<UpdateProduct>,
+    Json(request): Json<UpdateProduct>,
 ) -> api::Result<Product> {
-    let updating = Updating { product_id, order, expected_version };
+    let updating = Updating { product_id, request, expected_version };
     Ok(ProductReply::answer(store.run(&updating, &context).await?, Answer::ok))
 }

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 use super::{CODES, Lease, bind_lock};
 use crate::{
     api::{self, Answer, Caller, Json},
-    store::{Call, Minted, Operation, Store},
+    store::{GeneratedId, Invocation, Operation, Store},
     types::{Code, Id, Metadata, Text, Ttl},
 };
 
@@ -36,13 +36,13 @@ impl Operation for Acquire {
     const CODES: &'static [Code] = CODES;
     type Reply = Lease;
 
-    fn bind(&self, call: &mut Call) {
-        bind_lock(call, &self.lock)
+    fn bind(&self, invocation: &mut Invocation) {
+        bind_lock(invocation, &self.lock)
             .arg("lock_name", &self.lock)
             .arg("owner", Text::json(Some(&self.owner)))
             .arg("ttl_ms", self.ttl_ms)
             .arg("metadata", &self.metadata)
-            .mint("lease_id", Minted::new("lease_"));
+            .generated_id("lease_id", GeneratedId::new("lease_"));
     }
 }
 
@@ -61,7 +61,7 @@ impl Operation for Acquire {
 pub async fn acquire(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(order): Json<Acquire>,
+    Json(request): Json<Acquire>,
 ) -> api::Result<Lease> {
-    Ok(Answer::created(store.run(&order, &context).await?))
+    Ok(Answer::created(store.run(&request, &context).await?))
 }

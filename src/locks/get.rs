@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 use super::{CODES, Holder, bind_lock};
 use crate::{
     api::{self, Answer, Caller, Path},
-    store::{Call, Operation, Store},
+    store::{Invocation, Operation, Store},
     types::{Code, Id},
 };
 
@@ -28,8 +28,8 @@ impl Operation for Get {
     const CODES: &'static [Code] = CODES;
     type Reply = Lock;
 
-    fn bind(&self, call: &mut Call) {
-        bind_lock(call, &self.0).arg("lock_name", &self.0);
+    fn bind(&self, invocation: &mut Invocation) {
+        bind_lock(invocation, &self.0).arg("lock_name", &self.0);
     }
 }
 

@@ -10,9 +10,9 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    api::Composable,
-    store::{Call, Store},
-    types::{Code, Id, Instant, Metadata},
+    api::CommandEntry,
+    store::{Invocation, Store},
+    types::{Code, Id, Metadata, Timestamp},
 };
 
 /// The calls of this domain.
@@ -26,7 +26,7 @@ pub fn router() -> OpenApiRouter<Store> {
 
 /// Its commands that can be one of several. A lock is taken before the work that it is for, and so not
 /// together with it.
-pub const COMMANDS: &[Composable] = &[Composable::of::<release::Release>()];
+pub const COMMANDS: &[CommandEntry] = &[CommandEntry::of::<release::Release>()];
 
 /// Why a lock says no.
 pub const CODES: &[Code] = &[
@@ -34,8 +34,8 @@ pub const CODES: &[Code] = &[
         code: "lock_held",
         status: 409,
         title: "Lock is held",
-        says: "The lock {lock} is held by {holders/0/owner} for another {holders/0/expires_in_ms} ms at most.",
-        explanation: "Somebody holds the lock; `holders` says who, and `expires_in_ms` for how long at \
+        detail_template: "The lock {lock} is held by {holders/0/owner} for another {holders/0/expires_in_ms} ms at most.",
+        explanation: "Somebody holds the lock; `holders` detail_template who, and `expires_in_ms` for how long at \
                       most. Nothing was taken. A new attempt takes a new Idempotency-Key.",
         retryable: true,
     },
@@ -43,7 +43,7 @@ pub const CODES: &[Code] = &[
         code: "lease_expired",
         status: 410,
         title: "Lease has expired",
-        says: "The lease on {lock} was over at {expired_at}.",
+        detail_template: "The lease on {lock} was over at {expired_at}.",
         explanation: "The lease's time ran out, so somebody else may have worked meanwhile. Stop, \
                       acquire the lock again, and check what you were doing.",
         retryable: false,
@@ -52,15 +52,15 @@ pub const CODES: &[Code] = &[
         code: "lease_not_owner",
         status: 403,
         title: "Not your lease",
-        says: "The lease {lease_id} does not hold the lock {lock}.",
+        detail_template: "The lease {lease_id} does not hold the lock {lock}.",
         explanation: "Only the lease that holds a lock can renew or release it. This one never did, was \
                       released, or ran out and another holder took the lock since.",
         retryable: false,
     },
 ];
 
-fn bind_lock<'a>(call: &'a mut Call, name: &Id) -> &'a mut Call {
-    call.key("lock_key", "lock", name)
+fn bind_lock<'a>(invocation: &'a mut Invocation, name: &Id) -> &'a mut Invocation {
+    invocation.key("lock_key", "lock", name)
 }
 
 /// A lock, held.
@@ -87,7 +87,7 @@ pub struct Lease {
     /// Greater than that of every lease on this lock before. Hand it to what the lock protects.
     pub fencing_token: u64,
     /// When it is over, from that millisecond on.
-    pub expires_at: Instant,
+    pub expires_at: Timestamp,
     /// How long it still lasts.
     pub expires_in_ms: u64,
     /// The caller's own notes.

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 use super::{CODES, bind_lock};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
-    store::{self, Call, Context, Done, Operation, Store},
+    store::{self, Completed, Context, Invocation, Operation, Store},
     types::{Code, Id},
 };
 
@@ -38,8 +38,8 @@ impl Operation for Release {
     const CODES: &'static [Code] = CODES;
     type Reply = Released;
 
-    fn bind(&self, call: &mut Call) {
-        bind_lock(call, &self.lock)
+    fn bind(&self, invocation: &mut Invocation) {
+        bind_lock(invocation, &self.lock)
             .key("released_key", "released", &self.lease_id)
             .arg("lock_name", &self.lock)
             .arg("lease_id", &self.lease_id);
@@ -54,7 +54,10 @@ impl Command for Release {
         Ok(self)
     }
 
-    fn answer(_: &Release, result: Result<Done<Released>, store::Error>) -> api::Result<Released> {
+    fn answer(
+        _: &Release,
+        result: Result<Completed<Released>, store::Error>,
+    ) -> api::Result<Released> {
         Ok(Answer::ok(result?))
     }
 }
@@ -73,7 +76,7 @@ impl Command for Release {
 pub async fn release(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(order): Json<Release>,
+    Json(request): Json<Release>,
 ) -> api::Result<Released> {
-    order.run(&store, &context).await
+    request.run(&store, &context).await
 }

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 use super::{CODES, Lease, bind_lock};
 use crate::{
     api::{self, Answer, Caller, Json},
-    store::{Call, Operation, Store},
+    store::{Invocation, Operation, Store},
     types::{Code, Id, Ttl},
 };
 
@@ -29,8 +29,8 @@ impl Operation for Renew {
     const CODES: &'static [Code] = CODES;
     type Reply = Lease;
 
-    fn bind(&self, call: &mut Call) {
-        bind_lock(call, &self.lock)
+    fn bind(&self, invocation: &mut Invocation) {
+        bind_lock(invocation, &self.lock)
             .arg("lock_name", &self.lock)
             .arg("lease_id", &self.lease_id)
             .arg("ttl_ms", self.ttl_ms);
@@ -51,7 +51,7 @@ impl Operation for Renew {
 pub async fn renew(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(order): Json<Renew>,
+    Json(request): Json<Renew>,
 ) -> api::Result<Lease> {
-    Ok(Answer::ok(store.run(&order, &context).await?))
+    Ok(Answer::ok(store.run(&request, &context).await?))
 }

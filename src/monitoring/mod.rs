@@ -11,14 +11,14 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    api::{Gate, Problem},
+    api::{Problem, ShutdownGate},
     store::Store,
     telemetry,
     types::codes,
 };
 
 /// The calls of this domain. `gate` tells when the service is about to end.
-pub fn router(gate: Gate) -> OpenApiRouter<Store> {
+pub fn router(gate: ShutdownGate) -> OpenApiRouter<Store> {
     OpenApiRouter::new()
         .routes(routes!(livez))
         .routes(routes!(readyz))
@@ -60,7 +60,7 @@ async fn livez() -> Json<Health> {
 )]
 async fn readyz(
     State(store): State<Store>,
-    axum::Extension(gate): axum::Extension<Gate>,
+    axum::Extension(gate): axum::Extension<ShutdownGate>,
 ) -> Result<Json<Health>, Problem> {
     if gate.is_closed() {
         return Err(codes::SHUTTING_DOWN.into());

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
-    store::{self, Call, Context, Done, Operation, Store},
+    store::{self, Completed, Context, Invocation, Operation, Store},
     types::{Code, Id, Invalid, Ttl, word},
 };
 
@@ -80,7 +80,7 @@ pub enum OnDeny {
     "reset_after_ms": 100,
     "cost": 1
 }))]
-pub struct Verdict {
+pub struct Decision {
     pub key: Id,
     pub allowed: bool,
     /// The most at once.
@@ -95,7 +95,7 @@ pub struct Verdict {
 }
 
 /// The same, with a rule that makes sense.
-pub struct Question {
+pub struct CheckRequest {
     key: Id,
     cost: u64,
     rule: Rule,
@@ -143,24 +143,25 @@ impl Check {
     }
 }
 
-impl Operation for Question {
+impl Operation for CheckRequest {
     const NAME: &'static str = "ratelimit/check";
     const CODES: &'static [Code] = CODES;
-    type Reply = Verdict;
+    type Reply = Decision;
 
-    fn bind(&self, call: &mut Call) {
+    fn bind(&self, invocation: &mut Invocation) {
         let (algorithm, per_token, per_ms) = match self.rule {
             Rule::TokenBucket { per_token, per_ms, .. } => {
-                call.key("state_key", "bucket", &self.key);
+                invocation.key("state_key", "bucket", &self.key);
                 ("token_bucket", per_token, per_ms)
             }
             Rule::SlidingWindow { window_ms, .. } => {
                 // The shorter of two windows forgets what the longer one still counts.
-                call.key("state_key", "window", format_args!("{}/{window_ms}", self.key));
+                invocation.key("state_key", "window", format_args!("{}/{window_ms}", self.key));
                 ("sliding_window", window_ms, 0)
             }
         };
-        call.arg("key", &self.key)
+        invocation
+            .arg("key", &self.key)
             .arg("cost", self.cost)
             .arg("algorithm", algorithm)
             .arg("limit", self.rule.limit())
@@ -170,10 +171,10 @@ impl Operation for Question {
 }
 
 impl Command for Check {
-    type Operation = Question;
-    type Output = Verdict;
+    type Operation = CheckRequest;
+    type Output = Decision;
 
-    async fn prepare(self, _: &Store, _: &Context) -> Result<Question, Problem> {
+    async fn prepare(self, _: &Store, _: &Context) -> Result<CheckRequest, Problem> {
         let rule = self.rule()?;
         let Check { key, cost, on_deny, .. } = self;
         if cost == 0 {
@@ -184,13 +185,13 @@ impl Command for Check {
             let members = [("cost", cost.into()), ("limit", rule.limit().into())];
             return Err(Problem::refused(CODES, "cost_exceeds_limit", members));
         }
-        Ok(Question { key, cost, rule, on_deny })
+        Ok(CheckRequest { key, cost, rule, on_deny })
     }
 
     fn answer(
-        Question { rule, on_deny, .. }: &Question,
-        result: Result<Done<Verdict>, store::Error>,
-    ) -> api::Result<Verdict> {
+        CheckRequest { rule, on_deny, .. }: &CheckRequest,
+        result: Result<Completed<Decision>, store::Error>,
+    ) -> api::Result<Decision> {
         let policy = text(format!("\"default\";q={};w={}", rule.limit(), rule.window_seconds()));
         let denied = match result {
             Ok(done) => {
@@ -206,7 +207,7 @@ impl Command for Check {
         if *on_deny == OnDeny::Ok
             && let Ok(reply) = serde_json::from_value(Value::Object(members.clone()))
         {
-            let answer = Answer::ok(Done { reply, replayed: denied.replayed });
+            let answer = Answer::ok(Completed { reply, replayed: denied.replayed });
             return Ok(answer.with_header(POLICY, policy).with_header(STATE, state));
         }
         let problem = Problem::from(store::Error::Refused(denied));
@@ -221,18 +222,18 @@ impl Command for Check {
 #[utoipa::path(
     post,
     path = "/ratelimit",
-    operation_id = Question::NAME,
+    operation_id = CheckRequest::NAME,
     tag = "ratelimit",
     request_body = Check,
-    responses((status = OK, body = Verdict, description = "It is allowed; or denied, where `on_deny` is 200.")),
+    responses((status = OK, body = Decision, description = "It is allowed; or denied, where `on_deny` is 200.")),
     extensions(("x-refusals" = json!(["cost_exceeds_limit"]))),
 )]
 pub async fn check(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(order): Json<Check>,
-) -> api::Result<Verdict> {
-    order.run(&store, &context).await
+    Json(request): Json<Check>,
+) -> api::Result<Decision> {
+    request.run(&store, &context).await
 }
 
 /// The state of a limit as draft 10 of the RateLimit header fields writes it.

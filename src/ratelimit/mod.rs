@@ -5,7 +5,7 @@ mod rule;
 
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{api::Composable, store::Store, types::Code};
+use crate::{api::CommandEntry, store::Store, types::Code};
 
 /// The calls of this domain.
 pub fn router() -> OpenApiRouter<Store> {
@@ -13,7 +13,7 @@ pub fn router() -> OpenApiRouter<Store> {
 }
 
 /// Its commands.
-pub const COMMANDS: &[Composable] = &[Composable::of::<check::Check>()];
+pub const COMMANDS: &[CommandEntry] = &[CommandEntry::of::<check::Check>()];
 
 /// Why a limit says no.
 pub const CODES: &[Code] = &[
@@ -21,7 +21,7 @@ pub const CODES: &[Code] = &[
         code: "rate_limited",
         status: 429,
         title: "Limit reached",
-        says: "{remaining} of {limit} are left for {key}, and {cost} would be taken: there is room in {retry_after_ms} ms.",
+        detail_template: "{remaining} of {limit} are left for {key}, and {cost} would be taken: there is room in {retry_after_ms} ms.",
         explanation: "The limit has no room now, and nothing was taken. Waiting `retry_after_ms` is \
                       enough; a millisecond less is not.",
         retryable: true,
@@ -30,7 +30,7 @@ pub const CODES: &[Code] = &[
         code: "cost_exceeds_limit",
         status: 422,
         title: "Cost above the limit",
-        says: "A cost of {cost} can never fit into a limit of {limit}.",
+        detail_template: "A cost of {cost} can never fit into a limit of {limit}.",
         explanation: "The cost is above what the limit ever has at once, so waiting would not help.",
         retryable: false,
     },

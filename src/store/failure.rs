@@ -68,7 +68,7 @@ impl Failure {
 
     /// Whether the script is sure to have ended before it wrote anything, and the fault is of one
     /// of its steps.
-    pub fn is_of_one_step(&self) -> bool {
+    pub fn is_script_error(&self) -> bool {
         matches!(self, Failure::Broken(_) | Failure::First { .. })
     }
 

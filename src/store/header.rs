@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::Call;
+use super::Invocation;
 
 /// The comment that opens every script, read as data: see `migrations-lua/README.md`.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
@@ -118,9 +118,17 @@ impl Header {
     }
 
     /// What Rust binds and what Lua unpacks must be the same things in the same order.
-    pub(super) fn check(&self, call: &Call) {
-        debug_assert!(self.keys.match_names(call.key_names()), "{:?}", call.key_names());
-        debug_assert!(self.args.match_names(call.arg_names()), "{:?}", call.arg_names());
+    pub(super) fn check(&self, invocation: &Invocation) {
+        debug_assert!(
+            self.keys.match_names(invocation.key_names()),
+            "{:?}",
+            invocation.key_names()
+        );
+        debug_assert!(
+            self.args.match_names(invocation.arg_names()),
+            "{:?}",
+            invocation.arg_names()
+        );
     }
 }
 

@@ -10,9 +10,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Clock, Failure, Records,
+    Clock, Failure, Retention,
     library::Script,
-    operation::{Bound, MAX_STEPS},
+    operation::{EncodedInvocation, MAX_STEPS},
 };
 
 /// How many rounds may be on their way at a time.
@@ -37,7 +37,7 @@ pub(super) struct Step {
     /// What is sent: the operation's own script, or one of several operations.
     pub script: Arc<Script>,
     pub operation: &'static str,
-    pub bound: Bound,
+    pub bound: EncodedInvocation,
     /// All keys of one script must share a slot, and so a space.
     pub space: String,
     pub deadline: Instant,
@@ -159,7 +159,7 @@ impl Lane {
             match replies {
                 Ok(replies) => {
                     for (group, reply) in groups.into_iter().zip(replies) {
-                        group.settle(reply, last, &mut again, ended);
+                        group.wait(reply, last, &mut again, ended);
                     }
                 }
                 Err(failure) => {
@@ -193,7 +193,7 @@ impl Lane {
             ended.tell();
         }
         let live = self.connect(connection).await;
-        let (count, patience) = (groups.len(), self.timeout);
+        let (count, timeout_after) = (groups.len(), self.timeout);
         let mut pipeline = Pipeline::with_capacity(count);
         for group in groups {
             metrics::histogram!("lockstep_coalesced_steps").record(group.steps.len() as f64);
@@ -203,11 +203,11 @@ impl Lane {
         async move {
             let unknown = |cause: String| Failure::Unknown { cause, repeatable: false };
             let mut live = live?;
-            match timeout(patience, live.send_packed_commands(&pipeline, 0, count)).await {
+            match timeout(timeout_after, live.send_packed_commands(&pipeline, 0, count)).await {
                 Ok(Ok(replies)) if replies.len() == count => Ok(replies),
                 Ok(Ok(_)) => Err(unknown("replies are missing".to_owned())),
                 Ok(Err(error)) => Err(unknown(error.to_string())),
-                Err(_) => Err(unknown(format!("nothing within {} ms", patience.as_millis()))),
+                Err(_) => Err(unknown(format!("nothing within {} ms", timeout_after.as_millis()))),
             }
         }
     }
@@ -238,10 +238,10 @@ struct Live {
 
 impl Live {
     /// Whether there is somebody at its other end.
-    async fn answers(&mut self, patience: Duration) -> bool {
+    async fn answers(&mut self, timeout_after: Duration) -> bool {
         let ping = redis::cmd("PING");
         let answer = self.connection.send_packed_command(&ping);
-        matches!(timeout(patience, answer).await, Ok(Ok(_)))
+        matches!(timeout(timeout_after, answer).await, Ok(Ok(_)))
     }
 }
 
@@ -249,7 +249,7 @@ impl Live {
 #[derive(Clone)]
 pub(super) struct Frame {
     pub clock: Clock,
-    pub records: Records,
+    pub records: Retention,
 }
 
 impl Frame {
@@ -259,7 +259,7 @@ impl Frame {
         pipeline: &mut Pipeline,
         script: &Script,
         load: bool,
-        steps: impl Iterator<Item = (&'static str, &'a Bound)> + Clone,
+        steps: impl Iterator<Item = (&'static str, &'a EncodedInvocation)> + Clone,
     ) {
         if load {
             metrics::counter!("lockstep_script_loads_total", "operation" => script.name)
@@ -274,9 +274,9 @@ impl Frame {
                 pipeline.arg(key);
             }
         }
-        let Records { once_ttl_ms, transaction_ttl_ms, history } = self.records;
+        let Retention { once_ttl_ms, transaction_ttl_ms, history } = self.records;
         pipeline.arg(self.clock.ahead_ms()).arg(once_ttl_ms).arg(transaction_ttl_ms).arg(history);
-        for (operation, Bound { keys, args, fingerprint, .. }) in steps {
+        for (operation, EncodedInvocation { keys, args, fingerprint, .. }) in steps {
             let own_keys = keys.len() - usize::from(!fingerprint.is_empty());
             pipeline.arg(operation).arg(own_keys).arg(args.len()).arg(fingerprint);
             for arg in args.iter() {
@@ -327,7 +327,7 @@ impl Group {
     }
 
     /// The server answered this call: hands the answers out, or sees what its error means.
-    fn settle(mut self, reply: Value, last: bool, again: &mut Again, ended: &mut Ended) {
+    fn wait(mut self, reply: Value, last: bool, again: &mut Again, ended: &mut Ended) {
         match reply {
             Value::Array(values) if values.len() == 2 * self.steps.len() => {
                 let mut values = values.into_iter();
@@ -349,7 +349,7 @@ impl Group {
                 if failure.passes() && !last {
                     again.pause = true;
                     again.groups.push(self);
-                } else if failure.is_of_one_step() && self.steps.len() > 1 {
+                } else if failure.is_script_error() && self.steps.len() > 1 {
                     // The frame writes only when all has been decided, so nothing has happened;
                     // alone, each step but the one at fault will work.
                     // Redis knows the script by now, whether or not it came with its source.

@@ -34,13 +34,15 @@ pub use embedded::{Embedded, StartError};
 pub use failure::Failure;
 pub use header::{Field, Header, Kind, Names};
 pub use library::{Library, Script};
-pub use operation::{Bind, Call, Context, Done, Error, Minted, Operation, Refusal};
-pub use reply::{Answered, Raw};
-pub use watch::{Executed, Seen, Watch};
+pub use operation::{
+    Completed, Context, ErasedOperation, Error, GeneratedId, Invocation, Operation, Refusal,
+};
+pub use reply::{RawReply, RedisValue};
+pub use watch::{ExecOutcome, Watch, WatchedValue};
 
 use crate::types::Id;
 use lane::{Frame, Lane, Step};
-use operation::{All, Bound};
+use operation::{All, EncodedInvocation};
 use turns::{Turn, Turns};
 
 /// How to reach Redis and how long to wait for it.
@@ -57,12 +59,12 @@ pub struct Settings {
     /// How long a call may wait to be sent, and then for its answer.
     pub timeout: Duration,
     /// What is kept of what was done.
-    pub records: Records,
+    pub records: Retention,
 }
 
 /// What is kept of what was done, and for how long.
 #[derive(Debug, Clone, Copy)]
-pub struct Records {
+pub struct Retention {
     /// How long a command is remembered under its idempotency key, in milliseconds.
     pub once_ttl_ms: u64,
     /// How long a transaction can be found by its id and reversed, in milliseconds.
@@ -92,17 +94,17 @@ struct Inner {
 }
 
 /// Operations that run in the order in which they are begun, many in one script.
-pub struct Sequence {
+pub struct OrderedQueue {
     store: Store,
     lane: usize,
 }
 
-impl Sequence {
+impl OrderedQueue {
     /// Waits until there is room for an operation in the lane.
-    pub async fn begin(&self, operation: &dyn Bind, context: &Context) -> Begun {
+    pub async fn submit(&self, operation: &dyn ErasedOperation, context: &Context) -> PendingReply {
         let library = Library::embedded();
         let script = library.script(operation.name());
-        let bound = Bound::of(operation, &script, context);
+        let bound = EncodedInvocation::of(operation, &script, context);
         let carrier = library.script(All::NAME);
         let (step, mut begun) = self.store.step(&script, &carrier, bound, &context.space);
         if self.store.0.lanes[self.lane].send(step).await.is_err() {
@@ -113,12 +115,12 @@ impl Sequence {
 }
 
 /// An operation on its way.
-pub struct Begun {
+pub struct PendingReply {
     answered: Result<oneshot::Receiver<Result<lane::Answer, Failure>>, Failure>,
     started: Instant,
 }
 
-impl Begun {
+impl PendingReply {
     async fn answered(self) -> Result<lane::Answer, Failure> {
         self.answered?.await.unwrap_or(Err(Failure::ShuttingDown))
     }
@@ -202,9 +204,9 @@ impl Store {
         &self,
         operation: &O,
         context: &Context,
-    ) -> Result<Done<O::Reply>, Error> {
+    ) -> Result<Completed<O::Reply>, Error> {
         let begun = self.begin(operation, context);
-        self.settle(begun, operation, context).await?.read::<O>()
+        self.wait(begun, operation, context).await?.read::<O>()
     }
 
     /// Runs several operations in one script: all of them happen or none does. Answers one reply for
@@ -214,15 +216,15 @@ impl Store {
     ///
     /// Why Redis gave no answer, or that there are too many keys for one script.
     #[tracing::instrument(level = "debug", name = "operation", skip_all, fields(operation = All::NAME))]
-    pub async fn run_all(
+    pub async fn run_atomically(
         &self,
-        operations: &[&dyn Bind],
+        operations: &[&dyn ErasedOperation],
         dry_run: bool,
         context: &Context,
-    ) -> Result<Done<Vec<Raw>>, Error> {
+    ) -> Result<Completed<Vec<RawReply>>, Error> {
         let all = All { operations, dry_run };
         let script = Library::embedded().script(All::NAME);
-        let bound = Bound::of(&all, &script, context);
+        let bound = EncodedInvocation::of(&all, &script, context);
         for (what, count, most) in [
             ("keys", bound.keys.len(), lane::MAX_KEYS),
             ("arguments", bound.args.len(), lane::MAX_ARGS),
@@ -232,17 +234,17 @@ impl Store {
             }
         }
         let begun = self.enter(&script, bound, &context.space);
-        self.settle(begun, &all, context).await?.split(&all)
+        self.wait(begun, &all, context).await?.split(&all)
     }
 
     /// Puts an operation into a lane, if there is room.
-    fn begin(&self, operation: &dyn Bind, context: &Context) -> Begun {
+    fn begin(&self, operation: &dyn ErasedOperation, context: &Context) -> PendingReply {
         let script = Library::embedded().script(operation.name());
-        let bound = Bound::of(operation, &script, context);
+        let bound = EncodedInvocation::of(operation, &script, context);
         self.enter(&script, bound, &context.space)
     }
 
-    fn enter(&self, script: &Arc<Script>, bound: Bound, space: &Id) -> Begun {
+    fn enter(&self, script: &Arc<Script>, bound: EncodedInvocation, space: &Id) -> PendingReply {
         let (step, mut begun) = self.step(script, script, bound, space);
         let Inner { lanes, next, .. } = &*self.0;
         let lane = &lanes[next.fetch_add(1, Ordering::Relaxed) % lanes.len()];
@@ -256,9 +258,9 @@ impl Store {
     }
 
     /// A place in one lane, for operations that are to run in the order in which they are begun.
-    pub fn sequence(&self) -> Sequence {
+    pub fn ordered(&self) -> OrderedQueue {
         let lane = self.0.next.fetch_add(1, Ordering::Relaxed) % self.0.lanes.len();
-        Sequence { store: self.clone(), lane }
+        OrderedQueue { store: self.clone(), lane }
     }
 
     /// What goes into a lane for an operation, and what comes out of it. `carrier` is the script that
@@ -267,9 +269,9 @@ impl Store {
         &self,
         script: &Arc<Script>,
         carrier: &Arc<Script>,
-        bound: Bound,
+        bound: EncodedInvocation,
         space: &Id,
-    ) -> (Step, Begun) {
+    ) -> (Step, PendingReply) {
         let (answer, answered) = oneshot::channel();
         let started = Instant::now();
         let step = Step {
@@ -280,7 +282,7 @@ impl Store {
             deadline: started + self.0.timeout,
             answer,
         };
-        (step, Begun { answered: Ok(answered), started })
+        (step, PendingReply { answered: Ok(answered), started })
     }
 
     /// Waits for the answer of an operation. What its script wants done first is done, by one for all
@@ -289,12 +291,12 @@ impl Store {
     /// # Errors
     ///
     /// Why Redis gave no answer.
-    pub async fn settle(
+    pub async fn wait(
         &self,
-        mut begun: Begun,
-        operation: &dyn Bind,
+        mut begun: PendingReply,
+        operation: &dyn ErasedOperation,
         context: &Context,
-    ) -> Result<Raw, Error> {
+    ) -> Result<RawReply, Error> {
         let started = begun.started;
         let waiting = Instant::now();
         let mut turn: Option<Turn<'_>> = None;
@@ -309,7 +311,8 @@ impl Store {
                     }
                     if turn.is_some() {
                         let first = Library::embedded().script(&name);
-                        let first = self.enter(&first, Bound::to_keys(&keys), &context.space);
+                        let first =
+                            self.enter(&first, EncodedInvocation::to_keys(&keys), &context.space);
                         match first.answered().await {
                             Ok(_) => {}
                             // The operation itself has done nothing yet, however this ended.
@@ -327,7 +330,7 @@ impl Store {
         let script = Library::embedded().script(operation.name());
         match result {
             Ok(lane::Answer { replayed, reply }) => {
-                Ok(Raw { script, reply, replayed, started: Some(started) })
+                Ok(RawReply { script, reply, replayed, started: Some(started) })
             }
             Err(failure) => {
                 script.record(library::Outcome::Failed, started.elapsed());
@@ -337,7 +340,7 @@ impl Store {
     }
 
     /// How long a call may wait for Redis.
-    pub fn patience(&self) -> Duration {
+    pub fn timeout(&self) -> Duration {
         self.0.timeout
     }
 

@@ -29,37 +29,37 @@ pub trait Operation: Sync {
     type Reply: DeserializeOwned;
 
     /// Names each key and argument in the order of the script's header.
-    fn bind(&self, call: &mut Call);
+    fn bind(&self, invocation: &mut Invocation);
 }
 
 /// An operation of which only what its script takes is asked: one among several.
-pub trait Bind: Sync {
+pub trait ErasedOperation: Sync {
     /// The operation's one name.
     fn name(&self) -> &'static str;
 
     /// Names each key and argument in the order of the script's header.
-    fn bind(&self, call: &mut Call);
+    fn bind(&self, invocation: &mut Invocation);
 }
 
-impl<O: Operation> Bind for O {
+impl<O: Operation> ErasedOperation for O {
     fn name(&self) -> &'static str {
         O::NAME
     }
 
-    fn bind(&self, call: &mut Call) {
-        Operation::bind(self, call);
+    fn bind(&self, invocation: &mut Invocation) {
+        Operation::bind(self, invocation);
     }
 }
 
 /// Several operations as one: all of them happen or none does.
 pub(super) struct All<'a> {
-    pub operations: &'a [&'a dyn Bind],
+    pub operations: &'a [&'a dyn ErasedOperation],
     /// Whether none does in any case.
     pub dry_run: bool,
 }
 
 /// What one run of an operation is for the frame.
-pub(super) struct Bound {
+pub(super) struct EncodedInvocation {
     pub keys: Strings,
     pub args: Strings,
     /// Empty without an idempotency key; else the last of the keys is that of its record.
@@ -68,22 +68,26 @@ pub(super) struct Bound {
     pub weight: usize,
 }
 
-impl Bound {
-    pub fn of(operation: &dyn Bind, script: &Script, context: &Context) -> Bound {
+impl EncodedInvocation {
+    pub fn of(
+        operation: &dyn ErasedOperation,
+        script: &Script,
+        context: &Context,
+    ) -> EncodedInvocation {
         let once = context.idempotency_key.as_deref().filter(|_| !script.header.read_only);
-        let mut call = Call::new(operation.name(), context, once.is_some());
-        operation.bind(&mut call);
-        script.header.check(&call);
-        let weight = if script.header.alone { MAX_STEPS } else { call.weight };
-        let fingerprint = call.finish(once);
-        Bound { keys: call.keys, args: call.args, fingerprint, weight }
+        let mut invocation = Invocation::new(operation.name(), context, once.is_some());
+        operation.bind(&mut invocation);
+        script.header.check(&invocation);
+        let weight = if script.header.alone { MAX_STEPS } else { invocation.weight };
+        let fingerprint = invocation.finish(once);
+        EncodedInvocation { keys: invocation.keys, args: invocation.args, fingerprint, weight }
     }
 
     /// Of an operation that takes keys alone.
-    pub fn to_keys(names: &[String]) -> Bound {
+    pub fn to_keys(names: &[String]) -> EncodedInvocation {
         let mut keys = Strings::default();
         names.iter().for_each(|key| keys.push(format_args!("{key}")));
-        Bound { keys, args: Strings::default(), fingerprint: String::new(), weight: 1 }
+        EncodedInvocation { keys, args: Strings::default(), fingerprint: String::new(), weight: 1 }
     }
 }
 
@@ -92,15 +96,15 @@ impl All<'_> {
     pub const NAME: &'static str = "atomic/run";
 }
 
-impl Bind for All<'_> {
+impl ErasedOperation for All<'_> {
     fn name(&self) -> &'static str {
         All::NAME
     }
 
-    fn bind(&self, call: &mut Call) {
-        call.arg("dry_run", self.dry_run);
+    fn bind(&self, invocation: &mut Invocation) {
+        invocation.arg("dry_run", self.dry_run);
         for operation in self.operations {
-            call.inner(*operation);
+            invocation.inner(*operation);
         }
     }
 }
@@ -116,17 +120,17 @@ pub struct Context {
 
 /// A reply, and whether it is the answer to an earlier send of the same call.
 #[derive(Debug)]
-pub struct Done<T> {
+pub struct Completed<T> {
     /// What the operation answered.
     pub reply: T,
     /// Whether it happened before, under the same idempotency key.
     pub replayed: bool,
 }
 
-impl<T> Done<T> {
+impl<T> Completed<T> {
     /// The same with another reply made of this one.
-    pub fn map<U>(self, make: impl FnOnce(T) -> U) -> Done<U> {
-        Done { reply: make(self.reply), replayed: self.replayed }
+    pub fn map<U>(self, make: impl FnOnce(T) -> U) -> Completed<U> {
+        Completed { reply: make(self.reply), replayed: self.replayed }
     }
 }
 
@@ -134,7 +138,7 @@ impl<T> Done<T> {
 #[derive(Debug)]
 pub enum Error {
     /// It said no, and nothing has changed.
-    Refused(Done<Refusal>),
+    Refused(Completed<Refusal>),
     /// The idempotency key was used for another call.
     KeyReused,
     /// It is more than one script can take.
@@ -166,7 +170,7 @@ pub struct Refusal {
 }
 
 /// The keys and arguments of one run, by name.
-pub struct Call {
+pub struct Invocation {
     prefix: String,
     keys: Strings,
     args: Strings,
@@ -177,13 +181,17 @@ pub struct Call {
     names: [Vec<&'static str>; 2],
 }
 
-impl Call {
-    fn new(operation: &str, context: &Context, fingerprinted: bool) -> Call {
-        Call::with_prefix(format!("lockstep:{{{}}}:", context.space), operation, fingerprinted)
+impl Invocation {
+    fn new(operation: &str, context: &Context, fingerprinted: bool) -> Invocation {
+        Invocation::with_prefix(
+            format!("lockstep:{{{}}}:", context.space),
+            operation,
+            fingerprinted,
+        )
     }
 
-    fn with_prefix(prefix: String, operation: &str, fingerprinted: bool) -> Call {
-        Call {
+    fn with_prefix(prefix: String, operation: &str, fingerprinted: bool) -> Invocation {
+        Invocation {
             prefix,
             keys: Strings::default(),
             args: Strings::default(),
@@ -195,81 +203,91 @@ impl Call {
     }
 
     /// Binds the key of a thing: its kind, then what its owner calls it.
-    pub fn key(&mut self, name: &'static str, kind: &str, id: impl Display) -> &mut Call {
+    pub fn key(&mut self, name: &'static str, kind: &str, id: impl Display) -> &mut Invocation {
         self.keys.push(format_args!("{}{kind}:{id}", self.prefix));
         self.named(0, name);
-        let Call { keys, fingerprint, .. } = self;
+        let Invocation { keys, fingerprint, .. } = self;
         digest(fingerprint, keys.last());
         self
     }
 
     /// Binds an argument.
-    pub fn arg(&mut self, name: &'static str, value: impl Display) -> &mut Call {
+    pub fn arg(&mut self, name: &'static str, value: impl Display) -> &mut Invocation {
         self.args.push(format_args!("{value}"));
         self.named(1, name);
-        let Call { args, fingerprint, .. } = self;
+        let Invocation { args, fingerprint, .. } = self;
         digest(fingerprint, args.last());
         self
     }
 
     /// Binds a new id. A repeat mints another one, so it is no part of what is compared.
-    pub fn mint(&mut self, name: &'static str, minted: Minted) -> &mut Call {
+    pub fn generated_id(&mut self, name: &'static str, minted: GeneratedId) -> &mut Invocation {
         self.args.push(format_args!("{minted}"));
         self.named(1, name);
         self
     }
 
     /// Binds the key of a thing whose id is new.
-    pub fn minted_key(&mut self, name: &'static str, kind: &str, minted: Minted) -> &mut Call {
-        self.found_key(name, kind, minted)
+    pub fn generated_key(
+        &mut self,
+        name: &'static str,
+        kind: &str,
+        minted: GeneratedId,
+    ) -> &mut Invocation {
+        self.derived_key(name, kind, minted)
     }
 
     /// Binds the key of a thing that was found by what the caller named: no part of what is
     /// compared, because a repeat may come when it can no longer be found.
-    pub fn found_key(&mut self, name: &'static str, kind: &str, id: impl Display) -> &mut Call {
+    pub fn derived_key(
+        &mut self,
+        name: &'static str,
+        kind: &str,
+        id: impl Display,
+    ) -> &mut Invocation {
         self.keys.push(format_args!("{}{kind}:{id}", self.prefix));
         self.named(0, name);
         self
     }
 
     /// Binds an argument that was found out and not given: no part of what is compared.
-    pub fn found_arg(&mut self, name: &'static str, value: impl Display) -> &mut Call {
+    pub fn derived_arg(&mut self, name: &'static str, value: impl Display) -> &mut Invocation {
         self.args.push(format_args!("{value}"));
         self.named(1, name);
         self
     }
 
     /// Binds a plain data key of the caller's own. Nothing of the service is under that prefix.
-    pub fn data_key(&mut self, id: &Id) -> &mut Call {
+    pub fn data_key(&mut self, id: &Id) -> &mut Invocation {
         self.keys.push(format_args!("{}{id}", data_prefix(&self.prefix)));
-        let Call { keys, fingerprint, .. } = self;
+        let Invocation { keys, fingerprint, .. } = self;
         digest(fingerprint, keys.last());
         self
     }
 
     /// Binds the next of as many words as the script will find.
-    pub fn word(&mut self, bytes: impl AsRef<[u8]>) -> &mut Call {
+    pub fn word(&mut self, bytes: impl AsRef<[u8]>) -> &mut Invocation {
         self.args.push_bytes(bytes.as_ref());
-        let Call { args, fingerprint, .. } = self;
+        let Invocation { args, fingerprint, .. } = self;
         digest(fingerprint, args.last());
         self
     }
 
     /// Binds another operation whole: its name, how many keys and arguments it has, and those.
-    fn inner(&mut self, operation: &dyn Bind) {
+    fn inner(&mut self, operation: &dyn ErasedOperation) {
         let fingerprinted = self.fingerprint.is_some();
-        let mut call =
-            Call::with_prefix(mem::take(&mut self.prefix), operation.name(), fingerprinted);
-        operation.bind(&mut call);
-        Library::embedded().script(operation.name()).header.check(&call);
-        self.prefix = call.prefix;
-        self.weight += call.weight;
+        let mut invocation =
+            Invocation::with_prefix(mem::take(&mut self.prefix), operation.name(), fingerprinted);
+        operation.bind(&mut invocation);
+        Library::embedded().script(operation.name()).header.check(&invocation);
+        self.prefix = invocation.prefix;
+        self.weight += invocation.weight;
         self.args.push(format_args!("{}", operation.name()));
-        self.args.push(format_args!("{}", call.keys.len()));
-        self.args.push(format_args!("{}", call.args.len()));
-        self.keys.append(&call.keys);
-        self.args.append(&call.args);
-        if let Some(sha1) = call.fingerprint {
+        self.args.push(format_args!("{}", invocation.keys.len()));
+        self.args.push(format_args!("{}", invocation.args.len()));
+        self.keys.append(&invocation.keys);
+        self.args.append(&invocation.args);
+        if let Some(sha1) = invocation.fingerprint {
             digest(&mut self.fingerprint, sha1.digest().to_string().as_bytes());
         }
     }
@@ -329,19 +347,19 @@ fn digest(fingerprint: &mut Option<Sha1>, text: &[u8]) {
 
 /// An id that the service mints: UUIDv7, so ids sort by time, behind a short prefix.
 #[derive(Debug, Clone, Copy)]
-pub struct Minted {
+pub struct GeneratedId {
     prefix: &'static str,
     uuid: Uuid,
 }
 
-impl Minted {
+impl GeneratedId {
     /// A new id; `prefix` is one of `tx_`, `hold_`, `res_`, `lease_`.
-    pub fn new(prefix: &'static str) -> Minted {
-        Minted { prefix, uuid: Uuid::now_v7() }
+    pub fn new(prefix: &'static str) -> GeneratedId {
+        GeneratedId { prefix, uuid: Uuid::now_v7() }
     }
 }
 
-impl Display for Minted {
+impl Display for GeneratedId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.prefix, self.uuid.simple())
     }

@@ -11,18 +11,18 @@ use serde::{
 };
 
 use super::{
-    Bind, Done, Error, Failure, Library, Operation, Refusal, Script,
+    Completed, ErasedOperation, Error, Failure, Library, Operation, Refusal, Script,
     header::{Field, Kind},
     library::Outcome,
     operation::All,
 };
-use crate::types::{Instant, codes};
+use crate::types::{Timestamp, codes};
 
 type Fault = serde_json::Error;
 
 /// What Redis' own commands answer on data keys, whose bytes need be no text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answered {
+pub enum RedisValue {
     /// There is nothing.
     Nothing,
     /// A whole number.
@@ -31,27 +31,27 @@ pub enum Answered {
     Bytes(Vec<u8>),
 }
 
-impl<'de> Deserialize<'de> for Answered {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Answered, D::Error> {
+impl<'de> Deserialize<'de> for RedisValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RedisValue, D::Error> {
         struct Any;
 
         impl<'de> Visitor<'de> for Any {
-            type Value = Answered;
+            type Value = RedisValue;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str("an answer of Redis")
             }
 
-            fn visit_none<E>(self) -> Result<Answered, E> {
-                Ok(Answered::Nothing)
+            fn visit_none<E>(self) -> Result<RedisValue, E> {
+                Ok(RedisValue::Nothing)
             }
 
-            fn visit_i64<E>(self, number: i64) -> Result<Answered, E> {
-                Ok(Answered::Number(number))
+            fn visit_i64<E>(self, number: i64) -> Result<RedisValue, E> {
+                Ok(RedisValue::Number(number))
             }
 
-            fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<Answered, E> {
-                Ok(Answered::Bytes(bytes))
+            fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<RedisValue, E> {
+                Ok(RedisValue::Bytes(bytes))
             }
         }
 
@@ -60,7 +60,7 @@ impl<'de> Deserialize<'de> for Answered {
 }
 
 /// What a script answered for one operation, not yet read.
-pub struct Raw {
+pub struct RawReply {
     pub(super) script: Arc<Script>,
     pub(super) reply: Value,
     pub(super) replayed: bool,
@@ -68,14 +68,14 @@ pub struct Raw {
     pub(super) started: Option<tokio::time::Instant>,
 }
 
-impl Raw {
+impl RawReply {
     /// Its words and fields as the operation's reply.
     ///
     /// # Errors
     ///
     /// The operation's refusal, or a fault where the answer is none that the header knows.
-    pub fn read<O: Operation>(self) -> Result<Done<O::Reply>, Error> {
-        let Raw { script, reply, replayed, started } = self;
+    pub fn read<O: Operation>(self) -> Result<Completed<O::Reply>, Error> {
+        let RawReply { script, reply, replayed, started } = self;
         let result = decode::<O>(&script, reply, replayed);
         if let Some(started) = started {
             script.record(Outcome::from(&result), started.elapsed());
@@ -89,8 +89,8 @@ impl Raw {
     }
 
     /// What each of several operations has answered that ran as one, up to the first that refuses.
-    pub(super) fn split(self, all: &All<'_>) -> Result<Done<Vec<Raw>>, Error> {
-        let Raw { script, reply, replayed, started } = self;
+    pub(super) fn split(self, all: &All<'_>) -> Result<Completed<Vec<RawReply>>, Error> {
+        let RawReply { script, reply, replayed, started } = self;
         let result = replies(&script, reply);
         let outcome = match &result {
             Ok(replies) if replies.last().is_some_and(|reply| word(reply) != "ok") => {
@@ -101,14 +101,14 @@ impl Raw {
         if let Some(started) = started {
             script.record(outcome, started.elapsed());
         }
-        let raw = |(operation, reply): (&&dyn Bind, Value)| Raw {
+        let raw = |(operation, reply): (&&dyn ErasedOperation, Value)| RawReply {
             script: Library::embedded().script(operation.name()),
             reply,
             // Of what has not happened now, nobody counts anything.
             replayed: replayed || all.dry_run,
             started: None,
         };
-        Ok(Done { reply: all.operations.iter().zip(result?).map(raw).collect(), replayed })
+        Ok(Completed { reply: all.operations.iter().zip(result?).map(raw).collect(), replayed })
     }
 }
 
@@ -141,7 +141,7 @@ fn decode<O: Operation>(
     script: &Script,
     reply: Value,
     replayed: bool,
-) -> Result<Done<O::Reply>, Error> {
+) -> Result<Completed<O::Reply>, Error> {
     let broken = |why: &str| Failure::Broken(format!("{}: {why} in the reply", script.name));
     let word = word(&reply).to_owned();
     let Value::Array(values) = reply else { return Err(broken("no array").into()) };
@@ -157,7 +157,7 @@ fn decode<O: Operation>(
     if word == "ok" {
         let entries = Entries { fields: fields.iter(), values, value: None };
         let reply = O::Reply::deserialize(entries).map_err(|fault| broken(&fault.to_string()))?;
-        return Ok(Done { reply, replayed });
+        return Ok(Completed { reply, replayed });
     }
     let code = O::CODES.iter().chain(codes::CODES).find(|code| code.code == word);
     let code = code.ok_or_else(|| broken("a word that is no problem code"))?;
@@ -167,7 +167,7 @@ fn decode<O: Operation>(
     });
     let members =
         members.collect::<Result<_, Fault>>().map_err(|fault| broken(&fault.to_string()))?;
-    Err(Error::Refused(Done { reply: Refusal { code, members }, replayed }))
+    Err(Error::Refused(Completed { reply: Refusal { code, members }, replayed }))
 }
 
 /// A reply as a struct.
@@ -223,7 +223,7 @@ impl Position {
         match (self.kind, &self.value) {
             (_, Value::Nil) => Ok(serde_json::Value::Null),
             (Kind::Json, _) => serde_json::from_str(&self.text()?),
-            (Kind::Instant, _) => serde_json::to_value(Instant::deserialize(self)?),
+            (Kind::Instant, _) => serde_json::to_value(Timestamp::deserialize(self)?),
             (Kind::Plain, Value::Int(number)) => Ok((*number).into()),
             (Kind::Plain, _) => self.text().map(serde_json::Value::String),
         }

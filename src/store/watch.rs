@@ -3,8 +3,8 @@ use redis::{Pipeline, Value};
 use tokio::time::{Instant, timeout};
 
 use super::{
-    Context, Done, Error, Failure, Library, Operation, Raw, Store,
-    operation::{Bound, data_prefix},
+    Completed, Context, Error, Failure, Library, Operation, RawReply, Store,
+    operation::{EncodedInvocation, data_prefix},
 };
 use crate::types::Id;
 
@@ -18,9 +18,9 @@ pub struct Watch {
 
 /// How an EXEC has ended.
 #[derive(Debug)]
-pub enum Executed<T> {
+pub enum ExecOutcome<T> {
     /// It has happened.
-    Done(T),
+    Completed(T),
     /// A watched key has changed, and nothing has happened.
     Conflict,
     /// Redis does not know the script, and nothing has happened.
@@ -29,7 +29,7 @@ pub enum Executed<T> {
 
 /// What was under a watched data key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub struct WatchedValue {
     /// Redis' word for its type; `none` where there is nothing.
     pub kind: String,
     /// Its bytes, where it is a string.
@@ -55,7 +55,7 @@ impl Store {
         keys: &[Id],
         most: usize,
         context: &Context,
-    ) -> Result<(Watch, Vec<Seen>), Failure> {
+    ) -> Result<(Watch, Vec<WatchedValue>), Failure> {
         let connection = self.borrow().await?;
         let mut watch =
             Watch { connection: Some(connection), started: Instant::now(), store: self.clone() };
@@ -89,7 +89,7 @@ impl Store {
                 // Of another type, GETRANGE says only what TYPE does.
                 _ => None,
             };
-            seen.push(Seen { kind, text });
+            seen.push(WatchedValue { kind, text });
         }
         Ok((watch, seen))
     }
@@ -117,9 +117,9 @@ impl Watch {
         operation: &O,
         load: bool,
         context: &Context,
-    ) -> Result<Executed<Done<O::Reply>>, Error> {
+    ) -> Result<ExecOutcome<Completed<O::Reply>>, Error> {
         let script = Library::embedded().script(O::NAME);
-        let bound = Bound::of(operation, &script, context);
+        let bound = EncodedInvocation::of(operation, &script, context);
         let repeatable = !bound.fingerprint.is_empty();
         let mut pipeline = Pipeline::with_capacity(3);
         pipeline.cmd("MULTI");
@@ -139,7 +139,7 @@ impl Watch {
             Value::Array(values) => values.into_iter().next(),
             Value::Nil => {
                 self.give_back();
-                return Ok(Executed::Conflict);
+                return Ok(ExecOutcome::Conflict);
             }
             error => {
                 // EXEC says only that it was called off; why, it was told when the script was queued.
@@ -150,13 +150,15 @@ impl Watch {
         // Whatever EXEC has answered, it has ended the WATCH.
         self.give_back();
         match executed {
-            Some(Value::ServerError(error)) if error.code() == "NOSCRIPT" => Ok(Executed::Unknown),
+            Some(Value::ServerError(error)) if error.code() == "NOSCRIPT" => {
+                Ok(ExecOutcome::Unknown)
+            }
             Some(Value::Array(values)) if values.len() == 2 => {
                 let mut values = values.into_iter();
                 let replayed = values.next() == Some(Value::Int(1));
                 let reply = values.next().unwrap_or_default();
-                let raw = Raw { script, reply, replayed, started: Some(self.started) };
-                raw.read::<O>().map(Executed::Done)
+                let raw = RawReply { script, reply, replayed, started: Some(self.started) };
+                raw.read::<O>().map(ExecOutcome::Completed)
             }
             other => Err(refuse_error(other).err().unwrap_or_else(confused).into()),
         }
@@ -168,12 +170,12 @@ impl Watch {
         let count = pipeline.len();
         pipeline.ignore_errors();
         let sent = connection.send_packed_commands(&pipeline, 0, count);
-        let patience = self.store.0.timeout;
-        match timeout(patience, sent).await {
+        let timeout_after = self.store.0.timeout;
+        match timeout(timeout_after, sent).await {
             Ok(Ok(answers)) if answers.len() == count => Ok(answers),
             Ok(Ok(_)) => Err(unknown("answers are missing".to_owned())),
             Ok(Err(error)) => Err(unknown(error.to_string())),
-            Err(_) => Err(unknown(format!("nothing within {} ms", patience.as_millis()))),
+            Err(_) => Err(unknown(format!("nothing within {} ms", timeout_after.as_millis()))),
         }
     }
 

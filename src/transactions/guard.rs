@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::{
     api::Problem,
-    store::Seen,
+    store::WatchedValue,
     types::{Id, Invalid, word},
 };
 
@@ -14,7 +14,7 @@ use crate::{
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "key": "balance", "op": "gte", "value": "10" }))]
-pub struct Guard {
+pub struct DataGuard {
     pub key: Id,
     #[serde(deserialize_with = "word")]
     pub op: Op,
@@ -53,7 +53,7 @@ pub struct FailedGuard<'a> {
     pub actual: Option<String>,
 }
 
-impl Guard {
+impl DataGuard {
     /// Refuses what can never be judged.
     ///
     /// # Errors
@@ -75,7 +75,7 @@ impl Guard {
     }
 
     /// Why it fails, or nothing where it holds.
-    pub fn judge(&self, seen: &Seen) -> Option<FailedGuard<'_>> {
+    pub fn judge(&self, seen: &WatchedValue) -> Option<FailedGuard<'_>> {
         let expected = self.value.as_deref();
         let text = seen.text.as_deref();
         let order =
@@ -112,9 +112,11 @@ mod tests {
 
     fn holds(op: Op, actual: Option<&str>, value: &str) -> bool {
         let key = Id::try_from("k".to_owned()).unwrap();
-        let guard = Guard { key, op, value: Some(value.to_owned()) };
+        let guard = DataGuard { key, op, value: Some(value.to_owned()) };
         let kind = if actual.is_some() { "string" } else { "none" }.to_owned();
-        guard.judge(&Seen { kind, text: actual.map(|text| text.as_bytes().to_vec()) }).is_none()
+        guard
+            .judge(&WatchedValue { kind, text: actual.map(|text| text.as_bytes().to_vec()) })
+            .is_none()
     }
 
     #[test]

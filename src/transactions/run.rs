@@ -9,11 +9,11 @@ use serde_json::{Map, Value, json, value::RawValue};
 use tokio::time::sleep;
 use utoipa::ToSchema;
 
-use super::guard::{FailedGuard, Guard};
+use super::guard::{DataGuard, FailedGuard};
 use crate::{
     api::{self, Answer, Caller, Json, Problem},
     data::{self, Command, Encoding, Input, READ_BUDGET, written},
-    store::{Call, Context, Done, Executed, Operation, Seen, Store},
+    store::{Completed, Context, ExecOutcome, Invocation, Operation, Store, WatchedValue},
     types::{Code, Id, Invalid, objects},
 };
 
@@ -53,7 +53,7 @@ pub struct Transaction {
     /// All of them must hold.
     #[serde(default, deserialize_with = "objects")]
     #[schema(max_items = 128)]
-    pub guards: Vec<Guard>,
+    pub guards: Vec<DataGuard>,
     /// How often it is tried while others change the same keys.
     #[serde(default = "Transaction::default_attempts")]
     #[schema(minimum = 1, maximum = 10, default = 3)]
@@ -87,23 +87,23 @@ impl Transaction {
 }
 
 /// The same, checked.
-struct Order {
+struct CheckedTransaction {
     commands: Vec<Command>,
     watch: Vec<Id>,
-    guards: Vec<Guard>,
+    guards: Vec<DataGuard>,
     max_attempts: u32,
     /// All keys that it is watched or judged by, each once.
     keys: Vec<Id>,
 }
 
-impl TryFrom<Transaction> for Order {
+impl TryFrom<Transaction> for CheckedTransaction {
     type Error = Problem;
 
-    fn try_from(order: Transaction) -> Result<Order, Problem> {
+    fn try_from(request: Transaction) -> Result<CheckedTransaction, Problem> {
         let refuse = |detail: &str, pointer: &str| {
             Err(Problem::invalid(&Invalid::new("validation_failed", detail), pointer))
         };
-        let Transaction { operations, watch, guards, max_attempts } = order;
+        let Transaction { operations, watch, guards, max_attempts } = request;
         if !(1..=10).contains(&max_attempts) {
             return refuse("There are 1 to 10 attempts.", "/max_attempts");
         }
@@ -114,7 +114,7 @@ impl TryFrom<Transaction> for Order {
             return refuse("There are at most 128 guards.", "/guards");
         }
         for (index, guard) in guards.iter().enumerate() {
-            guard.check().map_err(|problem| problem.within(&format!("/guards/{index}")))?;
+            guard.check().map_err(|problem| problem.prefix_pointer(&format!("/guards/{index}")))?;
         }
         let commands = Input::read_all(&operations, MAX_OPERATIONS)?;
         if commands.iter().map(Command::words).sum::<usize>() > Command::MAX_WORDS {
@@ -123,13 +123,13 @@ impl TryFrom<Transaction> for Order {
         let of_guards = guards.iter().map(|guard| &guard.key);
         let keys: BTreeSet<&Id> = watch.iter().chain(of_guards).collect();
         let keys = keys.into_iter().cloned().collect();
-        Ok(Order { commands, watch, guards, max_attempts, keys })
+        Ok(CheckedTransaction { commands, watch, guards, max_attempts, keys })
     }
 }
 
 /// One attempt, as EXEC runs it.
 struct Attempt<'a> {
-    order: &'a Order,
+    request: &'a CheckedTransaction,
     refusal: Option<Refusal<'a>>,
     watched: String,
     number: u32,
@@ -157,20 +157,21 @@ impl Operation for Attempt<'_> {
     const CODES: &'static [Code] = data::CODES;
     type Reply = AttemptReply;
 
-    fn bind(&self, call: &mut Call) {
-        let Order { commands, watch, guards, max_attempts, .. } = self.order;
+    fn bind(&self, invocation: &mut Invocation) {
+        let CheckedTransaction { commands, watch, guards, max_attempts, .. } = self.request;
         let text = |value: Result<String, serde_json::Error>| value.unwrap_or_default();
-        call.arg("conditions", text(serde_json::to_string(&(watch, guards, max_attempts))))
-            .found_arg("refusal", text(serde_json::to_string(&self.refusal)))
-            .found_arg("watched", &self.watched)
-            .found_arg("attempts", self.number)
-            .found_arg("budget", READ_BUDGET);
-        commands.iter().for_each(|command| command.bind(call));
+        invocation
+            .arg("conditions", text(serde_json::to_string(&(watch, guards, max_attempts))))
+            .derived_arg("refusal", text(serde_json::to_string(&self.refusal)))
+            .derived_arg("watched", &self.watched)
+            .derived_arg("attempts", self.number)
+            .derived_arg("budget", READ_BUDGET);
+        commands.iter().for_each(|command| command.bind(invocation));
     }
 }
 
-impl Order {
-    fn attempt<'a>(&'a self, seen: &HashMap<&Id, &Seen>, number: u32) -> Attempt<'a> {
+impl CheckedTransaction {
+    fn attempt<'a>(&'a self, seen: &HashMap<&Id, &WatchedValue>, number: u32) -> Attempt<'a> {
         let failed = self.guards.iter().find_map(|guard| guard.judge(seen.get(&guard.key)?));
         let value = |key: &Id| match seen.get(key).and_then(|seen| seen.text.clone()) {
             Some(bytes) => written(bytes, Encoding::Text).0,
@@ -179,7 +180,7 @@ impl Order {
         let watched: Map<String, Value> =
             self.watch.iter().map(|key| (key.to_string(), value(key))).collect();
         Attempt {
-            order: self,
+            request: self,
             refusal: failed.map(Refusal::GuardFailed),
             watched: Value::Object(watched).to_string(),
             number,
@@ -187,7 +188,11 @@ impl Order {
     }
 
     /// Reads, judges and runs it, as often as it takes while others are faster.
-    async fn run(&self, store: &Store, context: &Context) -> Result<Done<AttemptReply>, Problem> {
+    async fn run(
+        &self,
+        store: &Store,
+        context: &Context,
+    ) -> Result<Completed<AttemptReply>, Problem> {
         let counted = |name: &'static str| metrics::counter!(name).increment(1);
         if self.keys.is_empty() {
             // Nothing that others do is in its way.
@@ -199,14 +204,14 @@ impl Order {
         while number <= self.max_attempts {
             let (watch, seen) = store.watch(&self.keys, LONGEST + 1, context).await?;
             refuse_too_large(&seen)?;
-            let seen: HashMap<&Id, &Seen> = self.keys.iter().zip(&seen).collect();
+            let seen: HashMap<&Id, &WatchedValue> = self.keys.iter().zip(&seen).collect();
             match watch.commit(&self.attempt(&seen, number), load, context).await? {
-                Executed::Done(done) => {
+                ExecOutcome::Completed(done) => {
                     counted(ATTEMPTS);
                     return Ok(done);
                 }
-                Executed::Unknown => load = true,
-                Executed::Conflict => {
+                ExecOutcome::Unknown => load = true,
+                ExecOutcome::Conflict => {
                     counted(ATTEMPTS);
                     counted(CONFLICTS);
                     number += 1;
@@ -220,12 +225,12 @@ impl Order {
         }
         // Who was faster may have been the same call, under the same idempotency key.
         let refusal = Some(Refusal::TransactionConflict);
-        let last = Attempt { order: self, refusal, watched: String::new(), number: number - 1 };
+        let last = Attempt { request: self, refusal, watched: String::new(), number: number - 1 };
         Ok(store.run(&last, context).await?)
     }
 }
 
-fn refuse_too_large(seen: &[Seen]) -> Result<(), Problem> {
+fn refuse_too_large(seen: &[WatchedValue]) -> Result<(), Problem> {
     let lengths = || seen.iter().filter_map(|seen| seen.text.as_ref()).map(Vec::len);
     let most = match lengths().any(|length| length > LONGEST) {
         true => LONGEST,
@@ -255,11 +260,11 @@ fn refuse_too_large(seen: &[Seen]) -> Result<(), Problem> {
 pub async fn run(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(order): Json<Transaction>,
+    Json(request): Json<Transaction>,
 ) -> api::Result<Committed> {
-    let order = Order::try_from(order)?;
-    match order.run(&store, &context).await {
-        Ok(done) => Ok(Answer::ok(done.map(|reply| committed(&order, reply)))),
+    let request = CheckedTransaction::try_from(request)?;
+    match request.run(&store, &context).await {
+        Ok(done) => Ok(Answer::ok(done.map(|reply| committed(&request, reply)))),
         Err(problem) => Err(pointed(problem)),
     }
 }
@@ -276,9 +281,9 @@ fn pointed(problem: Problem) -> Problem {
     }
 }
 
-fn committed(order: &Order, reply: AttemptReply) -> Committed {
+fn committed(request: &CheckedTransaction, reply: AttemptReply) -> Committed {
     let AttemptReply { results, watched, attempts } = reply;
-    let results = order.commands.iter().zip(results);
+    let results = request.commands.iter().zip(results);
     let results = results.map(|(command, told)| data::Result::of(command, told)).collect();
     Committed { results, watched, attempts }
 }

@@ -7,10 +7,10 @@ use utoipa::{PartialSchema, ToSchema, openapi};
 use super::Invalid;
 
 /// An amount that moves: a decimal string above zero.
-pub type Amount = Positive<1>;
+pub type Amount = DecimalAmount<1>;
 
 /// An amount that may be zero: an initial balance, a limit, a price.
-pub type AmountOrZero = Positive<0>;
+pub type AmountOrZero = DecimalAmount<0>;
 
 /// The most digits an amount may have.
 pub const MAX_DIGITS: usize = 28;
@@ -20,9 +20,9 @@ pub const MAX_DIGITS: usize = 28;
 /// How many decimals it may have is the currency's to say, so this keeps the digits and where the
 /// point stands, without zeros at the end: `"12.30"` is `123` with one decimal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Positive<const MIN: i128>(Decimal);
+pub struct DecimalAmount<const MIN: i128>(Decimal);
 
-impl<const MIN: i128> Positive<MIN> {
+impl<const MIN: i128> DecimalAmount<MIN> {
     /// The digits, without the point.
     pub fn digits(self) -> i128 {
         self.0.mantissa()
@@ -57,7 +57,7 @@ fn out_of_range() -> Invalid {
     Invalid::new("amount_out_of_range", detail)
 }
 
-impl<const MIN: i128> TryFrom<&str> for Positive<MIN> {
+impl<const MIN: i128> TryFrom<&str> for DecimalAmount<MIN> {
     type Error = Invalid;
 
     fn try_from(text: &str) -> Result<Self, Invalid> {
@@ -83,23 +83,23 @@ impl<const MIN: i128> TryFrom<&str> for Positive<MIN> {
             };
             return Err(Invalid::new("amount_not_positive", detail));
         }
-        Ok(Positive(decimal))
+        Ok(DecimalAmount(decimal))
     }
 }
 
-impl<'de, const MIN: i128> Deserialize<'de> for Positive<MIN> {
+impl<'de, const MIN: i128> Deserialize<'de> for DecimalAmount<MIN> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor<const MIN: i128>;
 
         impl<const MIN: i128> de::Visitor<'_> for Visitor<MIN> {
-            type Value = Positive<MIN>;
+            type Value = DecimalAmount<MIN>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a decimal string")
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-                Positive::try_from(text).map_err(E::custom)
+                DecimalAmount::try_from(text).map_err(E::custom)
             }
 
             fn visit_i64<E: de::Error>(self, _: i64) -> Result<Self::Value, E> {
@@ -125,13 +125,13 @@ impl<'de, const MIN: i128> Deserialize<'de> for Positive<MIN> {
     }
 }
 
-impl<const MIN: i128> PartialSchema for Positive<MIN> {
+impl<const MIN: i128> PartialSchema for DecimalAmount<MIN> {
     fn schema() -> openapi::RefOr<openapi::Schema> {
         money_schema("^[0-9]+([.][0-9]+)?$")
     }
 }
 
-impl<const MIN: i128> ToSchema for Positive<MIN> {
+impl<const MIN: i128> ToSchema for DecimalAmount<MIN> {
     fn name() -> Cow<'static, str> {
         Cow::Borrowed(if MIN == 0 { "AmountOrZero" } else { "Amount" })
     }

@@ -17,7 +17,7 @@ pub struct Code {
     /// The sentence for one case; `{member}` stands for a member of that case,
     /// `{member/0/name}` for what is within it.
     #[serde(skip)]
-    pub says: &'static str,
+    pub detail_template: &'static str,
     /// When it is given, and what to do about it.
     #[schema(value_type = String)]
     pub explanation: &'static str,
@@ -27,9 +27,9 @@ pub struct Code {
 
 impl Code {
     /// The sentence with the members of one case in it.
-    pub fn sentence(&self, members: &Map<String, Value>) -> String {
-        let mut sentence = String::with_capacity(self.says.len() + 32);
-        let mut rest = self.says;
+    pub fn render(&self, members: &Map<String, Value>) -> String {
+        let mut sentence = String::with_capacity(self.detail_template.len() + 32);
+        let mut rest = self.detail_template;
         while let Some((before, after)) = rest.split_once('{') {
             sentence.push_str(before);
             let Some((name, after)) = after.split_once('}') else { break };
@@ -45,8 +45,8 @@ impl Code {
     }
 
     /// The members that the sentence has places for.
-    pub fn places(&self) -> impl Iterator<Item = &'static str> {
-        self.says.split('{').skip(1).filter_map(|part| part.split(['}', '/']).next())
+    pub fn placeholders(&self) -> impl Iterator<Item = &'static str> {
+        self.detail_template.split('{').skip(1).filter_map(|part| part.split(['}', '/']).next())
     }
 }
 
@@ -62,13 +62,13 @@ mod tests {
             code: "c",
             status: 409,
             title: "t",
-            says: "Of {a} there are {list/1/n}, not {gone}.",
+            detail_template: "Of {a} there are {list/1/n}, not {gone}.",
             explanation: "e",
             retryable: false,
         };
         let members = json!({ "a": "x", "list": [{ "n": 1 }, { "n": 2 }] });
-        let sentence = code.sentence(members.as_object().unwrap());
+        let sentence = code.render(members.as_object().unwrap());
         assert_eq!(sentence, "Of x there are 2, not .");
-        assert_eq!(code.places().collect::<Vec<_>>(), ["a", "list", "gone"]);
+        assert_eq!(code.placeholders().collect::<Vec<_>>(), ["a", "list", "gone"]);
     }
 }

@@ -3,14 +3,14 @@
 use super::Code;
 
 macro_rules! codes {
-    ($($name:ident $code:literal $status:literal $title:literal $says:literal $explanation:literal)*) => {
+    ($($name:ident $code:literal $status:literal $title:literal $detail_template:literal $explanation:literal)*) => {
         $(
             #[doc = $explanation]
             pub const $name: Code = Code {
                 code: $code,
                 status: $status,
                 title: $title,
-                says: $says,
+                detail_template: $detail_template,
                 explanation: $explanation,
                 // What the store cannot do now it may do in a moment; nothing else changes by itself.
                 retryable: $status == 503,
@@ -25,7 +25,7 @@ macro_rules! codes {
 codes! {
     MALFORMED_JSON "malformed_json" 400 "Not JSON"
         "The body is not JSON."
-        "The body could not be parsed as JSON; the sentence says where it stops to be. Nothing was done."
+        "The body could not be parsed as JSON; the sentence detail_template where it stops to be. Nothing was done."
     INVALID_QUERY "invalid_query" 400 "Bad query string"
         "The query string is not what this call takes."
         "A parameter in the query string is unknown, missing or of the wrong form. Nothing was done."

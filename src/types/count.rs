@@ -21,7 +21,7 @@ pub struct Count(i64);
 
 impl Count {
     /// The farthest from zero.
-    pub const FARTHEST: i64 = (1 << 53) - 1;
+    pub const MAX_SAFE_INTEGER: i64 = (1 << 53) - 1;
 
     /// A default that is known to be in range.
     pub const fn of(number: i32) -> Count {
@@ -38,7 +38,7 @@ impl TryFrom<i64> for Count {
     type Error = Invalid;
 
     fn try_from(number: i64) -> Result<Count, Invalid> {
-        if !(-Count::FARTHEST..=Count::FARTHEST).contains(&number) {
+        if !(-Count::MAX_SAFE_INTEGER..=Count::MAX_SAFE_INTEGER).contains(&number) {
             let detail = "A counter goes from -(2^53 - 1) to 2^53 - 1.";
             return Err(Invalid::new("counter_out_of_range", detail));
         }

@@ -23,10 +23,10 @@ async fn declared_currencies_have_their_decimals() {
     }
     let body = json!({ "account_id": "half", "currency": "POINTS", "initial_balance": "0.5" });
     let answer = process.post(&space, "/accounts", &body, "half").await.unwrap();
-    answer.refused(422, "amount_scale_exceeded");
+    answer.expect_problem(422, "amount_scale_exceeded");
     let body = json!({ "account_id": "none", "currency": "MILES" });
     let refused = process.post(&space, "/accounts", &body, "none").await.unwrap();
-    let refused = refused.refused(422, "validation_failed");
+    let refused = refused.expect_problem(422, "validation_failed");
     assert_eq!(refused["errors"][0]["pointer"], "/currency");
 
     // What was declared once can still be read by who does not know it.

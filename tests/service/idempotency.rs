@@ -147,12 +147,12 @@ async fn a_refusal_is_remembered_too() {
     let body = json!({ "from_account": "alice", "to_account": "bob", "amount": "2" });
     let first = service.post_once("/accounts/transfer", body.clone(), "k").await;
     assert!(!first.replayed());
-    let first = first.refused(409, "insufficient_funds");
+    let first = first.expect_problem(409, "insufficient_funds");
     let more = json!({ "account_id": "alice", "amount": "5" });
     service.post("/accounts/deposit", more).await.assert(201);
     let again = service.post_once("/accounts/transfer", body.clone(), "k").await;
     assert!(again.replayed());
-    assert_eq!(again.refused(409, "insufficient_funds")["available"], first["available"]);
+    assert_eq!(again.expect_problem(409, "insufficient_funds")["available"], first["available"]);
     service.post_once("/accounts/transfer", body, "another").await.assert(201);
 }
 
@@ -162,7 +162,10 @@ async fn what_was_never_decided_is_not_remembered() {
     service.open("alice", "1").await;
     service.open("bob", "0").await;
     let body = json!({ "from_account": "alice", "to_account": "bob", "amount": "0.001" });
-    service.post_once("/accounts/transfer", body, "k").await.refused(422, "amount_scale_exceeded");
+    service
+        .post_once("/accounts/transfer", body, "k")
+        .await
+        .expect_problem(422, "amount_scale_exceeded");
     let body = json!({ "from_account": "alice", "to_account": "bob", "amount": "0.01" });
     let answer = service.post_once("/accounts/transfer", body, "k").await;
     assert!(!answer.replayed());
@@ -182,12 +185,12 @@ async fn a_key_stands_for_one_call() {
     service
         .post_once("/accounts/transfer", other, "k")
         .await
-        .refused(422, "idempotency_key_reused");
+        .expect_problem(422, "idempotency_key_reused");
     let deposit = json!({ "account_id": "alice", "amount": "1" });
     service
         .post_once("/accounts/deposit", deposit.clone(), "k")
         .await
-        .refused(422, "idempotency_key_reused");
+        .expect_problem(422, "idempotency_key_reused");
     service.assert_unchanged(&before);
     // The same call in other words is the same call.
     let text =
@@ -208,13 +211,13 @@ async fn keys_that_cannot_be_used_are_refused() {
     let body = json!({ "account_id": "alice" });
     for key in ["", "\"\"", "\"a", "a b", "a\tb", &"x".repeat(256)] {
         let answer = service.post_once("/accounts", body.clone(), key).await;
-        answer.refused(400, "idempotency_key_invalid");
+        answer.expect_problem(400, "idempotency_key_invalid");
     }
     let twice = [("idempotency-key", "a"), ("idempotency-key", "b")];
     service
         .post_with("/accounts", body.clone(), &twice)
         .await
-        .refused(400, "idempotency_key_invalid");
+        .expect_problem(400, "idempotency_key_invalid");
     assert!(service.snapshot().is_empty());
     service.post_once("/accounts", body, &"{}:/x".repeat(51)).await.assert(201);
 }
@@ -274,7 +277,7 @@ pub async fn lossy(good: usize) -> u16 {
 /// Redis knows the script from now on, so that the reply that is lost is that of a transfer, and not
 /// that the script is unknown.
 async fn know_transfers(service: &Service) {
-    service.transfer("alice", "nobody", "1").await.refused(404, "account_not_found");
+    service.transfer("alice", "nobody", "1").await.expect_problem(404, "account_not_found");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -307,12 +310,14 @@ async fn without_a_key_a_lost_reply_is_an_unknown_outcome() {
     let port = lossy(0).await;
     let mut service = Service::with(|settings| settings.url = format!("redis://127.0.0.1:{port}"));
     service.space = direct.space.clone();
-    let refused = service.transfer("alice", "bob", "1").await.refused(504, "outcome_unknown");
+    let refused =
+        service.transfer("alice", "bob", "1").await.expect_problem(504, "outcome_unknown");
     assert_eq!((&refused["outcome"], &refused["retryable"]), (&json!("unknown"), &json!(false)));
     // It did happen, once: the service did not send it again.
     assert_eq!(direct.balance("bob").await, "1.00");
     // A read has no outcome to be unsure of.
-    let refused = service.get("/accounts/bob/balance").await.refused(503, "store_unavailable");
+    let refused =
+        service.get("/accounts/bob/balance").await.expect_problem(503, "store_unavailable");
     assert_eq!(refused["outcome"], "not_applied");
 }
 
@@ -327,7 +332,7 @@ async fn with_a_key_an_unknown_outcome_can_be_resolved() {
     service.space = direct.space.clone();
     let body = json!({ "from_account": "alice", "to_account": "bob", "amount": "1" });
     let refused = service.post_once("/accounts/transfer", body.clone(), "k").await;
-    assert_eq!(refused.refused(504, "outcome_unknown")["retryable"], true);
+    assert_eq!(refused.expect_problem(504, "outcome_unknown")["retryable"], true);
     let answer = direct.post_once("/accounts/transfer", body, "k").await;
     assert!(answer.replayed());
     answer.assert(201);

@@ -22,13 +22,14 @@ async fn a_replica() {
         Server::start(&["--replicaof", "127.0.0.1", "1", "--replica-serve-stale-data", "yes"]);
     let service = service(&server);
     let body = json!({ "account_id": "alice" });
-    let refused = service.post("/accounts", body).await.refused(503, "store_readonly");
+    let refused = service.post("/accounts", body).await.expect_problem(503, "store_readonly");
     assert_eq!((&refused["outcome"], &refused["retryable"]), (&json!("not_applied"), &json!(true)));
     let watching = watching();
-    let refused = service.post("/transactions", watching).await.refused(503, "store_readonly");
+    let refused =
+        service.post("/transactions", watching).await.expect_problem(503, "store_readonly");
     assert_eq!(refused["outcome"], "not_applied");
     // Reads go on: their scripts say that they write nothing.
-    service.get("/accounts/alice").await.refused(404, "account_not_found");
+    service.get("/accounts/alice").await.expect_problem(404, "account_not_found");
 }
 
 /// What was never sent is not unknown: a connection that has been idle is asked before it is used.
@@ -58,8 +59,8 @@ async fn out_of_memory() {
     service.open("alice", "1").await;
     redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(1).exec(&mut server.connection()).unwrap();
     let body = json!({ "account_id": "alice", "amount": "1" });
-    service.post("/accounts/deposit", body).await.refused(503, "store_out_of_memory");
-    service.post("/transactions", watching()).await.refused(503, "store_out_of_memory");
+    service.post("/accounts/deposit", body).await.expect_problem(503, "store_out_of_memory");
+    service.post("/transactions", watching()).await.expect_problem(503, "store_out_of_memory");
     assert_eq!(service.balance("alice").await, "1.00");
 }
 
@@ -104,7 +105,7 @@ async fn busy_with_a_script_of_somebody_else() {
     let transaction = service.post("/transactions", watching()).await;
     relieve(&server, busy);
     for answer in answers {
-        answer.refused(503, "store_busy");
+        answer.expect_problem(503, "store_busy");
     }
     assert_eq!(
         (transaction.status.as_u16(), &transaction.body["outcome"]),
@@ -147,7 +148,7 @@ async fn more_calls_than_the_queue_holds() {
     // are refused at once.
     let mut refused = 0;
     while refused < 600 - 3 * 128 - 4 {
-        tasks.join_next().await.unwrap().unwrap().refused(503, "overloaded");
+        tasks.join_next().await.unwrap().unwrap().expect_problem(503, "overloaded");
         refused += 1;
     }
     // With no threshold SCRIPT KILL is not heard either; only the end of the server ends it.
@@ -175,6 +176,6 @@ async fn still_loading_its_data() {
     let server = Server::start_in(&name, &slow);
     let service = service(&server);
     let body = json!({ "account_id": "alice" });
-    service.post("/accounts", body).await.refused(503, "store_loading");
-    service.get("/readyz").await.refused(503, "store_loading");
+    service.post("/accounts", body).await.expect_problem(503, "store_loading");
+    service.get("/readyz").await.expect_problem(503, "store_loading");
 }

@@ -22,9 +22,9 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use lockstep::{
-    api::{Gate, Limits},
+    api::{Limits, ShutdownGate},
     app::{self, app},
-    store::{Records, Settings, Store},
+    store::{Retention, Settings, Store},
 };
 use redis::Commands;
 use serde_json::{Value, json};
@@ -152,7 +152,7 @@ impl Service {
             transactions: 16,
             queue: 8192,
             timeout: Duration::from_secs(20),
-            records: Records {
+            records: Retention {
                 once_ttl_ms: 3_600_000,
                 transaction_ttl_ms: 3_600_000,
                 history: 1000,
@@ -162,12 +162,12 @@ impl Service {
         lockstep::telemetry::prometheus();
         let store = Store::open(&settings).unwrap();
         let shape = app::Settings { base_path: String::new(), body_limit_bytes: 262_144 };
-        let router = app(store.clone(), Gate::new(Limits::default()), &shape);
+        let router = app(store.clone(), ShutdownGate::new(Limits::default()), &shape);
         Service { router, store, space: unique("test-"), url: settings.url }
     }
 
     /// The same service, in another space that nobody has.
-    pub fn elsewhere(&self) -> Service {
+    pub fn in_new_space(&self) -> Service {
         Service { space: unique("test-"), ..self.clone() }
     }
 
@@ -444,7 +444,7 @@ impl Answer {
 
     /// The body of a problem, where it is the expected one.
     #[track_caller]
-    pub fn refused(self, status: u16, code: &str) -> Value {
+    pub fn expect_problem(self, status: u16, code: &str) -> Value {
         assert_eq!(
             (self.status.as_u16(), &self.body["code"]),
             (status, &json!(code)),
@@ -575,7 +575,7 @@ impl Drop for Process {
 }
 
 /// Sets a key to a value of some type, to see what a script makes of it.
-pub fn plant(connection: &mut redis::Connection, key: &str, kind: &str, text: &str) {
+pub fn seed(connection: &mut redis::Connection, key: &str, kind: &str, text: &str) {
     let _: () = connection.del(key).unwrap();
     let _: () = match kind {
         "string" => connection.set(key, text).unwrap(),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Server, Service, plant};
+use crate::support::{Server, Service, seed};
 
 /// A path, a body for a command, and the keys that the script reads: kind and id. `$hold` and `$tx`
 /// are a hold and a transaction from alice to bob.
@@ -299,7 +299,7 @@ impl Prepared {
 }
 
 async fn prepared(service: &Service) -> Prepared {
-    let service = service.elsewhere();
+    let service = service.in_new_space();
     service.open("alice", "100").await;
     service.open("bob", "100").await;
     let body = json!({
@@ -326,12 +326,12 @@ async fn a_key_of_another_type_is_an_error_and_stays() {
                 }
                 let prepared = prepared(&one).await;
                 let (service, id) = (&prepared.service, prepared.named(id));
-                plant(&mut service.raw(), &service.key(kind, &id), other, "1");
+                seed(&mut service.raw(), &service.key(kind, &id), other, "1");
                 let before = service.snapshot();
                 let answer = prepared.call(path, body.as_ref()).await;
                 let place = format!("{path} with a {other} at {kind}:{id}");
                 assert_eq!(answer.status.as_u16(), 500, "{place}: {:#}", answer.body);
-                let refused = answer.refused(500, "internal_error");
+                let refused = answer.expect_problem(500, "internal_error");
                 assert!(!refused["detail"].as_str().unwrap().contains("lockstep:"), "{place}");
                 service.assert_unchanged(&before);
             }
@@ -350,16 +350,16 @@ async fn a_record_made_by_hand_is_an_error_and_stays() {
             for text in HAND_MADE {
                 let prepared = prepared(&one).await;
                 let (service, id) = (&prepared.service, prepared.named(id));
-                plant(&mut service.raw(), &service.key(kind, &id), own_type(kind), text);
+                seed(&mut service.raw(), &service.key(kind, &id), own_type(kind), text);
                 let before = service.snapshot();
                 let answer = prepared.call(path, body.as_ref()).await;
                 let place = format!("{path} with {text:?} at {kind}:{id}");
                 // A record of the idempotency key that is another call's is no fault.
                 if kind == "once" && answer.status.as_u16() == 422 {
-                    answer.refused(422, "idempotency_key_reused");
+                    answer.expect_problem(422, "idempotency_key_reused");
                 } else {
                     assert_eq!(answer.status.as_u16(), 500, "{place}: {:#}", answer.body);
-                    answer.refused(500, "internal_error");
+                    answer.expect_problem(500, "internal_error");
                 }
                 service.assert_unchanged(&before);
             }

@@ -29,5 +29,5 @@ async fn may_be_below_zero() {
 
 #[tokio::test]
 async fn refuses_one_that_is_not_there() {
-    Service::new().get("/accounts/nobody/balance").await.refused(404, "account_not_found");
+    Service::new().get("/accounts/nobody/balance").await.expect_problem(404, "account_not_found");
 }

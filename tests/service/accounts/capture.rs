@@ -65,7 +65,7 @@ async fn takes_several_parts_up_to_what_is_held() {
     assert_eq!(service.funds("alice").await, ["80.00", "40.00", "40.00"]);
     let before = service.snapshot();
     let refused = service.capture(&hold_id, Some("40.01"), false).await;
-    let refused = refused.refused(422, "capture_exceeds_hold");
+    let refused = refused.expect_problem(422, "capture_exceeds_hold");
     assert_eq!(
         (&refused["remaining"], &refused["requested"], &refused["currency"]),
         (&json!("40.00"), &json!("40.01"), &json!("USD"))
@@ -74,7 +74,7 @@ async fn takes_several_parts_up_to_what_is_held() {
     // The last unit ends it, final or not.
     let body = service.capture(&hold_id, Some("40"), false).await.assert(201);
     assert_eq!([&body["hold"]["status"], &body["hold"]["captured"]], ["captured", "60.00"]);
-    let refused = service.capture(&hold_id, None, true).await.refused(409, "hold_closed");
+    let refused = service.capture(&hold_id, None, true).await.expect_problem(409, "hold_closed");
     assert_eq!(refused["hold_status"], "captured");
     assert_eq!(service.funds("hotel").await, ["60.00", "60.00", "0.00"]);
     Audit::default().look(&service);
@@ -85,7 +85,7 @@ async fn what_expires_after_a_part_is_the_rest() {
     let (service, hold_id) = with_a_hold().await;
     service.capture(&hold_id, Some("20"), false).await.assert(201);
     service.advance_ms(3_600_000);
-    let refused = service.capture(&hold_id, None, true).await.refused(409, "hold_expired");
+    let refused = service.capture(&hold_id, None, true).await.expect_problem(409, "hold_expired");
     assert_eq!(refused["hold_id"], hold_id);
     let hold = service.get(&format!("/accounts/holds/{hold_id}")).await.assert(200);
     assert_eq!(refused["expired_at"], hold["expires_at"]);
@@ -99,19 +99,19 @@ async fn what_expires_after_a_part_is_the_rest() {
 #[tokio::test]
 async fn refuses_and_leaves_the_hold_open() {
     let (service, hold_id) = with_a_hold().await;
-    service.capture("hold_none", None, true).await.refused(404, "hold_not_found");
+    service.capture("hold_none", None, true).await.expect_problem(404, "hold_not_found");
     let refused = service.capture(&hold_id, Some("0.001"), true).await;
-    let refused = refused.refused(422, "amount_scale_exceeded");
+    let refused = refused.expect_problem(422, "amount_scale_exceeded");
     assert_eq!(refused["errors"][0]["pointer"], "/amount");
     service
         .capture(&hold_id, Some("1234567890123456789012345678"), true)
         .await
-        .refused(422, "amount_out_of_range");
-    service.capture(&hold_id, Some("0"), true).await.refused(422, "amount_not_positive");
+        .expect_problem(422, "amount_out_of_range");
+    service.capture(&hold_id, Some("0"), true).await.expect_problem(422, "amount_not_positive");
 
     service.freeze("alice", "debits").await;
     let before = service.snapshot();
-    let refused = service.capture(&hold_id, None, true).await.refused(409, "account_frozen");
+    let refused = service.capture(&hold_id, None, true).await.expect_problem(409, "account_frozen");
     assert_eq!(
         (&refused["role"], &refused["direction"]),
         (&json!("from_account"), &json!("debits"))
@@ -124,14 +124,14 @@ async fn refuses_and_leaves_the_hold_open() {
     service.patch("/accounts/hotel", body, &[]).await.assert(200);
     let before = service.snapshot();
     let refused = service.capture(&hold_id, None, true).await;
-    refused.refused(409, "max_balance_exceeded");
+    refused.expect_problem(409, "max_balance_exceeded");
     service.assert_unchanged(&before);
     let body = json!({ "max_balance": null });
     service.patch("/accounts/hotel", body, &[]).await.assert(200);
 
     service.close("hotel").await.assert(200);
     let before = service.snapshot();
-    let refused = service.capture(&hold_id, None, true).await.refused(409, "account_closed");
+    let refused = service.capture(&hold_id, None, true).await.expect_problem(409, "account_closed");
     assert_eq!(refused["role"], "to_account");
     service.assert_unchanged(&before);
     assert_eq!(service.funds("alice").await, ["100.00", "40.00", "60.00"]);
@@ -147,7 +147,8 @@ async fn balances_stay_within_28_digits() {
     let body = json!({ "account_id": "hotel", "amount": most });
     service.post("/accounts/deposit", body).await.assert(201);
     let before = service.snapshot();
-    let refused = service.capture(&hold_id, None, true).await.refused(422, "amount_out_of_range");
+    let refused =
+        service.capture(&hold_id, None, true).await.expect_problem(422, "amount_out_of_range");
     assert_eq!(refused["errors"][0]["pointer"], "/hold_id");
     service.assert_unchanged(&before);
     Audit::default().look(&service);
@@ -262,7 +263,7 @@ async fn a_repeat_answers_the_same_when_the_hold_is_long_gone() {
     assert!(again.replayed());
     assert_eq!((again.status, &again.body), (first.status, &first.body));
     let refused = service.get(&format!("/accounts/holds/{hold_id}")).await;
-    let _: Value = refused.refused(404, "hold_not_found");
+    let _: Value = refused.expect_problem(404, "hold_not_found");
 }
 
 /// Captures that run in one script share what it has in memory: one that is refused leaves nothing of

@@ -21,12 +21,12 @@ async fn closes_for_good() {
     let body = answer.assert(200);
     assert_eq!((&body["status"], &body["sweep_transaction_id"]), (&json!("closed"), &json!(null)));
     let before = service.snapshot();
-    service.transfer("bob", "alice", "1").await.refused(409, "account_closed");
-    service.transfer("alice", "bob", "1").await.refused(409, "account_closed");
-    let refused = service.close("alice").await.refused(409, "account_closed");
+    service.transfer("bob", "alice", "1").await.expect_problem(409, "account_closed");
+    service.transfer("alice", "bob", "1").await.expect_problem(409, "account_closed");
+    let refused = service.close("alice").await.expect_problem(409, "account_closed");
     assert_eq!(refused["role"], "account_id");
     let body = json!({ "account_id": "alice" });
-    service.post("/accounts", body).await.refused(409, "account_exists");
+    service.post("/accounts", body).await.expect_problem(409, "account_exists");
     service.assert_unchanged(&before);
     assert_eq!(service.get("/accounts/alice").await.assert(200)["status"], "closed");
 }
@@ -42,7 +42,7 @@ async fn sweeps_what_is_left() {
     let id = body["sweep_transaction_id"].as_str().unwrap();
     let told = service.get(&format!("/accounts/transactions/{id}")).await.assert(200);
     assert_eq!((&told["kind"], &told["amount"]), (&json!("sweep"), &json!("12.34")));
-    let refused = service.reverse(id, None).await.refused(409, "account_closed");
+    let refused = service.reverse(id, None).await.expect_problem(409, "account_closed");
     assert_eq!(refused["account_id"], "alice");
     Audit::default().look(&service);
 }
@@ -54,22 +54,22 @@ async fn refuses_what_is_not_empty() {
     service.open("bob", "0").await;
     let hold_id = service.held("alice", "bob", "4").await;
     let before = service.snapshot();
-    let refused = service.close("alice").await.refused(409, "account_not_empty");
+    let refused = service.close("alice").await.expect_problem(409, "account_not_empty");
     assert_eq!(
         (&refused["balance"], &refused["held"], &refused["currency"]),
         (&json!("10.00"), &json!("4.00"), &json!("USD"))
     );
     // What is held belongs to a hold: it is not swept away.
-    close_to(&service, "alice", "bob").await.refused(409, "account_not_empty");
+    close_to(&service, "alice", "bob").await.expect_problem(409, "account_not_empty");
     service.assert_unchanged(&before);
     service.release(&hold_id).await.assert(200);
-    service.close("alice").await.refused(409, "account_not_empty");
+    service.close("alice").await.expect_problem(409, "account_not_empty");
     close_to(&service, "alice", "bob").await.assert(200);
 
     let body = json!({ "account_id": "minus", "overdraft_limit": "5" });
     service.post("/accounts", body).await.assert(201);
     service.transfer("minus", "bob", "1").await.assert(201);
-    let refused = close_to(&service, "minus", "bob").await.refused(409, "account_not_empty");
+    let refused = close_to(&service, "minus", "bob").await.expect_problem(409, "account_not_empty");
     assert_eq!(refused["balance"], "-1.00");
 }
 
@@ -98,15 +98,16 @@ async fn refuses_where_it_cannot_sweep() {
     service.freeze("frozen", "debits").await;
     service.open("bob", "0").await;
     let before = service.snapshot();
-    close_to(&service, "alice", "alice").await.refused(422, "same_account");
-    service.close("nobody").await.refused(404, "account_not_found");
-    let refused = close_to(&service, "alice", "nobody").await.refused(404, "account_not_found");
+    close_to(&service, "alice", "alice").await.expect_problem(422, "same_account");
+    service.close("nobody").await.expect_problem(404, "account_not_found");
+    let refused =
+        close_to(&service, "alice", "nobody").await.expect_problem(404, "account_not_found");
     assert_eq!((&refused["role"], &refused["account_id"]), (&json!("sweep_to"), &json!("nobody")));
-    close_to(&service, "alice", "euro").await.refused(422, "currency_mismatch");
-    close_to(&service, "alice", "small").await.refused(409, "max_balance_exceeded");
-    let refused = close_to(&service, "alice", "closed").await.refused(409, "account_closed");
+    close_to(&service, "alice", "euro").await.expect_problem(422, "currency_mismatch");
+    close_to(&service, "alice", "small").await.expect_problem(409, "max_balance_exceeded");
+    let refused = close_to(&service, "alice", "closed").await.expect_problem(409, "account_closed");
     assert_eq!(refused["role"], "sweep_to");
-    let refused = close_to(&service, "frozen", "bob").await.refused(409, "account_frozen");
+    let refused = close_to(&service, "frozen", "bob").await.expect_problem(409, "account_frozen");
     assert_eq!(refused["role"], "account_id");
     service.assert_unchanged(&before);
 }
@@ -116,7 +117,8 @@ async fn balances_stay_within_28_digits() {
     let service = Service::new();
     service.open("alice", "99999999999999999999999999.99").await;
     service.open("carol", "1").await;
-    let refused = close_to(&service, "carol", "alice").await.refused(422, "amount_out_of_range");
+    let refused =
+        close_to(&service, "carol", "alice").await.expect_problem(422, "amount_out_of_range");
     assert_eq!(refused["errors"][0]["pointer"], "/sweep_to");
 }
 
@@ -168,7 +170,7 @@ async fn only_the_version_that_was_read() {
     let body = json!({ "account_id": "alice" });
     let before = service.snapshot();
     let stale = service.post_with("/accounts/close", body.clone(), &[("if-match", "\"0\"")]).await;
-    let refused = stale.refused(412, "version_mismatch");
+    let refused = stale.expect_problem(412, "version_mismatch");
     assert_eq!((&refused["version"], &refused["expected"]), (&json!(1), &json!("0")));
     service.assert_unchanged(&before);
     let answer = service.post_with("/accounts/close", body, &[("if-match", "\"1\"")]).await;

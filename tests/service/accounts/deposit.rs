@@ -26,13 +26,13 @@ async fn refuses_and_changes_nothing() {
     let body = json!({ "account_id": "alice", "initial_balance": "10", "max_balance": "20" });
     service.post("/accounts", body).await.assert(201);
     let before = service.snapshot();
-    deposit(&service, "alice", "10.01").await.refused(409, "max_balance_exceeded");
-    deposit(&service, "nobody", "1").await.refused(404, "account_not_found");
-    deposit(&service, "alice", "0.001").await.refused(422, "amount_scale_exceeded");
+    deposit(&service, "alice", "10.01").await.expect_problem(409, "max_balance_exceeded");
+    deposit(&service, "nobody", "1").await.expect_problem(404, "account_not_found");
+    deposit(&service, "alice", "0.001").await.expect_problem(422, "amount_scale_exceeded");
     deposit(&service, "alice", "1234567890123456789012345678")
         .await
-        .refused(422, "amount_out_of_range");
-    deposit(&service, "alice", "0").await.refused(422, "amount_not_positive");
+        .expect_problem(422, "amount_out_of_range");
+    deposit(&service, "alice", "0").await.expect_problem(422, "amount_not_positive");
     service.assert_unchanged(&before);
     deposit(&service, "alice", "10").await.assert(201);
 }
@@ -45,11 +45,11 @@ async fn refuses_what_is_frozen_or_closed() {
     service.open("closed", "0").await;
     service.close("closed").await.assert(200);
     let before = service.snapshot();
-    let refused = deposit(&service, "frozen", "1").await.refused(409, "account_frozen");
+    let refused = deposit(&service, "frozen", "1").await.expect_problem(409, "account_frozen");
     assert_eq!(
         (&refused["role"], &refused["direction"]),
         (&json!("account_id"), &json!("credits"))
     );
-    deposit(&service, "closed", "1").await.refused(409, "account_closed");
+    deposit(&service, "closed", "1").await.expect_problem(409, "account_closed");
     service.assert_unchanged(&before);
 }

@@ -49,7 +49,7 @@ fn in_the_set(service: &Service) -> u64 {
 async fn ten_thousand_ended_holds_keep_nobody_waiting_and_are_all_free() {
     let (_server, service) = with_ended_holds(10_000).await;
     // What is asked for is there only if every single one has been taken back.
-    service.transfer("alice", "hotel", "20000.01").await.refused(409, "insufficient_funds");
+    service.transfer("alice", "hotel", "20000.01").await.expect_problem(409, "insufficient_funds");
     service.transfer("alice", "hotel", "20000").await.assert(201);
     assert_eq!(service.funds("alice").await, ["0.00", "0.00", "0.00"]);
     assert_eq!(in_the_set(&service), 0);
@@ -170,7 +170,7 @@ async fn the_sweeper_tidies_what_nobody_looks_at() {
     let mut connection = server.connection();
     let mut spaces = Vec::new();
     for _ in 0..3 {
-        let service = service.elsewhere();
+        let service = service.in_new_space();
         service.open("alice", "100").await;
         service.open("hotel", "0").await;
         for ttl_ms in [1_000_000, 1_000_000, 5_000_000] {

@@ -44,13 +44,13 @@ async fn refuses_one_that_has_ended() {
     service.open("hotel", "0").await;
     let one = service.held("alice", "hotel", "1").await;
     service.release(&one).await.assert(200);
-    extend(&service, &one, 1000).await.refused(409, "hold_closed");
-    extend(&service, "hold_none", 1000).await.refused(404, "hold_not_found");
+    extend(&service, &one, 1000).await.expect_problem(409, "hold_closed");
+    extend(&service, "hold_none", 1000).await.expect_problem(404, "hold_not_found");
     let one = service.held("alice", "hotel", "1").await;
     service.advance_ms(3_600_000);
     let before = service.snapshot();
-    extend(&service, &one, 1000).await.refused(409, "hold_expired");
-    let refused = extend(&service, &one, 0).await.refused(422, "validation_failed");
+    extend(&service, &one, 1000).await.expect_problem(409, "hold_expired");
+    let refused = extend(&service, &one, 0).await.expect_problem(422, "validation_failed");
     assert_eq!(refused["errors"][0]["pointer"], "/ttl_ms");
     service.assert_unchanged(&before);
 }

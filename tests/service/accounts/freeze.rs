@@ -20,7 +20,7 @@ async fn stops_one_direction_or_both() {
     for (direction, gives, takes) in
         [("debits", false, true), ("credits", true, false), ("both", false, false)]
     {
-        let service = service.elsewhere();
+        let service = service.in_new_space();
         service.open("alice", "100").await;
         service.open("bob", "100").await;
         let body = freeze(&service, "alice", direction).await.assert(200);
@@ -29,18 +29,18 @@ async fn stops_one_direction_or_both() {
         for (path, may) in [("/accounts/withdraw", gives), ("/accounts/deposit", takes)] {
             let body = json!({ "account_id": "alice", "amount": "1" });
             if !may {
-                let refused = service.post(path, body).await.refused(409, "account_frozen");
+                let refused = service.post(path, body).await.expect_problem(409, "account_frozen");
                 assert_eq!(refused["role"], "account_id");
             }
         }
         if !gives {
             let refused = service.transfer("alice", "bob", "1").await;
-            let refused = refused.refused(409, "account_frozen");
+            let refused = refused.expect_problem(409, "account_frozen");
             assert_eq!(refused["detail"], "The account alice (from_account) is frozen for debits.");
         }
         if !takes {
             let refused = service.transfer("bob", "alice", "1").await;
-            let refused = refused.refused(409, "account_frozen");
+            let refused = refused.expect_problem(409, "account_frozen");
             assert_eq!(refused["role"], "to_account");
         }
         service.assert_unchanged(&before);
@@ -72,8 +72,8 @@ async fn refuses_what_it_cannot_freeze() {
     service.open("closed", "0").await;
     service.close("closed").await.assert(200);
     let before = service.snapshot();
-    freeze(&service, "nobody", "both").await.refused(404, "account_not_found");
-    freeze(&service, "closed", "both").await.refused(409, "account_closed");
+    freeze(&service, "nobody", "both").await.expect_problem(404, "account_not_found");
+    freeze(&service, "closed", "both").await.expect_problem(409, "account_closed");
     for direction in [
         json!("sideways"),
         json!(""),
@@ -86,7 +86,7 @@ async fn refuses_what_it_cannot_freeze() {
     ] {
         let body = json!({ "account_id": "alice", "direction": direction });
         let refused = service.post("/accounts/freeze", body).await;
-        let refused = refused.refused(422, "validation_failed");
+        let refused = refused.expect_problem(422, "validation_failed");
         assert_eq!(refused["errors"][0]["pointer"], "/direction", "{refused:#}");
     }
     service.assert_unchanged(&before);
@@ -100,7 +100,7 @@ async fn only_the_version_that_was_read() {
     let body = json!({ "account_id": "alice" });
     let before = service.snapshot();
     let stale = service.post_with("/accounts/freeze", body.clone(), &[("if-match", "\"0\"")]).await;
-    let refused = stale.refused(412, "version_mismatch");
+    let refused = stale.expect_problem(412, "version_mismatch");
     assert_eq!((&refused["version"], &refused["expected"]), (&json!(1), &json!("0")));
     service.assert_unchanged(&before);
     let answer = service.post_with("/accounts/freeze", body, &[("if-match", "\"1\"")]).await;

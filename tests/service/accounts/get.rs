@@ -21,7 +21,8 @@ async fn tells_the_five_newest_transactions_and_its_version() {
 
 #[tokio::test]
 async fn refuses_one_that_is_not_there() {
-    let refused = Service::new().get("/accounts/nobody").await.refused(404, "account_not_found");
+    let refused =
+        Service::new().get("/accounts/nobody").await.expect_problem(404, "account_not_found");
     assert_eq!(refused["account_id"], "nobody");
     assert_eq!(refused["role"], "account_id");
 }

@@ -24,7 +24,8 @@ async fn tells_what_it_holds_and_how_it_ended() {
 #[tokio::test]
 async fn refuses_one_that_is_not_there() {
     let service = Service::new();
-    let refused = service.get("/accounts/holds/hold_none").await.refused(404, "hold_not_found");
+    let refused =
+        service.get("/accounts/holds/hold_none").await.expect_problem(404, "hold_not_found");
     assert_eq!(refused["detail"], "There is no hold hold_none.");
-    service.get("/accounts/holds/%7B%7D").await.refused(422, "invalid_id");
+    service.get("/accounts/holds/%7B%7D").await.expect_problem(422, "invalid_id");
 }

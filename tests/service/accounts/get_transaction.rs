@@ -49,6 +49,6 @@ async fn tells_of_money_from_and_to_outside() {
 async fn refuses_one_that_is_not_there() {
     let service = Service::new();
     let answer = service.get("/accounts/transactions/tx_none").await;
-    answer.refused(404, "transaction_not_found");
-    service.get("/accounts/transactions/a%20b").await.refused(422, "invalid_id");
+    answer.expect_problem(404, "transaction_not_found");
+    service.get("/accounts/transactions/a%20b").await.expect_problem(422, "invalid_id");
 }

@@ -42,12 +42,12 @@ async fn counts_in_every_check() {
     let service = with_alice_and_hotel("100").await;
     service.held("alice", "hotel", "60").await;
     let refused = service.transfer("alice", "hotel", "40.01").await;
-    assert_eq!(refused.refused(409, "insufficient_funds")["available"], "40.00");
+    assert_eq!(refused.expect_problem(409, "insufficient_funds")["available"], "40.00");
     let body = json!({ "account_id": "alice", "amount": "40.01" });
-    service.post("/accounts/withdraw", body).await.refused(409, "insufficient_funds");
-    service.hold("alice", "hotel", "40.01", 60_000).await.refused(409, "insufficient_funds");
+    service.post("/accounts/withdraw", body).await.expect_problem(409, "insufficient_funds");
+    service.hold("alice", "hotel", "40.01", 60_000).await.expect_problem(409, "insufficient_funds");
     service.hold("alice", "hotel", "40.00", 60_000).await.assert(201);
-    service.transfer("alice", "hotel", "0.01").await.refused(409, "insufficient_funds");
+    service.transfer("alice", "hotel", "0.01").await.expect_problem(409, "insufficient_funds");
 }
 
 #[tokio::test]
@@ -62,7 +62,7 @@ async fn ends_at_its_millisecond_with_nobody_listening() {
     let before = service.snapshot();
     assert_eq!(service.funds("alice").await, ["100.00", "70.00", "30.00"]);
     service.assert_unchanged(&before);
-    service.transfer("alice", "hotel", "70.01").await.refused(409, "insufficient_funds");
+    service.transfer("alice", "hotel", "70.01").await.expect_problem(409, "insufficient_funds");
     service.assert_unchanged(&before);
     service.transfer("alice", "hotel", "70").await.assert(201);
     Audit::default().look(&service);
@@ -112,26 +112,27 @@ async fn refuses_what_a_transfer_refuses() {
         let service = service.clone();
         async move { service.hold(from, to, amount, 1000).await }
     };
-    hold("alice", "alice", "1").await.refused(422, "same_account");
-    let refused = hold("nobody", "hotel", "1").await.refused(404, "account_not_found");
+    hold("alice", "alice", "1").await.expect_problem(422, "same_account");
+    let refused = hold("nobody", "hotel", "1").await.expect_problem(404, "account_not_found");
     assert_eq!(refused["role"], "from_account");
-    let refused = hold("alice", "nobody", "1").await.refused(404, "account_not_found");
+    let refused = hold("alice", "nobody", "1").await.expect_problem(404, "account_not_found");
     assert_eq!(refused["role"], "to_account");
-    hold("alice", "euro", "1").await.refused(422, "currency_mismatch");
-    let refused = hold("alice", "frozen", "1").await.refused(409, "account_frozen");
+    hold("alice", "euro", "1").await.expect_problem(422, "currency_mismatch");
+    let refused = hold("alice", "frozen", "1").await.expect_problem(409, "account_frozen");
     assert_eq!(
         (&refused["role"], &refused["direction"]),
         (&json!("to_account"), &json!("credits"))
     );
-    let refused = hold("alice", "closed", "1").await.refused(409, "account_closed");
+    let refused = hold("alice", "closed", "1").await.expect_problem(409, "account_closed");
     assert_eq!(refused["detail"], "The account closed (to_account) is closed.");
-    let refused = hold("alice", "hotel", "0.001").await.refused(422, "amount_scale_exceeded");
+    let refused =
+        hold("alice", "hotel", "0.001").await.expect_problem(422, "amount_scale_exceeded");
     assert_eq!(refused["errors"][0]["pointer"], "/amount");
     hold("alice", "hotel", "1234567890123456789012345678")
         .await
-        .refused(422, "amount_out_of_range");
-    hold("alice", "hotel", "100.01").await.refused(409, "insufficient_funds");
-    hold("alice", "small", "5.01").await.refused(409, "max_balance_exceeded");
+        .expect_problem(422, "amount_out_of_range");
+    hold("alice", "hotel", "100.01").await.expect_problem(409, "insufficient_funds");
+    hold("alice", "small", "5.01").await.expect_problem(409, "max_balance_exceeded");
     service.assert_unchanged(&before);
 }
 
@@ -150,13 +151,14 @@ async fn refuses_bad_input() {
         let body = json!({
             "from_account": "alice", "to_account": "hotel", "amount": "1", "ttl_ms": ttl_ms
         });
-        let refused = service.post("/accounts/hold", body).await.refused(422, code);
+        let refused = service.post("/accounts/hold", body).await.expect_problem(422, code);
         assert_eq!(refused["errors"][0]["pointer"], "/ttl_ms");
     }
     let body = json!({ "from_account": "alice", "to_account": "hotel", "amount": "1" });
-    let refused = service.post("/accounts/hold", body).await.refused(422, "validation_failed");
+    let refused =
+        service.post("/accounts/hold", body).await.expect_problem(422, "validation_failed");
     assert_eq!(refused["errors"][0]["pointer"], "/ttl_ms");
-    service.hold("alice", "hotel", "0", 1000).await.refused(422, "amount_not_positive");
+    service.hold("alice", "hotel", "0", 1000).await.expect_problem(422, "amount_not_positive");
     service.assert_unchanged(&before);
 }
 

@@ -123,6 +123,6 @@ async fn a_log_that_does_not_reach_back_is_no_false_alarm() {
     let account = service.key("account", "alice");
     let text: String = raw().get(&account).unwrap();
     let () = raw().set(&account, text.replace("\"postings\":1", "\"postings\":2")).unwrap();
-    let refused = service.get("/accounts/integrity").await.refused(503, "store_busy");
+    let refused = service.get("/accounts/integrity").await.expect_problem(503, "store_busy");
     assert!(refused["detail"].as_str().unwrap().contains("--history"));
 }

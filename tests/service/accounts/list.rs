@@ -78,7 +78,7 @@ async fn filters_by_status_and_currency() {
 }
 
 #[tokio::test]
-async fn refuses_what_is_no_page() {
+async fn rejects_invalid_paging() {
     let service = Service::new();
     for query in [
         "limit=0",
@@ -91,6 +91,6 @@ async fn refuses_what_is_no_page() {
         "page=2",
         "limit=1&limit=2",
     ] {
-        service.get(&format!("/accounts?{query}")).await.refused(400, "invalid_query");
+        service.get(&format!("/accounts?{query}")).await.expect_problem(400, "invalid_query");
     }
 }

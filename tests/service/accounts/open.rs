@@ -45,7 +45,7 @@ async fn refuses_a_second_one_of_the_same_id() {
     service.open("alice", "1.00").await;
     let before = service.snapshot();
     let body = json!({ "account_id": "alice", "initial_balance": "5" });
-    let refused = service.post("/accounts", body).await.refused(409, "account_exists");
+    let refused = service.post("/accounts", body).await.expect_problem(409, "account_exists");
     assert_eq!(refused["detail"], "There is an account alice already.");
     service.assert_unchanged(&before);
 }
@@ -54,7 +54,7 @@ async fn refuses_a_second_one_of_the_same_id() {
 async fn spaces_do_not_see_each_other() {
     let (one, other) = (Service::new(), Service::new());
     one.open("alice", "1.00").await;
-    other.get("/accounts/alice").await.refused(404, "account_not_found");
+    other.get("/accounts/alice").await.expect_problem(404, "account_not_found");
     other.open("alice", "2.00").await;
     assert_eq!(
         (one.balance("alice").await, other.balance("alice").await),
@@ -67,7 +67,10 @@ async fn refuses_words_of_the_service_as_ids() {
     let service = Service::new();
     for id in ["external", "transfer", "holds", "integrity"] {
         let refused = service.post("/accounts", json!({ "account_id": id })).await;
-        assert_eq!(refused.refused(422, "invalid_id")["errors"][0]["pointer"], "/account_id");
+        assert_eq!(
+            refused.expect_problem(422, "invalid_id")["errors"][0]["pointer"],
+            "/account_id"
+        );
     }
     assert!(service.snapshot().is_empty());
 }
@@ -82,11 +85,11 @@ async fn amounts_must_fit_the_currency() {
         ("initial_balance", "-1", "USD", "amount_not_positive"),
     ] {
         let body = json!({ "account_id": "alice", "currency": currency, field: amount });
-        let refused = service.post("/accounts", body).await.refused(422, code);
+        let refused = service.post("/accounts", body).await.expect_problem(422, code);
         assert_eq!(refused["errors"][0]["pointer"], format!("/{field}"));
     }
     let body = json!({ "account_id": "alice", "currency": "DOGE" });
-    service.post("/accounts", body).await.refused(422, "validation_failed");
+    service.post("/accounts", body).await.expect_problem(422, "validation_failed");
     assert!(service.snapshot().is_empty());
 }
 
@@ -94,7 +97,7 @@ async fn amounts_must_fit_the_currency() {
 async fn an_initial_balance_obeys_the_maximum() {
     let service = Service::new();
     let body = json!({ "account_id": "alice", "initial_balance": "5.01", "max_balance": "5" });
-    let refused = service.post("/accounts", body).await.refused(409, "max_balance_exceeded");
+    let refused = service.post("/accounts", body).await.expect_problem(409, "max_balance_exceeded");
     assert_eq!(refused["max_balance"], "5.00");
     assert!(service.snapshot().is_empty());
 }
@@ -114,7 +117,7 @@ async fn turnover_has_more_digits_than_any_amount() {
     }
     assert_eq!(service.balance("alice").await, most);
     let body = json!({ "account_id": "alice", "amount": "0.01" });
-    service.post("/accounts/deposit", body).await.refused(422, "amount_out_of_range");
+    service.post("/accounts/deposit", body).await.expect_problem(422, "amount_out_of_range");
     let books = service.get("/accounts/integrity").await.assert(200);
     assert_eq!(books["currencies"][0]["ok"], true, "{books:#}");
     assert_eq!(service.sum("USD"), 0);
@@ -132,7 +135,7 @@ async fn nothing_is_turned_over_past_36_digits() {
     let record = record.replace("\"debits\":\"1\"", &format!("\"debits\":\"{nines}\""));
     redis::cmd("HSET").arg(&field).arg("USD").arg(record).exec(&mut service.raw()).unwrap();
     let body = json!({ "account_id": "bob", "initial_balance": "0.01" });
-    let refused = service.post("/accounts", body).await.refused(422, "amount_out_of_range");
+    let refused = service.post("/accounts", body).await.expect_problem(422, "amount_out_of_range");
     assert_eq!(refused["errors"][0]["pointer"], "/initial_balance");
 }
 

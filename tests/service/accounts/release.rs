@@ -32,14 +32,14 @@ async fn refuses_one_that_has_ended() {
     let hold_id = service.held("alice", "hotel", "60").await;
     service.release(&hold_id).await.assert(200);
     let before = service.snapshot();
-    let refused = service.release(&hold_id).await.refused(409, "hold_closed");
+    let refused = service.release(&hold_id).await.expect_problem(409, "hold_closed");
     assert_eq!(refused["detail"], format!("The hold {hold_id} is released already."));
-    service.release("hold_none").await.refused(404, "hold_not_found");
+    service.release("hold_none").await.expect_problem(404, "hold_not_found");
     service.assert_unchanged(&before);
 
     let hold_id = service.held("alice", "hotel", "60").await;
     service.advance_ms(3_600_000);
-    let refused = service.release(&hold_id).await.refused(409, "hold_expired");
+    let refused = service.release(&hold_id).await.expect_problem(409, "hold_expired");
     let detail = refused["detail"].as_str().unwrap();
     assert!(detail.contains(refused["expired_at"].as_str().unwrap()), "{detail}");
 }
@@ -58,8 +58,8 @@ async fn a_freeze_does_not_keep_what_is_held() {
 #[tokio::test]
 async fn refuses_bad_input() {
     let service = Service::new();
-    let refused = service.release("{hold}").await.refused(422, "invalid_id");
+    let refused = service.release("{hold}").await.expect_problem(422, "invalid_id");
     assert_eq!(refused["errors"][0]["pointer"], "/hold_id");
     let body = json!({ "hold_id": "hold_1", "amount": "1" });
-    service.post("/accounts/release", body).await.refused(422, "unknown_field");
+    service.post("/accounts/release", body).await.expect_problem(422, "unknown_field");
 }

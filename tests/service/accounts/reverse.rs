@@ -36,7 +36,7 @@ async fn parts_add_up_to_the_whole_and_no_more() {
     assert_eq!(body["original"]["status"], "partially_reversed");
     let before = service.snapshot();
     let refused = service.reverse(&id, Some("6.01")).await;
-    let refused = refused.refused(422, "reversal_exceeds_transaction");
+    let refused = refused.expect_problem(422, "reversal_exceeds_transaction");
     assert_eq!(
         [&refused["remaining"], &refused["requested"], &refused["currency"]],
         ["6.00", "6.01", "USD"]
@@ -45,7 +45,7 @@ async fn parts_add_up_to_the_whole_and_no_more() {
     // Without an amount it is what is left.
     assert_eq!(service.reverse(&id, None).await.assert(201)["amount"], "6.00");
     let refused = service.reverse(&id, None).await;
-    assert_eq!(refused.refused(422, "reversal_exceeds_transaction")["remaining"], "0.00");
+    assert_eq!(refused.expect_problem(422, "reversal_exceeds_transaction")["remaining"], "0.00");
     assert_eq!(service.balance("alice").await, "100.00");
 }
 
@@ -73,7 +73,7 @@ async fn a_reversal_is_not_reversed() {
     let body = service.reverse(&id, Some("4")).await.assert(201);
     let before = service.snapshot();
     let refused = service.reverse(body["transaction_id"].as_str().unwrap(), None).await;
-    let refused = refused.refused(422, "reversal_exceeds_transaction");
+    let refused = refused.expect_problem(422, "reversal_exceeds_transaction");
     assert_eq!([&refused["remaining"], &refused["requested"]], ["0.00", "4.00"]);
     let detail = refused["detail"].as_str().unwrap();
     assert!(detail.starts_with("Of the reversal tx_"), "{detail}");
@@ -83,19 +83,21 @@ async fn a_reversal_is_not_reversed() {
 #[tokio::test]
 async fn refuses_what_cannot_move_back() {
     let (service, id) = with_a_payment().await;
-    let refused = service.reverse("tx_none", None).await.refused(404, "transaction_not_found");
+    let refused =
+        service.reverse("tx_none", None).await.expect_problem(404, "transaction_not_found");
     assert_eq!(refused["detail"], "There is no transaction tx_none.");
-    let refused = service.reverse(&id, Some("0.001")).await.refused(422, "amount_scale_exceeded");
+    let refused =
+        service.reverse(&id, Some("0.001")).await.expect_problem(422, "amount_scale_exceeded");
     assert_eq!(refused["errors"][0]["pointer"], "/amount");
     service
         .reverse(&id, Some("1234567890123456789012345678"))
         .await
-        .refused(422, "amount_out_of_range");
-    service.reverse(&id, Some("0")).await.refused(422, "amount_not_positive");
+        .expect_problem(422, "amount_out_of_range");
+    service.reverse(&id, Some("0")).await.expect_problem(422, "amount_not_positive");
 
     let hold_id = service.held("bob", "alice", "1").await;
     let before = service.snapshot();
-    let refused = service.reverse(&id, None).await.refused(409, "insufficient_funds");
+    let refused = service.reverse(&id, None).await.expect_problem(409, "insufficient_funds");
     assert_eq!(
         [&refused["account_id"], &refused["available"], &refused["required"]],
         ["bob", "9.00", "10.00"]
@@ -105,20 +107,20 @@ async fn refuses_what_cannot_move_back() {
 
     service.freeze("alice", "credits").await;
     let before = service.snapshot();
-    let refused = service.reverse(&id, None).await.refused(409, "account_frozen");
+    let refused = service.reverse(&id, None).await.expect_problem(409, "account_frozen");
     assert_eq!([&refused["role"], &refused["account_id"]], ["to_account", "alice"]);
     service.assert_unchanged(&before);
     service.post("/accounts/unfreeze", json!({ "account_id": "alice" })).await.assert(200);
 
     service.patch("/accounts/alice", json!({ "max_balance": "99" }), &[]).await.assert(200);
-    service.reverse(&id, None).await.refused(409, "max_balance_exceeded");
+    service.reverse(&id, None).await.expect_problem(409, "max_balance_exceeded");
 
     service.transfer("bob", "alice", "9").await.assert(201);
     let body = json!({ "account_id": "bob", "amount": "1" });
     service.post("/accounts/withdraw", body).await.assert(201);
     service.close("bob").await.assert(200);
     let before = service.snapshot();
-    let refused = service.reverse(&id, None).await.refused(409, "account_closed");
+    let refused = service.reverse(&id, None).await.expect_problem(409, "account_closed");
     assert_eq!([&refused["role"], &refused["account_id"]], ["from_account", "bob"]);
     service.assert_unchanged(&before);
 }
@@ -158,5 +160,5 @@ async fn a_repeat_answers_the_same_when_the_transaction_is_long_gone() {
     service
         .get(&format!("/accounts/transactions/{id}"))
         .await
-        .refused(404, "transaction_not_found");
+        .expect_problem(404, "transaction_not_found");
 }

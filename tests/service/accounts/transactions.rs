@@ -60,7 +60,7 @@ async fn ids_are_all_different_and_sort_by_time() {
 }
 
 #[tokio::test]
-async fn refuses_what_is_no_page() {
+async fn rejects_invalid_paging() {
     let service = Service::new();
     service.open("alice", "0").await;
     for query in [
@@ -76,9 +76,9 @@ async fn refuses_what_is_no_page() {
         "limit=1&limit=2",
     ] {
         let answer = service.get(&format!("/accounts/alice/transactions?{query}")).await;
-        answer.refused(400, "invalid_query");
+        answer.expect_problem(400, "invalid_query");
     }
-    service.get("/accounts/nobody/transactions").await.refused(404, "account_not_found");
+    service.get("/accounts/nobody/transactions").await.expect_problem(404, "account_not_found");
 }
 
 #[tokio::test]

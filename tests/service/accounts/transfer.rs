@@ -40,7 +40,7 @@ async fn refuses_to_overdraw_by_one_minor_unit() {
     let service = with_alice_and_bob("10.00", "1.00").await;
     let before = service.snapshot();
     let refused =
-        service.transfer("alice", "bob", "10.01").await.refused(409, "insufficient_funds");
+        service.transfer("alice", "bob", "10.01").await.expect_problem(409, "insufficient_funds");
     assert_eq!((&refused["available"], &refused["required"]), (&json!("10.00"), &json!("10.01")));
     assert_eq!(refused["currency"], "USD");
     assert_eq!(
@@ -56,7 +56,8 @@ async fn refuses_unknown_accounts_by_role() {
     let service = with_alice_and_bob("10.00", "1.00").await;
     let before = service.snapshot();
     for (from, to, role) in [("nobody", "bob", "from_account"), ("alice", "nobody", "to_account")] {
-        let refused = service.transfer(from, to, "1").await.refused(404, "account_not_found");
+        let refused =
+            service.transfer(from, to, "1").await.expect_problem(404, "account_not_found");
         assert_eq!((&refused["role"], &refused["account_id"]), (&json!(role), &json!("nobody")));
     }
     service.assert_unchanged(&before);
@@ -65,7 +66,7 @@ async fn refuses_unknown_accounts_by_role() {
 #[tokio::test]
 async fn refuses_one_account_twice() {
     let service = with_alice_and_bob("10.00", "1.00").await;
-    service.transfer("alice", "alice", "1").await.refused(422, "same_account");
+    service.transfer("alice", "alice", "1").await.expect_problem(422, "same_account");
     assert_eq!(service.balance("alice").await, "10.00");
 }
 
@@ -73,7 +74,8 @@ async fn refuses_one_account_twice() {
 async fn refuses_two_currencies() {
     let service = with_alice_and_bob("10.00", "1.00").await;
     service.post("/accounts", json!({ "account_id": "eve", "currency": "EUR" })).await.assert(201);
-    let refused = service.transfer("alice", "eve", "1").await.refused(422, "currency_mismatch");
+    let refused =
+        service.transfer("alice", "eve", "1").await.expect_problem(422, "currency_mismatch");
     assert_eq!(
         (&refused["from_currency"], &refused["to_currency"]),
         (&json!("USD"), &json!("EUR"))
@@ -86,7 +88,7 @@ async fn refuses_to_fill_above_the_maximum() {
     let body = json!({ "account_id": "eve", "initial_balance": "4", "max_balance": "5" });
     service.post("/accounts", body).await.assert(201);
     let refused =
-        service.transfer("alice", "eve", "1.01").await.refused(409, "max_balance_exceeded");
+        service.transfer("alice", "eve", "1.01").await.expect_problem(409, "max_balance_exceeded");
     assert_eq!((&refused["balance"], &refused["max_balance"]), (&json!("4.00"), &json!("5.00")));
     service.transfer("alice", "eve", "1").await.assert(201);
 }
@@ -112,7 +114,7 @@ async fn refuses_amounts_that_are_none() {
         (json!(["1"]), "validation_failed"),
     ] {
         let body = json!({ "from_account": "alice", "to_account": "bob", "amount": amount });
-        service.post("/accounts/transfer", body).await.refused(422, code);
+        service.post("/accounts/transfer", body).await.expect_problem(422, code);
     }
     service.assert_unchanged(&before);
 }
@@ -122,10 +124,10 @@ async fn spends_the_overdraft_and_no_more() {
     let service = with_alice_and_bob("0", "0").await;
     let body = json!({ "account_id": "eve", "initial_balance": "1", "overdraft_limit": "2" });
     service.post("/accounts", body).await.assert(201);
-    service.transfer("eve", "bob", "3.01").await.refused(409, "insufficient_funds");
+    service.transfer("eve", "bob", "3.01").await.expect_problem(409, "insufficient_funds");
     let body = service.transfer("eve", "bob", "3").await.assert(201);
     assert_eq!(body["from_balance"], "-2.00");
-    service.transfer("eve", "bob", "0.01").await.refused(409, "insufficient_funds");
+    service.transfer("eve", "bob", "0.01").await.expect_problem(409, "insufficient_funds");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,7 +160,7 @@ async fn refuses_what_is_frozen_or_closed() {
         ("alice", "closed", "account_closed", "to_account"),
         ("closed", "alice", "account_closed", "from_account"),
     ] {
-        assert_eq!(service.transfer(from, to, "1").await.refused(409, code)["role"], role);
+        assert_eq!(service.transfer(from, to, "1").await.expect_problem(409, code)["role"], role);
     }
     service.assert_unchanged(&before);
 }

@@ -19,7 +19,7 @@ async fn lets_one_direction_go_or_both() {
         ("credits", "debits", json!("credits")),
         ("credits", "both", json!(null)),
     ] {
-        let service = one.elsewhere();
+        let service = one.in_new_space();
         service.open("alice", "100").await;
         service.freeze("alice", frozen).await;
         let body = unfreeze(&service, "alice", direction).await.assert(200);
@@ -47,9 +47,9 @@ async fn refuses_what_it_cannot_unfreeze() {
     service.open("closed", "0").await;
     service.close("closed").await.assert(200);
     let before = service.snapshot();
-    unfreeze(&service, "nobody", "both").await.refused(404, "account_not_found");
-    unfreeze(&service, "closed", "both").await.refused(409, "account_closed");
-    unfreeze(&service, "closed", "up").await.refused(422, "validation_failed");
+    unfreeze(&service, "nobody", "both").await.expect_problem(404, "account_not_found");
+    unfreeze(&service, "closed", "both").await.expect_problem(409, "account_closed");
+    unfreeze(&service, "closed", "up").await.expect_problem(422, "validation_failed");
     service.assert_unchanged(&before);
 }
 
@@ -62,7 +62,7 @@ async fn only_the_version_that_was_read() {
     let before = service.snapshot();
     let stale =
         service.post_with("/accounts/unfreeze", body.clone(), &[("if-match", "\"0\"")]).await;
-    let refused = stale.refused(412, "version_mismatch");
+    let refused = stale.expect_problem(412, "version_mismatch");
     assert_eq!((&refused["version"], &refused["expected"]), (&json!(1), &json!("0")));
     service.assert_unchanged(&before);
     let answer = service.post_with("/accounts/unfreeze", body, &[("if-match", "\"1\"")]).await;

@@ -50,14 +50,14 @@ async fn only_the_version_that_was_read() {
     };
     asking(etag.clone()).await.assert(200);
     let before = service.snapshot();
-    let refused = asking(etag).await.refused(412, "version_mismatch");
+    let refused = asking(etag).await.expect_problem(412, "version_mismatch");
     assert_eq!((&refused["version"], &refused["expected"]), (&json!(2), &json!("1")));
     for tag in ["", "\"\"", "nonsense", "\"3\", \"22\"", "W/\"2\"", "\"02\"", "\"2 \"", ",", "2.0"]
     {
-        asking(tag.to_owned()).await.refused(412, "version_mismatch");
+        asking(tag.to_owned()).await.expect_problem(412, "version_mismatch");
     }
     service.assert_unchanged(&before);
-    let refused = asking("\"0\", \"3\"".to_owned()).await.refused(412, "version_mismatch");
+    let refused = asking("\"0\", \"3\"".to_owned()).await.expect_problem(412, "version_mismatch");
     assert_eq!(refused["detail"], "The version is 2, and If-Match asks for 0 3.");
     for tag in ["*", "2", "\"2\"", "\"1\", \"2\""] {
         asking(tag.to_owned()).await.assert(200);
@@ -76,7 +76,7 @@ async fn refuses_limits_below_what_is_in_use() {
     service.held("alice", "bob", "5").await;
     let before = service.snapshot();
     let refused = update(&service, "alice", json!({ "overdraft_limit": "6.99" })).await;
-    let refused = refused.refused(409, "limit_below_usage");
+    let refused = refused.expect_problem(409, "limit_below_usage");
     assert_eq!(
         [&refused["field"], &refused["requested"], &refused["in_use"], &refused["currency"]],
         ["overdraft_limit", "6.99", "7.00", "USD"]
@@ -86,7 +86,7 @@ async fn refuses_limits_below_what_is_in_use() {
         "The overdraft_limit of alice cannot be 6.99 USD: 7.00 is in use."
     );
     let refused = update(&service, "bob", json!({ "max_balance": "11.99" })).await;
-    assert_eq!(refused.refused(409, "limit_below_usage")["in_use"], "12.00");
+    assert_eq!(refused.expect_problem(409, "limit_below_usage")["in_use"], "12.00");
     service.assert_unchanged(&before);
     update(&service, "alice", json!({ "overdraft_limit": "7" })).await.assert(200);
     update(&service, "bob", json!({ "max_balance": "12" })).await.assert(200);
@@ -95,7 +95,7 @@ async fn refuses_limits_below_what_is_in_use() {
     update(&service, "alice", json!({ "overdraft_limit": "2" })).await.assert(200);
     update(&service, "alice", json!({ "overdraft_limit": "1.99" }))
         .await
-        .refused(409, "limit_below_usage");
+        .expect_problem(409, "limit_below_usage");
 }
 
 #[tokio::test]
@@ -123,12 +123,12 @@ async fn refuses_bad_input() {
         (json!({ "overdraft_limit": null }), "validation_failed", "/overdraft_limit"),
         (json!({ "overdraft_limit": "-0" }), "amount_not_positive", "/overdraft_limit"),
     ] {
-        let refused = update(&service, "alice", body).await.refused(422, code);
+        let refused = update(&service, "alice", body).await.expect_problem(422, code);
         assert_eq!(refused["errors"][0]["pointer"], pointer, "{refused:#}");
     }
-    update(&service, "nobody", json!({})).await.refused(404, "account_not_found");
+    update(&service, "nobody", json!({})).await.expect_problem(404, "account_not_found");
     let body = json!({ "metadata": {} });
-    update(&service, "closed", body).await.refused(409, "account_closed");
+    update(&service, "closed", body).await.expect_problem(409, "account_closed");
     service.assert_unchanged(&before);
 }
 

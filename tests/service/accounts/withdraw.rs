@@ -26,13 +26,13 @@ async fn refuses_and_changes_nothing() {
     let body = json!({ "account_id": "alice", "initial_balance": "10", "max_balance": "20" });
     service.post("/accounts", body).await.assert(201);
     let before = service.snapshot();
-    withdraw(&service, "alice", "10.01").await.refused(409, "insufficient_funds");
-    withdraw(&service, "nobody", "1").await.refused(404, "account_not_found");
-    withdraw(&service, "alice", "0.001").await.refused(422, "amount_scale_exceeded");
+    withdraw(&service, "alice", "10.01").await.expect_problem(409, "insufficient_funds");
+    withdraw(&service, "nobody", "1").await.expect_problem(404, "account_not_found");
+    withdraw(&service, "alice", "0.001").await.expect_problem(422, "amount_scale_exceeded");
     withdraw(&service, "alice", "1234567890123456789012345678")
         .await
-        .refused(422, "amount_out_of_range");
-    withdraw(&service, "alice", "0").await.refused(422, "amount_not_positive");
+        .expect_problem(422, "amount_out_of_range");
+    withdraw(&service, "alice", "0").await.expect_problem(422, "amount_not_positive");
     service.assert_unchanged(&before);
     withdraw(&service, "alice", "10").await.assert(201);
 }
@@ -45,8 +45,8 @@ async fn refuses_what_is_frozen_or_closed() {
     service.open("closed", "0").await;
     service.close("closed").await.assert(200);
     let before = service.snapshot();
-    let refused = withdraw(&service, "frozen", "1").await.refused(409, "account_frozen");
+    let refused = withdraw(&service, "frozen", "1").await.expect_problem(409, "account_frozen");
     assert_eq!((&refused["role"], &refused["direction"]), (&json!("account_id"), &json!("debits")));
-    withdraw(&service, "closed", "1").await.refused(409, "account_closed");
+    withdraw(&service, "closed", "1").await.expect_problem(409, "account_closed");
     service.assert_unchanged(&before);
 }

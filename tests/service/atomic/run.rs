@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::support::{Answer, Process, Service, operation, plant};
+use crate::support::{Answer, Process, Service, operation, seed};
 
 const DAY: u64 = 86_400_000;
 
@@ -59,7 +59,7 @@ async fn refuses(
     code: &str,
 ) -> Value {
     let before = service.snapshot();
-    let refused = service.atomic(operations).await.refused(status, code);
+    let refused = service.atomic(operations).await.expect_problem(status, code);
     assert_eq!(refused["operation_index"], index, "{refused:#}");
     assert_eq!(refused["operation"], operations[index]["operation"]);
     assert_eq!(refused["outcome"], "not_applied");
@@ -292,7 +292,7 @@ async fn what_a_step_tells_of_a_product_is_its_own() {
     send(&[take.clone(), count(1)], true, "dry").await.assert(200);
     send(&[take.clone(), count(101)], false, "refused")
         .await
-        .refused(409, "counter_limit_exceeded");
+        .expect_problem(409, "counter_limit_exceeded");
     assert_eq!(low().await, "0");
     let answer = send(&[take.clone(), count(1)], false, "real").await.assert(200);
     assert_eq!(body(&answer, 0, "lines")[0]["low_stock"], true);
@@ -332,7 +332,8 @@ async fn a_dry_run_answers_the_same_and_changes_nothing() {
     }
     let mut bad = operations.to_vec();
     bad.push(count(94));
-    let refused = service.post("/atomic", dry(&bad)).await.refused(409, "counter_limit_exceeded");
+    let refused =
+        service.post("/atomic", dry(&bad)).await.expect_problem(409, "counter_limit_exceeded");
     assert_eq!((&refused["operation_index"], &refused["value"]), (&json!(5), &json!(7)));
     service.assert_unchanged(&before);
 
@@ -346,7 +347,7 @@ async fn a_dry_run_answers_the_same_and_changes_nothing() {
     // The ids of a dry run are nobody's.
     let id = body(&told[0], 0, "transaction_id").as_str().unwrap();
     let unknown = service.get(&format!("/accounts/transactions/{id}")).await;
-    unknown.refused(404, "transaction_not_found");
+    unknown.expect_problem(404, "transaction_not_found");
 }
 
 #[tokio::test]
@@ -465,18 +466,18 @@ async fn what_is_wrong_is_pointed_at() {
         ),
         (json!({}), "validation_failed", "/operations", None),
     ] {
-        let refused = service.post("/atomic", body).await.refused(422, code);
+        let refused = service.post("/atomic", body).await.expect_problem(422, code);
         assert_eq!(refused["errors"][0]["pointer"], pointer, "{refused:#}");
         assert_eq!(refused.get("operation_index"), index.map(Value::from).as_ref(), "{refused:#}");
     }
     // Amounts are judged by the currency, which only the account knows.
     let refused = service.atomic(&[count(1), pay("0.001")]).await;
-    let refused = refused.refused(422, "amount_scale_exceeded");
+    let refused = refused.expect_problem(422, "amount_scale_exceeded");
     assert_eq!(refused["errors"][0]["pointer"], "/operations/1/input/amount");
     let body = json!({ "operations": [pay("1"), pay("1")] }).to_string() + "x";
     let request = axum::http::Request::post("/atomic").header("content-type", "application/json");
     let answer = service.send(request.body(body.into()).unwrap()).await;
-    answer.refused(400, "malformed_json");
+    answer.expect_problem(400, "malformed_json");
     service.assert_unchanged(&before);
 }
 
@@ -497,13 +498,13 @@ async fn takes_128_and_as_many_keys_as_a_script_can() {
     let large = operation("inventory/reserve", input);
     let before = service.snapshot();
     let body = json!({ "operations": vec![large; 6] });
-    let refused = service.post("/atomic", body).await.refused(422, "validation_failed");
+    let refused = service.post("/atomic", body).await.expect_problem(422, "validation_failed");
     assert_eq!(refused["errors"][0]["pointer"], "/operations");
     service.assert_unchanged(&before);
     // Few keys and many arguments, none of them wrong on its own.
     let input = json!({ "reservation_id": "res_x", "lines": lines });
     let body = json!({ "operations": vec![operation("inventory/confirm", input); 40] });
-    let refused = service.post("/atomic", body).await.refused(422, "validation_failed");
+    let refused = service.post("/atomic", body).await.expect_problem(422, "validation_failed");
     assert_eq!(refused["errors"][0]["pointer"], "/operations");
 }
 
@@ -527,25 +528,25 @@ async fn the_key_is_for_the_whole() {
     let mut swapped = operations.clone();
     swapped.swap(0, 2);
     for other in [other.as_slice(), &swapped, &operations[..4]] {
-        send(other, "k").await.refused(422, "idempotency_key_reused");
+        send(other, "k").await.expect_problem(422, "idempotency_key_reused");
     }
     let single = service.post_once("/accounts/transfer", operations[0]["input"].clone(), "k").await;
-    single.refused(422, "idempotency_key_reused");
+    single.expect_problem(422, "idempotency_key_reused");
     service.assert_unchanged(&before);
 
     // A refusal that depends on the state is remembered, with its place.
     let poor = [count(1), pay("10")];
-    let first = send(&poor, "poor").await.refused(409, "insufficient_funds");
+    let first = send(&poor, "poor").await.expect_problem(409, "insufficient_funds");
     service.post("/accounts/deposit", json!({ "account_id": "alice", "amount": "100" })).await;
     let again = send(&poor, "poor").await;
     assert!(again.replayed());
-    let again = again.refused(409, "insufficient_funds");
+    let again = again.expect_problem(409, "insufficient_funds");
     assert_eq!((&again["operation_index"], &again["available"]), (&json!(1), &first["available"]));
     assert_eq!(service.counter("c").await, 1);
     // A denied limit is not, and what cannot be decided is not.
     let denied = [count(1), bucket(10)];
-    send(&denied, "denied").await.refused(429, "rate_limited");
-    send(&[count(1), pay("0.001")], "scale").await.refused(422, "amount_scale_exceeded");
+    send(&denied, "denied").await.expect_problem(429, "rate_limited");
+    send(&[count(1), pay("0.001")], "scale").await.expect_problem(422, "amount_scale_exceeded");
     service.advance_ms(10 * i64::try_from(DAY).unwrap());
     assert!(!send(&denied, "denied").await.replayed());
     send(&[count(1), pay("0.01")], "scale").await.assert(200);
@@ -590,12 +591,12 @@ async fn a_record_that_is_none_of_ours_stops_all() {
         let deposit =
             operation("accounts/deposit", json!({ "account_id": "alice", "amount": "1" }));
         let operations = [count(1), pay("1"), reserve(1), bucket(1), window(1), deposit];
-        plant(&mut service.raw(), &service.key(kind, id), planted, "1");
+        seed(&mut service.raw(), &service.key(kind, id), planted, "1");
         let before = service.snapshot();
         let body = json!({ "operations": operations });
         let answer = service.post_once("/atomic", body, "k").await;
         assert_eq!(answer.status.as_u16(), 500, "{kind}:{id} {:#}", answer.body);
-        answer.refused(500, "internal_error");
+        answer.expect_problem(500, "internal_error");
         service.assert_unchanged(&before);
     }
 }

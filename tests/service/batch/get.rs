@@ -34,7 +34,7 @@ async fn refuses_what_it_cannot_read() {
         (json!({ "keys": "a" }), "validation_failed", "/keys"),
         (json!({}), "validation_failed", "/keys"),
     ] {
-        let refused = service.post("/batch/get", body).await.refused(422, code);
+        let refused = service.post("/batch/get", body).await.expect_problem(422, code);
         assert_eq!(refused["errors"][0]["pointer"], pointer, "{refused:#}");
     }
 }
@@ -49,7 +49,7 @@ async fn what_is_read_is_bounded_and_each_key_is_read_once() {
     }
     let keys: Vec<String> = (0..22).map(|number| format!("k{number}")).collect();
     let refused = service.post("/batch/get", json!({ "keys": keys })).await;
-    assert_eq!(refused.refused(422, "result_too_large")["most"], 4 * 1024 * 1024);
+    assert_eq!(refused.expect_problem(422, "result_too_large")["most"], 4 * 1024 * 1024);
     service.post("/batch/get", json!({ "keys": keys[..20] })).await.assert(200);
     let answer = service.post("/batch/get", json!({ "keys": vec!["k1"; 1000] })).await.assert(200);
     assert_eq!(answer["values"], json!({ "k1": long }));

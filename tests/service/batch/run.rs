@@ -5,7 +5,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     idempotency::lossy,
-    support::{Server, Service, plant},
+    support::{Server, Service, seed},
 };
 
 /// The results of operations that were taken.
@@ -227,7 +227,7 @@ async fn what_cannot_be_taken_is_pointed_at_and_nothing_is_done() {
     for (bad, code, pointer) in cases {
         for path in ["/batch", "/transactions"] {
             let body = json!({ "operations": [good, bad] });
-            let refused = service.post(path, body).await.refused(422, code);
+            let refused = service.post(path, body).await.expect_problem(422, code);
             let expected = format!("/operations/1{pointer}");
             assert_eq!(refused["errors"][0]["pointer"], expected, "{bad}: {refused:#}");
         }
@@ -242,7 +242,7 @@ async fn what_cannot_be_taken_is_pointed_at_and_nothing_is_done() {
         (json!({ "operations": [good], "chunk_size": 1001 }), "/chunk_size"),
         (json!({}), "/operations"),
     ] {
-        let refused = service.post("/batch", body).await.refused(422, "validation_failed");
+        let refused = service.post("/batch", body).await.expect_problem(422, "validation_failed");
         assert_eq!(refused["errors"][0]["pointer"], pointer);
     }
     let keys: Vec<String> = redis::cmd("KEYS")
@@ -326,11 +326,11 @@ async fn a_batch_under_a_key_happens_once() {
         json!({ "operations": last, "chunk_size": 10 }),
         json!({ "operations": [{ "type": "incr", "key": "n0" }] }),
     ] {
-        service.post_once("/batch", other, "b").await.refused(422, "idempotency_key_reused");
+        service.post_once("/batch", other, "b").await.expect_problem(422, "idempotency_key_reused");
     }
     let other = json!({ "counter": "c" });
     let answer = service.post_once("/counters/increment", other, "b").await;
-    answer.refused(422, "idempotency_key_reused");
+    answer.expect_problem(422, "idempotency_key_reused");
     assert_eq!(outcomes(&batch(&service, json!([{ "type": "get", "key": "n0" }])).await), ["10"]);
 }
 
@@ -355,7 +355,7 @@ async fn a_key_whose_first_record_has_ended_hides_nothing() {
 #[tokio::test]
 async fn a_chunk_that_fails_is_told_of_each_of_its_operations() {
     let service = Service::new();
-    plant(&mut service.raw(), &service.key("once", "b 1"), "list", "x");
+    seed(&mut service.raw(), &service.key("once", "b 1"), "list", "x");
     let operations: Vec<Value> = (0..6).map(|_| json!({ "type": "incr", "key": "n" })).collect();
     let body = json!({ "operations": operations, "chunk_size": 2 });
     let answer = service.post_once("/batch", body, "b").await.assert(200);

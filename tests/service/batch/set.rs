@@ -35,7 +35,7 @@ async fn refuses_what_it_cannot_write() {
         (json!({ "values": { "a": "1" }, "ttl_ms": 0 }), "validation_failed", "/ttl_ms"),
         (json!({ "values": { "a": "1" }, "ttl": 1 }), "unknown_field", "/ttl"),
     ] {
-        let refused = service.post("/batch/set", body).await.refused(422, code);
+        let refused = service.post("/batch/set", body).await.expect_problem(422, code);
         assert_eq!(refused["errors"][0]["pointer"], pointer, "{refused:#}");
     }
     for key in ["", " a", "a/b", "a\n", "}a", &"a".repeat(129)] {

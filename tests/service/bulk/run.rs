@@ -13,7 +13,7 @@ use http_body_util::{
     channel::{Channel, Sender},
 };
 use lockstep::{
-    api::{Gate, Limits},
+    api::{Limits, ShutdownGate},
     app::{self, app},
 };
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ use tower::ServiceExt;
 
 use crate::{
     audit::Audit,
-    support::{Process, Server, Service, operation, plant, redis_url, unique, wait_for},
+    support::{Process, Server, Service, operation, redis_url, seed, unique, wait_for},
 };
 
 fn request(space: &str, body: Body) -> Request<Body> {
@@ -97,8 +97,8 @@ impl Open {
 }
 
 /// The same service behind a door of its own, where nobody waits for long.
-fn impatient(service: &Service, patience: Duration) -> (Router, Gate) {
-    let gate = Gate::new(Limits { body_timeout: patience });
+fn impatient(service: &Service, patience: Duration) -> (Router, ShutdownGate) {
+    let gate = ShutdownGate::new(Limits { body_timeout: patience });
     let shape = app::Settings { base_path: String::new(), body_limit_bytes: 262_144 };
     (app(service.store.clone(), gate.clone(), &shape), gate)
 }
@@ -215,10 +215,10 @@ async fn what_is_no_stream_is_refused_at_once() {
     ] {
         let mut request = request(&service.space, Body::from(text(&[increment("n")])));
         request.headers_mut().insert(name, value.parse().unwrap());
-        service.send(request).await.refused(status, code);
+        service.send(request).await.expect_problem(status, code);
     }
     let request = Request::post("/bulk?x=1").header("content-type", "application/x-ndjson");
-    service.send(request.body(Body::empty()).unwrap()).await.refused(400, "invalid_query");
+    service.send(request.body(Body::empty()).unwrap()).await.expect_problem(400, "invalid_query");
     for kind in ["application/ndjson", "application/jsonl; charset=utf-8", "APPLICATION/X-NDJSON"] {
         let mut request = request_of_nothing(&service.space);
         request.headers_mut().insert("content-type", kind.parse().unwrap());
@@ -298,7 +298,10 @@ async fn lines_run_in_their_order_beside_calls_that_are_refused() {
                     operation("counters/increment", json!({ "counter": "m", "by": by, "max": 5 }))
                 };
                 loop {
-                    service.atomic(&[one(1), one(9)]).await.refused(409, "counter_limit_exceeded");
+                    service
+                        .atomic(&[one(1), one(9)])
+                        .await
+                        .expect_problem(409, "counter_limit_exceeded");
                 }
             })
         })
@@ -426,7 +429,7 @@ async fn a_service_that_is_about_to_end_says_so_and_takes_no_more() {
     assert!(stream.send(&increment("n")).await);
     let mut all = stream.read().await.unwrap().to_vec();
     gate.close();
-    let mut emptied = Box::pin(gate.emptied());
+    let mut emptied = Box::pin(gate.drained());
     // Its answer is not whole yet, and whoever ends the service waits for that.
     assert!(poll!(&mut emptied).is_pending());
     while let Some(part) = stream.read().await {
@@ -485,8 +488,8 @@ async fn a_record_that_is_none_fails_its_own_line() {
     let service = Service::new();
     service.open("alice", "1000").await;
     service.open("bob", "0").await;
-    plant(&mut service.raw(), &service.key("account", "eve"), "string", "not an account");
-    plant(&mut service.raw(), &service.key("counter", "odd"), "list", "x");
+    seed(&mut service.raw(), &service.key("account", "eve"), "string", "not an account");
+    seed(&mut service.raw(), &service.key("counter", "odd"), "list", "x");
     let line = |number: usize| match number % 50 {
         7 => transfer("alice", "eve", "1"),
         8 => increment("odd"),

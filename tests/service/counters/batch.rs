@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::{FARTHEST, HOUR, changed, ending, kept_ms, refused, refuses_values, seen, set};
-use crate::support::{Service, plant};
+use crate::support::{Service, seed};
 
 const PATH: &str = "/counters/batch";
 
@@ -19,7 +19,7 @@ fn batch(operations: &[(&str, &str, i64)], atomic: bool) -> Value {
 async fn changes_several_in_their_order() {
     let service = Service::new();
     for atomic in [true, false] {
-        let service = service.elsewhere();
+        let service = service.in_new_space();
         let body = batch(&[("a", "incr", 5), ("b", "set", -2), ("a", "decr", 3)], atomic);
         let told = service.post(PATH, body).await.assert(200);
         let expected = [changed("a", 0, 5), changed("b", 0, -2), changed("a", 5, 2)];
@@ -118,16 +118,19 @@ async fn where_each_is_for_itself_the_others_happen() {
 async fn a_record_that_is_no_counter() {
     let service = Service::new();
     for (kind, text) in [("list", "1"), ("hash", "1"), ("string", "7"), ("string", "{}")] {
-        let service = service.elsewhere();
+        let service = service.in_new_space();
         set(&service, "a", 5).await;
-        plant(&mut service.raw(), &service.key("counter", "odd"), kind, text);
+        seed(&mut service.raw(), &service.key("counter", "odd"), kind, text);
         let before = service.snapshot();
         for operations in [
             [("odd", "incr", 1), ("a", "incr", 1), ("b", "incr", 1)],
             [("a", "incr", 1), ("odd", "set", 1), ("b", "incr", 1)],
             [("a", "incr", 1), ("b", "incr", 1), ("odd", "incr", 1)],
         ] {
-            service.post(PATH, batch(&operations, true)).await.refused(500, "internal_error");
+            service
+                .post(PATH, batch(&operations, true))
+                .await
+                .expect_problem(500, "internal_error");
             service.assert_unchanged(&before);
         }
         let body = batch(&[("odd", "set", 1), ("a", "incr", 1), ("odd", "incr", 1)], false);
@@ -166,7 +169,7 @@ async fn is_exact_as_far_as_it_goes() {
     for replayed in [false, true] {
         let told = service.post_once(PATH, body.clone(), "l").await;
         assert_eq!(told.replayed(), replayed);
-        assert_eq!(told.refused(409, "counter_below_minimum")["operation_index"], 1);
+        assert_eq!(told.expect_problem(409, "counter_below_minimum")["operation_index"], 1);
     }
 }
 
@@ -239,7 +242,7 @@ async fn moving_between_counters_keeps_the_sum() {
                 let body = batch(&[(&to, "incr", by), (&from, "decr", by)], true);
                 let answer = service.post(PATH, body).await;
                 if answer.status.as_u16() != 200 {
-                    answer.refused(409, "counter_below_minimum");
+                    answer.expect_problem(409, "counter_below_minimum");
                 }
             }
         });

@@ -75,7 +75,7 @@ async fn is_exact_as_far_as_it_goes() {
     assert_eq!(again.assert(200), changed("c", 1 - FARTHEST, -FARTHEST));
     for _ in 0..2 {
         let told = service.post_once(PATH, body.clone(), "refused").await;
-        let told = told.refused(409, "counter_below_minimum");
+        let told = told.expect_problem(409, "counter_below_minimum");
         assert_eq!((&told["value"], &told["min"]), (&json!(-FARTHEST), &json!(-FARTHEST)));
     }
     // As there is always a minimum, and it is in range, one can come out of it only from above.
@@ -102,7 +102,7 @@ async fn keeps_refreshes_or_gives_a_time_to_live() {
         ("refresh", None, HOUR),
         ("if_none", None, HOUR),
     ] {
-        let service = service.elsewhere();
+        let service = service.in_new_space();
         let body = json!({ "counter": "c", "initial": 9, "ttl_ms": first });
         service.post(PATH, body).await.assert(200);
         service.advance_ms(HOUR / 2);
@@ -154,7 +154,7 @@ async fn seats_are_given_out_once_each() {
     let given = answers.iter().filter(|answer| answer.status.as_u16() == 200).count();
     assert_eq!(given, 33, "of 100 seats, three at a time");
     for answer in answers.into_iter().filter(|answer| answer.status.as_u16() != 200) {
-        assert_eq!(answer.refused(409, "counter_below_minimum")["value"], 1);
+        assert_eq!(answer.expect_problem(409, "counter_below_minimum")["value"], 1);
     }
     assert_eq!(service.counter("seats").await, 1);
 }

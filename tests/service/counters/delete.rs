@@ -43,7 +43,7 @@ async fn happens_once_under_a_key() {
     assert!(again.replayed());
     assert_eq!(again.assert(200)["previous"], -FARTHEST);
     assert_eq!(service.counter("c").await, 3, "what came after is not deleted by a repeat");
-    service.delete("/counters/d", &once).await.refused(422, "idempotency_key_reused");
+    service.delete("/counters/d", &once).await.expect_problem(422, "idempotency_key_reused");
 }
 
 #[tokio::test]
@@ -53,14 +53,14 @@ async fn refuses_what_is_no_counter() {
     let before = service.snapshot();
     for id in ["%7Bc%7D", "a%20b", "c%2Fd", "%00"] {
         let told = service.delete(&format!("/counters/{id}"), &[]).await;
-        told.refused(422, "invalid_id");
+        told.expect_problem(422, "invalid_id");
     }
     // Words of the service are no counters; those paths have no DELETE, and say so.
     for word in ["increment", "decrement", "set", "reset", "batch"] {
         let told = service.delete(&format!("/counters/{word}"), &[]).await;
-        told.refused(405, "method_not_allowed");
+        told.expect_problem(405, "method_not_allowed");
     }
-    service.delete("/counters/c?x=1", &[]).await.refused(400, "invalid_query");
+    service.delete("/counters/c?x=1", &[]).await.expect_problem(400, "invalid_query");
     service.assert_unchanged(&before);
 }
 

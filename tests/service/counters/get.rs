@@ -28,7 +28,7 @@ async fn tells_how_far_it_has_come() {
 async fn refuses_what_is_no_counter() {
     let service = Service::new();
     for id in ["%7Bc%7D", "a%20b", "-c", "%C3%A9"] {
-        service.get(&format!("/counters/{id}")).await.refused(422, "invalid_id");
+        service.get(&format!("/counters/{id}")).await.expect_problem(422, "invalid_id");
     }
-    service.get("/counters/c?limit=1").await.refused(400, "invalid_query");
+    service.get("/counters/c?limit=1").await.expect_problem(400, "invalid_query");
 }

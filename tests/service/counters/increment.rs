@@ -32,7 +32,7 @@ async fn counts_up_from_zero_without_a_declaration() {
 async fn a_space_has_its_own_counters() {
     let service = Service::new();
     service.increment("c", 5).await.assert(200);
-    let other = service.elsewhere();
+    let other = service.in_new_space();
     assert_eq!(other.increment("c", 1).await.assert(200), changed("c", 0, 1));
 }
 
@@ -139,7 +139,7 @@ async fn is_exact_as_far_as_it_goes() {
     let body = json!({ "counter": "d", "by": FARTHEST, "max": -1 });
     for _ in 0..2 {
         let told = service.post_once(PATH, body.clone(), "refused").await;
-        let told = told.refused(409, "counter_limit_exceeded");
+        let told = told.expect_problem(409, "counter_limit_exceeded");
         assert_eq!((&told["value"], &told["max"]), (&json!(-FARTHEST), &json!(-1)));
     }
     assert_eq!(service.increment("d", FARTHEST).await.assert(200), changed("d", -FARTHEST, 0));
@@ -157,7 +157,7 @@ async fn out_of_range_is_not_remembered() {
     set(&service, "c", FARTHEST).await;
     let body = json!({ "counter": "c" });
     let told = service.post_once(PATH, body.clone(), "k").await;
-    told.refused(422, "counter_out_of_range");
+    told.expect_problem(422, "counter_out_of_range");
     set(&service, "c", 1).await;
     let told = service.post_once(PATH, body, "k").await;
     assert!(!told.replayed());
@@ -282,7 +282,7 @@ async fn exactly_as_many_get_a_coupon_as_there_are() {
                 match answer.status.as_u16() {
                     200 => taken.push(answer.body["value"].as_i64().unwrap()),
                     _ => assert_eq!(
-                        answer.refused(409, "counter_limit_exceeded")["value"],
+                        answer.expect_problem(409, "counter_limit_exceeded")["value"],
                         100,
                         "nobody is refused before all are gone"
                     ),
@@ -333,7 +333,7 @@ async fn what_was_applied_adds_up_within_its_bounds() {
                 let answer = service.post(path, body).await;
                 if answer.status.as_u16() == 409 {
                     assert_eq!(on_bound, "reject");
-                    answer.refused(409, word);
+                    answer.expect_problem(409, word);
                     continue;
                 }
                 let told = answer.assert(200);

@@ -63,7 +63,7 @@ async fn refused(service: &Service, path: &str, body: Value, status: u16, code: 
     let answer: Answer = service.post(path, body.clone()).await;
     service.assert_unchanged(&before.0);
     assert_eq!(ends(service), before.1, "{path} {body}");
-    answer.refused(status, code)
+    answer.expect_problem(status, code)
 }
 
 /// Bad values of a field of a call, and what is said of them; nothing has changed after any.

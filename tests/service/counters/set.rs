@@ -58,7 +58,7 @@ async fn is_exact_as_far_as_it_goes() {
     let near = json!({ "counter": "c", "value": 0, "if_value": FARTHEST - 1 });
     for _ in 0..2 {
         let told = service.post_once(PATH, near.clone(), "k").await;
-        let told = told.refused(412, "value_mismatch");
+        let told = told.expect_problem(412, "value_mismatch");
         assert_eq!((&told["value"], &told["expected"]), (&json!(FARTHEST), &json!(FARTHEST - 1)));
     }
     let exactly = json!({ "counter": "c", "value": 1 - FARTHEST, "if_value": FARTHEST });
@@ -107,7 +107,7 @@ async fn comparing_and_setting_loses_no_step() {
                         assert_eq!(answer.body["previous"], value);
                         break;
                     }
-                    answer.refused(412, "value_mismatch");
+                    answer.expect_problem(412, "value_mismatch");
                 }
             }
         });

@@ -30,7 +30,7 @@ async fn refuses_a_second_one_and_bad_values() {
     service.add_product("cup", 5).await;
     let before = service.snapshot();
     let body = json!({ "product_id": "cup", "name": "Cup", "price": "1", "initial_stock": 9 });
-    service.post("/inventory/products", body.clone()).await.refused(409, "product_exists");
+    service.post("/inventory/products", body.clone()).await.expect_problem(409, "product_exists");
     for (field, value, code) in [
         ("price", json!("1.001"), "amount_scale_exceeded"),
         ("price", json!("-1"), "amount_not_positive"),
@@ -50,7 +50,7 @@ async fn refuses_a_second_one_and_bad_values() {
     ] {
         let mut body = body.clone();
         body[field] = value;
-        let refused = service.post("/inventory/products", body).await.refused(422, code);
+        let refused = service.post("/inventory/products", body).await.expect_problem(422, code);
         assert_eq!(refused["errors"][0]["pointer"], format!("/{field}"));
     }
     service.assert_unchanged(&before);

@@ -42,7 +42,7 @@ async fn refuses_and_changes_nothing() {
     ] {
         let mut body = json!({ "product_id": "cup", "reason": "other" });
         body.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
-        service.post("/inventory/adjust", body).await.refused(status, code);
+        service.post("/inventory/adjust", body).await.expect_problem(status, code);
     }
     service.assert_unchanged(&before);
     let body = json!({ "product_id": "cup", "delta": -3, "reason": "damaged" });

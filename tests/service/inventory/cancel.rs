@@ -81,15 +81,15 @@ async fn refuses_one_that_has_ended() {
     service.advance_ms(HOUR);
     let before = service.snapshot();
     for (id, status) in [(&cancelled, "cancelled"), (&confirmed, "confirmed")] {
-        let refused = cancel(&service, id).await.refused(409, "reservation_closed");
+        let refused = cancel(&service, id).await.expect_problem(409, "reservation_closed");
         assert_eq!(
             (&refused["reservation_id"], &refused["reservation_status"]),
             (&json!(id), &json!(status))
         );
     }
-    let refused = cancel(&service, &expired).await.refused(409, "reservation_expired");
+    let refused = cancel(&service, &expired).await.expect_problem(409, "reservation_expired");
     assert_eq!(refused["expired_at"], reservation(&service, &expired).await["expires_at"]);
-    cancel(&service, "res_none").await.refused(404, "reservation_not_found");
+    cancel(&service, "res_none").await.expect_problem(404, "reservation_not_found");
     service.assert_unchanged(&before);
     assert_eq!(figures(&service, "cup").await, [4, 0, 4, 1]);
 }
@@ -97,10 +97,10 @@ async fn refuses_one_that_has_ended() {
 #[tokio::test]
 async fn refuses_bad_input() {
     let service = Service::new();
-    let refused = cancel(&service, "{res}").await.refused(422, "invalid_id");
+    let refused = cancel(&service, "{res}").await.expect_problem(422, "invalid_id");
     assert_eq!(refused["errors"][0]["pointer"], "/reservation_id");
     let body = json!({ "reservation_id": "res_1", "quantity": 1 });
-    service.post("/inventory/cancel", body).await.refused(422, "unknown_field");
+    service.post("/inventory/cancel", body).await.expect_problem(422, "unknown_field");
 }
 
 #[tokio::test]
@@ -129,7 +129,7 @@ async fn one_of_many_gives_the_units_back() {
     let answers = tasks.join_all().await;
     assert_eq!(answers.iter().filter(|answer| answer.status.as_u16() == 200).count(), 1);
     for answer in answers.into_iter().filter(|answer| answer.status.as_u16() != 200) {
-        answer.refused(409, "reservation_closed");
+        answer.expect_problem(409, "reservation_closed");
     }
     assert_eq!(figures(&service, "cup").await, [5, 1, 4, 0]);
     assert_adds_up(&service).await;

@@ -79,7 +79,7 @@ async fn sells_a_part_and_releases_the_rest_of_the_whole_reservation() {
     );
     assert_eq!(figures(&service, "cup").await, [2, 0, 2, 3]);
     assert_eq!(figures(&service, "pot").await, [3, 0, 3, 0]);
-    confirm(&service, &id).await.refused(409, "reservation_closed");
+    confirm(&service, &id).await.expect_problem(409, "reservation_closed");
     assert_adds_up(&service).await;
 }
 
@@ -103,7 +103,7 @@ async fn sells_several_parts_and_keeps_the_rest() {
     assert_eq!(body["status"], "confirmed");
     assert_eq!(figures(&service, "cup").await, [1, 0, 1, 4]);
     assert_eq!(figures(&service, "pot").await, [1, 0, 1, 2]);
-    let refused = confirm(&service, &id).await.refused(409, "reservation_closed");
+    let refused = confirm(&service, &id).await.expect_problem(409, "reservation_closed");
     assert_eq!(refused["reservation_status"], "confirmed");
     assert_adds_up(&service).await;
 }
@@ -133,7 +133,7 @@ async fn what_expires_after_a_part_is_the_rest() {
         json!([{ "product_id": "cup", "quantity": 4, "confirmed": 3, "released": 1, "held": 0 }])
     );
     let before = service.snapshot();
-    let refused = confirm(&service, &id).await.refused(409, "reservation_expired");
+    let refused = confirm(&service, &id).await.expect_problem(409, "reservation_expired");
     assert_eq!(
         (&refused["reservation_id"], &refused["expired_at"]),
         (&json!(id), &told["expires_at"])
@@ -149,9 +149,9 @@ async fn sells_nothing_that_is_not_held_any_more() {
     service.advance_ms(HOUR);
     let other = held(&service, &[("cup", 4)]).await;
     let before = service.snapshot();
-    confirm(&service, &late).await.refused(409, "reservation_expired");
+    confirm(&service, &late).await.expect_problem(409, "reservation_expired");
     let part = confirm_part(&service, &late, &[("cup", 1)], "keep").await;
-    part.refused(409, "reservation_expired");
+    part.expect_problem(409, "reservation_expired");
     service.assert_unchanged(&before);
     confirm(&service, &other).await.assert(200);
     assert_eq!(figures(&service, "cup").await, [1, 0, 1, 4]);
@@ -163,12 +163,12 @@ async fn refuses_one_that_has_ended_or_never_was() {
     let id = held(&service, &[("cup", 2)]).await;
     cancel(&service, &id).await.assert(200);
     let before = service.snapshot();
-    let refused = confirm(&service, &id).await.refused(409, "reservation_closed");
+    let refused = confirm(&service, &id).await.expect_problem(409, "reservation_closed");
     assert_eq!(
         (&refused["reservation_id"], &refused["reservation_status"]),
         (&json!(id), &json!("cancelled"))
     );
-    let refused = confirm(&service, "res_none").await.refused(404, "reservation_not_found");
+    let refused = confirm(&service, "res_none").await.expect_problem(404, "reservation_not_found");
     assert_eq!(refused["reservation_id"], "res_none");
     service.assert_unchanged(&before);
 }
@@ -187,7 +187,7 @@ async fn refuses_more_than_is_held() {
     ] {
         for remainder in ["keep", "release"] {
             let refused = confirm_part(&service, &id, &order, remainder).await;
-            let refused = refused.refused(422, "confirm_exceeds_reserved");
+            let refused = refused.expect_problem(422, "confirm_exceeds_reserved");
             assert_eq!(
                 (&refused["product_id"], &refused["held"], &refused["requested"]),
                 (&json!(product), &json!(held), &json!(requested))
@@ -198,7 +198,7 @@ async fn refuses_more_than_is_held() {
     let body = confirm_part(&service, &id, &[("cup", 1), ("cup", 2)], "keep").await.assert(200);
     assert_eq!((&body["lines"][0]["confirmed"], &body["lines"][0]["held"]), (&json!(3), &json!(1)));
     let refused = confirm_part(&service, &id, &[("cup", 2)], "keep").await;
-    assert_eq!(refused.refused(422, "confirm_exceeds_reserved")["held"], 1);
+    assert_eq!(refused.expect_problem(422, "confirm_exceeds_reserved")["held"], 1);
 }
 
 #[tokio::test]
@@ -216,7 +216,7 @@ async fn refuses_bad_input() {
     ] {
         let mut body = json!({ "reservation_id": id });
         body.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
-        service.post("/inventory/confirm", body).await.refused(422, code);
+        service.post("/inventory/confirm", body).await.expect_problem(422, code);
     }
     service.assert_unchanged(&before);
 }
@@ -261,7 +261,7 @@ async fn one_of_many_wins() {
     let answers = tasks.join_all().await;
     assert_eq!(answers.iter().filter(|answer| answer.status.as_u16() == 200).count(), 1);
     for answer in answers.into_iter().filter(|answer| answer.status.as_u16() != 200) {
-        let refused = answer.refused(409, "reservation_closed");
+        let refused = answer.expect_problem(409, "reservation_closed");
         assert_eq!(refused["reservation_status"], "confirmed");
     }
     assert_eq!(figures(&service, "cup").await, [3, 0, 3, 2]);

@@ -67,7 +67,7 @@ async fn pages_have_each_once() {
 async fn who_has_reserved_nothing_has_an_empty_list() {
     let service = Service::new();
     service.add_product("cup", 1).await;
-    reserve_for(&service, "carol", &[("cup", 2)]).await.refused(409, "insufficient_stock");
+    reserve_for(&service, "carol", &[("cup", 2)]).await.expect_problem(409, "insufficient_stock");
     for customer in ["carol", "nobody"] {
         let path = format!("/inventory/customers/{customer}/reservations");
         assert_eq!(service.get(&path).await.assert(200), json!({ "reservations": [] }));
@@ -75,14 +75,14 @@ async fn who_has_reserved_nothing_has_an_empty_list() {
 }
 
 #[tokio::test]
-async fn refuses_what_is_no_page() {
+async fn rejects_invalid_paging() {
     let service = Service::new();
     for query in ["limit=0", "limit=501", "limit=x", "cursor=%7B", "page=2", "limit=1&limit=2"] {
         let path = format!("/inventory/customers/carol/reservations?{query}");
-        service.get(&path).await.refused(400, "invalid_query");
+        service.get(&path).await.expect_problem(400, "invalid_query");
     }
     let answer = service.get("/inventory/customers/%7B%7D/reservations").await;
-    answer.refused(422, "invalid_id");
+    answer.expect_problem(422, "invalid_id");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -30,7 +30,7 @@ async fn with_ended_holds(count: u64) -> (Server, Service) {
 #[tokio::test]
 async fn ten_thousand_ended_reservations_keep_nobody_waiting_and_are_all_free() {
     let (_server, service) = with_ended_holds(10_000).await;
-    service.reserve("cup", 20_001, 1000).await.refused(409, "insufficient_stock");
+    service.reserve("cup", 20_001, 1000).await.expect_problem(409, "insufficient_stock");
     service.reserve("cup", 20_000, 600_000).await.assert(201);
     assert_eq!(service.stock("cup").await, [20_000, 20_000, 0]);
     let books = service.get("/inventory/integrity").await.assert(200);

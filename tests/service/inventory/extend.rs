@@ -41,7 +41,7 @@ async fn holds_for_longer() {
     assert_adds_up(&service).await;
     service.advance_ms(10 * MINUTE);
     assert_eq!(figures(&service, "cup").await, [5, 0, 5, 0]);
-    confirm(&service, &id).await.refused(409, "reservation_expired");
+    confirm(&service, &id).await.expect_problem(409, "reservation_expired");
     assert_adds_up(&service).await;
 }
 
@@ -77,7 +77,7 @@ async fn ten_times_and_no_more() {
         assert_eq!(body["extensions"], time);
     }
     let before = service.snapshot();
-    let refused = extend(&service, &id, 2 * HOUR).await.refused(409, "extension_limit");
+    let refused = extend(&service, &id, 2 * HOUR).await.expect_problem(409, "extension_limit");
     assert_eq!(
         (&refused["extensions"], &refused["max_extensions"], &refused["max_total_ms"]),
         (&json!(10), &json!(10), &json!(DAY))
@@ -90,7 +90,7 @@ async fn ten_times_and_no_more() {
 async fn a_day_in_all_and_no_more() {
     let (service, id) = with_a_reservation().await;
     let before = service.snapshot();
-    let refused = extend(&service, &id, DAY + MINUTE).await.refused(409, "extension_limit");
+    let refused = extend(&service, &id, DAY + MINUTE).await.expect_problem(409, "extension_limit");
     assert_eq!(
         (&refused["extensions"], &refused["max_extensions"], &refused["max_total_ms"]),
         (&json!(0), &json!(10), &json!(DAY))
@@ -99,7 +99,7 @@ async fn a_day_in_all_and_no_more() {
     extend(&service, &id, DAY - MINUTE).await.assert(200);
     // The day began with the reservation, not with the last extension.
     service.advance_ms(2 * HOUR);
-    let refused = extend(&service, &id, DAY - HOUR).await.refused(409, "extension_limit");
+    let refused = extend(&service, &id, DAY - HOUR).await.expect_problem(409, "extension_limit");
     assert_eq!(refused["extensions"], 1);
     extend(&service, &id, DAY - 3 * HOUR).await.assert(200);
 }
@@ -114,16 +114,17 @@ async fn refuses_one_that_has_ended() {
     service.advance_ms(HOUR);
     let before = service.snapshot();
     for (id, status) in [(&cancelled, "cancelled"), (&confirmed, "confirmed")] {
-        let refused = extend(&service, id, 1000).await.refused(409, "reservation_closed");
+        let refused = extend(&service, id, 1000).await.expect_problem(409, "reservation_closed");
         assert_eq!(refused["reservation_status"], status);
     }
-    let refused = extend(&service, &expired, 1000).await.refused(409, "reservation_expired");
+    let refused = extend(&service, &expired, 1000).await.expect_problem(409, "reservation_expired");
     assert_eq!(refused["expired_at"], reservation(&service, &expired).await["expires_at"]);
-    extend(&service, "res_none", 1000).await.refused(404, "reservation_not_found");
-    let refused = extend(&service, &expired, 0).await.refused(422, "validation_failed");
+    extend(&service, "res_none", 1000).await.expect_problem(404, "reservation_not_found");
+    let refused = extend(&service, &expired, 0).await.expect_problem(422, "validation_failed");
     assert_eq!(refused["errors"][0]["pointer"], "/ttl_ms");
     let body = json!({ "reservation_id": expired });
-    let refused = service.post("/inventory/extend", body).await.refused(422, "validation_failed");
+    let refused =
+        service.post("/inventory/extend", body).await.expect_problem(422, "validation_failed");
     assert_eq!(refused["errors"][0]["pointer"], "/ttl_ms");
     service.assert_unchanged(&before);
 }
@@ -139,7 +140,7 @@ async fn ten_of_many_at_once() {
     let answers = tasks.join_all().await;
     assert_eq!(answers.iter().filter(|answer| answer.status.as_u16() == 200).count(), 10);
     for answer in answers.into_iter().filter(|answer| answer.status.as_u16() != 200) {
-        answer.refused(409, "extension_limit");
+        answer.expect_problem(409, "extension_limit");
     }
     assert_eq!(reservation(&service, &id).await["extensions"], 10);
     assert_eq!(figures(&service, "cup").await, [5, 2, 3, 0]);

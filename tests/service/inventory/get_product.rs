@@ -27,6 +27,6 @@ async fn counts_units_as_free_from_the_millisecond_they_are() {
 #[tokio::test]
 async fn refuses_one_that_is_not_there() {
     let refused =
-        Service::new().get("/inventory/products/no").await.refused(404, "product_not_found");
+        Service::new().get("/inventory/products/no").await.expect_problem(404, "product_not_found");
     assert_eq!(refused["detail"], "There is no product no.");
 }

@@ -33,5 +33,5 @@ async fn is_remembered_for_a_week_after_its_end() {
 #[tokio::test]
 async fn refuses_one_that_is_not_there() {
     let answer = Service::new().get("/inventory/reservations/res_1").await;
-    assert_eq!(answer.refused(404, "reservation_not_found")["reservation_id"], "res_1");
+    assert_eq!(answer.expect_problem(404, "reservation_not_found")["reservation_id"], "res_1");
 }

@@ -86,10 +86,13 @@ async fn sees_a_hold_that_somebody_took() {
 }
 
 #[tokio::test]
-async fn refuses_what_is_no_page() {
+async fn rejects_invalid_paging() {
     let service = Service::new();
     for query in ["limit=0", "limit=501", "limit=x", "cursor=%7B", "page=2", "limit=1&limit=2"] {
-        service.get(&format!("/inventory/integrity?{query}")).await.refused(400, "invalid_query");
+        service
+            .get(&format!("/inventory/integrity?{query}"))
+            .await
+            .expect_problem(400, "invalid_query");
     }
 }
 

@@ -105,7 +105,7 @@ async fn finds_what_is_low() {
 }
 
 #[tokio::test]
-async fn refuses_what_is_no_page() {
+async fn rejects_invalid_paging() {
     let service = Service::new();
     for query in [
         "limit=0",
@@ -118,6 +118,9 @@ async fn refuses_what_is_no_page() {
         "page=2",
         "limit=1&limit=2",
     ] {
-        service.get(&format!("/inventory/products?{query}")).await.refused(400, "invalid_query");
+        service
+            .get(&format!("/inventory/products?{query}"))
+            .await
+            .expect_problem(400, "invalid_query");
     }
 }

@@ -155,9 +155,9 @@ async fn what_was_refused_has_not_moved() {
     service.add_product("cup", 5).await;
     let id = held(&service, &[("cup", 4)]).await;
     let before = movements(&service, "cup").await;
-    service.reserve("cup", 2, 1000).await.refused(409, "insufficient_stock");
+    service.reserve("cup", 2, 1000).await.expect_problem(409, "insufficient_stock");
     let refused = confirm_part(&service, &id, &[("cup", 5)], "keep").await;
-    refused.refused(422, "confirm_exceeds_reserved");
+    refused.expect_problem(422, "confirm_exceeds_reserved");
     let body = json!({ "name": "Mug" });
     service.patch("/inventory/products/cup", body, &[]).await.assert(200);
     assert_eq!(movements(&service, "cup").await, before);
@@ -188,15 +188,15 @@ async fn pages_give_each_once_while_new_ones_arrive() {
 }
 
 #[tokio::test]
-async fn refuses_what_is_no_page() {
+async fn rejects_invalid_paging() {
     let service = Service::new();
     service.add_product("cup", 5).await;
     for query in ["limit=0", "limit=501", "limit=x", "cursor=x", "page=2", "limit=1&limit=2"] {
         let answer = service.get(&format!("/inventory/products/cup/movements?{query}")).await;
-        answer.refused(400, "invalid_query");
+        answer.expect_problem(400, "invalid_query");
     }
     let refused = service.get("/inventory/products/no/movements").await;
-    assert_eq!(refused.refused(404, "product_not_found")["product_id"], "no");
+    assert_eq!(refused.expect_problem(404, "product_not_found")["product_id"], "no");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -43,7 +43,8 @@ async fn all_lines_or_none_with_every_shortage() {
             { "product_id": "tea", "quantity": 2 }
         ]
     });
-    let refused = service.post("/inventory/reserve", body).await.refused(409, "insufficient_stock");
+    let refused =
+        service.post("/inventory/reserve", body).await.expect_problem(409, "insufficient_stock");
     assert_eq!(
         refused["shortages"],
         json!([
@@ -64,8 +65,10 @@ async fn two_lines_of_one_product_count_together() {
             "lines": [{ "product_id": "cup", "quantity": 3 }, { "product_id": "cup", "quantity": second }]
         })
     };
-    let refused =
-        service.post("/inventory/reserve", lines(3)).await.refused(409, "insufficient_stock");
+    let refused = service
+        .post("/inventory/reserve", lines(3))
+        .await
+        .expect_problem(409, "insufficient_stock");
     assert_eq!(refused["shortages"][0]["requested"], 6);
     let body = service.post("/inventory/reserve", lines(2)).await.assert(201);
     assert_eq!(
@@ -107,9 +110,9 @@ async fn refuses_what_is_no_order() {
     ] {
         let mut body = json!({ "customer_id": "carol" });
         body.as_object_mut().unwrap().extend(order.as_object().unwrap().clone());
-        service.post("/inventory/reserve", body).await.refused(422, code);
+        service.post("/inventory/reserve", body).await.expect_problem(422, code);
     }
-    let refused = service.reserve("no", 1, 1000).await.refused(404, "product_not_found");
+    let refused = service.reserve("no", 1, 1000).await.expect_problem(404, "product_not_found");
     assert_eq!(refused["product_id"], "no");
     service.assert_unchanged(&before);
 }
@@ -120,9 +123,9 @@ async fn units_come_back_for_whoever_asks_next() {
     service.add_product("cup", 5).await;
     service.reserve("cup", 3, 86_400_000).await.assert(201);
     service.reserve("cup", 2, 172_800_000).await.assert(201);
-    service.reserve("cup", 1, 1000).await.refused(409, "insufficient_stock");
+    service.reserve("cup", 1, 1000).await.expect_problem(409, "insufficient_stock");
     service.advance_ms(86_400_000);
-    service.reserve("cup", 4, 1000).await.refused(409, "insufficient_stock");
+    service.reserve("cup", 4, 1000).await.expect_problem(409, "insufficient_stock");
     service.reserve("cup", 3, 86_400_000).await.assert(201);
     service.advance_ms(86_400_000);
     assert_eq!(service.stock("cup").await, [5, 0, 5]);
@@ -220,7 +223,8 @@ async fn with_a_limit() -> Service {
 async fn a_customer_has_no_more_than_the_limit() {
     let service = with_a_limit().await;
     let before = service.snapshot();
-    let refused = service.reserve("cup", 1, 1000).await.refused(409, "customer_limit_exceeded");
+    let refused =
+        service.reserve("cup", 1, 1000).await.expect_problem(409, "customer_limit_exceeded");
     assert_eq!(
         [&refused["requested"], &refused["used"], &refused["max_per_customer"]],
         [&json!(1), &json!(3), &json!(3)]
@@ -231,7 +235,7 @@ async fn a_customer_has_no_more_than_the_limit() {
     service.post("/inventory/reserve", dave).await.assert(201);
     // What carol held is hers no longer; what she bought still counts.
     service.advance_ms(600_000);
-    service.reserve("cup", 3, 1000).await.refused(409, "customer_limit_exceeded");
+    service.reserve("cup", 3, 1000).await.expect_problem(409, "customer_limit_exceeded");
     let again = service.reserve("cup", 2, 600_000).await.assert(201);
     let body = json!({ "reservation_id": again["reservation_id"] });
     service.post("/inventory/cancel", body).await.assert(200);
@@ -290,12 +294,14 @@ async fn the_limit_of_a_customer_is_for_all_lines_and_all_reservations() {
     let service = Service::new();
     add_limited(&service, "cup", 100, None, Some(6)).await;
     service.add_product("pot", 100).await;
-    reserve_for(&service, "carol", &[("cup", 7)]).await.refused(409, "customer_limit_exceeded");
+    reserve_for(&service, "carol", &[("cup", 7)])
+        .await
+        .expect_problem(409, "customer_limit_exceeded");
     held(&service, &[("cup", 4)]).await;
     let before = service.snapshot();
     for order in [vec![("cup", 3)], vec![("cup", 1), ("cup", 2)], vec![("pot", 1), ("cup", 3)]] {
         let refused = reserve_for(&service, "carol", &order).await;
-        let refused = refused.refused(409, "customer_limit_exceeded");
+        let refused = refused.expect_problem(409, "customer_limit_exceeded");
         assert_eq!(
             [&refused["product_id"], &refused["customer_id"]],
             [&json!("cup"), &json!("carol")]
@@ -309,7 +315,9 @@ async fn the_limit_of_a_customer_is_for_all_lines_and_all_reservations() {
     held(&service, &[("cup", 2), ("pot", 50)]).await;
     // Each customer has one, and each product.
     reserve_for(&service, "dave", &[("cup", 6)]).await.assert(201);
-    reserve_for(&service, "dave", &[("cup", 1)]).await.refused(409, "customer_limit_exceeded");
+    reserve_for(&service, "dave", &[("cup", 1)])
+        .await
+        .expect_problem(409, "customer_limit_exceeded");
     assert_eq!(service.stock("cup").await, [100, 12, 88]);
     assert_adds_up(&service).await;
 }
@@ -321,7 +329,7 @@ async fn what_is_given_back_can_be_reserved_again_and_what_is_sold_cannot() {
     let used = async |requested: u64| {
         let before = service.snapshot();
         let refused = reserve_for(&service, "carol", &[("cup", requested)]).await;
-        let refused = refused.refused(409, "customer_limit_exceeded");
+        let refused = refused.expect_problem(409, "customer_limit_exceeded");
         service.assert_unchanged(&before);
         refused["used"].as_u64().unwrap()
     };
@@ -367,7 +375,7 @@ async fn the_limit_of_one_customer_is_exact_beside_those_of_others() {
                 hers += u64::from(is_hers);
                 theirs += u64::from(!is_hers);
             } else {
-                answer.refused(409, "customer_limit_exceeded");
+                answer.expect_problem(409, "customer_limit_exceeded");
             }
         }
         assert_eq!(hers, limit / quantity, "limit {limit}, quantity {quantity}");

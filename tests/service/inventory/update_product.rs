@@ -86,19 +86,19 @@ async fn only_the_version_that_was_read() {
     let tag = |version: u64| format!("\"{version}\"");
     asking(tag(first), "Mug").await.assert(200);
     let before = service.snapshot();
-    let refused = asking(tag(first), "Jug").await.refused(412, "version_mismatch");
+    let refused = asking(tag(first), "Jug").await.expect_problem(412, "version_mismatch");
     assert_eq!(
         (&refused["version"], &refused["expected"]),
         (&json!(first + 1), &json!(first.to_string()))
     );
     for nonsense in ["", "\"\"", "nonsense", ","] {
-        asking(nonsense.to_owned(), "Jug").await.refused(412, "version_mismatch");
+        asking(nonsense.to_owned(), "Jug").await.expect_problem(412, "version_mismatch");
     }
     service.assert_unchanged(&before);
     asking("*".to_owned(), "Jug").await.assert(200);
     // Units that move are a change as well.
     held(&service, &[("cup", 1)]).await;
-    asking(tag(first + 2), "Pot").await.refused(412, "version_mismatch");
+    asking(tag(first + 2), "Pot").await.expect_problem(412, "version_mismatch");
     asking(tag(first + 3), "Pot").await.assert(200);
 }
 
@@ -116,7 +116,8 @@ async fn a_price_is_in_the_currency_of_its_product() {
         ("pot", "1.001", "amount_scale_exceeded"),
         ("pot", "1234567890123456789012345678", "amount_out_of_range"),
     ] {
-        let refused = update(&service, product, json!({ "price": price })).await.refused(422, code);
+        let refused =
+            update(&service, product, json!({ "price": price })).await.expect_problem(422, code);
         assert_eq!(refused["errors"][0]["pointer"], "/price", "{refused:#}");
     }
     service.assert_unchanged(&before);
@@ -144,11 +145,11 @@ async fn refuses_bad_input() {
         (json!({ "currency": "EUR" }), "unknown_field", "/currency"),
         (json!({ "on_hand": 7 }), "unknown_field", "/on_hand"),
     ] {
-        let refused = update(&service, "cup", body).await.refused(422, code);
+        let refused = update(&service, "cup", body).await.expect_problem(422, code);
         assert_eq!(refused["errors"][0]["pointer"], pointer, "{refused:#}");
     }
     let refused = update(&service, "no", json!({ "name": "x" })).await;
-    assert_eq!(refused.refused(404, "product_not_found")["product_id"], "no");
+    assert_eq!(refused.expect_problem(404, "product_not_found")["product_id"], "no");
     service.assert_unchanged(&before);
 }
 
@@ -158,11 +159,11 @@ async fn a_limit_that_changes_is_the_limit() {
     add_limited(&service, "cup", 100, None, Some(2)).await;
     held(&service, &[("cup", 2)]).await;
     let refused = reserve_for(&service, "carol", &[("cup", 1)]).await;
-    refused.refused(409, "customer_limit_exceeded");
+    refused.expect_problem(409, "customer_limit_exceeded");
     update(&service, "cup", json!({ "max_per_customer": 3 })).await.assert(200);
     held(&service, &[("cup", 1)]).await;
     let refused = reserve_for(&service, "carol", &[("cup", 1)]).await;
-    assert_eq!(refused.refused(409, "customer_limit_exceeded")["used"], 3);
+    assert_eq!(refused.expect_problem(409, "customer_limit_exceeded")["used"], 3);
     update(&service, "cup", json!({ "max_per_customer": null })).await.assert(200);
     held(&service, &[("cup", 50)]).await;
     assert_eq!(figures(&service, "cup").await, [100, 53, 47, 0]);

@@ -27,7 +27,7 @@ async fn refuses_a_held_one_and_says_who_and_how_long() {
     let before = service.snapshot();
     let answer = service.acquire("l", "me", 1000).await;
     let seconds: u64 = answer.header("retry-after").unwrap().parse().unwrap();
-    let refused = answer.refused(409, "lock_held");
+    let refused = answer.expect_problem(409, "lock_held");
     assert_eq!(seconds, refused["retry_after_ms"].as_u64().unwrap().div_ceil(1000));
     assert_eq!(refused["retryable"], true);
     let holder = &refused["holders"][0];
@@ -45,7 +45,7 @@ async fn is_free_from_the_millisecond_it_is_over() {
     let service = Service::new();
     let first = service.acquire("l", "me", 86_400_000).await.assert(201);
     service.advance_ms(86_400_000 - 60_000);
-    service.acquire("l", "you", 1000).await.refused(409, "lock_held");
+    service.acquire("l", "you", 1000).await.expect_problem(409, "lock_held");
     service.advance_ms(60_000);
     let second = service.acquire("l", "you", 1000).await.assert(201);
     assert!(second["fencing_token"].as_u64() > first["fencing_token"].as_u64());
@@ -86,7 +86,7 @@ async fn refuses_what_is_no_lock() {
     ] {
         let mut body = json!({ "lock": "l", "owner": "me" });
         body[field] = value;
-        service.post("/locks", body).await.refused(422, code);
+        service.post("/locks", body).await.expect_problem(422, code);
     }
     assert!(service.snapshot().is_empty());
 }

@@ -27,14 +27,14 @@ async fn refuses_strangers_and_those_who_come_late() {
     let service = Service::new();
     let lease = service.acquire("l", "me", 86_400_000).await.assert(201);
     let before = service.snapshot();
-    release(&service, "l", &json!("lease_x")).await.refused(403, "lease_not_owner");
-    release(&service, "other", &lease["lease_id"]).await.refused(403, "lease_not_owner");
-    release(&service, "l", &json!("")).await.refused(422, "invalid_id");
+    release(&service, "l", &json!("lease_x")).await.expect_problem(403, "lease_not_owner");
+    release(&service, "other", &lease["lease_id"]).await.expect_problem(403, "lease_not_owner");
+    release(&service, "l", &json!("")).await.expect_problem(422, "invalid_id");
     service.assert_unchanged(&before);
     service.advance_ms(86_400_000);
-    release(&service, "l", &lease["lease_id"]).await.refused(410, "lease_expired");
+    release(&service, "l", &lease["lease_id"]).await.expect_problem(410, "lease_expired");
     service.acquire("l", "you", 60_000).await.assert(201);
-    release(&service, "l", &lease["lease_id"]).await.refused(403, "lease_not_owner");
+    release(&service, "l", &lease["lease_id"]).await.expect_problem(403, "lease_not_owner");
 }
 
 /// Who holds the lock has the counter for itself; released by anybody else, it would not.

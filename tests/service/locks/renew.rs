@@ -16,7 +16,7 @@ async fn gives_more_time_and_keeps_the_token() {
     assert_eq!(renewed["fencing_token"], lease["fencing_token"]);
     assert_eq!(renewed["lease_id"], lease["lease_id"]);
     service.advance_ms(86_400_000);
-    service.acquire("l", "you", 1000).await.refused(409, "lock_held");
+    service.acquire("l", "you", 1000).await.expect_problem(409, "lock_held");
 }
 
 #[tokio::test]
@@ -25,14 +25,14 @@ async fn refuses_when_time_is_up_and_strangers() {
     let lease = service.acquire("l", "me", 86_400_000).await.assert(201);
     renew(&service, "l", &json!("lease_of_somebody_else"), 1000)
         .await
-        .refused(403, "lease_not_owner");
-    renew(&service, "other", &lease["lease_id"], 1000).await.refused(403, "lease_not_owner");
+        .expect_problem(403, "lease_not_owner");
+    renew(&service, "other", &lease["lease_id"], 1000).await.expect_problem(403, "lease_not_owner");
     service.advance_ms(86_400_000);
     let before = service.snapshot();
     let refused =
-        renew(&service, "l", &lease["lease_id"], 1000).await.refused(410, "lease_expired");
+        renew(&service, "l", &lease["lease_id"], 1000).await.expect_problem(410, "lease_expired");
     assert_eq!(refused["expired_at"], lease["expires_at"]);
     service.assert_unchanged(&before);
     service.acquire("l", "you", 60_000).await.assert(201);
-    renew(&service, "l", &lease["lease_id"], 1000).await.refused(403, "lease_not_owner");
+    renew(&service, "l", &lease["lease_id"], 1000).await.expect_problem(403, "lease_not_owner");
 }

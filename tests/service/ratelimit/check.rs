@@ -43,7 +43,7 @@ async fn a_bucket_empties_and_says_when_there_is_room() {
     let answer = check(&service, &rule, 3).await;
     let seconds: u64 = answer.header("retry-after").unwrap().parse().unwrap();
     assert!(answer.header("ratelimit").unwrap().starts_with("\"default\";r=2;t="));
-    let refused = answer.refused(429, "rate_limited");
+    let refused = answer.expect_problem(429, "rate_limited");
     let retry_after_ms = refused["retry_after_ms"].as_u64().unwrap();
     assert_eq!(seconds, retry_after_ms.div_ceil(1000));
     assert!((DAY - 60_000..=DAY).contains(&retry_after_ms), "{retry_after_ms}");
@@ -71,7 +71,7 @@ async fn a_denial_is_not_remembered() {
     let service = Service::new();
     let rule = bucket(1, 1, DAY);
     service.post_once("/ratelimit", rule.clone(), "one").await.assert(200);
-    service.post_once("/ratelimit", rule.clone(), "two").await.refused(429, "rate_limited");
+    service.post_once("/ratelimit", rule.clone(), "two").await.expect_problem(429, "rate_limited");
     service.advance_ms(i64::try_from(DAY).unwrap());
     let answer = service.post_once("/ratelimit", rule.clone(), "two").await;
     assert!(!answer.replayed());
@@ -86,11 +86,11 @@ async fn a_window_frees_what_leaves_it() {
     check(&service, &rule, 4).await.assert(200);
     service.advance_ms(1000);
     check(&service, &rule, 6).await.assert(200);
-    let body = check(&service, &rule, 5).await.refused(429, "rate_limited");
+    let body = check(&service, &rule, 5).await.expect_problem(429, "rate_limited");
     // Five fit only when the six have left too, which came a second later than the four.
     let wait = body["retry_after_ms"].as_u64().unwrap();
     assert!((DAY - 60_000..=DAY).contains(&wait), "{wait}");
-    let sooner = check(&service, &rule, 4).await.refused(429, "rate_limited");
+    let sooner = check(&service, &rule, 4).await.expect_problem(429, "rate_limited");
     assert!(sooner["retry_after_ms"].as_u64().unwrap() + 1000 <= wait);
     service.advance_ms(i64::try_from(wait).unwrap());
     assert_eq!(check(&service, &rule, 5).await.assert(200)["remaining"], 5);
@@ -107,9 +107,9 @@ async fn windows_of_two_lengths_do_not_meet() {
         check(&service, &short, 1).await.assert(200);
     }
     assert_eq!(check(&service, &long, 10).await.assert(200)["remaining"], 0);
-    check(&service, &long, 1).await.refused(429, "rate_limited");
+    check(&service, &long, 1).await.expect_problem(429, "rate_limited");
     // Nor in one script.
-    let other = service.elsewhere();
+    let other = service.in_new_space();
     check(&other, &long, 90).await.assert(200);
     other.advance_ms(1000);
     let ask = |rule: &Value, cost: u64| {
@@ -120,7 +120,7 @@ async fn windows_of_two_lengths_do_not_meet() {
     let answer = other.atomic(&[ask(&short, 1), ask(&long, 10), ask(&short, 4)]).await.assert(200);
     let left = [0, 1, 2].map(|index: usize| answer["results"][index]["body"]["remaining"].clone());
     assert_eq!(left, [4, 0, 0]);
-    other.atomic(&[ask(&short, 1), ask(&long, 1)]).await.refused(429, "rate_limited");
+    other.atomic(&[ask(&short, 1), ask(&long, 1)]).await.expect_problem(429, "rate_limited");
 }
 
 /// The largest numbers come back from the record of an idempotency key as they went in.
@@ -143,7 +143,7 @@ async fn a_repeat_tells_large_numbers_exactly() {
 async fn a_cost_that_can_never_fit_is_said_so() {
     let service = Service::new();
     for rule in [bucket(5, 1, DAY), window(5, DAY)] {
-        let refused = check(&service, &rule, 6).await.refused(422, "cost_exceeds_limit");
+        let refused = check(&service, &rule, 6).await.expect_problem(422, "cost_exceeds_limit");
         assert_eq!((&refused["cost"], &refused["limit"]), (&json!(6), &json!(5)));
     }
     assert!(service.snapshot().is_empty());
@@ -165,9 +165,9 @@ async fn refuses_what_is_no_rule() {
     rules.push(json!({ "key": "k", "limit": 1, "capacity": 1, "refill_tokens": 1, "refill_interval_ms": 1 }));
     rules.push(json!({ "key": "k", "algorithm": "leaky" }));
     for rule in rules {
-        service.post("/ratelimit", rule).await.refused(422, "validation_failed");
+        service.post("/ratelimit", rule).await.expect_problem(422, "validation_failed");
     }
-    check(&service, &bucket(5, 1, DAY), 0).await.refused(422, "validation_failed");
+    check(&service, &bucket(5, 1, DAY), 0).await.expect_problem(422, "validation_failed");
     assert!(service.snapshot().is_empty());
 }
 

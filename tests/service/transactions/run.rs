@@ -14,7 +14,7 @@ use tower::ServiceExt;
 
 use crate::{
     batch::run::{batch, data_key, outcomes},
-    support::{Server, Service, plant},
+    support::{Server, Service, seed},
 };
 
 fn increment(key: &str) -> Value {
@@ -106,7 +106,7 @@ async fn a_guard_that_fails_says_why_and_nothing_is_done() {
             answer.assert(200);
             continue;
         }
-        let refused = answer.refused(409, "guard_failed");
+        let refused = answer.expect_problem(409, "guard_failed");
         assert_eq!((&refused["key"], &refused["op"]), (&json!(key), &json!(op)));
         assert_eq!(refused["expected"], json!(value));
         let actual = match key {
@@ -159,7 +159,7 @@ async fn what_a_command_needs_is_checked_before_any_of_them_runs() {
         operations.extend(bad.as_array().unwrap().clone());
         let last = operations.len() - 1;
         let body = json!({ "operations": operations });
-        let refused = service.post("/transactions", body).await.refused(422, "wrong_type");
+        let refused = service.post("/transactions", body).await.expect_problem(422, "wrong_type");
         assert_eq!(refused["errors"][0]["pointer"], format!("/operations/{last}"), "{bad}");
         assert_eq!(refused["key"], operations[last]["key"]);
         let [actual, needed] = ["actual", "needed"].map(|name| refused[name].as_str().unwrap());
@@ -236,7 +236,7 @@ async fn what_cannot_be_taken_is_pointed_at() {
         (guard("exists", json!("x")), "validation_failed", "/guards/0/value"),
         (json!({ "operations": operations, "guard": [] }), "unknown_field", "/guard"),
     ] {
-        let refused = service.post("/transactions", body).await.refused(422, code);
+        let refused = service.post("/transactions", body).await.expect_problem(422, code);
         assert_eq!(refused["errors"][0]["pointer"], pointer, "{refused:#}");
     }
 }
@@ -264,7 +264,7 @@ async fn many_that_contend_end_at_the_exact_sum_of_their_successes() {
                     assert!(answer.body["attempts"].as_u64().unwrap() <= 2);
                     done += 1;
                 } else {
-                    let refused = answer.refused(409, "transaction_conflict");
+                    let refused = answer.expect_problem(409, "transaction_conflict");
                     assert_eq!(
                         (&refused["attempts"], &refused["retryable"]),
                         (&json!(2), &json!(true))
@@ -339,15 +339,18 @@ async fn under_a_key_it_happens_once_and_a_refusal_is_remembered() {
     assert!(again.replayed());
     assert_eq!(get(&service, "n").await, "7");
     // Under another key it is refused, and stays so though the guard would hold by now.
-    service.post_once("/transactions", body.clone(), "u").await.refused(409, "guard_failed");
+    service.post_once("/transactions", body.clone(), "u").await.expect_problem(409, "guard_failed");
     batch(&service, json!([{ "type": "del", "key": "n" }])).await;
     let answer = service.post_once("/transactions", body.clone(), "u").await;
     assert!(answer.replayed());
-    answer.refused(409, "guard_failed");
+    answer.expect_problem(409, "guard_failed");
     // The key stands for all of the call, its guards too.
     let mut other = body.clone();
     other["guards"][0]["op"] = json!("exists");
-    service.post_once("/transactions", other, "t").await.refused(422, "idempotency_key_reused");
+    service
+        .post_once("/transactions", other, "t")
+        .await
+        .expect_problem(422, "idempotency_key_reused");
     assert_eq!(get(&service, "n").await, Value::Null);
 }
 
@@ -361,11 +364,14 @@ async fn a_wrong_type_is_remembered() {
         json!({ "watch": ["n"], "operations": [{ "type": "incr", "key": "n" }] }),
     ] {
         let key = body.to_string().len().to_string();
-        service.post_once("/transactions", body.clone(), &key).await.refused(422, "wrong_type");
+        service
+            .post_once("/transactions", body.clone(), &key)
+            .await
+            .expect_problem(422, "wrong_type");
         service.post("/batch/set", json!({ "values": { "n": "1" } })).await.assert(200);
         let again = service.post_once("/transactions", body, &key).await;
         assert!(again.replayed());
-        let refused = again.refused(422, "wrong_type");
+        let refused = again.expect_problem(422, "wrong_type");
         assert_eq!(refused["errors"][0]["pointer"], "/operations/0");
         service.post("/batch/set", json!({ "values": { "n": "ten" } })).await.assert(200);
     }
@@ -430,8 +436,8 @@ async fn numbers_are_judged_over_64_bits() {
     for (value, by) in
         [(most, 1), (1, most), (least, -1), (-2, -most), (most - 1, 2), (least + 1, -2)]
     {
-        run(&value.to_string(), "incr", by).await.refused(422, "wrong_type");
-        run(&value.to_string(), "decr", -by).await.refused(422, "wrong_type");
+        run(&value.to_string(), "incr", by).await.expect_problem(422, "wrong_type");
+        run(&value.to_string(), "decr", -by).await.expect_problem(422, "wrong_type");
     }
     for text in [
         "",
@@ -450,7 +456,7 @@ async fn numbers_are_judged_over_64_bits() {
         "-9223372036854775809",
         "99999999999999999999",
     ] {
-        let refused = run(text, "incr", 1).await.refused(422, "wrong_type");
+        let refused = run(text, "incr", 1).await.expect_problem(422, "wrong_type");
         assert_eq!(refused["actual"], "a string that is no whole number", "{text:?}");
     }
 }
@@ -468,7 +474,7 @@ async fn what_is_watched_and_read_is_bounded() {
         |key: &str| json!({ "watch": [key], "operations": [{ "type": "del", "key": "n" }] });
     service.post("/transactions", watching("fits")).await.assert(200);
     let refused = service.post("/transactions", watching("long")).await;
-    assert_eq!(refused.refused(422, "result_too_large")["most"], 65_536);
+    assert_eq!(refused.expect_problem(422, "result_too_large")["most"], 65_536);
     // Who does not look at it may do with it what they like.
     let mut operations = vec![json!({ "type": "incr", "key": "n" })];
     operations.extend(vec![json!({ "type": "get", "key": "long" }); 63]);
@@ -486,7 +492,8 @@ async fn what_is_watched_and_read_is_bounded() {
         let mut operations = vec![json!({ "type": "incr", "key": "n" })];
         operations.extend(vec![wrong; 64]);
         let body = json!({ "operations": operations });
-        let refused = service.post("/transactions", body).await.refused(422, "result_too_large");
+        let refused =
+            service.post("/transactions", body).await.expect_problem(422, "result_too_large");
         assert_eq!(refused["most"], 4 * 1024 * 1024);
         assert_eq!(get(&service, "n").await, "1", "all or none");
     }
@@ -505,16 +512,16 @@ async fn what_is_watched_and_read_is_bounded() {
     }
     let keys: Vec<String> = (0..70).map(|number| format!("k{number}")).collect();
     let body = json!({ "watch": keys, "operations": [{ "type": "del", "key": "n" }] });
-    let refused = service.post("/transactions", body).await.refused(422, "result_too_large");
+    let refused = service.post("/transactions", body).await.expect_problem(422, "result_too_large");
     assert_eq!(refused["most"], 4 * 1024 * 1024);
 }
 
 #[tokio::test]
 async fn a_record_that_is_none_of_ours_changes_nothing() {
     let service = Service::new();
-    plant(&mut service.raw(), &service.key("once", "t"), "list", "x");
+    seed(&mut service.raw(), &service.key("once", "t"), "list", "x");
     let answer = service.post_once("/transactions", increment("n"), "t").await;
-    answer.refused(500, "internal_error");
+    answer.expect_problem(500, "internal_error");
     assert_eq!(get(&service, "n").await, Value::Null);
 }
 
@@ -546,12 +553,12 @@ async fn nobody_inherits_a_watch_from_a_refusal() {
             "watch": ["n"], "guards": [{ "key": "n", "op": "absent" }],
             "operations": [{ "type": "incr", "key": "n" }]
         });
-        service.post("/transactions", body.clone()).await.refused(409, "guard_failed");
+        service.post("/transactions", body.clone()).await.expect_problem(409, "guard_failed");
         next_borrower_succeeds(&service).await;
-        service.post_once("/transactions", body, "k").await.refused(409, "guard_failed");
+        service.post_once("/transactions", body, "k").await.expect_problem(409, "guard_failed");
         next_borrower_succeeds(&service).await;
         let body = json!({ "watch": ["n"], "operations": [{ "type": "incr", "key": "text" }] });
-        service.post("/transactions", body).await.refused(422, "wrong_type");
+        service.post("/transactions", body).await.expect_problem(422, "wrong_type");
         next_borrower_succeeds(&service).await;
     }
 }

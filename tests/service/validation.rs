@@ -32,27 +32,35 @@ async fn what_is_not_json() {
     let service = Service::new();
     for path in COMMANDS {
         for text in ["", "{", "nope", "{'a':1}", "\u{0}", "[1,]"] {
-            raw(&service, path, "application/json", text).await.refused(400, "malformed_json");
+            raw(&service, path, "application/json", text)
+                .await
+                .expect_problem(400, "malformed_json");
         }
         let invalid_utf8 = [b"{\"\xff\":\"\"}".as_slice(), b"\xff\xfe"].map(<[u8]>::to_vec);
         for bytes in invalid_utf8 {
-            raw(&service, path, "application/json", bytes).await.refused(400, "malformed_json");
+            raw(&service, path, "application/json", bytes)
+                .await
+                .expect_problem(400, "malformed_json");
         }
         let deep = "[".repeat(100_000);
         assert!(raw(&service, path, "application/json", deep).await.status.is_client_error());
         for kind in ["text/plain", "", "application/jsonx", "application/x-www-form-urlencoded"] {
-            raw(&service, path, kind, "{}").await.refused(415, "unsupported_media_type");
+            raw(&service, path, kind, "{}").await.expect_problem(415, "unsupported_media_type");
         }
         for kind in ["application/json; charset=utf-8", "Application/JSON"] {
-            raw(&service, path, kind, "{}").await.refused(422, "validation_failed");
+            raw(&service, path, kind, "{}").await.expect_problem(422, "validation_failed");
         }
         for value in ["null", "1", "\"x\"", "[]", "[\"a\",\"b\",\"1\"]"] {
-            raw(&service, path, "application/json", value).await.refused(422, "validation_failed");
+            raw(&service, path, "application/json", value)
+                .await
+                .expect_problem(422, "validation_failed");
         }
         let large = format!("{{\"a\":\"{}\"}}", "x".repeat(1024 * 1024));
-        raw(&service, path, "application/json", large).await.refused(413, "payload_too_large");
+        raw(&service, path, "application/json", large)
+            .await
+            .expect_problem(413, "payload_too_large");
         let refused = raw(&service, path, "application/json", "{\"zzz\":1}").await;
-        assert_eq!(refused.refused(422, "unknown_field")["errors"][0]["pointer"], "/zzz");
+        assert_eq!(refused.expect_problem(422, "unknown_field")["errors"][0]["pointer"], "/zzz");
     }
     assert!(service.snapshot().is_empty());
 }
@@ -75,7 +83,7 @@ async fn ids_that_could_leave_their_key() {
         &"x".repeat(129),
     ] {
         let body = json!({ "account_id": id });
-        let refused = service.post("/accounts", body).await.refused(422, "invalid_id");
+        let refused = service.post("/accounts", body).await.expect_problem(422, "invalid_id");
         assert_eq!(refused["errors"][0]["pointer"], "/account_id");
     }
     assert!(service.snapshot().is_empty());
@@ -99,14 +107,14 @@ async fn ids_in_paths_and_headers() {
         "/inventory/reservations/a%2Fb",
         "/accounts/%ff",
     ] {
-        service.get(path).await.refused(422, "invalid_id");
+        service.get(path).await.expect_problem(422, "invalid_id");
     }
     for space in ["a}b", "", "{x}", "a b"] {
         let answer = service.post_with("/accounts", json!({ "account_id": "a" }), &[]).await;
         answer.assert(if space == "a}b" { 201 } else { 409 });
         let request = Request::get("/accounts/a").header("lockstep-space", space);
         let refused = service.send(request.body(Body::empty()).unwrap()).await;
-        assert_eq!(refused.refused(422, "invalid_id")["header"], "Lockstep-Space");
+        assert_eq!(refused.expect_problem(422, "invalid_id")["header"], "Lockstep-Space");
     }
 }
 
@@ -132,11 +140,11 @@ async fn pointers_lead_to_the_value() {
     }
     let missing =
         service.post("/accounts/transfer", json!({ "from_account": "a", "to_account": "b" })).await;
-    assert_eq!(missing.refused(422, "validation_failed")["errors"][0]["pointer"], "/amount");
+    assert_eq!(missing.expect_problem(422, "validation_failed")["errors"][0]["pointer"], "/amount");
     let twice =
         raw(&service, "/accounts", "application/json", r#"{"account_id":"a","account_id":"b"}"#)
             .await;
-    twice.refused(422, "validation_failed");
+    twice.expect_problem(422, "validation_failed");
 }
 
 #[tokio::test]
@@ -147,7 +155,7 @@ async fn metadata_has_its_bounds() {
         [json!({ "a": "x".repeat(8192) }), Value::Object(many), json!({ "a": null }), json!([])]
     {
         let body = json!({ "account_id": "a", "metadata": metadata });
-        service.post("/accounts", body).await.refused(422, "validation_failed");
+        service.post("/accounts", body).await.expect_problem(422, "validation_failed");
     }
     let odd = json!({ "\"}],": "\\\"\n\u{1f600}", "metadata": "{\"x\":1}", "": "" });
     let body = json!({ "account_id": "a", "metadata": odd });
@@ -166,20 +174,20 @@ async fn metadata_has_its_bounds() {
 async fn routes_and_methods_that_are_none() {
     let service = Service::new();
     for path in ["/nope", "/accounts/a/b/c", "/v1/accounts", "/atomic/run"] {
-        service.get(path).await.refused(404, "route_not_found");
+        service.get(path).await.expect_problem(404, "route_not_found");
     }
-    service.get("/problems/nope").await.refused(404, "route_not_found");
+    service.get("/problems/nope").await.expect_problem(404, "route_not_found");
     let put = Request::put("/accounts").body(Body::empty()).unwrap();
     let answer = service.send(put).await;
     assert_eq!(answer.header("allow"), Some("POST,GET,HEAD"));
-    answer.refused(405, "method_not_allowed");
+    answer.expect_problem(405, "method_not_allowed");
 }
 
 #[tokio::test]
 async fn request_ids_come_in_and_go_out() {
     let service = Service::new();
     let answer = service.post_with("/accounts", json!({}), &[("x-request-id", "abc-123")]).await;
-    assert_eq!(answer.refused(422, "validation_failed")["request_id"], "abc-123");
+    assert_eq!(answer.expect_problem(422, "validation_failed")["request_id"], "abc-123");
     for bad in ["a b", "", &"x".repeat(129)] {
         let answer = service.post_with("/accounts", json!({}), &[("x-request-id", bad)]).await;
         assert_ne!(answer.header("x-request-id"), Some(bad));
@@ -194,10 +202,10 @@ async fn what_nobody_reads_is_refused() {
     let before = service.snapshot();
     let body = json!({ "account_id": "alice" });
     for path in ["/accounts/freeze?direction=debits", "/accounts/freeze?x"] {
-        service.post(path, body.clone()).await.refused(400, "invalid_query");
+        service.post(path, body.clone()).await.expect_problem(400, "invalid_query");
     }
     for path in ["/accounts/alice?x=1", "/accounts/alice/balance?x=1", "/accounts/integrity?x"] {
-        service.get(path).await.refused(400, "invalid_query");
+        service.get(path).await.expect_problem(400, "invalid_query");
     }
     service.assert_unchanged(&before);
     service.get("/accounts/alice?").await.assert(200);
@@ -208,7 +216,7 @@ async fn a_call_is_in_one_space() {
     let service = Service::new();
     let twice = [("lockstep-space", "another")];
     let answer = service.post_with("/accounts", json!({ "account_id": "alice" }), &twice).await;
-    assert_eq!(answer.refused(422, "invalid_id")["header"], "Lockstep-Space");
+    assert_eq!(answer.expect_problem(422, "invalid_id")["header"], "Lockstep-Space");
     assert!(service.snapshot().is_empty());
 }
 
@@ -217,7 +225,7 @@ async fn metadata_has_each_entry_once() {
     let service = Service::new();
     let text = r#"{ "account_id": "alice", "metadata": { "a": "1", "b": "2", "a": "3" } }"#;
     let refused = raw(&service, "/accounts", "application/json", text).await;
-    let refused = refused.refused(422, "validation_failed");
+    let refused = refused.expect_problem(422, "validation_failed");
     assert_eq!(refused["errors"][0]["detail"], "Metadata has the entry \"a\" twice.");
 }
 
@@ -231,7 +239,8 @@ async fn refusals_speak_of_json() {
     ] {
         let body =
             json!({ "from_account": "a", "to_account": "b", "amount": "1", "ttl_ms": ttl_ms });
-        let refused = service.post("/accounts/hold", body).await.refused(422, "validation_failed");
+        let refused =
+            service.post("/accounts/hold", body).await.expect_problem(422, "validation_failed");
         assert_eq!(refused["errors"][0]["detail"], said);
     }
 }

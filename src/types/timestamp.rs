@@ -1,18 +1,17 @@
 use std::{fmt, str::FromStr};
 
-use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use utoipa::{PartialSchema, ToSchema, openapi};
 
 /// A moment on Redis' clock: milliseconds since 1970 in Redis, RFC 3339 in UTC for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Instant(Timestamp);
+pub struct Timestamp(jiff::Timestamp);
 
-impl Instant {
+impl Timestamp {
     /// What the clock of Redis tells: microseconds since 1970.
-    pub fn from_us(us: u64) -> Instant {
+    pub fn from_us(us: u64) -> Timestamp {
         let us = i64::try_from(us).unwrap_or(i64::MAX);
-        Instant(Timestamp::from_microsecond(us).unwrap_or(Timestamp::MAX))
+        Timestamp(jiff::Timestamp::from_microsecond(us).unwrap_or(jiff::Timestamp::MAX))
     }
 
     /// The same, for serde.
@@ -22,44 +21,44 @@ impl Instant {
     /// Where it is no number.
     pub fn from_microseconds<'de, D: Deserializer<'de>>(
         deserializer: D,
-    ) -> Result<Instant, D::Error> {
-        u64::deserialize(deserializer).map(Instant::from_us)
+    ) -> Result<Timestamp, D::Error> {
+        u64::deserialize(deserializer).map(Timestamp::from_us)
     }
 }
 
-impl fmt::Display for Instant {
+impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:.3}", self.0)
     }
 }
 
-impl Serialize for Instant {
+impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl<'de> Deserialize<'de> for Instant {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Instant, D::Error> {
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
         struct Visitor;
 
         impl de::Visitor<'_> for Visitor {
-            type Value = Instant;
+            type Value = Timestamp;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("milliseconds since 1970, or RFC 3339")
             }
 
-            fn visit_i64<E: de::Error>(self, ms: i64) -> Result<Instant, E> {
-                Timestamp::from_millisecond(ms).map(Instant).map_err(E::custom)
+            fn visit_i64<E: de::Error>(self, ms: i64) -> Result<Timestamp, E> {
+                jiff::Timestamp::from_millisecond(ms).map(Timestamp).map_err(E::custom)
             }
 
-            fn visit_u64<E: de::Error>(self, ms: u64) -> Result<Instant, E> {
+            fn visit_u64<E: de::Error>(self, ms: u64) -> Result<Timestamp, E> {
                 i64::try_from(ms).map_err(E::custom).and_then(|ms| self.visit_i64(ms))
             }
 
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Instant, E> {
-                Timestamp::from_str(text).map(Instant).map_err(E::custom)
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Timestamp, E> {
+                jiff::Timestamp::from_str(text).map(Timestamp).map_err(E::custom)
             }
         }
 
@@ -67,7 +66,7 @@ impl<'de> Deserialize<'de> for Instant {
     }
 }
 
-impl PartialSchema for Instant {
+impl PartialSchema for Timestamp {
     fn schema() -> openapi::RefOr<openapi::Schema> {
         openapi::ObjectBuilder::new()
             .schema_type(openapi::schema::Type::String)
@@ -78,4 +77,4 @@ impl PartialSchema for Instant {
     }
 }
 
-impl ToSchema for Instant {}
+impl ToSchema for Timestamp {}

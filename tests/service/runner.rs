@@ -70,7 +70,7 @@ async fn an_error_in_one_step_leaves_the_others_unwritten() {
     let service = Service::new();
     service.open("alice", "3").await;
     service.open("bob", "0").await;
-    crate::support::plant(
+    crate::support::seed(
         &mut service.raw(),
         &service.key("account", "eve"),
         "string",
@@ -88,7 +88,7 @@ async fn one_bad_record_in_a_batch_fails_only_its_own_calls() {
     let service = Service::with(|settings| settings.lanes = 1);
     service.open("alice", "100").await;
     service.open("bob", "0").await;
-    crate::support::plant(
+    crate::support::seed(
         &mut service.raw(),
         &service.key("account", "eve"),
         "string",

@@ -3,7 +3,7 @@
 use axum::{body::Body, http::Request};
 use http_body_util::BodyExt;
 use lockstep::{
-    api::{Gate, Limits},
+    api::{Limits, ShutdownGate},
     app,
 };
 use serde_json::{Value, json};
@@ -31,11 +31,11 @@ async fn lives_and_is_ready() {
         settings.url = format!("redis://127.0.0.1:{}", crate::support::free_port());
     });
     away.get("/livez").await.assert(200);
-    let refused = away.get("/readyz").await.refused(503, "store_unavailable");
+    let refused = away.get("/readyz").await.expect_problem(503, "store_unavailable");
     assert_eq!((&refused["outcome"], &refused["retryable"]), (&json!("not_applied"), &json!(true)));
     let answer = away.transfer("a", "b", "1").await;
     assert_eq!(answer.header("retry-after"), Some("1"));
-    answer.refused(503, "store_unavailable");
+    answer.expect_problem(503, "store_unavailable");
 }
 
 #[tokio::test]
@@ -44,7 +44,7 @@ async fn counts_what_it_does() {
     let server = Server::start(&[]);
     let service = Service::alone(&server);
     service.open("alice", "1").await;
-    service.transfer("alice", "alice", "1").await.refused(422, "same_account");
+    service.transfer("alice", "alice", "1").await.expect_problem(422, "same_account");
     let body = json!({
         "product_id": "cup", "name": "c", "price": "1", "initial_stock": 5, "low_stock": 5
     });
@@ -70,11 +70,14 @@ async fn a_panic_is_a_problem_of_that_request_alone() {
     let router = axum::Router::new()
         .route("/panics", axum::routing::get(async || -> &'static str { panic!("on purpose") }))
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(lockstep::api::panicked))
-        .layer(axum::middleware::from_fn_with_state(Gate::default(), lockstep::api::entrance));
+        .layer(axum::middleware::from_fn_with_state(
+            ShutdownGate::default(),
+            lockstep::api::entrance,
+        ));
     let mut service = Service::new();
     service.set_router(router);
     for _ in 0..2 {
-        let refused = service.get("/panics").await.refused(500, "internal_error");
+        let refused = service.get("/panics").await.expect_problem(500, "internal_error");
         assert!(!refused.to_string().contains("on purpose"));
     }
 }
@@ -95,15 +98,15 @@ async fn shows_its_documents_under_any_base_path() {
 
     let shape = app::Settings { base_path: "/money".to_owned(), body_limit_bytes: 1000 };
     let mut based = service.clone();
-    based.set_router(app::app(service.store.clone(), Gate::new(Limits::default()), &shape));
+    based.set_router(app::app(service.store.clone(), ShutdownGate::new(Limits::default()), &shape));
     let document = based.get("/money/openapi.json").await.assert(200);
     assert_eq!(document["servers"], json!([{ "url": "/money" }]));
     assert!(
         text(&based, "/money/docs/swagger-initializer.js").await.contains("/money/openapi.json")
     );
     based.get("/money/livez").await.assert(200);
-    based.get("/livez").await.refused(404, "route_not_found");
-    based.get("/money/nope").await.refused(404, "route_not_found");
+    based.get("/livez").await.expect_problem(404, "route_not_found");
+    based.get("/money/nope").await.expect_problem(404, "route_not_found");
 }
 
 /// Every example of the document is a call that works, and its answer has the fields of the example.
@@ -120,7 +123,7 @@ async fn the_examples_of_the_document_work() {
     let mut tried = 0;
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
-            let service = one.elsewhere();
+            let service = one.in_new_space();
             let opening = ["/accounts", "/inventory/products", "/locks"].contains(&path.as_str());
             let named = prepared(&service, !opening).await;
             let place = format!("{method} {path}");

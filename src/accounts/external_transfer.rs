@@ -3,15 +3,15 @@ use utoipa::ToSchema;
 
 use super::{Description, HOLDS, TransactionStatus, bind_account};
 use crate::{
-    store::{Call, Minted},
-    types::{Amount, Currency, Id, Instant, Money, Text},
+    store::{GeneratedId, Invocation},
+    types::{Amount, Currency, Id, Money, Text, Timestamp},
 };
 
 /// Money between an account and the world outside: what a deposit and a withdrawal share.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "account_id": "alice", "amount": "10.00", "description": "card 4242" }))]
-pub struct MoveMoney {
+pub struct ExternalTransfer {
     pub account_id: Id,
     pub amount: Amount,
     pub description: Option<Description>,
@@ -30,7 +30,7 @@ pub struct MoveMoney {
     "description": "card 4242",
     "created_at": "2026-01-31T12:00:00.000Z"
 }))]
-pub struct Moved {
+pub struct Receipt {
     pub transaction_id: String,
     pub account_id: Id,
     pub amount: Money,
@@ -42,21 +42,21 @@ pub struct Moved {
     pub available: Money,
     pub status: TransactionStatus,
     pub description: Option<String>,
-    pub created_at: Instant,
+    pub created_at: Timestamp,
 }
 
-impl MoveMoney {
-    pub(super) fn bind(&self, call: &mut Call) {
-        let transaction_id = Minted::new("tx_");
-        bind_account(call, &self.account_id)
+impl ExternalTransfer {
+    pub(super) fn bind(&self, invocation: &mut Invocation) {
+        let transaction_id = GeneratedId::new("tx_");
+        bind_account(invocation, &self.account_id)
             .key("account_log", "postings", &self.account_id)
             .key("holds_key", HOLDS, &self.account_id)
             .key("external_key", "external", "accounts")
-            .minted_key("transaction_key", "transaction", transaction_id)
+            .generated_key("transaction_key", "transaction", transaction_id)
             .arg("account_id", &self.account_id)
             .arg("amount", self.amount.digits())
             .arg("decimals", self.amount.decimals())
             .arg("description", Text::json(self.description.as_ref()))
-            .mint("transaction_id", transaction_id);
+            .generated_id("transaction_id", transaction_id);
     }
 }
