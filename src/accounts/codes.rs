@@ -110,7 +110,7 @@ pub const CODES: &[Code] = &[
         status: 409,
         title: "Hold has ended",
         detail_template: "The hold {hold_id} is {hold_status} already.",
-        explanation: "A hold ends once: by its final capture, by its release, or by its time. `hold_status` detail_template how.",
+        explanation: "A hold ends once: by its final capture, by its release, or by its time. `hold_status` says how.",
         retryable: false,
     },
     Code {

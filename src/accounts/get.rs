@@ -68,7 +68,7 @@ pub enum AccountStatus {
     /// Money comes and goes.
     Open,
     /// It can do so in one direction at most.
-    FreezeDirection,
+    Frozen,
     /// Never again.
     Closed,
 }

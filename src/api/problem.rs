@@ -97,6 +97,11 @@ impl Problem {
             .with("errors", Value::Array(vec![error]))
     }
 
+    /// A `validation_failed` for the value at `pointer` (RFC 6901; empty for the whole body).
+    pub fn validation(pointer: &str, detail: impl Into<String>) -> Problem {
+        Problem::invalid(&Invalid::new("validation_failed", detail), pointer)
+    }
+
     /// A refusal that needs no look at Redis.
     pub fn refused<const N: usize>(
         domain: &[Code],

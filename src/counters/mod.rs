@@ -48,7 +48,7 @@ pub const CODES: &[Code] = &[
         status: 409,
         title: "Limit of the counter",
         detail_template: "The counter {counter} is at {value} and goes up to {max}.",
-        explanation: "The counter would pass the `max` of this invocation. Nothing was changed, its time to live neither.",
+        explanation: "The counter would pass the `max` of this call. Nothing was changed, its time to live neither.",
         retryable: false,
     },
     Code {

@@ -56,7 +56,7 @@ pub const CODES: &[Code] = &[
     Code {
         code: "guard_failed",
         status: 409,
-        title: "DataGuard failed",
+        title: "Guard failed",
         detail_template: "The key {key} holds {actual}, and the guard asks for {op} {expected}.",
         explanation: "What a guard asks for is not so. Nothing was done. A comparison of numbers also fails where \
                       the key holds none.",

@@ -74,7 +74,7 @@ pub const CODES: &[Code] = &[
         status: 409,
         title: "Reservation has ended",
         detail_template: "The reservation {reservation_id} is {reservation_status} already.",
-        explanation: "A reservation ends once: confirmed, cancelled, or by its time. `reservation_status` detail_template how.",
+        explanation: "A reservation ends once: confirmed, cancelled, or by its time. `reservation_status` says how.",
         retryable: false,
     },
     Code {

@@ -35,7 +35,7 @@ pub const CODES: &[Code] = &[
         status: 409,
         title: "Lock is held",
         detail_template: "The lock {lock} is held by {holders/0/owner} for another {holders/0/expires_in_ms} ms at most.",
-        explanation: "Somebody holds the lock; `holders` detail_template who, and `expires_in_ms` for how long at \
+        explanation: "Somebody holds the lock; `holders` says who, and `expires_in_ms` for how long at \
                       most. Nothing was taken. A new attempt takes a new Idempotency-Key.",
         retryable: true,
     },

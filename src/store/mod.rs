@@ -209,6 +209,26 @@ impl Store {
         self.wait(begun, operation, context).await?.read::<O>()
     }
 
+    /// Runs a read and answers its reply, or `None` where the record does not exist: the operation
+    /// refuses with a code that ends in `_not_found`.
+    ///
+    /// # Errors
+    ///
+    /// Every other refusal, and every failure of [`Store::run`].
+    pub async fn find<O: Operation>(
+        &self,
+        operation: &O,
+        context: &Context,
+    ) -> Result<Option<O::Reply>, Error> {
+        match self.run(operation, context).await {
+            Ok(completed) => Ok(Some(completed.reply)),
+            Err(Error::Refused(refused)) if refused.reply.code.code.ends_with("_not_found") => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Runs several operations in one script: all of them happen or none does. Answers one reply for
     /// each; or the replies up to the first that refuses, and then none has happened.
     ///

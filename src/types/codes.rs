@@ -25,7 +25,7 @@ macro_rules! codes {
 codes! {
     MALFORMED_JSON "malformed_json" 400 "Not JSON"
         "The body is not JSON."
-        "The body could not be parsed as JSON; the sentence detail_template where it stops to be. Nothing was done."
+        "The body could not be parsed as JSON; `detail` says where parsing failed. Nothing was done."
     INVALID_QUERY "invalid_query" 400 "Bad query string"
         "The query string is not what this call takes."
         "A parameter in the query string is unknown, missing or of the wrong form. Nothing was done."
