@@ -69,7 +69,7 @@ impl Operation for Setting {
     fn bind(&self, invocation: &mut Invocation) {
         invocation.arg("ttl_ms", self.ttl_ms.map_or(String::new(), |ttl| ttl.to_string()));
         for (key, value) in &self.values {
-            invocation.data_key(key).word(value);
+            invocation.data_key(key).raw_arg(value);
         }
     }
 }

@@ -120,10 +120,10 @@ impl Command {
 
     /// Binds its key, and its words.
     pub fn bind(&self, invocation: &mut Invocation) {
-        invocation.data_key(&self.key).word(self.word.of_redis());
-        invocation.word(self.arguments.len().to_string());
+        invocation.data_key(&self.key).raw_arg(self.word.of_redis());
+        invocation.raw_arg(self.arguments.len().to_string());
         for argument in &self.arguments {
-            invocation.word(argument);
+            invocation.raw_arg(argument);
         }
     }
 }

@@ -103,7 +103,7 @@ fn typed(command: &Command, answered: RedisValue) -> (Value, Option<&'static str
     match (command.word, answered) {
         (Word::Set, _) => (true.into(), None),
         (Word::Del | Word::Expire, RedisValue::Number(number)) => ((number > 0).into(), None),
-        (_, RedisValue::Nothing) => (Value::Null, None),
+        (_, RedisValue::Nil) => (Value::Null, None),
         (_, RedisValue::Number(number)) => (number.into(), None),
         (Word::Incr | Word::Decr, RedisValue::Bytes(digits)) => {
             let number =

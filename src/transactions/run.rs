@@ -210,7 +210,7 @@ impl CheckedTransaction {
                     counted(ATTEMPTS);
                     return Ok(done);
                 }
-                ExecOutcome::Unknown => load = true,
+                ExecOutcome::ScriptNotLoaded => load = true,
                 ExecOutcome::Conflict => {
                     counted(ATTEMPTS);
                     counted(CONFLICTS);

@@ -105,7 +105,7 @@ codes! {
         "The call was sent to Redis and no answer came in time: it may have happened or not. Repeat it with the same Idempotency-Key to learn which."
         "A timeout is no failure. With an Idempotency-Key, a repeat answers what happened the first time, or lets it happen now; it never happens twice."
     INTERNAL_ERROR "internal_error" 500 "Internal error"
-        "This is our fault. Nothing was done; the cause is in the log under this request's id."
+        "This is a fault of the service. The cause is in its log under the id of this request, and `outcome` says whether anything can have changed."
         "A fault of the service, or a key of its that somebody else has written to. The cause is in its log, under the request's id."
 }
 
