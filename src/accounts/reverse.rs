@@ -15,7 +15,9 @@ use crate::{
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({
-    "transaction_id": "tx_0199f6c28f7a7c319d4e52a1b7f0c6aa", "amount": "1.00", "description": "cold soup"
+    "transaction_id": "tx_0199f6c28f7a7c319d4e52a1b7f0c6aa",
+    "amount": "1.00",
+    "description": "cold soup"
 }))]
 pub struct ReverseTransaction {
     /// Id of the transaction to reverse.

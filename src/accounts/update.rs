@@ -84,9 +84,9 @@ pub async fn update(
     Caller(context): Caller,
     Path(account_id): Path,
     if_match: IfMatch,
-    Json(fields): Json<UpdateAccount>,
+    Json(request): Json<UpdateAccount>,
 ) -> api::Result<Account> {
-    let request = AccountUpdate { account_id, fields };
-    let reply = store.run(&Conditional { request, if_match }, &context).await?;
+    let update = AccountUpdate { account_id, fields: request };
+    let reply = store.run(&Conditional { request: update, if_match }, &context).await?;
     Ok(AccountReply::answer(reply, Answer::ok))
 }

@@ -106,9 +106,9 @@ pub async fn update_product(
     Caller(context): Caller,
     Path(product_id): Path,
     if_match: IfMatch,
-    Json(fields): Json<UpdateProduct>,
+    Json(request): Json<UpdateProduct>,
 ) -> api::Result<Product> {
-    let request = ProductUpdate { product_id, fields };
-    let reply = store.run(&Conditional { request, if_match }, &context).await?;
+    let update = ProductUpdate { product_id, fields: request };
+    let reply = store.run(&Conditional { request: update, if_match }, &context).await?;
     Ok(ProductReply::answer(reply, Answer::ok))
 }
