@@ -2,6 +2,7 @@
 
 mod answer;
 mod command;
+mod conditional;
 mod context;
 mod entrance;
 mod json;
@@ -10,6 +11,7 @@ mod problem;
 
 pub use answer::{Answer, REPLAYED};
 pub use command::{Command, CommandEntry, PreparedCommand};
+pub use conditional::Conditional;
 pub use context::{Caller, IfMatch, idempotency_key};
 pub use entrance::{InFlight, Limits, RequestInfo, ShutdownGate, entrance, panicked};
 pub use json::{Json, read_json};
