@@ -19,7 +19,7 @@ mod update_product;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    api::CommandEntry,
+    api::{CommandEntry, ScanStep},
     store::{Invocation, Store},
     types::Id,
 };
@@ -56,14 +56,27 @@ pub const COMMANDS: &[CommandEntry] = &[
     CommandEntry::of::<extend::Extend>(),
 ];
 
-/// The set of a product's holds, beside its record.
+/// The kind of the keys under which the holds of products are kept.
 const HOLDS: &str = "product_holds";
 
-/// The keys of a product, of the holds on it, and of its movements.
+/// Binds the keys of a product, of its holds and of its movements.
 fn bind_product<'a>(invocation: &'a mut Invocation, id: &Id) -> &'a mut Invocation {
     invocation.key("product_key", "product", id).key("holds_key", HOLDS, id).key(
         "log_key",
         "movements",
         id,
     )
+}
+
+/// Binds one step of a scan over the products of a space: their index, the products to read, and the
+/// ids to list.
+fn bind_products(invocation: &mut Invocation, step: &ScanStep) {
+    invocation.key("index_key", "index", "products");
+    for id in &step.ids {
+        bind_product(invocation, id);
+    }
+    invocation.arg("after", step.after()).arg("count", step.count);
+    for id in &step.ids {
+        invocation.arg("product_id", id);
+    }
 }
