@@ -244,3 +244,51 @@ fn number_cursor(cursor: Option<&str>) -> Result<Option<u64>, Problem> {
 fn invalid_cursor() -> Problem {
     Problem::new(codes::INVALID_QUERY, "The cursor is none that was given here.")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Listed for &str {
+        fn id(&self) -> &str {
+            self
+        }
+    }
+
+    #[test]
+    fn the_cursor_of_a_list_follows_the_last_record_or_the_last_scanned_id() {
+        let scanned = || Some(Id::try_from("z".to_owned()).unwrap());
+        for (items, ids_follow, left, cursor) in [
+            (vec!["a", "b"], false, vec!["a", "b"], None),
+            (vec!["a", "b"], true, vec!["a", "b"], Some("b")),
+            (vec!["a", "b", "c"], false, vec!["a", "b"], Some("b")),
+            (vec!["a"], true, vec!["a"], Some("z")),
+            (vec!["a"], false, vec!["a"], None),
+            (vec![], true, vec![], Some("z")),
+        ] {
+            let page = ListPage::new(items, 2, scanned(), ids_follow);
+            assert_eq!((page.items, page.next_cursor.as_deref()), (left, cursor));
+        }
+    }
+
+    #[test]
+    fn the_page_of_a_log_gives_up_the_entry_that_was_read_beyond_it() {
+        let range = LogRange::new(2, Some("7")).unwrap();
+        let page = LogPage::new(&range, 7, vec![5, 6, 7]);
+        assert_eq!((page.entries, page.next_cursor.as_deref()), (vec![7, 6], Some("5")));
+        let page = LogPage::new(&range, 2, vec![1, 2]);
+        assert_eq!((page.entries, page.next_cursor), (vec![2, 1], None));
+    }
+
+    #[test]
+    fn rejects_limits_and_cursors_that_no_page_has() {
+        for limit in [0, 501, u64::MAX] {
+            assert!(KeysetScan::new(limit, None).is_err() && LogRange::new(limit, None).is_err());
+        }
+        for cursor in ["0", "-1", "x", "", "9007199254740992"] {
+            assert!(LogRange::new(1, Some(cursor)).is_err(), "{cursor}");
+        }
+        assert!(LogRange::new(500, Some("9007199254740991")).is_ok());
+        assert!(KeysetScan::new(1, Some("{}".to_owned())).is_err());
+    }
+}
