@@ -67,6 +67,7 @@ const MAX_ATTEMPTS: u32 = 5;
 struct CheckBooksReply {
     /// The moment in microseconds since 1970; 0 where the log of an account does not reach back to it.
     at_us: u64,
+    /// The outside world, one account for each currency; only the first step answers it.
     outside: Vec<AccountTotals>,
     accounts: Vec<AccountTotals>,
     next: Vec<Id>,
@@ -88,6 +89,7 @@ struct AccountTotals {
     sound: Option<bool>,
 }
 
+/// Reads a number that is written as text, because JSON numbers are not exact to 36 digits.
 fn minor_units<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<i128, D::Error> {
     String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
 }
@@ -208,8 +210,8 @@ pub async fn integrity(
         let Some(sums) = add_up(&store, &context).await? else { continue };
         let is_ok = sums.currencies.values().all(CurrencySums::is_ok);
         last = Some(sums);
-        // Sums at a moment that never was can be wrong: the clock was set back meanwhile. Books that
-        // are wrong are so at every moment, therefore another one is tried.
+        // A clock that was set back during the check makes sums of sound books differ. Books that are
+        // really wrong are wrong at every moment, so another moment tells the two apart.
         if is_ok {
             break;
         }
