@@ -6,6 +6,7 @@ mod conditional;
 mod context;
 mod entrance;
 mod json;
+mod paging;
 mod parameters;
 mod problem;
 
@@ -15,7 +16,8 @@ pub use conditional::Conditional;
 pub use context::{Caller, IfMatch, idempotency_key};
 pub use entrance::{InFlight, Limits, RequestInfo, ShutdownGate, entrance, panicked};
 pub use json::{Json, read_json};
-pub use parameters::{Page, Path, Query, id_cursor, number_cursor, page_limit};
+pub use paging::{KeysetScan, ListPage, ListReply, Listed, LogPage, LogRange, Page, ScanStep};
+pub use parameters::{Path, Query};
 pub use problem::{Outcome, Problem, ProblemBody};
 
 /// What every handler gives.
