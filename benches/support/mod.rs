@@ -20,7 +20,7 @@ use tokio::{
 
 /// Keep-alive connections that call at the same time, where a scenario says nothing else.
 pub const CONNECTIONS: usize = 64;
-/// How often each scenario is measured.
+/// Number of times that each scenario is measured.
 pub const ROUNDS: usize = 3;
 /// Duration of one measurement, after its warm-up.
 pub const ROUND_DURATION: Duration = Duration::from_secs(2);

@@ -42,8 +42,8 @@ pub struct Atomic {
     #[serde(deserialize_with = "objects")]
     #[schema(min_items = 2, max_items = 128)]
     pub operations: Vec<AtomicOperation>,
-    /// Whether to answer what the call would answer, and change nothing. The ids of new things in such
-    /// an answer are not used again.
+    /// With `true` the call answers what it would answer otherwise, and changes nothing. The ids of new
+    /// things in such an answer are not used again.
     #[serde(default)]
     pub dry_run: bool,
 }
@@ -85,7 +85,7 @@ pub struct AtomicOperation {
 pub struct AtomicResults {
     /// One result for each operation, in the order of the operations.
     pub results: Vec<AtomicResult>,
-    /// Whether the call was a dry run, so that nothing has changed.
+    /// True if the call was a dry run, so that nothing has changed.
     pub dry_run: bool,
 }
 

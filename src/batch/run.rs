@@ -138,7 +138,7 @@ struct ChunkRunner<'a> {
     results: Vec<DataResult>,
     /// Bytes of values that the chunks to come may read.
     budget: usize,
-    /// Whether every chunk so far was a replay.
+    /// True if every chunk so far was a replay.
     replayed: bool,
     /// The failure of all chunks to come, once Redis has been unavailable for too long.
     given_up: Option<DataFailure>,

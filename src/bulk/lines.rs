@@ -22,9 +22,9 @@ pub struct LineReader {
     start: usize,
     /// Index in the buffer up to which there is no further line end.
     searched: usize,
-    /// Whether the current line is too long. Its bytes are dropped, up to its end.
+    /// True while the current line is too long. Its bytes are dropped, up to its end.
     too_long: bool,
-    /// Whether the body has arrived completely.
+    /// True once the body has arrived completely.
     ended: bool,
     /// The failure of the body, until it is returned.
     failure: Option<Problem>,

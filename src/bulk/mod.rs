@@ -3,7 +3,7 @@
 //! # Tasks
 //!
 //! A stream has two tasks, which a bounded channel connects. The *reader* reads lines from the body
-//! with a [`lines::LineReader`], prepares each line's command, and submits it to Redis. The *writer*
+//! with a `lines::LineReader`, prepares each line's command, and submits it to Redis. The *writer*
 //! waits for the reply of each submitted line and writes its result.
 //!
 //! # Order

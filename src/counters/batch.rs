@@ -31,7 +31,7 @@ pub struct CounterBatch {
     #[serde(deserialize_with = "objects")]
     #[schema(min_items = 1, max_items = 128)]
     pub operations: Vec<CounterChange>,
-    /// Whether one refused operation refuses the whole call. With `false` the other operations are
+    /// With `true` one refused operation refuses the whole call; with `false` the other operations are
     /// applied all the same.
     #[serde(default = "CounterBatch::default_atomic")]
     #[schema(default = true)]

@@ -25,7 +25,7 @@ pub struct DeleteCounter {
 pub struct Deleted {
     /// Name of the counter.
     pub counter: Id,
-    /// Whether the counter existed.
+    /// True if the counter existed.
     pub deleted: bool,
     /// Value that the counter had; 0 if it did not exist.
     pub previous: i64,

@@ -24,7 +24,7 @@ pub struct Counter {
     pub counter: Id,
     /// Current value; 0 if the counter does not exist.
     pub value: i64,
-    /// Whether the counter exists: it was changed, and has neither ended nor been deleted since.
+    /// True if the counter exists: it was changed, and has neither ended nor been deleted since.
     pub exists: bool,
     /// Time at which the counter ends and reads as 0 again; null if it never ends.
     pub expires_at: Option<Timestamp>,

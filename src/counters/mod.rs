@@ -121,7 +121,7 @@ impl ChangedReply {
     }
 }
 
-/// How a change treats the time to live of a counter. `keep` gives `ttl_ms` to a new counter only,
+/// The effect of a change on the time to live of a counter. `keep` gives `ttl_ms` to a new counter only,
 /// `refresh` sets it with every change, and `if_none` gives it to a counter that has no end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -135,7 +135,7 @@ pub enum TtlMode {
     IfNone,
 }
 
-/// How a change that would pass the bound is treated. `reject` refuses it, and `saturate` applies as
+/// The treatment of a change that would pass the bound. `reject` refuses it, and `saturate` applies as
 /// much of it as fits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]

@@ -1,4 +1,4 @@
-//! `POST /counters/set`: gives a counter a value, if wanted only while it has an expected one.
+//! `POST /counters/set`: gives a counter a value, optionally only if it has an expected one now.
 
 use axum::extract::State;
 use serde::Deserialize;

@@ -20,7 +20,7 @@ pub struct DataResult {
     pub kind: DataCommandType,
     /// Data key of the command.
     pub key: Id,
-    /// Whether the command was applied.
+    /// `ok` if the command was applied, otherwise `error`.
     pub status: CommandStatus,
     /// Result of an applied command: for `get` and `hget` the string, or null if there is none; for
     /// `incr` and `decr` the new number; for `set` true; for `del` and `expire` whether the key existed;
@@ -38,8 +38,8 @@ pub struct DataResult {
     pub error: Option<DataFailure>,
 }
 
-/// Whether a command was applied. `error` says that it was not, or that this is unknown; the field
-/// `error` of the result tells the two apart.
+/// The status of a command. `ok` says that it was applied; `error` that it was not, or that this is
+/// unknown: `outcome` tells the two apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = Status)]

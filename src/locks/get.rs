@@ -19,7 +19,7 @@ struct GetLock(Id);
 pub struct Lock {
     /// Name of the lock.
     pub lock: Id,
-    /// Whether a lease holds the lock now.
+    /// True if a lease holds the lock now.
     pub held: bool,
     /// Current holders; empty for a free lock.
     pub holders: Vec<Holder>,

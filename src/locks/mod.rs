@@ -88,7 +88,7 @@ pub struct Lease {
     pub lock: Id,
     /// Name of the holder, as the caller gave it when the lock was acquired.
     pub owner: String,
-    /// Who else can hold the lock at the same time.
+    /// Mode of the lease: only `exclusive`, with which the lock has no other holder.
     pub mode: Mode,
     /// Number that is greater than that of every earlier lease on this lock. Pass it to the resource
     /// that the lock protects, so that it can turn away writers whose lease has expired.
@@ -101,7 +101,7 @@ pub struct Lease {
     pub metadata: Metadata,
 }
 
-/// Who else can hold a lock at the same time. `exclusive` means nobody.
+/// The mode of a lease. With `exclusive` no other lease can hold the lock at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
@@ -115,7 +115,7 @@ pub struct Holder {
     /// Name of the holder, as the caller gave it when the lock was acquired.
     #[schema(example = "worker-7")]
     pub owner: String,
-    /// Who else can hold the lock at the same time.
+    /// Mode of the lease: only `exclusive`, with which the lock has no other holder.
     pub mode: Mode,
     /// Fencing token of the lease.
     #[schema(example = 1_769_860_800_000_000_u64)]

@@ -62,7 +62,7 @@ pub struct CheckRequest {
     pub window_ms: Option<Ttl>,
 }
 
-/// How a denied check is answered: `429` as the problem `rate_limited`, `200` as a result with
+/// The answer to a denied check: `429` as the problem `rate_limited`, `200` as a result with
 /// `allowed: false`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 pub enum OnDeny {
@@ -89,7 +89,7 @@ pub enum OnDeny {
 pub struct Decision {
     /// Name of what is limited.
     pub key: Id,
-    /// Whether the units were taken.
+    /// True if the units were taken.
     pub allowed: bool,
     /// The most units at once: `capacity` of a token bucket, `limit` of a sliding window.
     pub limit: u64,
