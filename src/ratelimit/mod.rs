@@ -1,4 +1,8 @@
-//! Quotas that are exact, however many instances ask.
+//! Rate limits that are exact however many instances of the service and of its callers there are.
+//!
+//! `check` has the one operation, and `rule` the algorithms and their limits. This file has the
+//! routes that `app` serves, the commands that `commands` offers to `/atomic` and `/bulk`, and the
+//! problem codes.
 
 mod check;
 mod rule;
@@ -7,15 +11,15 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{api::CommandEntry, store::Store, types::Code};
 
-/// The calls of this domain.
+/// Returns the routes of this domain.
 pub fn router() -> OpenApiRouter<Store> {
     OpenApiRouter::new().routes(routes!(check::check))
 }
 
-/// Its commands.
-pub const COMMANDS: &[CommandEntry] = &[CommandEntry::of::<check::Check>()];
+/// The commands of this domain that `/atomic` and `/bulk` can run.
+pub const COMMANDS: &[CommandEntry] = &[CommandEntry::of::<check::CheckRequest>()];
 
-/// Why a limit says no.
+/// The problem codes that only calls of this domain answer.
 pub const CODES: &[Code] = &[
     Code {
         code: "rate_limited",
