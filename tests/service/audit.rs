@@ -132,7 +132,7 @@ impl Audit {
     }
 
     /// Looks again and again while something goes on, and once more after it.
-    pub async fn during<T>(service: &Service, work: impl Future<Output = T>) -> T {
+    pub async fn during<T>(service: &Service, work: impl IntoFuture<Output = T>) -> T {
         let done = Arc::new(AtomicBool::new(false));
         let looking = tokio::task::spawn_blocking({
             let (service, done) = (service.clone(), done.clone());

@@ -6,11 +6,10 @@ use std::sync::{
 };
 
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
 use crate::{
     audit::Audit,
-    support::{Answer, Process, Service, redis_url, unique},
+    support::{Answer, Process, Service, race, race_each, redis_url, unique},
 };
 
 /// A row of numbers that looks random and is the same in every run.
@@ -39,10 +38,9 @@ async fn ten_thousand_random_transfers_keep_the_sum() {
         service.post("/accounts", body).await.assert(201);
     }
     let done = Arc::new(AtomicUsize::new(0));
-    let mut tasks = JoinSet::new();
-    for task in 0..64_u64 {
+    let tasks = race_each(0..64_u64, |task| {
         let (service, done) = (service.clone(), Arc::clone(&done));
-        tasks.spawn(async move {
+        async move {
             let mut numbers = Numbers::of(task);
             while done.fetch_add(1, Ordering::Relaxed) < 10_000 {
                 // One of 22 is an account that nobody opened; equal ones happen.
@@ -60,9 +58,9 @@ async fn ten_thousand_random_transfers_keep_the_sum() {
                 };
                 assert!(expected, "{from} -> {to}: {:#}", answer.body);
             }
-        });
-    }
-    Audit::during(&service, tasks.join_all()).await;
+        }
+    });
+    Audit::during(&service, tasks).await;
     let mut total = 0.0;
     for account in 0..20 {
         let balance: f64 = service.balance(&format!("a{account}")).await.parse().unwrap();
@@ -125,10 +123,9 @@ async fn payments_survive(start: impl Fn() -> Process, space: String) {
         }
     }
     let answered = Arc::new(AtomicUsize::new(0));
-    let mut tasks = JoinSet::new();
-    for task in 0..16 {
+    let tasks = race(16, |task| {
         let (process, space, answered) = (process.clone(), space.clone(), answered.clone());
-        tasks.spawn(async move {
+        async move {
             for payment in 0..30 {
                 let mut body =
                     json!({ "from_account": "alice", "to_account": "bob", "amount": "1" });
@@ -144,10 +141,10 @@ async fn payments_survive(start: impl Fn() -> Process, space: String) {
                 }
                 answered.fetch_add(1, Ordering::Relaxed);
             }
-        });
-    }
+        }
+    });
     replace_after([100, 300], &answered, &process, start).await;
-    tasks.join_all().await;
+    tasks.await;
     let process = process.read().await;
     let balance = |account: &'static str| {
         let (process, space) = (&process, space.clone());

@@ -484,7 +484,7 @@ async fn call(service: &Service, books: &Books, step: &Step) -> Value {
             if let Some(max) = max {
                 body["max_balance"] = json!(text(*max));
             }
-            service.patch(&format!("/accounts/{}", name(*account)), body, &[]).await
+            service.patch(&format!("/accounts/{}", name(*account)), body).await
         }
         Step::Close { account, sweep_to } => {
             let body = json!({ "account_id": name(*account), "sweep_to": sweep_to.map(name) });
@@ -583,7 +583,7 @@ proptest! {
         // Every step looks at all keys.
         static SERVER: LazyLock<Server> = LazyLock::new(Server::of_this_run);
         runtime.block_on(async {
-            let service = Service::alone(&SERVER);
+            let service = Service::on_own_redis(&SERVER);
             let mut audit = Audit::default();
             let accounts = vec![Account::default(); ACCOUNTS + 1];
             let mut books = Books { accounts, ..Books::default() };

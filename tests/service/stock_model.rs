@@ -8,11 +8,11 @@ use std::sync::{
 
 use proptest::{prelude::*, sample::Index};
 use serde_json::{Value, json};
-use tokio::{sync::RwLock, task::JoinSet};
+use tokio::sync::RwLock;
 
 use crate::{
     conservation::{persist, replace_after},
-    support::{Process, Server, Service},
+    support::{Process, Server, Service, race},
 };
 
 const PRODUCTS: usize = 3;
@@ -459,7 +459,7 @@ proptest! {
         // Every step reads everything there is.
         static SERVER: LazyLock<Server> = LazyLock::new(Server::of_this_run);
         runtime.block_on(async {
-            let service = Service::alone(&SERVER);
+            let service = Service::on_own_redis(&SERVER);
             let mut shelves = Shelves { on_hand: INITIAL, ..Shelves::default() };
             for (product, stock) in INITIAL.into_iter().enumerate() {
                 let limited = product == LIMITED;
@@ -521,10 +521,9 @@ async fn a_killed_service_sells_each_unit_once() {
     service.add_product("cup", 300).await;
     let process = Arc::new(RwLock::new(Process::shared()));
     let answered = Arc::new(AtomicUsize::new(0));
-    let mut tasks = JoinSet::new();
-    for task in 0..16 {
+    let tasks = race(16, |task| {
         let (process, answered, space) = (process.clone(), answered.clone(), service.space.clone());
-        tasks.spawn(async move {
+        async move {
             for order in 0..15 {
                 let body = json!({ "customer_id": "carol", "product_id": "cup", "quantity": 1 });
                 let key = format!("order-{task}-{order}");
@@ -534,10 +533,10 @@ async fn a_killed_service_sells_each_unit_once() {
                 persist(&process, &space, "/inventory/confirm", &body, &key).await;
                 answered.fetch_add(1, Ordering::Relaxed);
             }
-        });
-    }
+        }
+    });
     replace_after([50, 150], &answered, &process, Process::shared).await;
-    tasks.join_all().await;
+    tasks.await;
     assert_eq!(service.stock("cup").await, [60, 0, 60]);
     let books = service.get("/inventory/integrity").await.assert(200);
     assert_eq!((&books["ok"], &books["products"][0]["sold"]), (&json!(true), &json!(240)));

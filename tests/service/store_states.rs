@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::task::JoinSet;
 
-use crate::support::{Server, Service, unique, wait_for};
+use crate::support::{Server, Service, race, unique, wait_for};
 
 fn service(server: &Server) -> Service {
     Service::with(|settings| settings.url.clone_from(&server.url))
@@ -48,8 +47,7 @@ async fn a_server_that_was_away_while_nobody_called() {
         idle.iter().any(|seconds| *seconds >= 2).then_some(())
     });
     redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("normal").exec(&mut connection).unwrap();
-    let body = json!({ "account_id": "alice", "amount": "1" });
-    service.post("/accounts/deposit", body).await.assert(201);
+    service.deposit("alice", "1").await.assert(201);
 }
 
 #[tokio::test]
@@ -58,8 +56,7 @@ async fn out_of_memory() {
     let service = service(&server);
     service.open("alice", "1").await;
     redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(1).exec(&mut server.connection()).unwrap();
-    let body = json!({ "account_id": "alice", "amount": "1" });
-    service.post("/accounts/deposit", body).await.expect_problem(503, "store_out_of_memory");
+    service.deposit("alice", "1").await.expect_problem(503, "store_out_of_memory");
     service.post("/transactions", watching()).await.expect_problem(503, "store_out_of_memory");
     assert_eq!(service.balance("alice").await, "1.00");
 }
@@ -138,23 +135,17 @@ async fn more_calls_than_the_queue_holds() {
     });
     // It runs once nobody else is answered.
     wait_for("the script", || redis::cmd("PING").exec(&mut probe).is_err().then_some(()));
-    let mut tasks = JoinSet::new();
-    for _ in 0..600 {
-        let service = service.clone();
-        let body = json!({ "account_id": "alice", "amount": "1" });
-        tasks.spawn(async move { service.post("/accounts/deposit", body).await });
-    }
+    let mut calls = race(600, |_| service.deposit("alice", "1"));
     // Two rounds on their way and one that collects hold 128 each, the queue four: of 600 the others
     // are refused at once.
     let mut refused = 0;
     while refused < 600 - 3 * 128 - 4 {
-        tasks.join_next().await.unwrap().unwrap().expect_problem(503, "overloaded");
+        calls.next().await.expect_problem(503, "overloaded");
         refused += 1;
     }
     // With no threshold SCRIPT KILL is not heard either; only the end of the server ends it.
     drop(server);
     busy.join().unwrap();
-    tasks.abort_all();
 }
 
 #[tokio::test(flavor = "multi_thread")]

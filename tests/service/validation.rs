@@ -110,7 +110,7 @@ async fn ids_in_paths_and_headers() {
         service.get(path).await.expect_problem(422, "invalid_id");
     }
     for space in ["a}b", "", "{x}", "a b"] {
-        let answer = service.post_with("/accounts", json!({ "account_id": "a" }), &[]).await;
+        let answer = service.post("/accounts", json!({ "account_id": "a" })).await;
         answer.assert(if space == "a}b" { 201 } else { 409 });
         let request = Request::get("/accounts/a").header("lockstep-space", space);
         let refused = service.send(request.body(Body::empty()).unwrap()).await;
@@ -186,10 +186,10 @@ async fn routes_and_methods_that_are_none() {
 #[tokio::test]
 async fn request_ids_come_in_and_go_out() {
     let service = Service::new();
-    let answer = service.post_with("/accounts", json!({}), &[("x-request-id", "abc-123")]).await;
+    let answer = service.post("/accounts", json!({})).header("x-request-id", "abc-123").await;
     assert_eq!(answer.expect_problem(422, "validation_failed")["request_id"], "abc-123");
     for bad in ["a b", "", &"x".repeat(129)] {
-        let answer = service.post_with("/accounts", json!({}), &[("x-request-id", bad)]).await;
+        let answer = service.post("/accounts", json!({})).header("x-request-id", bad).await;
         assert_ne!(answer.header("x-request-id"), Some(bad));
         assert!(!answer.header("x-request-id").unwrap().is_empty());
     }
@@ -214,8 +214,8 @@ async fn what_nobody_reads_is_refused() {
 #[tokio::test]
 async fn a_call_is_in_one_space() {
     let service = Service::new();
-    let twice = [("lockstep-space", "another")];
-    let answer = service.post_with("/accounts", json!({ "account_id": "alice" }), &twice).await;
+    let call = service.post("/accounts", json!({ "account_id": "alice" }));
+    let answer = call.header("lockstep-space", "another").await;
     assert_eq!(answer.expect_problem(422, "invalid_id")["header"], "Lockstep-Space");
     assert!(service.snapshot().is_empty());
 }

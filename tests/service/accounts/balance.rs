@@ -22,8 +22,7 @@ async fn may_be_below_zero() {
     let service = Service::new();
     let body = json!({ "account_id": "alice", "overdraft_limit": "2" });
     service.post("/accounts", body).await.assert(201);
-    let body = json!({ "account_id": "alice", "amount": "0.05" });
-    service.post("/accounts/withdraw", body).await.assert(201);
+    service.withdraw("alice", "0.05").await.assert(201);
     assert_eq!(service.balance("alice").await, "-0.05");
 }
 

@@ -1,7 +1,9 @@
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
-use crate::{audit::Audit, support::Service};
+use crate::{
+    audit::Audit,
+    support::{Service, race, race_each},
+};
 
 /// Alice has 100, and 60 of it are held for the hotel.
 async fn with_a_hold() -> (Service, String) {
@@ -121,13 +123,13 @@ async fn refuses_and_leaves_the_hold_open() {
     service.post("/accounts/unfreeze", body).await.assert(200);
 
     let body = json!({ "max_balance": "59.99" });
-    service.patch("/accounts/hotel", body, &[]).await.assert(200);
+    service.patch("/accounts/hotel", body).await.assert(200);
     let before = service.snapshot();
     let refused = service.capture(&hold_id, None, true).await;
     refused.expect_problem(409, "max_balance_exceeded");
     service.assert_unchanged(&before);
     let body = json!({ "max_balance": null });
-    service.patch("/accounts/hotel", body, &[]).await.assert(200);
+    service.patch("/accounts/hotel", body).await.assert(200);
 
     service.close("hotel").await.assert(200);
     let before = service.snapshot();
@@ -157,37 +159,21 @@ async fn balances_stay_within_28_digits() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_many_takes_it() {
     let (service, hold_id) = with_a_hold().await;
-    let statuses = Audit::during(&service, async {
-        let mut tasks = JoinSet::new();
-        for _ in 0..64 {
-            let (service, hold_id) = (service.clone(), hold_id.clone());
-            tasks.spawn(async move { service.capture(&hold_id, None, true).await.status.as_u16() });
-        }
-        tasks.join_all().await
-    })
-    .await;
-    assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 1);
-    assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 63);
+    let answers =
+        Audit::during(&service, race(64, |_| service.capture(&hold_id, None, true))).await;
+    assert_eq!(answers.count(201), 1);
+    assert_eq!(answers.count(409), 63);
     assert_eq!(service.funds("hotel").await, ["60.00", "60.00", "0.00"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn parts_add_up_to_what_is_held_and_no_more() {
     let (service, hold_id) = with_a_hold().await;
-    let statuses = Audit::during(&service, async {
-        let mut tasks = JoinSet::new();
-        for _ in 0..100 {
-            let (service, hold_id) = (service.clone(), hold_id.clone());
-            tasks.spawn(async move {
-                service.capture(&hold_id, Some("1.6"), false).await.status.as_u16()
-            });
-        }
-        tasks.join_all().await
-    })
-    .await;
+    let answers =
+        Audit::during(&service, race(100, |_| service.capture(&hold_id, Some("1.6"), false))).await;
     // 37 times 1.60 is 59.20, and there is no room for another one.
-    assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 37);
-    assert_eq!(statuses.iter().filter(|status| **status == 422).count(), 63);
+    assert_eq!(answers.count(201), 37);
+    assert_eq!(answers.count(422), 63);
     assert_eq!(service.funds("alice").await, ["40.80", "40.00", "0.80"]);
 }
 
@@ -206,34 +192,27 @@ async fn each_hold_ends_once_whoever_races() {
     }
     let [mut captured, mut released] = [0, 0];
     let ends = Audit::during(&service, async {
-        let mut tasks = JoinSet::new();
-        for (index, hold_id) in holds.iter().enumerate() {
-            for capture in [true, false] {
-                let (service, hold_id) = (service.clone(), hold_id.clone());
-                tasks.spawn(async move {
-                    let answer = match capture {
-                        true => service.capture(&hold_id, None, true).await,
-                        false => service.release(&hold_id).await,
-                    };
-                    (capture, answer)
-                });
-            }
-            if index == HOLDS / 2 {
-                let service = service.clone();
-                tasks.spawn(async move {
+        // Two callers for each hold, and the clock moves to the end of all holds halfway.
+        race(2 * HOLDS, |caller| {
+            let (service, hold_id) = (service.clone(), holds[caller / 2].clone());
+            async move {
+                if caller == HOLDS {
                     service.advance_ms(1_000_000);
-                    (true, service.capture("hold_none", None, true).await)
-                });
+                }
+                match caller % 2 == 0 {
+                    true => (true, service.capture(&hold_id, None, true).await),
+                    false => (false, service.release(&hold_id).await),
+                }
             }
-        }
-        tasks.join_all().await
+        })
+        .await
     })
     .await;
     for (capture, answer) in ends {
         match (answer.status.as_u16(), answer.body["code"].as_str()) {
             (201, _) if capture => captured += 1,
             (200, _) if !capture => released += 1,
-            (409, Some("hold_closed" | "hold_expired")) | (404, _) => {}
+            (409, Some("hold_closed" | "hold_expired")) => {}
             _ => panic!("{:#}", answer.body),
         }
     }
@@ -254,12 +233,12 @@ async fn each_hold_ends_once_whoever_races() {
 async fn a_repeat_answers_the_same_when_the_hold_is_long_gone() {
     let (service, hold_id) = with_a_hold().await;
     let body = json!({ "hold_id": hold_id });
-    let first = service.post_once("/accounts/capture", body.clone(), "k").await;
+    let first = service.post("/accounts/capture", body.clone()).key("k").await;
     let () = redis::cmd("DEL")
         .arg(service.key("hold", &hold_id))
         .query(&mut crate::support::raw())
         .unwrap();
-    let again = service.post_once("/accounts/capture", body, "k").await;
+    let again = service.post("/accounts/capture", body).key("k").await;
     assert!(again.replayed());
     assert_eq!((again.status, &again.body), (first.status, &first.body));
     let refused = service.get(&format!("/accounts/holds/{hold_id}")).await;
@@ -281,16 +260,13 @@ async fn a_refused_capture_leaves_others_of_the_same_script_alone() {
         holds.push((to, service.held("alice", to, "1").await));
     }
     service.transfer("alice", "small", "1").await.assert(201);
-    let ends = Audit::during(&service, async {
-        let mut tasks = JoinSet::new();
-        for (to, hold_id) in holds {
+    let ends = Audit::during(
+        &service,
+        race_each(holds, |(to, hold_id)| {
             let service = service.clone();
-            tasks.spawn(async move {
-                (to, service.capture(&hold_id, None, true).await.status.as_u16())
-            });
-        }
-        tasks.join_all().await
-    })
+            async move { (to, service.capture(&hold_id, None, true).await.status.as_u16()) }
+        }),
+    )
     .await;
     assert!(ends.iter().all(|end| [("hotel", 201), ("small", 409)].contains(end)), "{ends:?}");
     assert_eq!(service.funds("alice").await, ["59.00", "19.00", "40.00"]);

@@ -4,14 +4,14 @@ use serde_json::json;
 
 use crate::{
     audit::Audit,
-    support::{Process, Server, Service, wait_for},
+    support::{Process, Server, Service, race, wait_for},
 };
 
 /// An account with many holds that have ended: as the service writes them, but faster. So many keys
 /// are in the way of other tests, so they have a server for themselves.
 async fn with_ended_holds(count: usize) -> (Server, Service) {
     let server = Server::start(&[]);
-    let service = Service::alone(&server);
+    let service = Service::on_own_redis(&server);
     service.open("alice", "20000").await;
     service.open("hotel", "0").await;
     let hold_id =
@@ -76,11 +76,11 @@ async fn what_has_not_ended_stays_held_whoever_takes_back() {
         live.push(service.hold("alice", "hotel", "77.07", 9_000_000).await.assert(201));
     }
     service.advance_ms(1_000_000);
-    Audit::during(&service, async {
-        let mut tasks = tokio::task::JoinSet::new();
-        for number in 0..60 {
+    Audit::during(
+        &service,
+        race(60, |number| {
             let service = service.clone();
-            tasks.spawn(async move {
+            async move {
                 let held = service.funds("alice").await[2].clone();
                 assert_eq!(held, "1541.40");
                 if number % 10 == 0 {
@@ -88,10 +88,9 @@ async fn what_has_not_ended_stays_held_whoever_takes_back() {
                 }
                 let books = service.get("/accounts/integrity").await.assert(200);
                 assert_eq!(books["currencies"][0]["ok"], true, "{books:#}");
-            });
-        }
-        tasks.join_all().await
-    })
+            }
+        }),
+    )
     .await;
     assert_eq!(in_the_set(&service), 20);
     for hold in live {
@@ -137,19 +136,12 @@ async fn one_go_takes_back_a_thousand() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_callers_find_the_same_money_free() {
     let (_server, service) = with_ended_holds(3000).await;
-    let statuses = Audit::during(&service, async {
-        let mut tasks = tokio::task::JoinSet::new();
-        for _ in 0..50 {
-            let service = service.clone();
-            tasks.spawn(
-                async move { service.transfer("alice", "hotel", "500").await.status.as_u16() },
-            );
-        }
-        tasks.join_all().await
+    let answers = Audit::during(&service, async {
+        race(50, |_| service.transfer("alice", "hotel", "500")).await
     })
     .await;
-    assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 40);
-    assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 10);
+    assert_eq!(answers.count(201), 40);
+    assert_eq!(answers.count(409), 10);
 }
 
 /// The sweeper looks at all spaces, so these tests have a server for themselves.
@@ -166,7 +158,7 @@ async fn swept(service: &Service) {
 #[tokio::test]
 async fn the_sweeper_tidies_what_nobody_looks_at() {
     let server = Server::start(&[]);
-    let service = Service::alone(&server);
+    let service = Service::on_own_redis(&server);
     let mut connection = server.connection();
     let mut spaces = Vec::new();
     for _ in 0..3 {
@@ -222,7 +214,7 @@ async fn the_service_sweeps_by_itself() {
 #[tokio::test]
 async fn the_sweeper_leaves_what_is_not_ours() {
     let server = Server::start(&[]);
-    let service = Service::alone(&server);
+    let service = Service::on_own_redis(&server);
     let mut connection = server.connection();
     let nobody = service.key("account_holds", "nobody");
     let () = connection.zadd(&nobody, "100:hold_1", 1).unwrap();
@@ -244,12 +236,8 @@ async fn one_takes_back_for_all_who_wait() {
         line.map_or(0, |rest| rest.split(',').next().unwrap().parse().unwrap())
     };
     let before = looks(&service);
-    let mut tasks = tokio::task::JoinSet::new();
-    for _ in 0..256 {
-        let service = service.clone();
-        tasks.spawn(async move { service.transfer("alice", "hotel", "1").await.assert(201) });
-    }
-    assert_eq!(tasks.join_all().await.len(), 256);
+    let answers = race(256, |_| service.transfer("alice", "hotel", "1")).await;
+    assert_eq!(answers.count(201), 256);
     assert_eq!(in_the_set(&service), 0);
     // Twenty thousand are twenty goes. Each caller looks before and after, and not once a go.
     let looks = looks(&service) - before;

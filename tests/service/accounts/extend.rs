@@ -2,12 +2,12 @@ use serde_json::json;
 
 use crate::{
     audit::Audit,
-    support::{Answer, Service},
+    support::{Call, Service},
 };
 
-async fn extend(service: &Service, hold_id: &str, ttl_ms: u64) -> Answer {
+fn extend(service: &Service, hold_id: &str, ttl_ms: u64) -> Call {
     let body = json!({ "hold_id": hold_id, "ttl_ms": ttl_ms });
-    service.post("/accounts/extend", body).await
+    service.post("/accounts/extend", body)
 }
 
 #[tokio::test]

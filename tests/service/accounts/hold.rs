@@ -1,7 +1,9 @@
 use serde_json::json;
-use tokio::task::JoinSet;
 
-use crate::{audit::Audit, support::Service};
+use crate::{
+    audit::Audit,
+    support::{Service, race},
+};
 
 async fn with_alice_and_hotel(alice: &str) -> Service {
     let service = Service::new();
@@ -43,8 +45,7 @@ async fn counts_in_every_check() {
     service.held("alice", "hotel", "60").await;
     let refused = service.transfer("alice", "hotel", "40.01").await;
     assert_eq!(refused.expect_problem(409, "insufficient_funds")["available"], "40.00");
-    let body = json!({ "account_id": "alice", "amount": "40.01" });
-    service.post("/accounts/withdraw", body).await.expect_problem(409, "insufficient_funds");
+    service.withdraw("alice", "40.01").await.expect_problem(409, "insufficient_funds");
     service.hold("alice", "hotel", "40.01", 60_000).await.expect_problem(409, "insufficient_funds");
     service.hold("alice", "hotel", "40.00", 60_000).await.assert(201);
     service.transfer("alice", "hotel", "0.01").await.expect_problem(409, "insufficient_funds");
@@ -165,19 +166,10 @@ async fn refuses_bad_input() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sets_each_unit_aside_once_under_contention() {
     let service = with_alice_and_hotel("100").await;
-    let statuses = Audit::during(&service, async {
-        let mut tasks = JoinSet::new();
-        for _ in 0..200 {
-            let service = service.clone();
-            tasks.spawn(async move {
-                service.hold("alice", "hotel", "2.5", 60_000).await.status.as_u16()
-            });
-        }
-        tasks.join_all().await
-    })
-    .await;
-    assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 40);
-    assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 160);
+    let answers =
+        Audit::during(&service, race(200, |_| service.hold("alice", "hotel", "2.5", 60_000))).await;
+    assert_eq!(answers.count(201), 40);
+    assert_eq!(answers.count(409), 160);
     assert_eq!(service.funds("alice").await, ["100.00", "0.00", "100.00"]);
 }
 

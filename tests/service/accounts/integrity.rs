@@ -5,9 +5,8 @@ use std::sync::{
 
 use redis::Commands;
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
-use crate::support::{Service, raw};
+use crate::support::{Service, race, raw};
 
 async fn check(service: &Service) -> Value {
     service.get("/accounts/integrity").await.assert(200)["currencies"].take()
@@ -80,25 +79,23 @@ async fn is_exact_while_money_moves() {
         service.open(&format!("a{account}"), "100").await;
     }
     let stop = Arc::new(AtomicBool::new(false));
-    let mut tasks = JoinSet::new();
-    for task in 0..8_usize {
+    let tasks = race(8, |task| {
         let (service, stop) = (service.clone(), stop.clone());
-        tasks.spawn(async move {
+        async move {
             let mut moved = 0;
             while !stop.load(Ordering::Relaxed) {
                 moved += 1;
                 let (one, other) = (task * 37 + moved * 11, task * 53 + moved * 101);
                 let [one, other] = [one, other].map(|number| format!("a{}", number % 350));
-                let body = json!({ "account_id": one, "amount": "0.01" });
                 match moved % 3 {
                     0 => drop(service.transfer(&one, &other, "0.01").await),
-                    1 => drop(service.post("/accounts/deposit", body).await),
-                    _ => drop(service.post("/accounts/withdraw", body).await),
+                    1 => drop(service.deposit(&one, "0.01").await),
+                    _ => drop(service.withdraw(&one, "0.01").await),
                 }
             }
             moved
-        });
-    }
+        }
+    });
     for _ in 0..30 {
         let usd = check(&service).await[0].clone();
         assert_eq!(
@@ -107,7 +104,7 @@ async fn is_exact_while_money_moves() {
         );
     }
     stop.store(true, Ordering::Relaxed);
-    assert!(tasks.join_all().await.into_iter().sum::<usize>() > 100);
+    assert!(tasks.await.into_iter().sum::<usize>() > 100);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use crate::support::Service;
+use crate::support::{Paging, Service, assert_rejects_invalid_paging};
 
 #[tokio::test]
 async fn pages_give_each_once_while_new_ones_arrive() {
@@ -63,21 +63,8 @@ async fn ids_are_all_different_and_sort_by_time() {
 async fn rejects_invalid_paging() {
     let service = Service::new();
     service.open("alice", "0").await;
-    for query in [
-        "limit=0",
-        "limit=501",
-        "limit=x",
-        "limit=-1",
-        "cursor=x",
-        "cursor=0",
-        "cursor=1e3",
-        "cursor=99999999999999999999",
-        "page=2",
-        "limit=1&limit=2",
-    ] {
-        let answer = service.get(&format!("/accounts/alice/transactions?{query}")).await;
-        answer.expect_problem(400, "invalid_query");
-    }
+    assert_rejects_invalid_paging(&service, "/accounts/alice/transactions", Paging::Numbers, &[])
+        .await;
     service.get("/accounts/nobody/transactions").await.expect_problem(404, "account_not_found");
 }
 

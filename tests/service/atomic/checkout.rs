@@ -7,12 +7,12 @@ use std::sync::{
 };
 
 use serde_json::{Value, json};
-use tokio::{sync::RwLock, task::JoinSet};
+use tokio::sync::RwLock;
 
 use crate::{
     audit::Audit,
     conservation::{persist, replace_after},
-    support::{Process, Service, operation, unique},
+    support::{Process, Service, operation, race, unique},
 };
 
 /// How many checkouts each of the four allows.
@@ -93,20 +93,16 @@ async fn whichever_is_the_least_says_how_many_there_are() {
         let service = Service::new();
         room.open(&service).await;
         let racing = async {
-            let mut tasks = JoinSet::new();
-            for number in 0..100 {
-                let service = service.clone();
+            let tasks = race(100, |number| {
                 let body = room.checkout(number);
-                tasks.spawn(async move { service.post("/atomic", body).await });
-            }
-            tasks.join_all().await
+                service.post("/atomic", body)
+            });
+            tasks.await
         };
         let answers = Audit::during(&service, racing).await;
-        let sold = answers.iter().filter(|answer| answer.status == 200).count();
+        let sold = answers.count(200);
         assert_eq!(sold, 17, "{room:?}");
-        for answer in answers.iter().filter(|answer| answer.status != 200) {
-            assert_eq!(answer.body["code"], code);
-        }
+        assert_eq!(answers.count_code(code), 83, "{room:?}");
         room.assert_sold(&service, 17).await;
     }
 }
@@ -117,11 +113,10 @@ async fn single_calls_go_between_them_and_nothing_is_lost() {
     let service = Service::new();
     let room = Room { stock: 60, money: 60, coupons: 60, limit: 60 };
     room.open(&service).await;
-    let mut tasks = JoinSet::new();
-    for number in 0..160 {
+    let tasks = race(160, |number| {
         let service = service.clone();
         let body = room.checkout(number);
-        tasks.spawn(async move {
+        async move {
             let happened = |status: axum::http::StatusCode| usize::from(status.is_success());
             if number % 2 == 0 {
                 return [happened(service.post("/atomic", body).await.status); 4];
@@ -131,10 +126,10 @@ async fn single_calls_go_between_them_and_nothing_is_lost() {
             let path = if name == "ratelimit/check" { "/ratelimit" } else { &format!("/{name}") };
             let done = happened(service.post(path, part["input"].clone()).await.status);
             KINDS.map(|kind| if kind == name { done } else { 0 })
-        });
-    }
+        }
+    });
     let mut taken = [0; 4];
-    for one in tasks.join_all().await {
+    for one in tasks.await {
         taken.iter_mut().zip(one).for_each(|(sum, one)| *sum += one);
     }
     // 80 that want all four and 20 that want one of them: what is told to have happened is what has.
@@ -165,10 +160,9 @@ async fn two_processes_sell_exactly_what_there_is() {
     let room = Room { stock: 50, money: 61, coupons: 53, limit: 70 };
     room.open(&service).await;
     let processes = Arc::new([Process::shared(), Process::shared()]);
-    let mut tasks = JoinSet::new();
-    for task in 0..40 {
+    let tasks = race(40, |task| {
         let (processes, space) = (Arc::clone(&processes), service.space.clone());
-        tasks.spawn(async move {
+        async move {
             let mut sold = 0;
             for order in 0..5 {
                 let number = task * 5 + order;
@@ -182,9 +176,9 @@ async fn two_processes_sell_exactly_what_there_is() {
                 }
             }
             sold
-        });
-    }
-    let sold: u64 = tasks.join_all().await.into_iter().sum();
+        }
+    });
+    let sold: u64 = tasks.await.into_iter().sum();
     assert_eq!(sold, 50);
     room.assert_sold(&service, 50).await;
 }
@@ -235,18 +229,17 @@ async fn a_killed_service_with_its_own_server_checks_each_out_once_and_whole() {
 async fn survives(start: impl Fn() -> Process, space: String, room: Room) {
     let process = Arc::new(RwLock::new(start()));
     let answered = Arc::new(AtomicUsize::new(0));
-    let mut tasks = JoinSet::new();
-    for task in 0..16 {
+    let tasks = race(16, |task| {
         let (process, space, answered) = (process.clone(), space.clone(), answered.clone());
-        tasks.spawn(async move {
+        async move {
             for order in 0..10 {
                 let number = 10 * task + order;
                 let (body, key) = (room.checkout(number), format!("order-{number}"));
                 persist(&process, &space, "/atomic", &body, &key).await;
                 answered.fetch_add(1, Ordering::Relaxed);
             }
-        });
-    }
+        }
+    });
     replace_after([40, 100], &answered, &process, start).await;
-    tasks.join_all().await;
+    tasks.await;
 }

@@ -438,7 +438,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         static SERVER: LazyLock<Server> = LazyLock::new(Server::of_this_run);
         runtime.block_on(async {
-            let service = Service::alone(&SERVER);
+            let service = Service::on_own_redis(&SERVER);
             let mut world = World {
                 balances: [FUNDS; ACCOUNTS], on_hand: [STOCK; PRODUCTS], ..World::default()
             };

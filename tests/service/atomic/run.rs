@@ -1,7 +1,6 @@
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
-use crate::support::{Answer, Process, Service, operation, seed};
+use crate::support::{Answer, Process, Service, operation, race, seed};
 
 const DAY: u64 = 86_400_000;
 
@@ -325,7 +324,7 @@ async fn a_dry_run_answers_the_same_and_changes_nothing() {
     let dry = |operations: &[Value]| json!({ "operations": operations, "dry_run": true });
     let mut told = Vec::new();
     for key in ["k", "k", "l"] {
-        let answer = service.post_once("/atomic", dry(&operations), key).await;
+        let answer = service.post("/atomic", dry(&operations)).key(key).await;
         assert!(!answer.replayed(), "nothing has happened that could be remembered");
         told.push(answer.assert(200));
         service.assert_unchanged(&before);
@@ -337,7 +336,7 @@ async fn a_dry_run_answers_the_same_and_changes_nothing() {
     assert_eq!((&refused["operation_index"], &refused["value"]), (&json!(5), &json!(7)));
     service.assert_unchanged(&before);
 
-    let real = service.post_once("/atomic", json!({ "operations": operations }), "k").await;
+    let real = service.post("/atomic", json!({ "operations": operations })).key("k").await;
     let real = real.assert(200);
     assert_eq!((&told[0]["dry_run"], &real["dry_run"]), (&json!(true), &json!(false)));
     for index in 0..operations.len() {
@@ -512,7 +511,7 @@ async fn takes_128_and_as_many_keys_as_a_script_can() {
 async fn the_key_is_for_the_whole() {
     let service = shop().await;
     let send = async |operations: &[Value], key: &str| -> Answer {
-        service.post_once("/atomic", json!({ "operations": operations }), key).await
+        service.post("/atomic", json!({ "operations": operations })).key(key).await
     };
     let operations = [pay("1"), reserve(1), count(1), bucket(1), window(1)];
     let first = send(&operations, "k").await.assert(200);
@@ -530,7 +529,7 @@ async fn the_key_is_for_the_whole() {
     for other in [other.as_slice(), &swapped, &operations[..4]] {
         send(other, "k").await.expect_problem(422, "idempotency_key_reused");
     }
-    let single = service.post_once("/accounts/transfer", operations[0]["input"].clone(), "k").await;
+    let single = service.post("/accounts/transfer", operations[0]["input"].clone()).key("k").await;
     single.expect_problem(422, "idempotency_key_reused");
     service.assert_unchanged(&before);
 
@@ -555,17 +554,13 @@ async fn the_key_is_for_the_whole() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_sends_at_once_have_one_effect() {
     let service = shop().await;
-    let mut tasks = JoinSet::new();
-    for _ in 0..64 {
-        let service = service.clone();
+    let tasks = race(64, |_| {
         let body = json!({ "operations": [pay("1"), reserve(1), count(1), window(1)] });
-        tasks.spawn(async move { service.post_once("/atomic", body, "k").await });
-    }
-    let answers = tasks.join_all().await;
-    assert_eq!(answers.iter().filter(|answer| !answer.replayed()).count(), 1);
-    for answer in &answers {
-        assert_eq!((answer.status.as_u16(), &answer.body), (200, &answers[0].body));
-    }
+        service.post("/atomic", body).key("k")
+    });
+    let answers = tasks.await;
+    assert_eq!(answers.replayed(), 63);
+    answers.assert_all_equal(200);
     assert_eq!(service.balance("bob").await, "1.00");
     assert_eq!(service.stock("cup").await, [5, 1, 4]);
     assert_eq!(service.counter("c").await, 1);
@@ -594,7 +589,7 @@ async fn a_record_that_is_none_of_ours_stops_all() {
         seed(&mut service.raw(), &service.key(kind, id), planted, "1");
         let before = service.snapshot();
         let body = json!({ "operations": operations });
-        let answer = service.post_once("/atomic", body, "k").await;
+        let answer = service.post("/atomic", body).key("k").await;
         assert_eq!(answer.status.as_u16(), 500, "{kind}:{id} {:#}", answer.body);
         answer.expect_problem(500, "internal_error");
         service.assert_unchanged(&before);
@@ -608,31 +603,25 @@ async fn what_has_piled_up_is_taken_back_first() {
     service.open("alice", "3000").await;
     service.open("bob", "3000").await;
     service.add_product("cup", 3000).await;
-    let mut tasks = JoinSet::new();
-    for number in 0..7500 {
+    race(64, |caller| {
         let service = service.clone();
-        tasks.spawn(async move {
-            match number % 3 {
-                0 => service.hold("alice", "bob", "1", 60_000).await.assert(201),
-                1 => service.hold("bob", "alice", "1", 60_000).await.assert(201),
-                _ => service.reserve("cup", 1, 60_000).await.assert(201),
-            };
-        });
-        if tasks.len() == 64 {
-            tasks.join_next().await.unwrap().unwrap();
+        async move {
+            for number in (caller..7500).step_by(64) {
+                let call = match number % 3 {
+                    0 => service.hold("alice", "bob", "1", 60_000),
+                    1 => service.hold("bob", "alice", "1", 60_000),
+                    _ => service.reserve("cup", 1, 60_000),
+                };
+                call.await.assert(201);
+            }
         }
-    }
-    tasks.join_all().await;
+    })
+    .await;
     let all = |amount: &str, quantity: u64| [pay(amount), reserve(quantity), count(1)];
     refuses(&service, &all("501", 1), 0, 409, "insufficient_funds").await;
     service.advance_ms(60_000);
-    let mut tasks = JoinSet::new();
-    for _ in 0..3 {
-        let service = service.clone();
-        let operations = all("1000", 1000);
-        tasks.spawn(async move { service.atomic(&operations).await.assert(200) });
-    }
-    tasks.join_all().await;
+    let answers = race(3, |_| service.atomic(&all("1000", 1000))).await;
+    assert_eq!(answers.count(200), 3);
     assert_eq!(service.funds("alice").await, ["0.00", "0.00", "0.00"]);
     assert_eq!(service.funds("bob").await, ["6000.00", "6000.00", "0.00"]);
     assert_eq!(service.stock("cup").await, [3000, 3000, 0]);

@@ -1,11 +1,10 @@
 //! What callers of `POST /batch` may rely on.
 
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
 use crate::{
     idempotency::lossy,
-    support::{Server, Service, seed},
+    support::{Server, Service, race, seed},
 };
 
 /// The results of operations that were taken.
@@ -119,7 +118,7 @@ async fn numbers_are_exact_over_64_bits() {
     // Also when the answer comes from the record of the first send.
     for _ in 0..2 {
         let body = json!({ "operations": operations });
-        let answer = service.post_once("/batch", body, "exact").await.assert(200);
+        let answer = service.post("/batch", body).key("exact").await.assert(200);
         assert_eq!(Value::Array(outcomes(answer["results"].as_array().unwrap())), expected);
     }
 }
@@ -139,7 +138,7 @@ async fn bytes_go_in_and_out_as_base64() {
     ]);
     for _ in 0..2 {
         let body = json!({ "operations": operations });
-        let answer = service.post_once("/batch", body, "bytes").await.assert(200);
+        let answer = service.post("/batch", body).key("bytes").await.assert(200);
         let results = answer["results"].as_array().unwrap();
         let expected = json!([true, every_byte, every_byte, 1, "hi", "aGk=", 1]);
         assert_eq!(Value::Array(outcomes(results)), expected);
@@ -302,16 +301,9 @@ async fn a_batch_under_a_key_happens_once() {
         .map(|number| json!({ "type": "incr", "key": format!("n{}", number % 3) }))
         .collect();
     let body = json!({ "operations": operations, "chunk_size": 10 });
-    let mut tasks = JoinSet::new();
-    for _ in 0..16 {
-        let (service, body) = (service.clone(), body.clone());
-        tasks.spawn(async move { service.post_once("/batch", body, "b").await });
-    }
-    let answers = tasks.join_all().await;
-    for answer in &answers {
-        assert_eq!(answer.body, answers[0].body);
-    }
-    assert!(service.post_once("/batch", body.clone(), "b").await.replayed());
+    let answers = race(16, |_| service.post("/batch", body.clone()).key("b")).await;
+    answers.assert_all_equal(200);
+    assert!(service.post("/batch", body.clone()).key("b").await.replayed());
     let sums = json!([{ "type": "get", "key": "n0" }, { "type": "get", "key": "n2" }]);
     assert_eq!(outcomes(&batch(&service, sums).await), [json!("10"), json!("10")]);
     // Another call under the key is none, and does nothing: with more operations, in other chunks, with
@@ -326,10 +318,10 @@ async fn a_batch_under_a_key_happens_once() {
         json!({ "operations": last, "chunk_size": 10 }),
         json!({ "operations": [{ "type": "incr", "key": "n0" }] }),
     ] {
-        service.post_once("/batch", other, "b").await.expect_problem(422, "idempotency_key_reused");
+        service.post("/batch", other).key("b").await.expect_problem(422, "idempotency_key_reused");
     }
     let other = json!({ "counter": "c" });
-    let answer = service.post_once("/counters/increment", other, "b").await;
+    let answer = service.post("/counters/increment", other).key("b").await;
     answer.expect_problem(422, "idempotency_key_reused");
     assert_eq!(outcomes(&batch(&service, json!([{ "type": "get", "key": "n0" }])).await), ["10"]);
 }
@@ -343,9 +335,9 @@ async fn a_key_whose_first_record_has_ended_hides_nothing() {
         let operations = vec![json!({ "type": "incr", "key": key }); 4];
         json!({ "operations": operations, "chunk_size": 2 })
     };
-    service.post_once("/batch", of("n"), "b").await.assert(200);
+    service.post("/batch", of("n")).key("b").await.assert(200);
     redis::cmd("DEL").arg(service.key("once", "b")).exec(&mut service.raw()).unwrap();
-    let answer = service.post_once("/batch", of("m"), "b").await.assert(200);
+    let answer = service.post("/batch", of("m")).key("b").await.assert(200);
     let reused = json!("idempotency_key_reused");
     let expected = [json!(1), json!(2), reused.clone(), reused];
     assert_eq!(outcomes(answer["results"].as_array().unwrap()), expected);
@@ -358,7 +350,7 @@ async fn a_chunk_that_fails_is_told_of_each_of_its_operations() {
     seed(&mut service.raw(), &service.key("once", "b 1"), "list", "x");
     let operations: Vec<Value> = (0..6).map(|_| json!({ "type": "incr", "key": "n" })).collect();
     let body = json!({ "operations": operations, "chunk_size": 2 });
-    let answer = service.post_once("/batch", body, "b").await.assert(200);
+    let answer = service.post("/batch", body).key("b").await.assert(200);
     let internal = json!("internal_error");
     let expected = [json!(1), json!(2), internal.clone(), internal, json!(3), json!(4)];
     assert_eq!(outcomes(answer["results"].as_array().unwrap()), expected);

@@ -508,7 +508,7 @@ async fn a_record_that_is_none_fails_its_own_line() {
 #[tokio::test]
 async fn what_has_piled_up_is_worked_off_first() {
     let server = Server::start(&[]);
-    let service = Service::alone(&server);
+    let service = Service::on_own_redis(&server);
     service.open("alice", "2000").await;
     service.open("bob", "0").await;
     let hold = |_| {

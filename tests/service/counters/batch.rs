@@ -1,8 +1,7 @@
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
-use super::{FARTHEST, HOUR, changed, ending, kept_ms, refused, refuses_values, seen, set};
-use crate::support::{Service, seed};
+use super::{FARTHEST, changed, ending, kept_ms, refused, refuses_values, seen, set};
+use crate::support::{HOUR, Service, race_each, seed};
 
 const PATH: &str = "/counters/batch";
 
@@ -160,14 +159,14 @@ async fn is_exact_as_far_as_it_goes() {
         changed("bottom", -FARTHEST, 0),
     ] });
     for replayed in [false, true] {
-        let told = service.post_once(PATH, body.clone(), "k").await;
+        let told = service.post(PATH, body.clone()).key("k").await;
         assert_eq!(told.replayed(), replayed);
         assert_eq!(told.assert(200), expected);
     }
     // A refusal's replay says which of them it was.
     let body = batch(&[("top", "decr", 1), ("bottom", "decr", 1)], true);
     for replayed in [false, true] {
-        let told = service.post_once(PATH, body.clone(), "l").await;
+        let told = service.post(PATH, body.clone()).key("l").await;
         assert_eq!(told.replayed(), replayed);
         assert_eq!(told.expect_problem(409, "counter_below_minimum")["operation_index"], 1);
     }
@@ -230,10 +229,9 @@ async fn moving_between_counters_keeps_the_sum() {
     for counter in ["c0", "c1", "c2"] {
         set(&service, counter, 20).await;
     }
-    let mut tasks = JoinSet::new();
-    for task in 0..48_i64 {
+    race_each(0..48_i64, |task| {
         let service = service.clone();
-        tasks.spawn(async move {
+        async move {
             for round in 0..10 {
                 let (from, to) = ((task + round) % 3, (task + round + 1 + task % 2) % 3);
                 let by = 1 + (task * 7 + round) % 15;
@@ -245,9 +243,9 @@ async fn moving_between_counters_keeps_the_sum() {
                     answer.expect_problem(409, "counter_below_minimum");
                 }
             }
-        });
-    }
-    tasks.join_all().await;
+        }
+    })
+    .await;
     let mut sum = 0;
     for counter in ["c0", "c1", "c2"] {
         let value = service.counter(counter).await;

@@ -1,8 +1,7 @@
 use serde_json::json;
-use tokio::task::JoinSet;
 
-use super::{FARTHEST, HOUR, changed, ending, kept_ms, refused, refuses_values, seen, set};
-use crate::support::Service;
+use super::{FARTHEST, changed, ending, kept_ms, refused, refuses_values, seen, set};
+use crate::support::{HOUR, Service, race};
 
 const PATH: &str = "/counters/decrement";
 
@@ -68,13 +67,13 @@ async fn is_exact_as_far_as_it_goes() {
     let service = Service::new();
     set(&service, "c", 1 - FARTHEST).await;
     let body = json!({ "counter": "c", "min": -FARTHEST });
-    let told = service.post_once(PATH, body.clone(), "k").await;
+    let told = service.post(PATH, body.clone()).key("k").await;
     assert_eq!(told.assert(200), changed("c", 1 - FARTHEST, -FARTHEST));
-    let again = service.post_once(PATH, body.clone(), "k").await;
+    let again = service.post(PATH, body.clone()).key("k").await;
     assert!(again.replayed());
     assert_eq!(again.assert(200), changed("c", 1 - FARTHEST, -FARTHEST));
     for _ in 0..2 {
-        let told = service.post_once(PATH, body.clone(), "refused").await;
+        let told = service.post(PATH, body.clone()).key("refused").await;
         let told = told.expect_problem(409, "counter_below_minimum");
         assert_eq!((&told["value"], &told["min"]), (&json!(-FARTHEST), &json!(-FARTHEST)));
     }
@@ -144,17 +143,15 @@ async fn refuses_what_is_no_step() {
 #[tokio::test(flavor = "multi_thread")]
 async fn seats_are_given_out_once_each() {
     let service = Service::new();
-    let mut tasks = JoinSet::new();
-    for _ in 0..200 {
-        let service = service.clone();
+    let tasks = race(200, |_| {
         let body = json!({ "counter": "seats", "by": 3, "initial": 100 });
-        tasks.spawn(async move { service.post(PATH, body).await });
-    }
-    let answers = tasks.join_all().await;
-    let given = answers.iter().filter(|answer| answer.status.as_u16() == 200).count();
+        service.post(PATH, body)
+    });
+    let answers = tasks.await;
+    let given = answers.count(200);
     assert_eq!(given, 33, "of 100 seats, three at a time");
-    for answer in answers.into_iter().filter(|answer| answer.status.as_u16() != 200) {
-        assert_eq!(answer.expect_problem(409, "counter_below_minimum")["value"], 1);
-    }
+    assert_eq!(answers.count_code("counter_below_minimum"), 167);
+    let refused = answers.iter().filter(|answer| answer.status.as_u16() == 409);
+    assert!(refused.map(|answer| &answer.body["value"]).all(|value| value == 1));
     assert_eq!(service.counter("seats").await, 1);
 }

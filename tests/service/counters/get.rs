@@ -1,7 +1,7 @@
 use serde_json::json;
 
-use super::{FARTHEST, HOUR, ending, set};
-use crate::support::Service;
+use super::{FARTHEST, ending, set};
+use crate::support::{HOUR, Service};
 
 #[tokio::test]
 async fn tells_how_far_it_has_come() {

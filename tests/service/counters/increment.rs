@@ -4,12 +4,11 @@ use std::sync::{
 };
 
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
-use super::{FARTHEST, HOUR, changed, ending, kept_ms, refused, refuses_values, seen, set};
+use super::{FARTHEST, changed, ending, kept_ms, refused, refuses_values, seen, set};
 use crate::{
     conservation::Numbers,
-    support::{Process, Service},
+    support::{HOUR, Process, Service, race},
 };
 
 const PATH: &str = "/counters/increment";
@@ -123,9 +122,9 @@ async fn is_exact_as_far_as_it_goes() {
     let service = Service::new();
     assert_eq!(set(&service, "c", FARTHEST - 1).await["value"], FARTHEST - 1);
     let body = json!({ "counter": "c" });
-    let told = service.post_once(PATH, body.clone(), "k").await;
+    let told = service.post(PATH, body.clone()).key("k").await;
     assert_eq!(told.assert(200), changed("c", FARTHEST - 1, FARTHEST));
-    let again = service.post_once(PATH, body, "k").await;
+    let again = service.post(PATH, body).key("k").await;
     assert!(again.replayed());
     assert_eq!(again.assert(200), changed("c", FARTHEST - 1, FARTHEST));
     for by in [1, 2, FARTHEST - 1, FARTHEST] {
@@ -138,7 +137,7 @@ async fn is_exact_as_far_as_it_goes() {
     set(&service, "d", -FARTHEST).await;
     let body = json!({ "counter": "d", "by": FARTHEST, "max": -1 });
     for _ in 0..2 {
-        let told = service.post_once(PATH, body.clone(), "refused").await;
+        let told = service.post(PATH, body.clone()).key("refused").await;
         let told = told.expect_problem(409, "counter_limit_exceeded");
         assert_eq!((&told["value"], &told["max"]), (&json!(-FARTHEST), &json!(-1)));
     }
@@ -156,10 +155,10 @@ async fn out_of_range_is_not_remembered() {
     let service = Service::new();
     set(&service, "c", FARTHEST).await;
     let body = json!({ "counter": "c" });
-    let told = service.post_once(PATH, body.clone(), "k").await;
+    let told = service.post(PATH, body.clone()).key("k").await;
     told.expect_problem(422, "counter_out_of_range");
     set(&service, "c", 1).await;
-    let told = service.post_once(PATH, body, "k").await;
+    let told = service.post(PATH, body).key("k").await;
     assert!(!told.replayed());
     assert_eq!(told.assert(200), changed("c", 1, 2));
 }
@@ -266,10 +265,9 @@ async fn refuses_what_is_no_step() {
 async fn exactly_as_many_get_a_coupon_as_there_are() {
     let service = Service::new();
     let other = Arc::new(Process::shared());
-    let mut tasks = JoinSet::new();
-    for task in 0..64 {
+    let tasks = race(64, |task| {
         let (service, other) = (service.clone(), other.clone());
-        tasks.spawn(async move {
+        async move {
             let body = json!({ "counter": "coupon", "max": 100 });
             let mut taken = Vec::new();
             for round in 0..5 {
@@ -289,9 +287,9 @@ async fn exactly_as_many_get_a_coupon_as_there_are() {
                 }
             }
             taken
-        });
-    }
-    let mut taken: Vec<i64> = tasks.join_all().await.into_iter().flatten().collect();
+        }
+    });
+    let mut taken: Vec<i64> = tasks.await.into_iter().flatten().collect();
     taken.sort_unstable();
     // Each number has been given out once.
     assert_eq!(taken, (1..=100).collect::<Vec<_>>());
@@ -314,11 +312,10 @@ async fn what_was_applied_adds_up_within_its_bounds() {
             }
         }
     });
-    let mut tasks = JoinSet::new();
-    for task in 0..64 {
+    let tasks = race(64, |task| {
         let service = service.clone();
-        tasks.spawn(async move {
-            let (mut numbers, mut applied) = (Numbers::of(task), 0);
+        async move {
+            let (mut numbers, mut applied) = (Numbers::of(task as u64), 0);
             for _ in 0..40 {
                 let up = numbers.below(2) == 0;
                 let by = 1 + numbers.below(9);
@@ -349,9 +346,9 @@ async fn what_was_applied_adds_up_within_its_bounds() {
                 applied += step;
             }
             applied
-        });
-    }
-    let applied: i64 = tasks.join_all().await.into_iter().sum();
+        }
+    });
+    let applied: i64 = tasks.await.into_iter().sum();
     done.store(true, Ordering::Relaxed);
     looking.await.unwrap();
     assert_eq!(service.counter("c").await, 25 + applied);

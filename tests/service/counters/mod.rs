@@ -9,13 +9,10 @@ mod set;
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Service};
+use crate::support::{Answer, HOUR, Service};
 
 /// As far from zero as a counter goes.
 const FARTHEST: i64 = (1 << 53) - 1;
-
-/// So long that the time a test takes is never what decides.
-const HOUR: i64 = 3_600_000;
 
 async fn set(service: &Service, counter: &str, value: i64) -> Value {
     service.post("/counters/set", json!({ "counter": counter, "value": value })).await.assert(200)

@@ -258,9 +258,7 @@ async fn call(service: &Service, model: &Counters, step: &Step) -> Result<Value,
             let body = json!({ "counter": name(*counter), "value": value });
             service.post("/counters/reset", body).await
         }
-        Step::Delete { counter } => {
-            service.delete(&format!("/counters/{}", name(*counter)), &[]).await
-        }
+        Step::Delete { counter } => service.delete(&format!("/counters/{}", name(*counter))).await,
         Step::Batch { lines, atomic } => {
             let line = |(counter, action, value): &(usize, Action, i64)| {
                 let action = match action {
@@ -299,7 +297,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         static SERVER: LazyLock<Server> = LazyLock::new(Server::of_this_run);
         runtime.block_on(async {
-            let service = Service::alone(&SERVER);
+            let service = Service::on_own_redis(&SERVER);
             let mut model = Counters::default();
             // The end of each as it was told when it was given.
             let mut ends: [Option<(End, Value)>; COUNTERS] = Default::default();

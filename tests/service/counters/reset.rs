@@ -1,8 +1,7 @@
 use serde_json::json;
-use tokio::task::JoinSet;
 
-use super::{FARTHEST, HOUR, changed, ending, kept_ms, refused, refuses_values, seen, set};
-use crate::support::Service;
+use super::{FARTHEST, changed, ending, kept_ms, refused, refuses_values, seen, set};
+use crate::support::{HOUR, Service, race_each};
 
 const PATH: &str = "/counters/reset";
 
@@ -38,7 +37,7 @@ async fn is_exact_as_far_as_it_goes() {
     set(&service, "c", -FARTHEST).await;
     let body = json!({ "counter": "c", "value": FARTHEST });
     for _ in 0..2 {
-        let told = service.post_once(PATH, body.clone(), "k").await.assert(200);
+        let told = service.post(PATH, body.clone()).key("k").await.assert(200);
         assert_eq!(told, changed("c", -FARTHEST, FARTHEST));
     }
 }
@@ -64,10 +63,9 @@ async fn refuses_what_is_no_value() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_step_is_lost_between_resets() {
     let service = Service::new();
-    let mut tasks = JoinSet::new();
-    for task in 0..64_i64 {
+    let tasks = race_each(0..64_i64, |task| {
         let service = service.clone();
-        tasks.spawn(async move {
+        async move {
             let (mut added, mut taken) = (0, 0);
             for round in 0..20 {
                 if (task + round) % 8 == 0 {
@@ -79,9 +77,9 @@ async fn no_step_is_lost_between_resets() {
                 }
             }
             (added, taken)
-        });
-    }
-    let sums = tasks.join_all().await;
+        }
+    });
+    let sums = tasks.await;
     let added: i64 = sums.iter().map(|(added, _)| added).sum();
     let taken: i64 = sums.iter().map(|(_, taken)| taken).sum();
     assert_eq!(taken + service.counter("c").await, added);

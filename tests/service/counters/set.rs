@@ -1,8 +1,7 @@
 use serde_json::json;
-use tokio::task::JoinSet;
 
-use super::{FARTHEST, HOUR, changed, ending, kept_ms, refused, refuses_values, seen, set};
-use crate::support::Service;
+use super::{FARTHEST, changed, ending, kept_ms, refused, refuses_values, seen, set};
+use crate::support::{HOUR, Service, race_each};
 
 const PATH: &str = "/counters/set";
 
@@ -57,13 +56,13 @@ async fn is_exact_as_far_as_it_goes() {
     }
     let near = json!({ "counter": "c", "value": 0, "if_value": FARTHEST - 1 });
     for _ in 0..2 {
-        let told = service.post_once(PATH, near.clone(), "k").await;
+        let told = service.post(PATH, near.clone()).key("k").await;
         let told = told.expect_problem(412, "value_mismatch");
         assert_eq!((&told["value"], &told["expected"]), (&json!(FARTHEST), &json!(FARTHEST - 1)));
     }
     let exactly = json!({ "counter": "c", "value": 1 - FARTHEST, "if_value": FARTHEST });
     for _ in 0..2 {
-        let told = service.post_once(PATH, exactly.clone(), "l").await;
+        let told = service.post(PATH, exactly.clone()).key("l").await;
         assert_eq!(told.assert(200), changed("c", FARTHEST, 1 - FARTHEST));
     }
 }
@@ -94,10 +93,9 @@ async fn refuses_what_is_no_value() {
 #[tokio::test(flavor = "multi_thread")]
 async fn comparing_and_setting_loses_no_step() {
     let service = Service::new();
-    let mut tasks = JoinSet::new();
-    for task in 1..=16 {
+    race_each(1..=16, |task| {
         let service = service.clone();
-        tasks.spawn(async move {
+        async move {
             for _ in 0..5 {
                 loop {
                     let value = service.counter("c").await;
@@ -110,8 +108,8 @@ async fn comparing_and_setting_loses_no_step() {
                     answer.expect_problem(412, "value_mismatch");
                 }
             }
-        });
-    }
-    tasks.join_all().await;
+        }
+    })
+    .await;
     assert_eq!(service.counter("c").await, 5 * (1..=16).sum::<i64>());
 }

@@ -1,8 +1,7 @@
 use serde_json::json;
-use tokio::task::JoinSet;
 
-use super::{HOUR, add_limited, adjust, assert_adds_up, held};
-use crate::support::Service;
+use super::{add_limited, adjust, assert_adds_up, held};
+use crate::support::{HOUR, Service, race};
 
 #[tokio::test]
 async fn changes_what_is_on_hand() {
@@ -53,15 +52,13 @@ async fn refuses_and_changes_nothing() {
 async fn one_count_of_many_is_applied() {
     let service = Service::new();
     service.add_product("cup", 5).await;
-    let mut tasks = JoinSet::new();
-    for _ in 0..50 {
-        let service = service.clone();
+    let tasks = race(50, |_| {
         let body =
             json!({ "product_id": "cup", "delta": 1, "reason": "counted", "expected_on_hand": 5 });
-        tasks.spawn(async move { service.post("/inventory/adjust", body).await.status.as_u16() });
-    }
-    let statuses = tasks.join_all().await;
-    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1);
+        service.post("/inventory/adjust", body)
+    });
+    let answers = tasks.await;
+    assert_eq!(answers.count(200), 1);
     assert_eq!(service.stock("cup").await, [6, 0, 6]);
 }
 
@@ -114,14 +111,12 @@ async fn a_crossing_is_told_to_one_caller() {
     let service = Service::new();
     add_limited(&service, "cup", 100, Some(50), None).await;
     for (delta, low) in [(-1, true), (1, false)] {
-        let mut tasks = JoinSet::new();
-        for _ in 0..100 {
-            let service = service.clone();
-            tasks.spawn(async move { adjust(&service, "cup", delta).await });
-        }
-        let answers = tasks.join_all().await;
-        let told: Vec<_> = answers.iter().filter_map(|answer| answer.get("low_stock")).collect();
-        assert_eq!(told, [low]);
+        let body = json!({ "product_id": "cup", "delta": delta, "reason": "counted" });
+        let answers = race(100, |_| service.post("/inventory/adjust", body.clone())).await;
+        assert_eq!(answers.count(200), 100);
+        let crossings: Vec<_> =
+            answers.iter().filter_map(|answer| answer.body.get("low_stock")).collect();
+        assert_eq!(crossings, [low]);
     }
     assert_eq!(service.stock("cup").await, [100, 0, 100]);
     assert_adds_up(&service).await;

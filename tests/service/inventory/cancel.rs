@@ -1,11 +1,9 @@
 use serde_json::json;
-use tokio::task::JoinSet;
 
 use super::{
-    HOUR, add_limited, as_read, assert_adds_up, cancel, confirm, confirm_part, figures, held,
-    reservation,
+    add_limited, as_read, assert_adds_up, cancel, confirm, confirm_part, figures, held, reservation,
 };
-use crate::support::Service;
+use crate::support::{HOUR, Service, race};
 
 #[tokio::test]
 async fn gives_the_units_back() {
@@ -121,16 +119,9 @@ async fn one_of_many_gives_the_units_back() {
     service.add_product("cup", 5).await;
     held(&service, &[("cup", 1)]).await;
     let id = held(&service, &[("cup", 2)]).await;
-    let mut tasks = JoinSet::new();
-    for _ in 0..100 {
-        let (service, id) = (service.clone(), id.clone());
-        tasks.spawn(async move { cancel(&service, &id).await });
-    }
-    let answers = tasks.join_all().await;
-    assert_eq!(answers.iter().filter(|answer| answer.status.as_u16() == 200).count(), 1);
-    for answer in answers.into_iter().filter(|answer| answer.status.as_u16() != 200) {
-        answer.expect_problem(409, "reservation_closed");
-    }
+    let answers = race(100, |_| cancel(&service, &id)).await;
+    assert_eq!(answers.count(200), 1);
+    assert_eq!(answers.count_code("reservation_closed"), 99);
     assert_eq!(figures(&service, "cup").await, [5, 1, 4, 0]);
     assert_adds_up(&service).await;
 }

@@ -5,13 +5,13 @@ use std::sync::{
 
 use redis::Commands;
 use serde_json::json;
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::sync::Semaphore;
 
 use super::{
-    HOUR, add_limited, adjust, as_read, assert_adds_up, cancel, confirm, confirm_part, figures,
-    held, lines, reservation,
+    add_limited, adjust, as_read, assert_adds_up, cancel, confirm, confirm_part, figures, held,
+    lines, reservation,
 };
-use crate::support::{Service, raw};
+use crate::support::{HOUR, Service, race, raw};
 
 async fn with_cups_and_pots() -> Service {
     let service = Service::new();
@@ -253,17 +253,11 @@ async fn is_remembered_for_a_week() {
 async fn one_of_many_wins() {
     let service = with_cups_and_pots().await;
     let id = held(&service, &[("cup", 2), ("pot", 1)]).await;
-    let mut tasks = JoinSet::new();
-    for _ in 0..100 {
-        let (service, id) = (service.clone(), id.clone());
-        tasks.spawn(async move { confirm(&service, &id).await });
-    }
-    let answers = tasks.join_all().await;
-    assert_eq!(answers.iter().filter(|answer| answer.status.as_u16() == 200).count(), 1);
-    for answer in answers.into_iter().filter(|answer| answer.status.as_u16() != 200) {
-        let refused = answer.expect_problem(409, "reservation_closed");
-        assert_eq!(refused["reservation_status"], "confirmed");
-    }
+    let answers = race(100, |_| confirm(&service, &id)).await;
+    assert_eq!(answers.count(200), 1);
+    assert_eq!(answers.count_code("reservation_closed"), 99);
+    let refused = answers.iter().filter(|answer| answer.status.as_u16() == 409);
+    assert!(refused.map(|it| &it.body["reservation_status"]).all(|status| status == "confirmed"));
     assert_eq!(figures(&service, "cup").await, [3, 0, 3, 2]);
     assert_eq!(figures(&service, "pot").await, [2, 0, 2, 1]);
     assert_adds_up(&service).await;
@@ -275,16 +269,9 @@ async fn parts_never_add_up_to_more_than_is_held() {
     let service = Service::new();
     service.add_product("cup", 100).await;
     let id = held(&service, &[("cup", 50)]).await;
-    let mut tasks = JoinSet::new();
-    for _ in 0..100 {
-        let (service, id) = (service.clone(), id.clone());
-        tasks.spawn(async move {
-            confirm_part(&service, &id, &[("cup", 3)], "keep").await.status.as_u16()
-        });
-    }
-    let statuses = tasks.join_all().await;
-    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 16);
-    assert_eq!(statuses.iter().filter(|status| **status == 422).count(), 84);
+    let answers = race(100, |_| confirm_part(&service, &id, &[("cup", 3)], "keep")).await;
+    assert_eq!(answers.count(200), 16);
+    assert_eq!(answers.count(422), 84);
     assert_eq!(figures(&service, "cup").await, [52, 2, 50, 48]);
     assert_adds_up(&service).await;
 }
@@ -302,29 +289,27 @@ async fn ends_once_whatever_races() {
         ids.push(held(&service, &[("cup", cups(round)), ("pot", 1)]).await);
     }
     assert_eq!(figures(&service, "cup").await, [5000, 3999, 1001, 0]);
-    // Some calls at a time, so that the clock moves while there are calls before and after it.
-    let (turns, begun) = (Arc::new(Semaphore::new(16)), Arc::new(AtomicUsize::new(0)));
-    let mut tasks = JoinSet::new();
-    for (round, id) in ids.iter().enumerate() {
-        for confirms in [round % 2 == 0, round % 2 == 1] {
-            let (service, id) = (service.clone(), id.clone());
-            let (turns, begun) = (turns.clone(), begun.clone());
-            tasks.spawn(async move {
-                let _turn = turns.acquire().await.unwrap();
-                if begun.fetch_add(1, Ordering::Relaxed) == ROUNDS {
-                    service.advance_ms(HOUR);
-                }
-                let answer = if confirms {
-                    confirm(&service, &id).await
-                } else {
-                    cancel(&service, &id).await
-                };
-                (round, confirms, answer)
-            });
+    // At most 16 calls run at a time, so that there are calls before and after the clock moves.
+    let (permits, started) = (Arc::new(Semaphore::new(16)), Arc::new(AtomicUsize::new(0)));
+    let tasks = race(2 * ROUNDS, |caller| {
+        let round = caller / 2;
+        let confirms = (round + caller) % 2 == 0;
+        let (service, id) = (service.clone(), ids[round].clone());
+        let (permits, started) = (permits.clone(), started.clone());
+        async move {
+            let _permit = permits.acquire().await.unwrap();
+            if started.fetch_add(1, Ordering::Relaxed) == ROUNDS {
+                service.advance_ms(HOUR);
+            }
+            let answer = match confirms {
+                true => confirm(&service, &id).await,
+                false => cancel(&service, &id).await,
+            };
+            (round, confirms, answer)
         }
-    }
+    });
     let mut ends: Vec<Option<&str>> = vec![None; ROUNDS];
-    for (round, confirms, answer) in tasks.join_all().await {
+    for (round, confirms, answer) in tasks.await {
         if answer.status.as_u16() == 200 {
             let end = if confirms { "confirmed" } else { "cancelled" };
             assert_eq!(ends[round].replace(end), None, "round {round} has ended twice");

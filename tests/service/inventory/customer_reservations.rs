@@ -1,8 +1,7 @@
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
-use super::{HOUR, cancel, confirm, confirm_part, held, pages, reservation, reserve_for};
-use crate::support::Service;
+use super::{cancel, confirm, confirm_part, held, reservation, reserve_for};
+use crate::support::{HOUR, Paging, Service, assert_rejects_invalid_paging, pages, race};
 
 async fn ids(service: &Service, customer: &str, limit: usize) -> Vec<Vec<String>> {
     let path = format!("/inventory/customers/{customer}/reservations?limit={limit}");
@@ -77,10 +76,13 @@ async fn who_has_reserved_nothing_has_an_empty_list() {
 #[tokio::test]
 async fn rejects_invalid_paging() {
     let service = Service::new();
-    for query in ["limit=0", "limit=501", "limit=x", "cursor=%7B", "page=2", "limit=1&limit=2"] {
-        let path = format!("/inventory/customers/carol/reservations?{query}");
-        service.get(&path).await.expect_problem(400, "invalid_query");
-    }
+    assert_rejects_invalid_paging(
+        &service,
+        "/inventory/customers/carol/reservations",
+        Paging::Ids,
+        &[],
+    )
+    .await;
     let answer = service.get("/inventory/customers/%7B%7D/reservations").await;
     answer.expect_problem(422, "invalid_id");
 }
@@ -89,15 +91,14 @@ async fn rejects_invalid_paging() {
 async fn none_of_many_at_once_is_missing() {
     let service = Service::new();
     service.add_product("cup", 60).await;
-    let mut tasks = JoinSet::new();
-    for _ in 0..100 {
+    let tasks = race(100, |_| {
         let service = service.clone();
-        tasks.spawn(async move {
+        async move {
             let answer = reserve_for(&service, "carol", &[("cup", 1)]).await;
             answer.body["reservation_id"].as_str().map(str::to_owned)
-        });
-    }
-    let mut made: Vec<String> = tasks.join_all().await.into_iter().flatten().collect();
+        }
+    });
+    let mut made: Vec<String> = tasks.await.into_iter().flatten().collect();
     assert_eq!(made.len(), 60);
     let mut listed = ids(&service, "carol", 7).await.concat();
     made.sort();

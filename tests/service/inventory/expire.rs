@@ -2,12 +2,12 @@ use lockstep::sweeper;
 use redis::Commands;
 use serde_json::json;
 
-use crate::support::{Server, Service};
+use crate::support::{Server, Service, race};
 
 /// A product with many holds that have ended: as the service writes them, but faster.
 async fn with_ended_holds(count: u64) -> (Server, Service) {
     let server = Server::start(&[]);
-    let service = Service::alone(&server);
+    let service = Service::on_own_redis(&server);
     service.add_product("cup", 20_000).await;
     service.reserve("cup", 1, 1_000_000).await.assert(201);
     let mut connection = service.raw();
@@ -49,10 +49,9 @@ async fn what_has_not_ended_stays_held_whoever_takes_back() {
         service.reserve("cup", 77, 9_000_000).await.assert(201);
     }
     service.advance_ms(1_000_000);
-    let mut tasks = tokio::task::JoinSet::new();
-    for number in 0..60 {
+    race(60, |number| {
         let service = service.clone();
-        tasks.spawn(async move {
+        async move {
             assert_eq!(service.stock("cup").await[1], 1540);
             if number % 10 == 0 {
                 let body = json!({ "product_id": "cup", "delta": 1, "reason": "received" });
@@ -60,9 +59,9 @@ async fn what_has_not_ended_stays_held_whoever_takes_back() {
             }
             let books = service.get("/inventory/integrity").await.assert(200);
             assert_eq!(books["ok"], true, "{books:#}");
-        });
-    }
-    tasks.join_all().await;
+        }
+    })
+    .await;
     let left: u64 = service.raw().zcard(service.key("product_holds", "cup")).unwrap();
     assert_eq!(left, 20);
 }

@@ -1,8 +1,7 @@
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
-use super::{HOUR, assert_adds_up, cancel, confirm, extend, figures, held, reservation};
-use crate::support::Service;
+use super::{assert_adds_up, cancel, confirm, extend, figures, held, reservation};
+use crate::support::{HOUR, Service, race};
 
 const DAY: i64 = 24 * HOUR;
 const MINUTE: i64 = 60_000;
@@ -132,16 +131,9 @@ async fn refuses_one_that_has_ended() {
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_of_many_at_once() {
     let (service, id) = with_a_reservation().await;
-    let mut tasks = JoinSet::new();
-    for number in 0..60 {
-        let (service, id) = (service.clone(), id.clone());
-        tasks.spawn(async move { extend(&service, &id, 2 * HOUR + number).await });
-    }
-    let answers = tasks.join_all().await;
-    assert_eq!(answers.iter().filter(|answer| answer.status.as_u16() == 200).count(), 10);
-    for answer in answers.into_iter().filter(|answer| answer.status.as_u16() != 200) {
-        answer.expect_problem(409, "extension_limit");
-    }
+    let answers = race(60, |number| extend(&service, &id, 2 * HOUR + number as i64)).await;
+    assert_eq!(answers.count(200), 10);
+    assert_eq!(answers.count_code("extension_limit"), 50);
     assert_eq!(reservation(&service, &id).await["extensions"], 10);
     assert_eq!(figures(&service, "cup").await, [5, 2, 3, 0]);
     assert_adds_up(&service).await;

@@ -5,10 +5,9 @@ use std::sync::{
 
 use redis::Commands;
 use serde_json::json;
-use tokio::task::JoinSet;
 
-use super::{HOUR, adjust, assert_adds_up, cancel, confirm, confirm_part, figures, held, pages};
-use crate::support::{Service, raw};
+use super::{adjust, assert_adds_up, cancel, confirm, confirm_part, figures, held};
+use crate::support::{HOUR, Paging, Service, assert_rejects_invalid_paging, pages, race_each, raw};
 
 #[tokio::test]
 async fn adds_up_every_product() {
@@ -88,12 +87,7 @@ async fn sees_a_hold_that_somebody_took() {
 #[tokio::test]
 async fn rejects_invalid_paging() {
     let service = Service::new();
-    for query in ["limit=0", "limit=501", "limit=x", "cursor=%7B", "page=2", "limit=1&limit=2"] {
-        service
-            .get(&format!("/inventory/integrity?{query}"))
-            .await
-            .expect_problem(400, "invalid_query");
-    }
+    assert_rejects_invalid_paging(&service, "/inventory/integrity", Paging::Ids, &[]).await;
 }
 
 /// Units move all the time, and at no moment do they not add up.
@@ -104,10 +98,9 @@ async fn is_exact_while_units_move() {
         service.add_product(product, 1_000_000).await;
     }
     let stop = Arc::new(AtomicBool::new(false));
-    let mut tasks = JoinSet::new();
-    for task in 0..8_u64 {
+    let tasks = race_each(0..8_u64, |task| {
         let (service, stop) = (service.clone(), stop.clone());
-        tasks.spawn(async move {
+        async move {
             let (mut rounds, mut sold) = (0, 0);
             while !stop.load(Ordering::Relaxed) {
                 rounds += 1;
@@ -131,13 +124,13 @@ async fn is_exact_while_units_move() {
                 }
             }
             (rounds, sold)
-        });
-    }
+        }
+    });
     for _ in 0..50 {
         assert_adds_up(&service).await;
     }
     stop.store(true, Ordering::Relaxed);
-    let ends = tasks.join_all().await;
+    let ends = tasks.await;
     let rounds: u64 = ends.iter().map(|(rounds, _)| rounds).sum();
     let sold: u64 = ends.iter().map(|(_, sold)| sold).sum();
     assert!(rounds > 8, "{rounds}");

@@ -15,9 +15,7 @@ mod update_product;
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Service};
-
-const HOUR: i64 = 3_600_000;
+use crate::support::{Call, HOUR, Service};
 
 /// Lines as a body has them.
 fn lines(order: &[(&str, u64)]) -> Value {
@@ -43,9 +41,9 @@ async fn add_limited(
 }
 
 /// Sets units aside for an hour.
-async fn reserve_for(service: &Service, customer: &str, order: &[(&str, u64)]) -> Answer {
+fn reserve_for(service: &Service, customer: &str, order: &[(&str, u64)]) -> Call {
     let body = json!({ "customer_id": customer, "lines": lines(order), "ttl_ms": HOUR });
-    service.post("/inventory/reserve", body).await
+    service.post("/inventory/reserve", body)
 }
 
 /// The same for carol; answers the id of the reservation.
@@ -54,26 +52,21 @@ async fn held(service: &Service, order: &[(&str, u64)]) -> String {
     body["reservation_id"].as_str().unwrap().to_owned()
 }
 
-async fn confirm(service: &Service, id: &str) -> Answer {
-    service.post("/inventory/confirm", json!({ "reservation_id": id })).await
+fn confirm(service: &Service, id: &str) -> Call {
+    service.post("/inventory/confirm", json!({ "reservation_id": id }))
 }
 
-async fn confirm_part(
-    service: &Service,
-    id: &str,
-    order: &[(&str, u64)],
-    remainder: &str,
-) -> Answer {
+fn confirm_part(service: &Service, id: &str, order: &[(&str, u64)], remainder: &str) -> Call {
     let body = json!({ "reservation_id": id, "lines": lines(order), "remainder": remainder });
-    service.post("/inventory/confirm", body).await
+    service.post("/inventory/confirm", body)
 }
 
-async fn cancel(service: &Service, id: &str) -> Answer {
-    service.post("/inventory/cancel", json!({ "reservation_id": id })).await
+fn cancel(service: &Service, id: &str) -> Call {
+    service.post("/inventory/cancel", json!({ "reservation_id": id }))
 }
 
-async fn extend(service: &Service, id: &str, ttl_ms: i64) -> Answer {
-    service.post("/inventory/extend", json!({ "reservation_id": id, "ttl_ms": ttl_ms })).await
+fn extend(service: &Service, id: &str, ttl_ms: i64) -> Call {
+    service.post("/inventory/extend", json!({ "reservation_id": id, "ttl_ms": ttl_ms }))
 }
 
 async fn adjust(service: &Service, product: &str, delta: i64) -> Value {
@@ -107,16 +100,4 @@ async fn assert_adds_up(service: &Service) {
     assert_eq!(told["ok"], true, "{told:#}");
     let products = told["products"].as_array().unwrap();
     assert!(products.iter().all(|product| product["ok"] == true), "{told:#}");
-}
-
-/// All pages of a list; the path has a query already.
-async fn pages(service: &Service, path: &str, list: &str) -> Vec<Vec<Value>> {
-    let mut pages = Vec::new();
-    let mut next = path.to_owned();
-    loop {
-        let page = service.get(&next).await.assert(200);
-        pages.push(page[list].as_array().unwrap().clone());
-        let Some(cursor) = page["next_cursor"].as_str() else { return pages };
-        next = format!("{path}&cursor={cursor}");
-    }
 }

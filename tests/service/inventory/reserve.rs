@@ -1,10 +1,7 @@
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
-use super::{
-    HOUR, add_limited, assert_adds_up, cancel, confirm, confirm_part, held, lines, reserve_for,
-};
-use crate::support::{Process, Service};
+use super::{add_limited, assert_adds_up, cancel, confirm, confirm_part, held, lines, reserve_for};
+use crate::support::{HOUR, Process, Service, race, race_each};
 
 #[tokio::test]
 async fn sets_units_aside() {
@@ -147,15 +144,8 @@ async fn never_one_too_many_and_never_one_too_few() {
     for (stock, quantity) in [(100, 1), (100, 7), (10, 3), (5, 6), (64, 64), (499, 1), (600, 1)] {
         let service = Service::new();
         service.add_product("cup", stock).await;
-        let mut tasks = JoinSet::new();
-        for _ in 0..500 {
-            let service = service.clone();
-            tasks.spawn(
-                async move { service.reserve("cup", quantity, 60_000).await.status.as_u16() },
-            );
-        }
-        let statuses = tasks.join_all().await;
-        let held = statuses.iter().filter(|status| **status == 201).count() as u64;
+        let answers = race(500, |_| service.reserve("cup", quantity, 60_000)).await;
+        let held = answers.count(201) as u64;
         assert_eq!(held, 500.min(stock / quantity), "stock {stock}, quantity {quantity}");
         assert_eq!(service.stock("cup").await, [stock, held * quantity, stock - held * quantity]);
         assert_adds_up(&service).await;
@@ -167,14 +157,9 @@ async fn a_thousand_tasks_and_a_hundred_units_twice() {
     let service = Service::new();
     service.add_product("cup", 100).await;
     for round in 0..2 {
-        let mut tasks = JoinSet::new();
-        for _ in 0..1000 {
-            let service = service.clone();
-            tasks.spawn(async move { service.reserve("cup", 1, 86_400_000).await.status.as_u16() });
-        }
-        let statuses = tasks.join_all().await;
-        assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 100, "round {round}");
-        assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 900, "round {round}");
+        let answers = race(1000, |_| service.reserve("cup", 1, 86_400_000)).await;
+        assert_eq!(answers.count(201), 100, "round {round}");
+        assert_eq!(answers.count(409), 900, "round {round}");
         service.advance_ms(86_400_000);
     }
 }
@@ -185,21 +170,19 @@ async fn two_processes_share_the_stock() {
     for (stock, quantity) in [(70, 1), (100, 7), (499, 3), (6, 7)] {
         let service = Service::new();
         service.add_product("cup", stock).await;
-        let mut tasks = JoinSet::new();
-        for task in 0..500 {
+        let answers = race(500, |task| {
             let (processes, space) = (processes.clone(), service.space.clone());
-            tasks.spawn(async move {
+            async move {
                 let body = json!({
                     "customer_id": "carol", "product_id": "cup", "quantity": quantity
                 });
                 let key = format!("reserve-{task}");
                 let process = &processes[task % 2];
-                let answer = process.post(&space, "/inventory/reserve", &body, &key).await;
-                answer.unwrap().status.as_u16()
-            });
-        }
-        let statuses = tasks.join_all().await;
-        let held = statuses.iter().filter(|status| **status == 201).count() as u64;
+                process.post(&space, "/inventory/reserve", &body, &key).await.unwrap()
+            }
+        })
+        .await;
+        let held = answers.count(201) as u64;
         assert_eq!(held, stock / quantity, "stock {stock}, quantity {quantity}");
         assert_eq!(service.stock("cup").await, [stock, held * quantity, stock - held * quantity]);
     }
@@ -249,14 +232,9 @@ async fn the_limit_of_a_customer_is_exact_under_contention() {
         "product_id": "cup", "name": "Cup", "price": "1", "initial_stock": 1000, "max_per_customer": 7
     });
     service.post("/inventory/products", body).await.assert(201);
-    let mut tasks = tokio::task::JoinSet::new();
-    for _ in 0..100 {
-        let service = service.clone();
-        tasks.spawn(async move { service.reserve("cup", 2, 60_000).await.status.as_u16() });
-    }
-    let statuses = tasks.join_all().await;
-    assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 3);
-    assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 97);
+    let answers = race(100, |_| service.reserve("cup", 2, 60_000)).await;
+    assert_eq!(answers.count(201), 3);
+    assert_eq!(answers.count(409), 97);
     assert_eq!(service.stock("cup").await, [1000, 6, 994]);
 }
 
@@ -361,16 +339,15 @@ async fn the_limit_of_one_customer_is_exact_beside_those_of_others() {
     for (limit, quantity, others) in [(7, 2, 0), (50, 1, 20), (6, 6, 3), (5, 6, 1)] {
         let service = Service::new();
         add_limited(&service, "cup", 1000, None, Some(limit)).await;
-        let mut tasks = JoinSet::new();
-        for task in 0..100 + others {
+        let tasks = race_each(0..100 + others, |task| {
             let service = service.clone();
-            tasks.spawn(async move {
+            async move {
                 let customer = if task < 100 { "carol".to_owned() } else { format!("c{task}") };
                 (task < 100, reserve_for(&service, &customer, &[("cup", quantity)]).await)
-            });
-        }
+            }
+        });
         let (mut hers, mut theirs) = (0, 0);
-        for (is_hers, answer) in tasks.join_all().await {
+        for (is_hers, answer) in tasks.await {
             if answer.status.as_u16() == 201 {
                 hers += u64::from(is_hers);
                 theirs += u64::from(!is_hers);
@@ -405,19 +382,18 @@ async fn each_line_says_for_itself_that_the_stock_is_low() {
 async fn one_of_many_is_told_that_the_stock_is_low() {
     let service = Service::new();
     add_limited(&service, "cup", 100, Some(30), None).await;
-    let mut tasks = JoinSet::new();
-    for _ in 0..100 {
-        let service = service.clone();
-        tasks.spawn(async move {
-            let body = json!({ "customer_id": "carol", "lines": lines(&[("cup", 1)]) });
-            service.post("/inventory/reserve", body).await.assert(201)
-        });
-    }
-    let answers = tasks.join_all().await;
+    let tasks = race(100, |_| {
+        service.post(
+            "/inventory/reserve",
+            json!({ "customer_id": "carol", "lines": lines(&[("cup", 1)]) }),
+        )
+    });
+    let answers = tasks.await;
     let told: Vec<_> = answers
         .iter()
-        .filter(|answer| answer["lines"][0].get("low_stock").is_some())
-        .map(|answer| (&answer["lines"][0]["low_stock"], &answer["lines"][0]["remaining"]))
+        .map(|answer| &answer.body["lines"][0])
+        .filter(|line| line.get("low_stock").is_some())
+        .map(|line| (&line["low_stock"], &line["remaining"]))
         .collect();
     assert_eq!(told, [(&json!(true), &json!(29))]);
 }
@@ -433,7 +409,7 @@ async fn units_that_come_back_are_told_though_words_change_in_between() {
     assert_eq!(low["lines"][0]["low_stock"], true);
     service.advance_ms(600_000);
     let words = json!({ "name": "Mug" });
-    service.patch("/inventory/products/cup", words, &[]).await.assert(200);
+    service.patch("/inventory/products/cup", words).await.assert(200);
     let next = service.reserve("cup", 1, 600_000).await.assert(201);
     assert_eq!(next["lines"][0]["low_stock"], false);
 }

@@ -1,11 +1,10 @@
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
 use super::{add_limited, assert_adds_up, cancel, figures, held, reserve_for};
-use crate::support::{Answer, Service};
+use crate::support::{Call, Service, assert_if_match, race, race_each};
 
-async fn update(service: &Service, product: &str, body: Value) -> Answer {
-    service.patch(&format!("/inventory/products/{product}"), body, &[]).await
+fn update(service: &Service, product: &str, body: Value) -> Call {
+    service.patch(&format!("/inventory/products/{product}"), body)
 }
 
 async fn version(service: &Service, product: &str) -> u64 {
@@ -78,28 +77,15 @@ async fn only_the_version_that_was_read() {
     let service = Service::new();
     service.add_product("cup", 5).await;
     let first = version(&service, "cup").await;
-    let asking = |tag: String, name: &'static str| {
-        let service = service.clone();
-        let body = json!({ "name": name });
-        async move { service.patch("/inventory/products/cup", body, &[("if-match", &tag)]).await }
-    };
-    let tag = |version: u64| format!("\"{version}\"");
-    asking(tag(first), "Mug").await.assert(200);
-    let before = service.snapshot();
-    let refused = asking(tag(first), "Jug").await.expect_problem(412, "version_mismatch");
-    assert_eq!(
-        (&refused["version"], &refused["expected"]),
-        (&json!(first + 1), &json!(first.to_string()))
-    );
-    for nonsense in ["", "\"\"", "nonsense", ","] {
-        asking(nonsense.to_owned(), "Jug").await.expect_problem(412, "version_mismatch");
-    }
-    service.assert_unchanged(&before);
-    asking("*".to_owned(), "Jug").await.assert(200);
-    // Units that move are a change as well.
+    let rename = |name: &str| update(&service, "cup", json!({ "name": name }));
+    assert_if_match(&service, first, rename("Mug")).await;
+    rename("Jug").if_match("*").await.assert(200);
+    // Reserved units change the version too.
     held(&service, &[("cup", 1)]).await;
-    asking(tag(first + 2), "Pot").await.expect_problem(412, "version_mismatch");
-    asking(tag(first + 3), "Pot").await.assert(200);
+    let tag = |version: u64| format!("\"{version}\"");
+    let stale = rename("Pot").if_match(tag(first + 2)).await;
+    stale.expect_problem(412, "version_mismatch");
+    rename("Pot").if_match(tag(first + 3)).await.assert(200);
 }
 
 #[tokio::test]
@@ -187,18 +173,13 @@ async fn one_of_many_with_the_same_version_wins() {
     let service = Service::new();
     service.add_product("cup", 5).await;
     let first = version(&service, "cup").await;
-    let mut tasks = JoinSet::new();
-    for number in 0..50 {
-        let service = service.clone();
-        tasks.spawn(async move {
-            let (tag, body) = (format!("\"{first}\""), json!({ "name": format!("name {number}") }));
-            let path = "/inventory/products/cup";
-            service.patch(path, body, &[("if-match", &tag)]).await.status.as_u16()
-        });
-    }
-    let statuses = tasks.join_all().await;
-    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1);
-    assert_eq!(statuses.iter().filter(|status| **status == 412).count(), 49);
+    let tasks = race(50, |number| {
+        let body = json!({ "name": format!("name {number}") });
+        update(&service, "cup", body).if_match(format!("\"{first}\""))
+    });
+    let answers = tasks.await;
+    assert_eq!(answers.count(200), 1);
+    assert_eq!(answers.count_code("version_mismatch"), 49);
     assert_eq!(version(&service, "cup").await, first + 1);
 }
 
@@ -208,19 +189,18 @@ async fn a_change_and_reservations_race() {
     let service = Service::new();
     service.add_product("cup", 70).await;
     let first = version(&service, "cup").await;
-    let mut tasks = JoinSet::new();
-    for number in 0..200_u64 {
+    let tasks = race_each(0..200_u64, |number| {
         let service = service.clone();
-        tasks.spawn(async move {
+        async move {
             if number % 2 == 0 {
                 let body = json!({ "name": format!("name {number}") });
                 (false, update(&service, "cup", body).await.status.as_u16())
             } else {
                 (true, reserve_for(&service, "carol", &[("cup", 1)]).await.status.as_u16())
             }
-        });
-    }
-    let ends = tasks.join_all().await;
+        }
+    });
+    let ends = tasks.await;
     assert_eq!(ends.iter().filter(|end| **end == (false, 200)).count(), 100);
     assert_eq!(ends.iter().filter(|end| **end == (true, 201)).count(), 70);
     assert_eq!(ends.iter().filter(|end| **end == (true, 409)).count(), 30);

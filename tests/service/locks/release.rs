@@ -1,10 +1,9 @@
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
-use crate::support::{Answer, Service};
+use crate::support::{Call, Service, race};
 
-async fn release(service: &Service, lock: &str, lease_id: &Value) -> Answer {
-    service.post("/locks/release", json!({ "lock": lock, "lease_id": lease_id })).await
+fn release(service: &Service, lock: &str, lease_id: &Value) -> Call {
+    service.post("/locks/release", json!({ "lock": lock, "lease_id": lease_id }))
 }
 
 #[tokio::test]
@@ -42,10 +41,9 @@ async fn refuses_strangers_and_those_who_come_late() {
 async fn excludes_everybody_else() {
     let service = Service::new();
     let inside = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
-    let mut tasks = JoinSet::new();
-    for task in 0..16 {
+    race(16, |task| {
         let (service, inside) = (service.clone(), inside.clone());
-        tasks.spawn(async move {
+        async move {
             let mut taken = 0;
             while taken < 5 {
                 let answer = service.acquire("l", &format!("w{task}"), 60_000).await;
@@ -59,7 +57,7 @@ async fn excludes_everybody_else() {
                 release(&service, "l", &answer.body["lease_id"]).await.assert(200);
                 taken += 1;
             }
-        });
-    }
-    tasks.join_all().await;
+        }
+    })
+    .await;
 }

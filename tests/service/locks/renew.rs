@@ -1,10 +1,10 @@
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Service};
+use crate::support::{Call, Service};
 
-async fn renew(service: &Service, lock: &str, lease_id: &Value, ttl_ms: u64) -> Answer {
+fn renew(service: &Service, lock: &str, lease_id: &Value, ttl_ms: u64) -> Call {
     let body = json!({ "lock": lock, "lease_id": lease_id, "ttl_ms": ttl_ms });
-    service.post("/locks/renew", body).await
+    service.post("/locks/renew", body)
 }
 
 #[tokio::test]

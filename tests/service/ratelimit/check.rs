@@ -2,9 +2,8 @@ use std::collections::VecDeque;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
-use crate::support::{Answer, Process, Service, operation};
+use crate::support::{Call, Process, Service, operation, race};
 
 fn bucket(capacity: u64, tokens: u64, interval_ms: u64) -> Value {
     json!({
@@ -16,10 +15,10 @@ fn window(limit: u64, window_ms: u64) -> Value {
     json!({ "key": "k", "algorithm": "sliding_window", "limit": limit, "window_ms": window_ms })
 }
 
-async fn check(service: &Service, rule: &Value, cost: u64) -> Answer {
+fn check(service: &Service, rule: &Value, cost: u64) -> Call {
     let mut body = rule.clone();
     body["cost"] = cost.into();
-    service.post("/ratelimit", body).await
+    service.post("/ratelimit", body)
 }
 
 /// A day, so that the real time a test takes is never the one that decides.
@@ -70,13 +69,13 @@ async fn a_denial_can_be_a_plain_answer() {
 async fn a_denial_is_not_remembered() {
     let service = Service::new();
     let rule = bucket(1, 1, DAY);
-    service.post_once("/ratelimit", rule.clone(), "one").await.assert(200);
-    service.post_once("/ratelimit", rule.clone(), "two").await.expect_problem(429, "rate_limited");
+    service.post("/ratelimit", rule.clone()).key("one").await.assert(200);
+    service.post("/ratelimit", rule.clone()).key("two").await.expect_problem(429, "rate_limited");
     service.advance_ms(i64::try_from(DAY).unwrap());
-    let answer = service.post_once("/ratelimit", rule.clone(), "two").await;
+    let answer = service.post("/ratelimit", rule.clone()).key("two").await;
     assert!(!answer.replayed());
     answer.assert(200);
-    assert!(service.post_once("/ratelimit", rule, "two").await.replayed());
+    assert!(service.post("/ratelimit", rule).key("two").await.replayed());
 }
 
 #[tokio::test]
@@ -129,7 +128,7 @@ async fn a_repeat_tells_large_numbers_exactly() {
     let service = Service::new();
     let rule = bucket((1 << 53) - 1, 1000, 1);
     for replayed in [false, true] {
-        let answer = service.post_once("/ratelimit", rule.clone(), "k").await;
+        let answer = service.post("/ratelimit", rule.clone()).key("k").await;
         assert_eq!(answer.replayed(), replayed);
         let told = answer.assert(200);
         assert_eq!(
@@ -194,14 +193,9 @@ async fn nothing_is_kept_without_an_end() {
 async fn many_tasks_get_exactly_the_limit() {
     for rule in [bucket(50, 1, DAY), window(50, DAY)] {
         let service = Service::new();
-        let mut tasks = JoinSet::new();
-        for _ in 0..1000 {
-            let (service, rule) = (service.clone(), rule.clone());
-            tasks.spawn(async move { check(&service, &rule, 1).await.status.as_u16() });
-        }
-        let statuses = tasks.join_all().await;
-        assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 50, "{rule}");
-        assert_eq!(statuses.iter().filter(|status| **status == 429).count(), 950, "{rule}");
+        let answers = race(1000, |_| check(&service, &rule, 1)).await;
+        assert_eq!(answers.count(200), 50, "{rule}");
+        assert_eq!(answers.count(429), 950, "{rule}");
     }
 }
 
@@ -210,17 +204,15 @@ async fn two_processes_admit_exactly_the_limit() {
     let processes = std::sync::Arc::new([Process::shared(), Process::shared()]);
     for rule in [bucket(50, 1, DAY), window(50, DAY)] {
         let space = crate::support::unique("quota-");
-        let mut tasks = JoinSet::new();
-        for task in 0..1000 {
+        let answers = race(1000, |task| {
             let (processes, rule, space) = (processes.clone(), rule.clone(), space.clone());
-            tasks.spawn(async move {
+            async move {
                 let key = format!("check-{task}");
-                let answer = processes[task % 2].post(&space, "/ratelimit", &rule, &key).await;
-                answer.unwrap().status.as_u16()
-            });
-        }
-        let statuses = tasks.join_all().await;
-        assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 50, "{rule}");
+                processes[task % 2].post(&space, "/ratelimit", &rule, &key).await.unwrap()
+            }
+        })
+        .await;
+        assert_eq!(answers.count(200), 50, "{rule}");
     }
 }
 

@@ -9,12 +9,11 @@ use std::{
 
 use axum::{body::Body, http::Request};
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 use tower::ServiceExt;
 
 use crate::{
     batch::run::{batch, data_key, outcomes},
-    support::{Server, Service, seed},
+    support::{Server, Service, race, seed},
 };
 
 fn increment(key: &str) -> Value {
@@ -244,10 +243,9 @@ async fn what_cannot_be_taken_is_pointed_at() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_that_contend_end_at_the_exact_sum_of_their_successes() {
     let service = Service::new();
-    let mut tasks = JoinSet::new();
-    for _ in 0..64 {
+    let tasks = race(64, |_| {
         let service = service.clone();
-        tasks.spawn(async move {
+        async move {
             let (mut done, mut conflicts) = (0_u64, 0_u64);
             for _ in 0..5 {
                 let body = json!({
@@ -273,9 +271,9 @@ async fn many_that_contend_end_at_the_exact_sum_of_their_successes() {
                 }
             }
             (done, conflicts)
-        });
-    }
-    let all = tasks.join_all().await;
+        }
+    });
+    let all = tasks.await;
     let done: u64 = all.iter().map(|(done, _)| done).sum();
     let conflicts: u64 = all.iter().map(|(_, conflicts)| conflicts).sum();
     assert_eq!(done + conflicts, 320);
@@ -288,10 +286,9 @@ async fn many_that_contend_end_at_the_exact_sum_of_their_successes() {
 async fn guards_hold_at_the_moment_of_the_commit() {
     let service = Service::new();
     service.post("/batch/set", json!({ "values": { "a": "50", "b": "0" } })).await.assert(200);
-    let mut tasks = JoinSet::new();
-    for _ in 0..40 {
+    let tasks = race(40, |_| {
         let service = service.clone();
-        tasks.spawn(async move {
+        async move {
             let mut refused = 0;
             for _ in 0..5 {
                 let body = json!({
@@ -306,9 +303,9 @@ async fn guards_hold_at_the_moment_of_the_commit() {
                 refused += u64::from(answer.body["code"] == "guard_failed");
             }
             refused
-        });
-    }
-    let refused: u64 = tasks.join_all().await.into_iter().sum();
+        }
+    });
+    let refused: u64 = tasks.await.into_iter().sum();
     assert!(refused > 0);
     assert_eq!(get(&service, "a").await, "2");
     assert_eq!(get(&service, "b").await, "48");
@@ -324,31 +321,24 @@ async fn under_a_key_it_happens_once_and_a_refusal_is_remembered() {
         // Whoever is too late for its only attempt has been faster elsewhere, and is told what happened.
         "max_attempts": 1
     });
-    let mut tasks = JoinSet::new();
-    for _ in 0..32 {
-        let (service, body) = (service.clone(), body.clone());
-        tasks.spawn(async move { service.post_once("/transactions", body, "t").await });
-    }
-    let answers = tasks.join_all().await;
-    assert_eq!(answers.iter().filter(|answer| !answer.replayed()).count(), 1);
-    for answer in &answers {
-        assert_eq!((answer.status.as_u16(), &answer.body), (200, &answers[0].body));
-        assert_eq!(answer.body["watched"], json!({ "n": null }));
-    }
-    let again = service.post_once("/transactions", body.clone(), "t").await;
+    let answers = race(32, |_| service.post("/transactions", body.clone()).key("t")).await;
+    assert_eq!(answers.replayed(), 31);
+    assert_eq!(answers.assert_all_equal(200)["watched"], json!({ "n": null }));
+    let again = service.post("/transactions", body.clone()).key("t").await;
     assert!(again.replayed());
     assert_eq!(get(&service, "n").await, "7");
     // Under another key it is refused, and stays so though the guard would hold by now.
-    service.post_once("/transactions", body.clone(), "u").await.expect_problem(409, "guard_failed");
+    service.post("/transactions", body.clone()).key("u").await.expect_problem(409, "guard_failed");
     batch(&service, json!([{ "type": "del", "key": "n" }])).await;
-    let answer = service.post_once("/transactions", body.clone(), "u").await;
+    let answer = service.post("/transactions", body.clone()).key("u").await;
     assert!(answer.replayed());
     answer.expect_problem(409, "guard_failed");
     // The key stands for all of the call, its guards too.
     let mut other = body.clone();
     other["guards"][0]["op"] = json!("exists");
     service
-        .post_once("/transactions", other, "t")
+        .post("/transactions", other)
+        .key("t")
         .await
         .expect_problem(422, "idempotency_key_reused");
     assert_eq!(get(&service, "n").await, Value::Null);
@@ -365,11 +355,12 @@ async fn a_wrong_type_is_remembered() {
     ] {
         let key = body.to_string().len().to_string();
         service
-            .post_once("/transactions", body.clone(), &key)
+            .post("/transactions", body.clone())
+            .key(&key)
             .await
             .expect_problem(422, "wrong_type");
         service.post("/batch/set", json!({ "values": { "n": "1" } })).await.assert(200);
-        let again = service.post_once("/transactions", body, &key).await;
+        let again = service.post("/transactions", body).key(&key).await;
         assert!(again.replayed());
         let refused = again.expect_problem(422, "wrong_type");
         assert_eq!(refused["errors"][0]["pointer"], "/operations/0");
@@ -381,10 +372,9 @@ async fn a_wrong_type_is_remembered() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_anything_to_watch_nothing_is_in_its_way() {
     let service = Service::new();
-    let mut tasks = JoinSet::new();
-    for _ in 0..64 {
+    race(64, |_| {
         let service = service.clone();
-        tasks.spawn(async move {
+        async move {
             for _ in 0..5 {
                 let body = json!({
                     "operations": [{ "type": "incr", "key": "n" }, { "type": "incr", "key": "m", "by": 2 }],
@@ -394,9 +384,8 @@ async fn without_anything_to_watch_nothing_is_in_its_way() {
                 let results = outcomes(answer["results"].as_array().unwrap());
                 assert_eq!(2 * results[0].as_u64().unwrap(), results[1].as_u64().unwrap());
             }
-        });
-    }
-    tasks.join_all().await;
+        }
+    }).await;
     assert_eq!((get(&service, "n").await, get(&service, "m").await), (json!("320"), json!("640")));
 }
 
@@ -520,7 +509,7 @@ async fn what_is_watched_and_read_is_bounded() {
 async fn a_record_that_is_none_of_ours_changes_nothing() {
     let service = Service::new();
     seed(&mut service.raw(), &service.key("once", "t"), "list", "x");
-    let answer = service.post_once("/transactions", increment("n"), "t").await;
+    let answer = service.post("/transactions", increment("n")).key("t").await;
     answer.expect_problem(500, "internal_error");
     assert_eq!(get(&service, "n").await, Value::Null);
 }
@@ -555,7 +544,7 @@ async fn nobody_inherits_a_watch_from_a_refusal() {
         });
         service.post("/transactions", body.clone()).await.expect_problem(409, "guard_failed");
         next_borrower_succeeds(&service).await;
-        service.post_once("/transactions", body, "k").await.expect_problem(409, "guard_failed");
+        service.post("/transactions", body).key("k").await.expect_problem(409, "guard_failed");
         next_borrower_succeeds(&service).await;
         let body = json!({ "watch": ["n"], "operations": [{ "type": "incr", "key": "text" }] });
         service.post("/transactions", body).await.expect_problem(422, "wrong_type");
