@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::{FARTHEST, changed, ending, kept_ms, refused, refuses_values, seen, set};
+use super::{MAX_SAFE_INTEGER, changed, ending, kept_ms, refused, refuses_values, seen, set};
 use crate::support::{HOUR, Service, race_each, seed};
 
 const PATH: &str = "/counters/batch";
@@ -58,11 +58,11 @@ async fn the_same_counter_many_times_is_one_counter() {
 async fn a_refusal_of_one_is_a_refusal_of_all() {
     let service = Service::new();
     ending(&service, "a", 5).await;
-    set(&service, "top", FARTHEST).await;
+    set(&service, "top", MAX_SAFE_INTEGER).await;
     let good = [("a", "incr", 1), ("b", "set", 1), ("a", "decr", 2)];
     let bad = [
         (("c", "decr", 1), 409, "counter_below_minimum", 0),
-        (("top", "incr", 1), 422, "counter_out_of_range", FARTHEST),
+        (("top", "incr", 1), 422, "counter_out_of_range", MAX_SAFE_INTEGER),
     ];
     for (line, status, code, value) in bad {
         for place in 0..=good.len() {
@@ -79,7 +79,7 @@ async fn a_refusal_of_one_is_a_refusal_of_all() {
 async fn where_each_is_for_itself_the_others_happen() {
     let service = Service::new();
     ending(&service, "a", 5).await;
-    set(&service, "top", FARTHEST).await;
+    set(&service, "top", MAX_SAFE_INTEGER).await;
     let body = batch(
         &[
             ("b", "decr", 1),
@@ -147,16 +147,16 @@ async fn a_record_that_is_no_counter() {
 #[tokio::test]
 async fn is_exact_as_far_as_it_goes() {
     let service = Service::new();
-    set(&service, "top", FARTHEST - 1).await;
+    set(&service, "top", MAX_SAFE_INTEGER - 1).await;
     set(&service, "bottom", 0).await;
     let body = batch(
-        &[("top", "incr", 1), ("bottom", "set", -FARTHEST), ("bottom", "incr", FARTHEST)],
+        &[("top", "incr", 1), ("bottom", "set", -MAX_SAFE_INTEGER), ("bottom", "incr", MAX_SAFE_INTEGER)],
         true,
     );
     let expected = json!({ "results": [
-        changed("top", FARTHEST - 1, FARTHEST),
-        changed("bottom", 0, -FARTHEST),
-        changed("bottom", -FARTHEST, 0),
+        changed("top", MAX_SAFE_INTEGER - 1, MAX_SAFE_INTEGER),
+        changed("bottom", 0, -MAX_SAFE_INTEGER),
+        changed("bottom", -MAX_SAFE_INTEGER, 0),
     ] });
     for replayed in [false, true] {
         let told = service.post(PATH, body.clone()).key("k").await;

@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::{FARTHEST, changed, ending, kept_ms, refused, refuses_values, seen, set};
+use super::{MAX_SAFE_INTEGER, changed, ending, kept_ms, refused, refuses_values, seen, set};
 use crate::support::{HOUR, Service, race};
 
 const PATH: &str = "/counters/decrement";
@@ -46,7 +46,7 @@ async fn saturating_goes_as_far_as_the_minimum_and_never_back() {
     let body = |min: i64| json!({ "counter": "c", "by": 5, "min": min, "on_bound": "saturate" });
     assert_eq!(service.post(PATH, body(5)).await.assert(200), changed("c", 8, 5));
     let before = service.snapshot();
-    for min in [5, 6, 100, FARTHEST] {
+    for min in [5, 6, 100, MAX_SAFE_INTEGER] {
         assert_eq!(service.post(PATH, body(min)).await.assert(200), changed("c", 5, 5));
         service.assert_unchanged(&before);
     }
@@ -65,26 +65,26 @@ async fn a_new_counter_counts_from_its_initial_value() {
 #[tokio::test]
 async fn is_exact_as_far_as_it_goes() {
     let service = Service::new();
-    set(&service, "c", 1 - FARTHEST).await;
-    let body = json!({ "counter": "c", "min": -FARTHEST });
+    set(&service, "c", 1 - MAX_SAFE_INTEGER).await;
+    let body = json!({ "counter": "c", "min": -MAX_SAFE_INTEGER });
     let told = service.post(PATH, body.clone()).key("k").await;
-    assert_eq!(told.assert(200), changed("c", 1 - FARTHEST, -FARTHEST));
+    assert_eq!(told.assert(200), changed("c", 1 - MAX_SAFE_INTEGER, -MAX_SAFE_INTEGER));
     let again = service.post(PATH, body.clone()).key("k").await;
     assert!(again.replayed());
-    assert_eq!(again.assert(200), changed("c", 1 - FARTHEST, -FARTHEST));
+    assert_eq!(again.assert(200), changed("c", 1 - MAX_SAFE_INTEGER, -MAX_SAFE_INTEGER));
     for _ in 0..2 {
         let told = service.post(PATH, body.clone()).key("refused").await;
         let told = told.expect_problem(409, "counter_below_minimum");
-        assert_eq!((&told["value"], &told["min"]), (&json!(-FARTHEST), &json!(-FARTHEST)));
+        assert_eq!((&told["value"], &told["min"]), (&json!(-MAX_SAFE_INTEGER), &json!(-MAX_SAFE_INTEGER)));
     }
     // As there is always a minimum, and it is in range, one can come out of it only from above.
-    set(&service, "top", FARTHEST).await;
-    let body = json!({ "counter": "top", "by": FARTHEST, "min": -FARTHEST });
-    assert_eq!(service.post(PATH, body.clone()).await.assert(200), changed("top", FARTHEST, 0));
+    set(&service, "top", MAX_SAFE_INTEGER).await;
+    let body = json!({ "counter": "top", "by": MAX_SAFE_INTEGER, "min": -MAX_SAFE_INTEGER });
+    assert_eq!(service.post(PATH, body.clone()).await.assert(200), changed("top", MAX_SAFE_INTEGER, 0));
     let told = service.post(PATH, body.clone()).await.assert(200);
-    assert_eq!(told, changed("top", 0, -FARTHEST));
+    assert_eq!(told, changed("top", 0, -MAX_SAFE_INTEGER));
     refused(&service, PATH, body, 409, "counter_below_minimum").await;
-    let body = json!({ "counter": "c", "by": FARTHEST + 1 });
+    let body = json!({ "counter": "c", "by": MAX_SAFE_INTEGER + 1 });
     let told = refused(&service, PATH, body, 422, "counter_out_of_range").await;
     assert_eq!(told["errors"][0]["pointer"], "/by");
 }

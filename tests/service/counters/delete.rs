@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::{FARTHEST, changed, ending, kept_ms, seen, set};
+use super::{MAX_SAFE_INTEGER, changed, ending, kept_ms, seen, set};
 use crate::support::{HOUR, Service, race};
 
 #[tokio::test]
@@ -32,14 +32,14 @@ async fn one_that_has_ended_was_not_there() {
 #[tokio::test]
 async fn happens_once_under_a_key() {
     let service = Service::new();
-    set(&service, "c", -FARTHEST).await;
+    set(&service, "c", -MAX_SAFE_INTEGER).await;
     let first = service.delete("/counters/c").key("k").await;
     assert!(!first.replayed());
-    assert_eq!(first.assert(200)["previous"], -FARTHEST);
+    assert_eq!(first.assert(200)["previous"], -MAX_SAFE_INTEGER);
     set(&service, "c", 3).await;
     let again = service.delete("/counters/c").key("k").await;
     assert!(again.replayed());
-    assert_eq!(again.assert(200)["previous"], -FARTHEST);
+    assert_eq!(again.assert(200)["previous"], -MAX_SAFE_INTEGER);
     assert_eq!(service.counter("c").await, 3, "what came after is not deleted by a repeat");
     service.delete("/counters/d").key("k").await.expect_problem(422, "idempotency_key_reused");
 }

@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::{FARTHEST, ending, set};
+use super::{MAX_SAFE_INTEGER, ending, set};
 use crate::support::{HOUR, Service};
 
 #[tokio::test]
@@ -9,7 +9,7 @@ async fn tells_how_far_it_has_come() {
     let none = json!({ "counter": "c", "value": 0, "exists": false, "expires_at": null });
     assert_eq!(service.get("/counters/c").await.assert(200), none);
     assert!(service.snapshot().is_empty(), "to look is not to touch");
-    for value in [0, -1, FARTHEST, -FARTHEST] {
+    for value in [0, -1, MAX_SAFE_INTEGER, -MAX_SAFE_INTEGER] {
         set(&service, "c", value).await;
         let told = service.get("/counters/c").await.assert(200);
         let expected =

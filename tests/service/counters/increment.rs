@@ -5,7 +5,7 @@ use std::sync::{
 
 use serde_json::{Value, json};
 
-use super::{FARTHEST, changed, ending, kept_ms, refused, refuses_values, seen, set};
+use super::{MAX_SAFE_INTEGER, changed, ending, kept_ms, refused, refuses_values, seen, set};
 use crate::{
     conservation::Numbers,
     support::{HOUR, Process, Service, race},
@@ -64,7 +64,7 @@ async fn saturating_goes_as_far_as_the_limit_and_never_back() {
     let body = |max: i64| json!({ "counter": "c", "by": 5, "max": max, "on_bound": "saturate" });
     assert_eq!(service.post(PATH, body(10)).await.assert(200), changed("c", 8, 10));
     let before = service.snapshot();
-    for max in [10, 9, 0, -FARTHEST] {
+    for max in [10, 9, 0, -MAX_SAFE_INTEGER] {
         assert_eq!(service.post(PATH, body(max)).await.assert(200), changed("c", 10, 10));
         service.assert_unchanged(&before);
     }
@@ -79,10 +79,10 @@ async fn saturating_goes_as_far_as_the_limit_and_never_back() {
     assert_eq!(service.post(PATH, body(5)).await.assert(200), changed("new", 5, 5));
     assert_eq!(seen(&service, "new").await, (5, true, true));
     // Without a bound it goes as far as counters go.
-    set(&service, "top", FARTHEST - 1).await;
+    set(&service, "top", MAX_SAFE_INTEGER - 1).await;
     let body = json!({ "counter": "top", "by": 5, "on_bound": "saturate" });
     let told = service.post(PATH, body).await.assert(200);
-    assert_eq!(told, changed("top", FARTHEST - 1, FARTHEST));
+    assert_eq!(told, changed("top", MAX_SAFE_INTEGER - 1, MAX_SAFE_INTEGER));
 }
 
 /// What has applied nothing has not touched the time to live either.
@@ -120,32 +120,32 @@ async fn a_new_counter_counts_from_its_initial_value() {
 #[tokio::test]
 async fn is_exact_as_far_as_it_goes() {
     let service = Service::new();
-    assert_eq!(set(&service, "c", FARTHEST - 1).await["value"], FARTHEST - 1);
+    assert_eq!(set(&service, "c", MAX_SAFE_INTEGER - 1).await["value"], MAX_SAFE_INTEGER - 1);
     let body = json!({ "counter": "c" });
     let told = service.post(PATH, body.clone()).key("k").await;
-    assert_eq!(told.assert(200), changed("c", FARTHEST - 1, FARTHEST));
+    assert_eq!(told.assert(200), changed("c", MAX_SAFE_INTEGER - 1, MAX_SAFE_INTEGER));
     let again = service.post(PATH, body).key("k").await;
     assert!(again.replayed());
-    assert_eq!(again.assert(200), changed("c", FARTHEST - 1, FARTHEST));
-    for by in [1, 2, FARTHEST - 1, FARTHEST] {
+    assert_eq!(again.assert(200), changed("c", MAX_SAFE_INTEGER - 1, MAX_SAFE_INTEGER));
+    for by in [1, 2, MAX_SAFE_INTEGER - 1, MAX_SAFE_INTEGER] {
         let body = json!({ "counter": "c", "by": by });
         let told = refused(&service, PATH, body, 422, "counter_out_of_range").await;
-        assert_eq!(told["value"], FARTHEST);
+        assert_eq!(told["value"], MAX_SAFE_INTEGER);
     }
-    assert_eq!(seen(&service, "c").await.0, FARTHEST);
+    assert_eq!(seen(&service, "c").await.0, MAX_SAFE_INTEGER);
     // The whole way up at once, and the refusals and their replays have every digit too.
-    set(&service, "d", -FARTHEST).await;
-    let body = json!({ "counter": "d", "by": FARTHEST, "max": -1 });
+    set(&service, "d", -MAX_SAFE_INTEGER).await;
+    let body = json!({ "counter": "d", "by": MAX_SAFE_INTEGER, "max": -1 });
     for _ in 0..2 {
         let told = service.post(PATH, body.clone()).key("refused").await;
         let told = told.expect_problem(409, "counter_limit_exceeded");
-        assert_eq!((&told["value"], &told["max"]), (&json!(-FARTHEST), &json!(-1)));
+        assert_eq!((&told["value"], &told["max"]), (&json!(-MAX_SAFE_INTEGER), &json!(-1)));
     }
-    assert_eq!(service.increment("d", FARTHEST).await.assert(200), changed("d", -FARTHEST, 0));
+    assert_eq!(service.increment("d", MAX_SAFE_INTEGER).await.assert(200), changed("d", -MAX_SAFE_INTEGER, 0));
     let body = json!({
-        "counter": "d", "by": FARTHEST, "initial": FARTHEST, "max": FARTHEST, "on_bound": "saturate"
+        "counter": "d", "by": MAX_SAFE_INTEGER, "initial": MAX_SAFE_INTEGER, "max": MAX_SAFE_INTEGER, "on_bound": "saturate"
     });
-    assert_eq!(service.post(PATH, body.clone()).await.assert(200), changed("d", 0, FARTHEST));
+    assert_eq!(service.post(PATH, body.clone()).await.assert(200), changed("d", 0, MAX_SAFE_INTEGER));
     assert_eq!(service.post(PATH, body).await.assert(200)["applied"], 0);
 }
 
@@ -153,7 +153,7 @@ async fn is_exact_as_far_as_it_goes() {
 #[tokio::test]
 async fn out_of_range_is_not_remembered() {
     let service = Service::new();
-    set(&service, "c", FARTHEST).await;
+    set(&service, "c", MAX_SAFE_INTEGER).await;
     let body = json!({ "counter": "c" });
     let told = service.post(PATH, body.clone()).key("k").await;
     told.expect_problem(422, "counter_out_of_range");
@@ -218,7 +218,7 @@ async fn refuses_what_is_no_step() {
     let mut bad = vec![
         ("/by", json!(0), "validation_failed"),
         ("/by", json!(-1), "validation_failed"),
-        ("/by", json!(-FARTHEST), "validation_failed"),
+        ("/by", json!(-MAX_SAFE_INTEGER), "validation_failed"),
         ("/by", json!(1.5), "validation_failed"),
         ("/by", json!(1.0), "validation_failed"),
         ("/by", json!(1e300), "validation_failed"),

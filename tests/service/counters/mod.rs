@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::support::{Answer, HOUR, Service};
 
 /// As far from zero as a counter goes.
-const FARTHEST: i64 = (1 << 53) - 1;
+const MAX_SAFE_INTEGER: i64 = (1 << 53) - 1;
 
 async fn set(service: &Service, counter: &str, value: i64) -> Value {
     service.post("/counters/set", json!({ "counter": counter, "value": value })).await.assert(200)

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::FARTHEST;
+use super::MAX_SAFE_INTEGER;
 use crate::support::{Server, Service};
 
 const COUNTERS: usize = 3;
@@ -50,8 +50,8 @@ const MODES: [&str; 3] = ["keep", "refresh", "if_none"];
 fn values() -> impl Strategy<Value = i64> {
     prop_oneof![
         6 => -6_i64..12,
-        1 => (0_i64..3).prop_map(|offset| FARTHEST - offset),
-        1 => (0_i64..3).prop_map(|offset| offset - FARTHEST),
+        1 => (0_i64..3).prop_map(|offset| MAX_SAFE_INTEGER - offset),
+        1 => (0_i64..3).prop_map(|offset| offset - MAX_SAFE_INTEGER),
         1 => (-2_i64..3).prop_map(|offset| 100_000_000_000_000 + offset),
     ]
 }
@@ -123,7 +123,7 @@ impl Counters {
         let there = self.all[counter];
         let previous = there.map_or(how.initial, |(value, _)| value);
         let mut value = previous + by;
-        let bound = bound.or(how.saturate.then_some(FARTHEST * by.signum()));
+        let bound = bound.or(how.saturate.then_some(MAX_SAFE_INTEGER * by.signum()));
         let passes = |bound: i64| if by > 0 { value > bound } else { value < bound };
         if let Some(bound) = bound.filter(|bound| passes(*bound)) {
             let beyond = if by > 0 { previous > bound } else { previous < bound };
@@ -136,7 +136,7 @@ impl Counters {
             }
             value = if by > 0 { previous.max(bound) } else { previous.min(bound) };
         }
-        if value.abs() > FARTHEST {
+        if value.abs() > MAX_SAFE_INTEGER {
             return Err("counter_out_of_range");
         }
         if value != previous || there.is_none() && value != 0 {
@@ -166,7 +166,7 @@ impl Counters {
         if action == Action::Decr && wanted < 0 {
             return Err("counter_below_minimum");
         }
-        if wanted.abs() > FARTHEST {
+        if wanted.abs() > MAX_SAFE_INTEGER {
             return Err("counter_out_of_range");
         }
         Ok(self.write(counter, wanted))

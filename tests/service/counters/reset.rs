@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::{FARTHEST, changed, ending, kept_ms, refused, refuses_values, seen, set};
+use super::{MAX_SAFE_INTEGER, changed, ending, kept_ms, refused, refuses_values, seen, set};
 use crate::support::{HOUR, Service, race_each};
 
 const PATH: &str = "/counters/reset";
@@ -34,11 +34,11 @@ async fn keeps_the_time_to_live() {
 #[tokio::test]
 async fn is_exact_as_far_as_it_goes() {
     let service = Service::new();
-    set(&service, "c", -FARTHEST).await;
-    let body = json!({ "counter": "c", "value": FARTHEST });
+    set(&service, "c", -MAX_SAFE_INTEGER).await;
+    let body = json!({ "counter": "c", "value": MAX_SAFE_INTEGER });
     for _ in 0..2 {
         let told = service.post(PATH, body.clone()).key("k").await.assert(200);
-        assert_eq!(told, changed("c", -FARTHEST, FARTHEST));
+        assert_eq!(told, changed("c", -MAX_SAFE_INTEGER, MAX_SAFE_INTEGER));
     }
 }
 

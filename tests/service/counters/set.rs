@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::{FARTHEST, changed, ending, kept_ms, refused, refuses_values, seen, set};
+use super::{MAX_SAFE_INTEGER, changed, ending, kept_ms, refused, refuses_values, seen, set};
 use crate::support::{HOUR, Service, race_each};
 
 const PATH: &str = "/counters/set";
@@ -36,7 +36,7 @@ async fn goes_by_the_value_that_is_expected() {
     ending(&service, "c", 5).await;
     let body =
         |value: i64, if_value: i64| json!({ "counter": "c", "value": value, "if_value": if_value });
-    for wrong in [4, 6, -5, 0, FARTHEST] {
+    for wrong in [4, 6, -5, 0, MAX_SAFE_INTEGER] {
         let told = refused(&service, PATH, body(9, wrong), 412, "value_mismatch").await;
         assert_eq!((&told["value"], &told["expected"]), (&json!(5), &json!(wrong)));
     }
@@ -50,20 +50,20 @@ async fn goes_by_the_value_that_is_expected() {
 #[tokio::test]
 async fn is_exact_as_far_as_it_goes() {
     let service = Service::new();
-    for (value, before) in [(FARTHEST, 0), (-FARTHEST, FARTHEST), (FARTHEST, -FARTHEST)] {
+    for (value, before) in [(MAX_SAFE_INTEGER, 0), (-MAX_SAFE_INTEGER, MAX_SAFE_INTEGER), (MAX_SAFE_INTEGER, -MAX_SAFE_INTEGER)] {
         assert_eq!(set(&service, "c", value).await, changed("c", before, value));
         assert_eq!(service.counter("c").await, value);
     }
-    let near = json!({ "counter": "c", "value": 0, "if_value": FARTHEST - 1 });
+    let near = json!({ "counter": "c", "value": 0, "if_value": MAX_SAFE_INTEGER - 1 });
     for _ in 0..2 {
         let told = service.post(PATH, near.clone()).key("k").await;
         let told = told.expect_problem(412, "value_mismatch");
-        assert_eq!((&told["value"], &told["expected"]), (&json!(FARTHEST), &json!(FARTHEST - 1)));
+        assert_eq!((&told["value"], &told["expected"]), (&json!(MAX_SAFE_INTEGER), &json!(MAX_SAFE_INTEGER - 1)));
     }
-    let exactly = json!({ "counter": "c", "value": 1 - FARTHEST, "if_value": FARTHEST });
+    let exactly = json!({ "counter": "c", "value": 1 - MAX_SAFE_INTEGER, "if_value": MAX_SAFE_INTEGER });
     for _ in 0..2 {
         let told = service.post(PATH, exactly.clone()).key("l").await;
-        assert_eq!(told.assert(200), changed("c", FARTHEST, 1 - FARTHEST));
+        assert_eq!(told.assert(200), changed("c", MAX_SAFE_INTEGER, 1 - MAX_SAFE_INTEGER));
     }
 }
 
