@@ -480,6 +480,14 @@ async fn every_operation_has_a_valid_call() {
         let answer = seeded.call(entry).await;
         assert!(answer.status.is_success(), "{}: {:#}", entry.name, answer.body);
         assert!(!answer.body.is_null(), "{}", entry.name);
+        // A second space has the same content, so the call succeeds there with the same status.
+        let again = Seeded::new(&service, entry.needs).await;
+        assert_eq!(again.call(entry).await.status, answer.status, "{}", entry.name);
+        if !entry.is_command() {
+            let before = seeded.service.snapshot();
+            seeded.call(entry).await.assert(200);
+            seeded.service.assert_unchanged(&before);
+        }
     }
 }
 

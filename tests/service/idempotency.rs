@@ -1,4 +1,4 @@
-//! Once: whatever is sent again under one key has one effect.
+//! Idempotency: calls that are sent again under one key have one effect.
 
 use serde_json::json;
 use tokio::{
@@ -6,11 +6,13 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::catalogue::{Seeded, catalogue};
-use crate::support::{Service, race, raw, redis_url};
+use crate::{
+    catalogue::{Seeded, catalogue},
+    support::{Service, race, raw, redis_url},
+};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_sends_at_once_have_one_effect() {
+async fn concurrent_sends_under_one_key_have_one_effect() {
     let service = Service::new();
     service.open("alice", "10").await;
     service.open("bob", "0").await;
@@ -23,7 +25,7 @@ async fn many_sends_at_once_have_one_effect() {
 
 /// Every command is sent three times under one key, and is answered as it was the first time.
 #[tokio::test]
-async fn every_command_answers_a_repeat_the_same() {
+async fn every_command_answers_a_repeat_as_the_first_time() {
     let service = Service::new();
     for entry in catalogue().iter().filter(|entry| entry.is_command()) {
         let seeded = Seeded::new(&service, entry.needs).await;
@@ -42,7 +44,7 @@ async fn every_command_answers_a_repeat_the_same() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_remembered_too() {
+async fn a_refusal_is_recorded_under_the_key() {
     let service = Service::new();
     service.open("alice", "1").await;
     service.open("bob", "0").await;
@@ -58,7 +60,7 @@ async fn a_refusal_is_remembered_too() {
 }
 
 #[tokio::test]
-async fn what_was_never_decided_is_not_remembered() {
+async fn an_invalid_call_is_not_recorded_under_the_key() {
     let service = Service::new();
     service.open("alice", "1").await;
     service.open("bob", "0").await;
@@ -96,7 +98,7 @@ async fn a_key_stands_for_one_call() {
         .await
         .expect_problem(422, "idempotency_key_reused");
     service.assert_unchanged(&before);
-    // The same call in other words is the same call.
+    // The same values in another notation are the same call.
     let text =
         r#" {"amount":"1.00", "to_account":"bob",  "from_account":"alice", "metadata": {}} "#;
     let again =
@@ -105,7 +107,7 @@ async fn a_key_stands_for_one_call() {
 }
 
 #[tokio::test]
-async fn keys_that_cannot_be_used_are_refused() {
+async fn invalid_keys_are_refused() {
     let service = Service::new();
     let body = json!({ "account_id": "alice" });
     for key in ["", "\"\"", "\"a", "a b", "a\tb", &"x".repeat(256)] {
@@ -119,11 +121,11 @@ async fn keys_that_cannot_be_used_are_refused() {
         .await
         .expect_problem(400, "idempotency_key_invalid");
     assert!(service.snapshot().is_empty());
-    service.post("/accounts", body).key(&"{}:/x".repeat(51)).await.assert(201);
+    service.post("/accounts", body).key("{}:/x".repeat(51)).await.assert(201);
 }
 
 #[tokio::test]
-async fn the_record_has_an_end_that_a_repeat_moves() {
+async fn a_repeat_renews_the_expiry_of_the_record() {
     let service = Service::with(|settings| settings.records.once_ttl_ms = 500_000);
     let body = json!({ "account_id": "alice" });
     service.post("/accounts", body.clone()).key("k").await.assert(201);
@@ -134,8 +136,8 @@ async fn the_record_has_an_end_that_a_repeat_moves() {
     assert!((499_000..=500_000).contains(&ttl), "{ttl}");
 }
 
-/// A wire to Redis that carries `good` replies and then loses one: the command arrives, its answer
-/// does not, and the connection is gone.
+/// Starts a proxy in front of Redis that carries `good` replies of each connection and then loses one:
+/// the command arrives, its answer does not, and the connection is closed. Returns its port.
 pub async fn lossy(good: usize) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -174,9 +176,8 @@ pub async fn lossy(good: usize) -> u16 {
     port
 }
 
-/// Redis knows the script from now on, so that the reply that is lost is that of a transfer, and not
-/// that the script is unknown.
-async fn know_transfers(service: &Service) {
+/// Loads the script, so that the lost reply is that of a transfer and not that the script is unknown.
+async fn load_transfer_script(service: &Service) {
     service.transfer("alice", "nobody", "1").await.expect_problem(404, "account_not_found");
 }
 
@@ -185,7 +186,7 @@ async fn lost_replies_have_no_second_effect() {
     let direct = Service::new();
     direct.open("alice", "1000").await;
     direct.open("bob", "0").await;
-    // Every connection loses its second reply: each round is repeated on a new one.
+    // Every connection loses its second reply, so each batch is repeated on a new one.
     let port = lossy(1).await;
     let mut service = Service::with(|settings| {
         settings.url = format!("redis://127.0.0.1:{port}");
@@ -206,16 +207,16 @@ async fn without_a_key_a_lost_reply_is_an_unknown_outcome() {
     let direct = Service::new();
     direct.open("alice", "10").await;
     direct.open("bob", "0").await;
-    know_transfers(&direct).await;
+    load_transfer_script(&direct).await;
     let port = lossy(0).await;
     let mut service = Service::with(|settings| settings.url = format!("redis://127.0.0.1:{port}"));
     service.space = direct.space.clone();
     let refused =
         service.transfer("alice", "bob", "1").await.expect_problem(504, "outcome_unknown");
     assert_eq!((&refused["outcome"], &refused["retryable"]), (&json!("unknown"), &json!(false)));
-    // It did happen, once: the service did not send it again.
+    // The transfer has happened once: the service did not send it again.
     assert_eq!(direct.balance("bob").await, "1.00");
-    // A read has no outcome to be unsure of.
+    // A read has no outcome that could be unknown.
     let refused =
         service.get("/accounts/bob/balance").await.expect_problem(503, "store_unavailable");
     assert_eq!(refused["outcome"], "not_applied");
@@ -226,7 +227,7 @@ async fn with_a_key_an_unknown_outcome_can_be_resolved() {
     let direct = Service::new();
     direct.open("alice", "10").await;
     direct.open("bob", "0").await;
-    know_transfers(&direct).await;
+    load_transfer_script(&direct).await;
     let port = lossy(0).await;
     let mut service = Service::with(|settings| settings.url = format!("redis://127.0.0.1:{port}"));
     service.space = direct.space.clone();

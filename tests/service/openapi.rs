@@ -1,4 +1,4 @@
-//! What the service says about itself.
+//! Tests of the OpenAPI document, of metrics, of health checks and of the problem catalogue.
 
 use axum::{body::Body, http::Request};
 use http_body_util::BodyExt;
@@ -26,7 +26,7 @@ async fn every_problem_code_is_explained() {
 }
 
 #[tokio::test]
-async fn lives_and_is_ready() {
+async fn reports_liveness_and_readiness() {
     let service = Service::new();
     assert_eq!(service.get("/livez").await.assert(200), json!({ "status": "ok" }));
     assert_eq!(service.get("/readyz").await.assert(200), json!({ "status": "ok" }));
@@ -42,8 +42,8 @@ async fn lives_and_is_ready() {
 }
 
 #[tokio::test]
-async fn counts_what_it_does() {
-    // On a server that nobody else has loaded a script into.
+async fn metrics_count_requests_operations_and_problems() {
+    // A server of its own, into which no other test has loaded scripts.
     let server = Server::start(&[]);
     let service = Service::on_own_redis(&server);
     service.open("alice", "1").await;
@@ -69,7 +69,7 @@ async fn counts_what_it_does() {
 }
 
 #[tokio::test]
-async fn a_panic_is_a_problem_of_that_request_alone() {
+async fn a_panic_is_answered_500_and_the_service_goes_on() {
     let router = axum::Router::new()
         .route("/panics", axum::routing::get(async || -> &'static str { panic!("on purpose") }))
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(lockstep::api::panicked))
@@ -93,7 +93,7 @@ async fn text(service: &Service, path: &str) -> String {
 }
 
 #[tokio::test]
-async fn shows_its_documents_under_any_base_path() {
+async fn serves_its_documents_under_any_base_path() {
     let service = Service::new();
     assert!(text(&service, "/docs/").await.contains("swagger-ui"));
     let document = service.get("/openapi.json").await.assert(200);

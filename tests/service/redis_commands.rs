@@ -1,5 +1,5 @@
 //! The number of Redis commands that the script of each operation runs. One command more is no error,
-//! but whoever adds it has to say so here.
+//! but a change that adds it has to say so here.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What callers send by mistake or in malice: the right 4xx, and nothing has changed.
+//! Tests of invalid input: each is answered with the right 4xx, and changes nothing.
 
 use axum::{body::Body, http::Request};
 use serde_json::{Value, json};
@@ -64,7 +64,7 @@ async fn every_command_refuses_a_body_that_is_no_json_object() {
 }
 
 #[tokio::test]
-async fn ids_that_could_leave_their_key() {
+async fn ids_cannot_contain_characters_of_a_key() {
     let service = Service::new();
     for id in [
         "",
@@ -85,7 +85,7 @@ async fn ids_that_could_leave_their_key() {
         assert_eq!(refused["errors"][0]["pointer"], "/account_id");
     }
     assert!(service.snapshot().is_empty());
-    // Colons are allowed, and lead nowhere: kinds come before ids.
+    // Colons are allowed in ids, because the kind comes before the id in a key.
     for id in ["a:", "a:b", "alice:postings", "x::y", "a@b"] {
         service.open(id, "1").await;
         assert_eq!(service.balance(id).await, "1.00");
@@ -94,7 +94,7 @@ async fn ids_that_could_leave_their_key() {
 }
 
 #[tokio::test]
-async fn ids_in_paths_and_headers() {
+async fn ids_in_paths_and_headers_are_validated() {
     let service = Service::new();
     for path in [
         "/accounts/a%7Bb",
@@ -117,7 +117,7 @@ async fn ids_in_paths_and_headers() {
 }
 
 #[tokio::test]
-async fn pointers_lead_to_the_value() {
+async fn pointers_name_the_invalid_value() {
     let service = Service::new();
     let order = |change: (&str, Value)| {
         let mut body = json!({
@@ -150,7 +150,7 @@ async fn pointers_lead_to_the_value() {
 }
 
 #[tokio::test]
-async fn metadata_has_its_bounds() {
+async fn metadata_is_bounded_and_kept_exactly() {
     let service = Service::new();
     let many: serde_json::Map<_, _> = (0..51).map(|key| (key.to_string(), "x".into())).collect();
     for metadata in
@@ -173,7 +173,7 @@ async fn metadata_has_its_bounds() {
 }
 
 #[tokio::test]
-async fn routes_and_methods_that_are_none() {
+async fn unknown_routes_and_methods_are_refused() {
     let service = Service::new();
     for path in ["/nope", "/accounts/a/b/c", "/v1/accounts", "/atomic/run"] {
         service.get(path).await.expect_problem(404, "route_not_found");
@@ -186,7 +186,7 @@ async fn routes_and_methods_that_are_none() {
 }
 
 #[tokio::test]
-async fn request_ids_come_in_and_go_out() {
+async fn a_valid_request_id_is_returned() {
     let service = Service::new();
     let answer = service.post("/accounts", json!({})).header("x-request-id", "abc-123").await;
     assert_eq!(answer.expect_problem(422, "validation_failed")["request_id"], "abc-123");
@@ -198,7 +198,7 @@ async fn request_ids_come_in_and_go_out() {
 }
 
 #[tokio::test]
-async fn what_nobody_reads_is_refused() {
+async fn unknown_query_parameters_are_refused() {
     let service = Service::new();
     service.open("alice", "1").await;
     let before = service.snapshot();
@@ -214,7 +214,7 @@ async fn what_nobody_reads_is_refused() {
 }
 
 #[tokio::test]
-async fn a_call_is_in_one_space() {
+async fn two_space_headers_are_refused() {
     let service = Service::new();
     let call = service.post("/accounts", json!({ "account_id": "alice" }));
     let answer = call.header("lockstep-space", "another").await;
@@ -223,7 +223,7 @@ async fn a_call_is_in_one_space() {
 }
 
 #[tokio::test]
-async fn metadata_has_each_entry_once() {
+async fn duplicate_metadata_entries_are_refused() {
     let service = Service::new();
     let text = r#"{ "account_id": "alice", "metadata": { "a": "1", "b": "2", "a": "3" } }"#;
     let refused = send(&service, ("POST", "/accounts"), "application/json", text).await;
@@ -232,7 +232,7 @@ async fn metadata_has_each_entry_once() {
 }
 
 #[tokio::test]
-async fn refusals_speak_of_json() {
+async fn type_errors_use_the_names_of_json() {
     let service = Service::new();
     for (ttl_ms, said) in [
         (json!("1"), "Invalid type: string \"1\", expected a whole number."),

@@ -3,7 +3,7 @@ use serde_json::json;
 use crate::support::Service;
 
 #[tokio::test]
-async fn moves_money_to_or_from_outside() {
+async fn deposits_money_from_the_external_account() {
     let service = Service::new();
     service.open("alice", "10").await;
     let body = json!({ "account_id": "alice", "amount": "2.5", "description": "card" });
@@ -35,7 +35,7 @@ async fn refuses_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn refuses_what_is_frozen_or_closed() {
+async fn refuses_a_frozen_or_closed_account() {
     let service = Service::new();
     service.open("frozen", "10").await;
     service.freeze("frozen", "credits").await;

@@ -54,12 +54,12 @@ async fn stops_one_direction_or_both() {
 }
 
 #[tokio::test]
-async fn one_direction_and_then_the_other_are_both() {
+async fn freezing_one_direction_and_then_the_other_freezes_both() {
     let service = with_alice_and_bob().await;
     freeze(&service, "alice", "debits").await.assert(200);
     assert_eq!(freeze(&service, "alice", "credits").await.assert(200)["frozen"], "both");
     let before = service.snapshot();
-    // Frozen already: nothing changes, the version neither.
+    // Freezing a frozen account changes nothing, not even the version.
     assert_eq!(freeze(&service, "alice", "debits").await.assert(200)["frozen"], "both");
     let body = service.post("/accounts/freeze", json!({ "account_id": "alice" })).await.assert(200);
     assert_eq!((&body["frozen"], &body["version"]), (&json!("both"), &json!(3)));
@@ -93,7 +93,7 @@ async fn refuses_what_it_cannot_freeze() {
 }
 
 #[tokio::test]
-async fn only_the_version_that_was_read() {
+async fn if_match_needs_the_current_version() {
     let service = Service::new();
     service.open("alice", "0").await;
     service.freeze("alice", "debits").await;

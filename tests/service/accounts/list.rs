@@ -11,7 +11,7 @@ async fn ids(service: &Service, query: &str) -> Vec<Vec<String>> {
 }
 
 #[tokio::test]
-async fn lists_what_get_tells() {
+async fn each_entry_equals_the_answer_of_get() {
     let service = Service::new();
     assert_eq!(service.get("/accounts").await.assert(200), json!({ "accounts": [] }));
     let body = json!({
@@ -20,17 +20,17 @@ async fn lists_what_get_tells() {
     service.post("/accounts", body).await.assert(201);
     service.open("hotel", "0").await;
     service.held("alice", "hotel", "4").await;
-    let told = service.get("/accounts").await.assert(200);
+    let answer = service.get("/accounts").await.assert(200);
     let mut alice = service.get("/accounts/alice").await.assert(200);
     alice.as_object_mut().unwrap().remove("recent_transactions");
-    assert_eq!(told["accounts"][0], alice);
-    assert_eq!(told["accounts"][0]["available"], "6.00");
+    assert_eq!(answer["accounts"][0], alice);
+    assert_eq!(answer["accounts"][0]["available"], "6.00");
     service.advance_ms(3_600_000);
     assert_eq!(service.get("/accounts").await.assert(200)["accounts"][0]["available"], "10.00");
 }
 
 #[tokio::test]
-async fn pages_have_each_account_once_in_order() {
+async fn pages_contain_each_account_once_in_order() {
     let service = Service::new();
     let names = ["a", "a-1", "a.b", "a:1", "a@b", "A", "B", "Z9", "a1", "ab", "b", "z", "0"];
     for name in names {

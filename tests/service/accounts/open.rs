@@ -6,7 +6,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn opens_with_nothing() {
+async fn opens_an_empty_account_by_default() {
     let service = Service::new();
     let answer = service.post("/accounts", json!({ "account_id": "alice" })).await;
     assert_eq!(answer.header("etag"), Some("\"0\""));
@@ -24,7 +24,7 @@ async fn opens_with_nothing() {
 }
 
 #[tokio::test]
-async fn posts_the_initial_balance_from_outside() {
+async fn the_initial_balance_comes_from_the_external_account() {
     let service = Service::new();
     let body = json!({
         "account_id": "alice", "currency": "JPY", "initial_balance": "500", "overdraft_limit": "20",
@@ -105,8 +105,8 @@ async fn an_initial_balance_obeys_the_maximum() {
     assert!(service.snapshot().is_empty());
 }
 
-/// The largest amount comes and goes: what an account and the outside have turned over in their lives
-/// has more digits than any amount.
+/// The largest amount is deposited and withdrawn again and again: the turnover of an account and of the
+/// external account has more digits than any amount.
 #[tokio::test]
 async fn turnover_has_more_digits_than_any_amount() {
     let service = Service::new();
@@ -123,11 +123,11 @@ async fn turnover_has_more_digits_than_any_amount() {
     let books = service.get("/accounts/integrity").await.assert(200);
     assert_eq!(books["currencies"][0]["ok"], true, "{books:#}");
     assert_eq!(service.sum("USD"), 0);
-    Audit::default().look(&service);
+    Audit::default().check(&service);
 }
 
 #[tokio::test]
-async fn nothing_is_turned_over_past_36_digits() {
+async fn turnover_is_limited_to_36_digits() {
     let service = Service::new();
     service.open("alice", "0.01").await;
     let field = service.key("external", "accounts");
@@ -142,7 +142,7 @@ async fn nothing_is_turned_over_past_36_digits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_of_many_opens() {
+async fn one_of_many_callers_opens_the_account() {
     let service = Service::new();
     let answers = Audit::during(
         &service,
@@ -154,5 +154,6 @@ async fn one_of_many_opens() {
     .await;
     assert_eq!(answers.count(201), 1);
     assert_eq!(answers.count(409), 49);
+    assert_eq!(answers.count_code("account_exists"), 49);
     assert_eq!(service.balance("alice").await, "1.00");
 }

@@ -5,7 +5,7 @@ use crate::{
     support::{Service, race},
 };
 
-/// Alice has paid bob 10 of her 100.
+/// Opens alice with 100.00, of which she pays bob 10.00, and returns the id of that transaction.
 async fn with_a_payment() -> (Service, String) {
     let service = Service::new();
     service.open("alice", "100").await;
@@ -26,13 +26,13 @@ async fn moves_the_money_back() {
     assert_eq!([&body["from_balance"], &body["to_balance"]], ["0.00", "100.00"]);
     assert_eq!([&body["reverses"], &body["description"]], [id.as_str(), "cold soup"]);
     assert_eq!([&body["original"]["status"], &body["original"]["reversed"]], ["reversed", "10.00"]);
-    let told = service.get(&format!("/accounts/transactions/{id}")).await.assert(200);
-    assert_eq!(told, body["original"]);
-    Audit::default().look(&service);
+    let answer = service.get(&format!("/accounts/transactions/{id}")).await.assert(200);
+    assert_eq!(answer, body["original"]);
+    Audit::default().check(&service);
 }
 
 #[tokio::test]
-async fn parts_add_up_to_the_whole_and_no_more() {
+async fn parts_add_up_to_the_amount_at_most() {
     let (service, id) = with_a_payment().await;
     let body = service.reverse(&id, Some("4")).await.assert(201);
     assert_eq!(body["original"]["status"], "partially_reversed");
@@ -44,7 +44,7 @@ async fn parts_add_up_to_the_whole_and_no_more() {
         ["6.00", "6.01", "USD"]
     );
     service.assert_unchanged(&before);
-    // Without an amount it is what is left.
+    // Without an amount, the rest is reversed.
     assert_eq!(service.reverse(&id, None).await.assert(201)["amount"], "6.00");
     let refused = service.reverse(&id, None).await;
     assert_eq!(refused.expect_problem(422, "reversal_exceeds_transaction")["remaining"], "0.00");
@@ -52,7 +52,7 @@ async fn parts_add_up_to_the_whole_and_no_more() {
 }
 
 #[tokio::test]
-async fn reverses_what_came_from_outside_and_what_went_there() {
+async fn reverses_deposits_and_withdrawals() {
     let service = Service::new();
     service.open("alice", "100").await;
     let newest = service.get("/accounts/alice").await.assert(200)["recent_transactions"][0].clone();
@@ -69,7 +69,7 @@ async fn reverses_what_came_from_outside_and_what_went_there() {
 }
 
 #[tokio::test]
-async fn a_reversal_is_not_reversed() {
+async fn a_reversal_cannot_be_reversed() {
     let (service, id) = with_a_payment().await;
     let body = service.reverse(&id, Some("4")).await.assert(201);
     let before = service.snapshot();
@@ -126,19 +126,20 @@ async fn refuses_what_cannot_move_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_reversals_give_back_each_unit_once() {
+async fn concurrent_reversals_give_back_each_unit_once() {
     let (service, id) = with_a_payment().await;
     service.transfer("alice", "bob", "50").await.assert(201);
     let answers = Audit::during(&service, race(80, |_| service.reverse(&id, Some("0.30")))).await;
     // 33 times 0.30 is 9.90.
     assert_eq!(answers.count(201), 33);
     assert_eq!(answers.count(422), 47);
+    assert_eq!(answers.count_code("reversal_exceeds_transaction"), 47);
     assert_eq!(service.balance("bob").await, "50.10");
     assert_eq!(service.reverse(&id, None).await.assert(201)["amount"], "0.10");
 }
 
 #[tokio::test]
-async fn a_repeat_answers_the_same_when_the_transaction_is_long_gone() {
+async fn a_repeat_has_the_same_answer_after_the_transaction_is_deleted() {
     let (service, id) = with_a_payment().await;
     let body = json!({ "transaction_id": id });
     let first = service.post("/accounts/reverse", body.clone()).key("k").await;

@@ -122,7 +122,7 @@ async fn refuses_amounts_that_are_none() {
 }
 
 #[tokio::test]
-async fn spends_the_overdraft_and_no_more() {
+async fn spends_up_to_the_overdraft_limit() {
     let service = with_alice_and_bob("0", "0").await;
     let body = json!({ "account_id": "eve", "initial_balance": "1", "overdraft_limit": "2" });
     service.post("/accounts", body).await.assert(201);
@@ -139,6 +139,7 @@ async fn spends_each_unit_once_under_contention() {
         Audit::during(&service, race(300, |_| service.transfer("alice", "bob", "1.00"))).await;
     assert_eq!(answers.count(201), 100);
     assert_eq!(answers.count(409), 200);
+    assert_eq!(answers.count_code("insufficient_funds"), 200);
     assert_eq!(
         (service.balance("alice").await, service.balance("bob").await),
         ("0.00".into(), "100.00".into())
@@ -147,7 +148,7 @@ async fn spends_each_unit_once_under_contention() {
 }
 
 #[tokio::test]
-async fn refuses_what_is_frozen_or_closed() {
+async fn refuses_a_frozen_or_closed_account() {
     let service = with_alice_and_bob("10.00", "0").await;
     service.open("closed", "0").await;
     service.close("closed").await.assert(200);

@@ -8,7 +8,7 @@ fn unfreeze(service: &Service, account: &str, direction: &str) -> Call {
 }
 
 #[tokio::test]
-async fn lets_one_direction_go_or_both() {
+async fn unfreezes_one_direction_or_both() {
     let one = Service::new();
     for (frozen, direction, left) in [
         ("both", "debits", json!("credits")),
@@ -32,7 +32,7 @@ async fn lets_one_direction_go_or_both() {
 }
 
 #[tokio::test]
-async fn an_open_account_stays_as_it_is() {
+async fn unfreezing_an_open_account_changes_nothing() {
     let service = Service::new();
     service.open("alice", "1").await;
     let before = service.snapshot();
@@ -41,7 +41,7 @@ async fn an_open_account_stays_as_it_is() {
 }
 
 #[tokio::test]
-async fn refuses_what_it_cannot_unfreeze() {
+async fn refuses_an_unknown_or_closed_account() {
     let service = Service::new();
     service.open("closed", "0").await;
     service.close("closed").await.assert(200);
@@ -53,7 +53,7 @@ async fn refuses_what_it_cannot_unfreeze() {
 }
 
 #[tokio::test]
-async fn only_the_version_that_was_read() {
+async fn if_match_needs_the_current_version() {
     let service = Service::new();
     service.open("alice", "0").await;
     service.freeze("alice", "debits").await;

@@ -10,7 +10,7 @@ fn update(service: &Service, account: &str, body: Value) -> Call {
 }
 
 #[tokio::test]
-async fn changes_what_is_named_and_nothing_else() {
+async fn changes_only_the_named_fields() {
     let service = Service::new();
     let body = json!({
         "account_id": "alice", "initial_balance": "10", "overdraft_limit": "5",
@@ -54,7 +54,7 @@ async fn if_match_needs_the_current_version() {
 }
 
 #[tokio::test]
-async fn refuses_limits_below_what_is_in_use() {
+async fn refuses_limits_below_the_amount_in_use() {
     let service = Service::new();
     let body = json!({ "account_id": "alice", "initial_balance": "10", "overdraft_limit": "20" });
     service.post("/accounts", body).await.assert(201);
@@ -77,7 +77,7 @@ async fn refuses_limits_below_what_is_in_use() {
     service.assert_unchanged(&before);
     update(&service, "alice", json!({ "overdraft_limit": "7" })).await.assert(200);
     update(&service, "bob", json!({ "max_balance": "12" })).await.assert(200);
-    // What is held no longer is in use no longer.
+    // Expired holds are no longer in use.
     service.advance_ms(3_600_000);
     update(&service, "alice", json!({ "overdraft_limit": "2" })).await.assert(200);
     update(&service, "alice", json!({ "overdraft_limit": "1.99" }))
@@ -105,7 +105,7 @@ async fn refuses_bad_input() {
         (json!({ "max_balance": "x" }), "invalid_amount", "/max_balance"),
         (json!({ "currency": "EUR" }), "unknown_field", "/currency"),
         (json!({ "metadata": { "a": 1 } }), "validation_failed", "/metadata/a"),
-        // Nothing is named by null but the maximum, which it lifts.
+        // Only the maximum can be null, which removes it.
         (json!({ "metadata": null }), "validation_failed", "/metadata"),
         (json!({ "overdraft_limit": null }), "validation_failed", "/overdraft_limit"),
         (json!({ "overdraft_limit": "-0" }), "amount_not_positive", "/overdraft_limit"),
@@ -119,14 +119,14 @@ async fn refuses_bad_input() {
     service.assert_unchanged(&before);
 }
 
-/// A limit goes down while transfers use it: it is never below what is in use.
+/// The overdraft limit is lowered while transfers use it: it is never below the amount in use.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_limit_and_transfers_race() {
+async fn a_limit_stays_above_the_amount_in_use_while_transfers_race() {
     let service = Service::new();
     let body = json!({ "account_id": "alice", "overdraft_limit": "100" });
     service.post("/accounts", body).await.assert(201);
     service.open("bob", "0").await;
-    let ends = Audit::during(
+    let results = Audit::during(
         &service,
         race_each(0..160_u32, |number| {
             let service = service.clone();
@@ -143,12 +143,12 @@ async fn a_limit_and_transfers_race() {
         }),
     )
     .await;
-    assert!(ends.iter().all(|(limit, status)| match status {
+    assert!(results.iter().all(|(limit, status)| match status {
         201 => !limit,
         200 => *limit,
         other => *other == 409,
     }));
-    let moved = ends.iter().filter(|end| **end == (false, 201)).count();
+    let moved = results.iter().filter(|end| **end == (false, 201)).count();
     assert_eq!(service.balance("bob").await, format!("{moved}.00"));
     assert_eq!(service.balance("alice").await, format!("-{moved}.00"));
 }

@@ -4,7 +4,7 @@ use super::{add_limited, adjust, assert_adds_up, held};
 use crate::support::{HOUR, Service, race};
 
 #[tokio::test]
-async fn changes_what_is_on_hand() {
+async fn changes_the_units_on_hand() {
     let service = Service::new();
     service.add_product("cup", 5).await;
     let body = json!({
@@ -49,7 +49,7 @@ async fn refuses_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_count_of_many_is_applied() {
+async fn one_of_many_counts_is_applied() {
     let service = Service::new();
     service.add_product("cup", 5).await;
     let tasks = race(50, |_| {
@@ -59,15 +59,16 @@ async fn one_count_of_many_is_applied() {
     });
     let answers = tasks.await;
     assert_eq!(answers.count(200), 1);
+    assert_eq!(answers.count_code("quantity_stale"), 49);
     assert_eq!(service.stock("cup").await, [6, 0, 6]);
 }
 
 #[tokio::test]
-async fn says_once_that_the_stock_is_low_and_once_that_it_is_not() {
+async fn reports_each_low_stock_crossing_once() {
     let service = Service::new();
     add_limited(&service, "cup", 10, Some(5), None).await;
     for (delta, available, low) in [
-        // As many as the threshold says are enough.
+        // A stock equal to the threshold is not low.
         (-5, 5, None),
         (-1, 4, Some(true)),
         (-1, 3, None),
@@ -94,7 +95,7 @@ async fn a_product_without_a_threshold_is_never_low() {
 }
 
 #[tokio::test]
-async fn what_expired_has_made_the_stock_no_longer_low() {
+async fn expired_reservations_end_low_stock() {
     let service = Service::new();
     add_limited(&service, "cup", 10, Some(5), None).await;
     held(&service, &[("cup", 6)]).await;
@@ -105,9 +106,9 @@ async fn what_expired_has_made_the_stock_no_longer_low() {
     assert_adds_up(&service).await;
 }
 
-/// Many take the stock down, and then up again: one of them is told each time.
+/// Many callers lower the stock, and then raise it: one of them reports each crossing.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crossing_is_told_to_one_caller() {
+async fn one_of_many_callers_reports_the_low_stock_crossing() {
     let service = Service::new();
     add_limited(&service, "cup", 100, Some(50), None).await;
     for (delta, low) in [(-1, true), (1, false)] {

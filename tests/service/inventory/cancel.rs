@@ -38,7 +38,7 @@ async fn gives_the_units_back() {
 }
 
 #[tokio::test]
-async fn what_is_sold_stays_sold() {
+async fn confirmed_units_stay_sold() {
     let service = Service::new();
     service.add_product("cup", 5).await;
     let id = held(&service, &[("cup", 4)]).await;
@@ -54,7 +54,7 @@ async fn what_is_sold_stays_sold() {
 }
 
 #[tokio::test]
-async fn the_end_of_one_that_was_cancelled_ends_no_other() {
+async fn the_expiry_of_a_cancelled_reservation_does_not_affect_others() {
     let service = Service::new();
     service.add_product("cup", 5).await;
     let first = service.reserve("cup", 2, 1_000_000).await.assert(201);
@@ -68,7 +68,7 @@ async fn the_end_of_one_that_was_cancelled_ends_no_other() {
 }
 
 #[tokio::test]
-async fn refuses_one_that_has_ended() {
+async fn refuses_an_ended_reservation() {
     let service = Service::new();
     service.add_product("cup", 5).await;
     let cancelled = held(&service, &[("cup", 1)]).await;
@@ -102,7 +102,7 @@ async fn refuses_bad_input() {
 }
 
 #[tokio::test]
-async fn says_when_the_stock_is_no_longer_low() {
+async fn reports_the_end_of_low_stock() {
     let service = Service::new();
     add_limited(&service, "cup", 10, Some(5), None).await;
     let few = held(&service, &[("cup", 3)]).await;
@@ -114,7 +114,7 @@ async fn says_when_the_stock_is_no_longer_low() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_of_many_gives_the_units_back() {
+async fn one_of_many_cancellations_succeeds() {
     let service = Service::new();
     service.add_product("cup", 5).await;
     held(&service, &[("cup", 1)]).await;

@@ -11,7 +11,7 @@ async fn ids(service: &Service, customer: &str, limit: usize) -> Vec<Vec<String>
 }
 
 #[tokio::test]
-async fn lists_what_get_tells_the_newest_first() {
+async fn each_entry_equals_the_answer_of_get_newest_first() {
     let service = Service::new();
     service.add_product("cup", 50).await;
     service.add_product("pot", 50).await;
@@ -30,10 +30,10 @@ async fn lists_what_get_tells_the_newest_first() {
         ["held", "cancelled", "held", "confirmed"],
         ["expired", "cancelled", "expired", "confirmed"],
     ] {
-        let told = service.get("/inventory/customers/carol/reservations").await.assert(200);
-        let told = told["reservations"].as_array().unwrap();
-        assert_eq!(told.len(), 4);
-        for (index, one) in told.iter().enumerate() {
+        let answer = service.get("/inventory/customers/carol/reservations").await.assert(200);
+        let answer = answer["reservations"].as_array().unwrap();
+        assert_eq!(answer.len(), 4);
+        for (index, one) in answer.iter().enumerate() {
             assert_eq!(*one, reservation(&service, &made[index]).await);
             assert_eq!(one["status"], statuses[index]);
         }
@@ -42,13 +42,13 @@ async fn lists_what_get_tells_the_newest_first() {
 }
 
 #[tokio::test]
-async fn pages_have_each_once() {
+async fn pages_contain_each_reservation_once() {
     let service = Service::new();
     service.add_product("cup", 50).await;
     let mut made = Vec::new();
     for number in 0..13 {
         made.push(held(&service, &[("cup", 1)]).await);
-        // Somebody else's are on no page of hers.
+        // Reservations of another customer are on no page of hers.
         if number % 3 == 0 {
             reserve_for(&service, "dave", &[("cup", 1)]).await.assert(201);
         }
@@ -63,7 +63,7 @@ async fn pages_have_each_once() {
 }
 
 #[tokio::test]
-async fn who_has_reserved_nothing_has_an_empty_list() {
+async fn a_customer_without_reservations_has_an_empty_list() {
     let service = Service::new();
     service.add_product("cup", 1).await;
     reserve_for(&service, "carol", &[("cup", 2)]).await.expect_problem(409, "insufficient_stock");
@@ -88,7 +88,7 @@ async fn rejects_invalid_paging() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn none_of_many_at_once_is_missing() {
+async fn the_list_contains_every_concurrent_reservation() {
     let service = Service::new();
     service.add_product("cup", 60).await;
     let tasks = race(100, |_| {

@@ -10,7 +10,7 @@ use super::{adjust, assert_adds_up, cancel, confirm, confirm_part, figures, held
 use crate::support::{HOUR, Paging, Service, assert_rejects_invalid_paging, pages, race_each, raw};
 
 #[tokio::test]
-async fn adds_up_every_product() {
+async fn the_movements_of_each_product_add_up() {
     let service = Service::new();
     let empty = json!({ "ok": true, "products": [] });
     assert_eq!(service.get("/inventory/integrity").await.assert(200), empty);
@@ -22,9 +22,9 @@ async fn adds_up_every_product() {
     confirm_part(&service, &sold, &[("cup", 3)], "keep").await.assert(200);
     let cancelled = held(&service, &[("cup", 1)]).await;
     cancel(&service, &cancelled).await.assert(200);
-    let told = service.get("/inventory/integrity").await.assert(200);
+    let answer = service.get("/inventory/integrity").await.assert(200);
     assert_eq!(
-        told,
+        answer,
         json!({
             "ok": true,
             "products": [
@@ -35,13 +35,13 @@ async fn adds_up_every_product() {
     );
     service.advance_ms(HOUR);
     let before = service.snapshot();
-    let told = service.get("/inventory/integrity").await.assert(200);
-    assert_eq!((&told["ok"], &told["products"][0]["reserved"]), (&json!(true), &json!(0)));
+    let answer = service.get("/inventory/integrity").await.assert(200);
+    assert_eq!((&answer["ok"], &answer["products"][0]["reserved"]), (&json!(true), &json!(0)));
     service.assert_unchanged(&before);
 }
 
 #[tokio::test]
-async fn pages_have_each_product_once() {
+async fn pages_contain_each_product_once() {
     let service = Service::new();
     let mut names = Vec::new();
     for number in 0..13 {
@@ -58,7 +58,7 @@ async fn pages_have_each_product_once() {
 }
 
 #[tokio::test]
-async fn sees_units_that_somebody_made() {
+async fn detects_a_changed_stock() {
     let service = Service::new();
     service.add_product("cup", 5).await;
     service.add_product("pot", 5).await;
@@ -67,21 +67,21 @@ async fn sees_units_that_somebody_made() {
     let made = text.replace("\"on_hand\":5", "\"on_hand\":6");
     assert_ne!(made, text);
     let () = raw().set(&key, made).unwrap();
-    let told = service.get("/inventory/integrity").await.assert(200);
+    let answer = service.get("/inventory/integrity").await.assert(200);
     assert_eq!(
-        (&told["ok"], &told["products"][0]["ok"], &told["products"][1]["ok"]),
+        (&answer["ok"], &answer["products"][0]["ok"], &answer["products"][1]["ok"]),
         (&json!(false), &json!(false), &json!(true))
     );
 }
 
 #[tokio::test]
-async fn sees_a_hold_that_somebody_took() {
+async fn detects_a_deleted_hold() {
     let service = Service::new();
     service.add_product("cup", 5).await;
     held(&service, &[("cup", 2)]).await;
     let () = raw().del(service.key("product_holds", "cup")).unwrap();
-    let told = service.get("/inventory/integrity").await.assert(200);
-    assert_eq!((&told["ok"], &told["products"][0]["ok"]), (&json!(false), &json!(false)));
+    let answer = service.get("/inventory/integrity").await.assert(200);
+    assert_eq!((&answer["ok"], &answer["products"][0]["ok"]), (&json!(false), &json!(false)));
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn rejects_invalid_paging() {
     assert_rejects_invalid_paging(&service, "/inventory/integrity", Paging::Ids, &[]).await;
 }
 
-/// Units move all the time, and at no moment do they not add up.
+/// Units move all the time, and the check never finds a difference.
 #[tokio::test(flavor = "multi_thread")]
 async fn is_exact_while_units_move() {
     let service = Service::new();
@@ -130,9 +130,9 @@ async fn is_exact_while_units_move() {
         assert_adds_up(&service).await;
     }
     stop.store(true, Ordering::Relaxed);
-    let ends = tasks.await;
-    let rounds: u64 = ends.iter().map(|(rounds, _)| rounds).sum();
-    let sold: u64 = ends.iter().map(|(_, sold)| sold).sum();
+    let results = tasks.await;
+    let rounds: u64 = results.iter().map(|(rounds, _)| rounds).sum();
+    let sold: u64 = results.iter().map(|(_, sold)| sold).sum();
     assert!(rounds > 8, "{rounds}");
     let left = 1_000_000 - sold;
     assert_eq!(figures(&service, "cup").await, [left, 0, left, sold]);

@@ -12,7 +12,7 @@ async fn ids(service: &Service, query: &str) -> Vec<Vec<String>> {
 }
 
 #[tokio::test]
-async fn lists_what_get_tells() {
+async fn each_entry_equals_the_answer_of_get() {
     let service = Service::new();
     assert_eq!(service.get("/inventory/products").await.assert(200), json!({ "products": [] }));
     let body = json!({
@@ -24,20 +24,20 @@ async fn lists_what_get_tells() {
     service.add_product("pot", 3).await;
     held(&service, &[("cup", 2), ("pot", 3)]).await;
     for available in [[3, 0], [5, 3]] {
-        let told = service.get("/inventory/products").await.assert(200);
+        let answer = service.get("/inventory/products").await.assert(200);
         for (index, product) in ["cup", "pot"].into_iter().enumerate() {
             let one = service.get(&format!("/inventory/products/{product}")).await.assert(200);
-            assert_eq!(told["products"][index], one);
+            assert_eq!(answer["products"][index], one);
             assert_eq!(one["available"], available[index]);
         }
-        assert_eq!(told["products"].as_array().unwrap().len(), 2);
-        // What has expired is free here as well, with nobody having touched it.
+        assert_eq!(answer["products"].as_array().unwrap().len(), 2);
+        // Expired units are available here as well, without any call in between.
         service.advance_ms(HOUR);
     }
 }
 
 #[tokio::test]
-async fn pages_have_each_product_once_in_order() {
+async fn pages_contain_each_product_once_in_order() {
     let service = Service::new();
     let names = ["a", "a-1", "a.b", "a:1", "a@b", "A", "B", "Z9", "a1", "ab", "b", "z", "0"];
     for name in names {
@@ -53,7 +53,7 @@ async fn pages_have_each_product_once_in_order() {
 }
 
 #[tokio::test]
-async fn a_page_is_of_fifty_where_nothing_else_is_said() {
+async fn the_default_page_has_50_products() {
     let service = Service::new();
     for number in 0..51 {
         service.add_product(&format!("p{number:02}"), 1).await;
@@ -67,10 +67,10 @@ async fn a_page_is_of_fifty_where_nothing_else_is_said() {
 }
 
 #[tokio::test]
-async fn finds_what_is_low() {
+async fn filters_by_low_stock() {
     let service = Service::new();
     for number in 0..9 {
-        // Every third has as many as its threshold says, which is enough.
+        // Every third product has a stock equal to its threshold, which is not low.
         let stock = if number % 3 == 0 { 5 } else { 10 };
         add_limited(&service, &format!("p{number}"), stock, Some(5), None).await;
     }

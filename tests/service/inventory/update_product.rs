@@ -8,12 +8,12 @@ fn update(service: &Service, product: &str, body: Value) -> Call {
 }
 
 async fn version(service: &Service, product: &str) -> u64 {
-    let told = service.get(&format!("/inventory/products/{product}")).await.assert(200);
-    told["version"].as_u64().unwrap()
+    let answer = service.get(&format!("/inventory/products/{product}")).await.assert(200);
+    answer["version"].as_u64().unwrap()
 }
 
 #[tokio::test]
-async fn changes_what_is_named_and_nothing_else() {
+async fn changes_only_the_named_fields() {
     let service = Service::new();
     let body = json!({
         "product_id": "cup", "name": "Cup", "description": "white", "price": "7.9",
@@ -22,7 +22,7 @@ async fn changes_what_is_named_and_nothing_else() {
     });
     let mut expected = service.post("/inventory/products", body).await.assert(201);
     let first = expected["version"].as_u64().unwrap();
-    for (number, (field, given, told)) in [
+    for (number, (field, given, found)) in [
         ("name", json!("A \"%1\" cup"), json!("A \"%1\" cup")),
         ("description", json!("blue %"), json!("blue %")),
         ("price", json!("8"), json!("8.00")),
@@ -43,11 +43,11 @@ async fn changes_what_is_named_and_nothing_else() {
         let answer = update(&service, "cup", body).await;
         let version = first + 1 + number as u64;
         assert_eq!(answer.header("etag"), Some(format!("\"{version}\"").as_str()));
-        expected[field] = told;
+        expected[field] = found;
         expected["version"] = version.into();
         assert_eq!(answer.assert(200), expected, "{field}");
-        let told = service.get("/inventory/products/cup").await.assert(200);
-        assert_eq!(told, expected, "{field}");
+        let found = service.get("/inventory/products/cup").await.assert(200);
+        assert_eq!(found, expected, "{field}");
     }
     let body = json!({ "name": "Mug", "price": "0.01", "low_stock": 1, "max_per_customer": 1 });
     let body = update(&service, "cup", body).await.assert(200);
@@ -57,7 +57,7 @@ async fn changes_what_is_named_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn what_stays_as_it_is_is_no_change() {
+async fn an_update_to_the_same_values_changes_nothing() {
     let service = Service::new();
     add_limited(&service, "cup", 5, Some(2), Some(3)).await;
     let first = version(&service, "cup").await;
@@ -73,7 +73,7 @@ async fn what_stays_as_it_is_is_no_change() {
 }
 
 #[tokio::test]
-async fn only_the_version_that_was_read() {
+async fn if_match_needs_the_current_version() {
     let service = Service::new();
     service.add_product("cup", 5).await;
     let first = version(&service, "cup").await;
@@ -140,7 +140,7 @@ async fn refuses_bad_input() {
 }
 
 #[tokio::test]
-async fn a_limit_that_changes_is_the_limit() {
+async fn a_new_limit_applies_at_once() {
     let service = Service::new();
     add_limited(&service, "cup", 100, None, Some(2)).await;
     held(&service, &[("cup", 2)]).await;
@@ -155,9 +155,9 @@ async fn a_limit_that_changes_is_the_limit() {
     assert_eq!(figures(&service, "cup").await, [100, 53, 47, 0]);
 }
 
-/// What a customer no longer holds does not count, whatever happened to the limit meanwhile.
+/// Units that a customer no longer has do not count, whatever happened to the limit meanwhile.
 #[tokio::test]
-async fn a_limit_that_comes_back_counts_what_is_held_then() {
+async fn a_limit_that_is_set_again_counts_current_holds() {
     let service = Service::new();
     add_limited(&service, "cup", 100, None, Some(2)).await;
     let id = held(&service, &[("cup", 2)]).await;
@@ -169,7 +169,7 @@ async fn a_limit_that_comes_back_counts_what_is_held_then() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_of_many_with_the_same_version_wins() {
+async fn one_of_many_updates_with_the_same_version_succeeds() {
     let service = Service::new();
     service.add_product("cup", 5).await;
     let first = version(&service, "cup").await;
@@ -183,9 +183,9 @@ async fn one_of_many_with_the_same_version_wins() {
     assert_eq!(version(&service, "cup").await, first + 1);
 }
 
-/// Words and prices change while units are reserved: neither loses anything of the other.
+/// Names change while units are reserved, and neither change overwrites the other.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_and_reservations_race() {
+async fn updates_and_reservations_race_without_loss() {
     let service = Service::new();
     service.add_product("cup", 70).await;
     let first = version(&service, "cup").await;
@@ -200,10 +200,10 @@ async fn a_change_and_reservations_race() {
             }
         }
     });
-    let ends = tasks.await;
-    assert_eq!(ends.iter().filter(|end| **end == (false, 200)).count(), 100);
-    assert_eq!(ends.iter().filter(|end| **end == (true, 201)).count(), 70);
-    assert_eq!(ends.iter().filter(|end| **end == (true, 409)).count(), 30);
+    let results = tasks.await;
+    assert_eq!(results.iter().filter(|end| **end == (false, 200)).count(), 100);
+    assert_eq!(results.iter().filter(|end| **end == (true, 201)).count(), 70);
+    assert_eq!(results.iter().filter(|end| **end == (true, 409)).count(), 30);
     assert_eq!(figures(&service, "cup").await, [70, 70, 0, 0]);
     assert_eq!(version(&service, "cup").await, first + 170);
     assert_adds_up(&service).await;

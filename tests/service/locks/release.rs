@@ -7,7 +7,7 @@ fn release(service: &Service, lock: &str, lease_id: &Value) -> Call {
 }
 
 #[tokio::test]
-async fn frees_the_lock_and_answers_a_repeat_the_same() {
+async fn releases_the_lock_and_answers_a_repeat_the_same() {
     let service = Service::new();
     let lease = service.acquire("l", "me", 60_000).await.assert(201);
     let released = release(&service, "l", &lease["lease_id"]).await.assert(200);
@@ -22,7 +22,7 @@ async fn frees_the_lock_and_answers_a_repeat_the_same() {
 }
 
 #[tokio::test]
-async fn refuses_strangers_and_those_who_come_late() {
+async fn refuses_other_leases_and_expired_ones() {
     let service = Service::new();
     let lease = service.acquire("l", "me", 86_400_000).await.assert(201);
     let before = service.snapshot();
@@ -36,9 +36,9 @@ async fn refuses_strangers_and_those_who_come_late() {
     release(&service, "l", &lease["lease_id"]).await.expect_problem(403, "lease_not_owner");
 }
 
-/// Who holds the lock has the counter for itself; released by anybody else, it would not.
+/// The holder of the lock is alone in the critical section; nobody else can release the lock.
 #[tokio::test(flavor = "multi_thread")]
-async fn excludes_everybody_else() {
+async fn concurrent_holders_exclude_each_other() {
     let service = Service::new();
     let inside = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
     race(16, |task| {

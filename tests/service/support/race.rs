@@ -65,8 +65,14 @@ impl Results<Answer> {
     /// The number of answers that are this problem; each has all the members of a problem.
     #[track_caller]
     pub fn count_code(&self, code: &str) -> usize {
-        let problems = self.iter().filter(|answer| answer.body["code"] == json!(code));
-        problems.map(|it| it.clone().expect_problem(it.status.as_u16(), code)).count()
+        let is_problem = |answer: &&Answer| answer.body["code"] == json!(code);
+        let problems: Vec<_> = self.iter().filter(is_problem).cloned().collect();
+        let count = problems.len();
+        for problem in problems {
+            let status = problem.status.as_u16();
+            problem.expect_problem(status, code);
+        }
+        count
     }
 
     /// The number of answers from the record of an idempotency key.

@@ -81,7 +81,7 @@ impl Service {
         self.store.clock().advance_ms(ms);
     }
 
-    /// How far its clock is ahead of Redis.
+    /// The milliseconds that its clock is ahead of Redis.
     pub fn ahead_ms(&self) -> i64 {
         self.store.clock().ahead_ms()
     }
