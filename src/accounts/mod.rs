@@ -4,7 +4,7 @@
 mod balance;
 mod capture;
 mod close;
-mod codes;
+pub mod codes;
 mod deposit;
 mod expire;
 mod extend;

@@ -2,7 +2,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{CODES, Description, HOLDS, TransactionStatus};
+use super::{CODES, Description, HOLDS, TransactionStatus, codes};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
     store::{self, Completed, Context, GeneratedId, Invocation, Operation, Store},
@@ -82,7 +82,7 @@ impl Operation for Transfer {
 
 /// Money that would go from an account to itself.
 pub fn same_account(account_id: &Id) -> Problem {
-    Problem::refused(CODES, "same_account", [("account_id", account_id.as_str().into())])
+    Problem::refused(codes::SAME_ACCOUNT, [("account_id", account_id.as_str().into())])
 }
 
 impl Command for Transfer {

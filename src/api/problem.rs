@@ -102,14 +102,9 @@ impl Problem {
         Problem::invalid(&Invalid::new("validation_failed", detail), pointer)
     }
 
-    /// A refusal that needs no look at Redis.
-    pub fn refused<const N: usize>(
-        domain: &[Code],
-        word: &str,
-        members: [(&str, Value); N],
-    ) -> Problem {
-        let code = domain.iter().find(|code| code.code == word).copied();
-        let code = code.unwrap_or(codes::INTERNAL_ERROR);
+    /// A refusal that the service decides without asking Redis. The members fill the template of
+    /// the code's `detail`.
+    pub fn refused<const N: usize>(code: Code, members: [(&str, Value); N]) -> Problem {
         let members = members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let mut problem = Problem::new(code, code.render(&members));
         problem.members = members;

@@ -1,6 +1,7 @@
 //! Whole numbers that many change at once, within bounds.
 
 mod batch;
+pub mod codes;
 mod decrement;
 mod delete;
 mod get;
@@ -17,8 +18,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     api::{CommandEntry, Problem},
     store::{Invocation, Store},
-    types::{Code, Count, Id, Invalid, Ttl},
+    types::{Count, Id, Invalid, Ttl},
 };
+
+pub use codes::CODES;
 
 /// The calls of this domain.
 pub fn router() -> OpenApiRouter<Store> {
@@ -39,35 +42,6 @@ pub const COMMANDS: &[CommandEntry] = &[
     CommandEntry::of::<reset::Reset>(),
     CommandEntry::of::<delete::Delete>(),
     CommandEntry::of::<batch::Batch>(),
-];
-
-/// Why a counter says no.
-pub const CODES: &[Code] = &[
-    Code {
-        code: "counter_limit_exceeded",
-        status: 409,
-        title: "Limit of the counter",
-        detail_template: "The counter {counter} is at {value} and goes up to {max}.",
-        explanation: "The counter would pass the `max` of this call. Nothing was changed, its time to live neither.",
-        retryable: false,
-    },
-    Code {
-        code: "counter_below_minimum",
-        status: 409,
-        title: "Minimum of the counter",
-        detail_template: "The counter {counter} is at {value} and goes down to {min}.",
-        explanation: "The counter would fall below the `min` of this invocation, which is 0 where none is given. \
-                      Nothing was changed, its time to live neither.",
-        retryable: false,
-    },
-    Code {
-        code: "value_mismatch",
-        status: 412,
-        title: "Another value",
-        detail_template: "The counter {counter} is at {value}, and {expected} was expected.",
-        explanation: "Somebody has changed the counter since it was read. Nothing was changed; read it again first.",
-        retryable: false,
-    },
 ];
 
 /// Words that are paths of this domain, and so cannot be the name of a counter.

@@ -8,7 +8,7 @@ use serde::{
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::{CODES, Command, Word, refuse};
+use super::{Command, Word, codes, refuse};
 use crate::{
     api::{Problem, read_json},
     types::{Id, Ttl, word},
@@ -136,7 +136,7 @@ impl Input {
     fn check(self) -> Result<Command, Problem> {
         let Some(word) = Word::named(&self.kind) else {
             let members = [("command", self.kind.as_str().into())];
-            return Err(Problem::refused(CODES, "command_not_allowed", members)
+            return Err(Problem::refused(codes::COMMAND_NOT_ALLOWED, members)
                 .with("errors", vec![serde_json::json!({ "pointer": "/type", "detail": "There is no such command." })]));
         };
         self.refuse_foreign(word)?;

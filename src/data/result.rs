@@ -3,7 +3,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{CODES, Command, Encoding, READ_BUDGET, Word};
+use super::{Command, Encoding, READ_BUDGET, Word, codes};
 use crate::{api::Problem, store::RedisValue, types::Id};
 
 /// What has become of one command.
@@ -123,7 +123,7 @@ impl Failed {
         };
         if error.contains("TOOLARGE") {
             let members = [("most", READ_BUDGET.into())];
-            return Failed::from(&Problem::refused(CODES, "result_too_large", members));
+            return Failed::from(&Problem::refused(codes::RESULT_TOO_LARGE, members));
         }
         let of_the_value = ["WRONGTYPE", "not an integer", "overflow", "not a valid float"];
         let detail = if error.contains(of_the_value[0]) {

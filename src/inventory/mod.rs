@@ -3,7 +3,7 @@
 mod add_product;
 mod adjust;
 mod cancel;
-mod codes;
+pub mod codes;
 mod confirm;
 mod customer_reservations;
 mod expire;

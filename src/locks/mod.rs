@@ -1,6 +1,7 @@
 //! Leases on names: held by one or by none, proved by a secret, over when they say so.
 
 mod acquire;
+pub mod codes;
 mod get;
 mod release;
 mod renew;
@@ -12,8 +13,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     api::CommandEntry,
     store::{Invocation, Store},
-    types::{Code, Id, Metadata, Timestamp},
+    types::{Id, Metadata, Timestamp},
 };
+
+pub use codes::CODES;
 
 /// The calls of this domain.
 pub fn router() -> OpenApiRouter<Store> {
@@ -27,37 +30,6 @@ pub fn router() -> OpenApiRouter<Store> {
 /// Its commands that can be one of several. A lock is taken before the work that it is for, and so not
 /// together with it.
 pub const COMMANDS: &[CommandEntry] = &[CommandEntry::of::<release::Release>()];
-
-/// Why a lock says no.
-pub const CODES: &[Code] = &[
-    Code {
-        code: "lock_held",
-        status: 409,
-        title: "Lock is held",
-        detail_template: "The lock {lock} is held by {holders/0/owner} for another {holders/0/expires_in_ms} ms at most.",
-        explanation: "Somebody holds the lock; `holders` says who, and `expires_in_ms` for how long at \
-                      most. Nothing was taken. A new attempt takes a new Idempotency-Key.",
-        retryable: true,
-    },
-    Code {
-        code: "lease_expired",
-        status: 410,
-        title: "Lease has expired",
-        detail_template: "The lease on {lock} was over at {expired_at}.",
-        explanation: "The lease's time ran out, so somebody else may have worked meanwhile. Stop, \
-                      acquire the lock again, and check what you were doing.",
-        retryable: false,
-    },
-    Code {
-        code: "lease_not_owner",
-        status: 403,
-        title: "Not your lease",
-        detail_template: "The lease {lease_id} does not hold the lock {lock}.",
-        explanation: "Only the lease that holds a lock can renew or release it. This one never did, was \
-                      released, or ran out and another holder took the lock since.",
-        retryable: false,
-    },
-];
 
 fn bind_lock<'a>(invocation: &'a mut Invocation, name: &Id) -> &'a mut Invocation {
     invocation.key("lock_key", "lock", name)

@@ -7,7 +7,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
-    CODES,
+    CODES, codes,
     rule::{Algorithm, Rule},
 };
 use crate::{
@@ -183,7 +183,7 @@ impl Command for Check {
         }
         if cost > rule.limit() {
             let members = [("cost", cost.into()), ("limit", rule.limit().into())];
-            return Err(Problem::refused(CODES, "cost_exceeds_limit", members));
+            return Err(Problem::refused(codes::COST_EXCEEDS_LIMIT, members));
         }
         Ok(CheckRequest { key, cost, rule, on_deny })
     }

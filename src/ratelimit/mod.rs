@@ -1,11 +1,14 @@
 //! Quotas that are exact, however many instances ask.
 
 mod check;
+pub mod codes;
 mod rule;
 
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{api::CommandEntry, store::Store, types::Code};
+use crate::{api::CommandEntry, store::Store};
+
+pub use codes::CODES;
 
 /// The calls of this domain.
 pub fn router() -> OpenApiRouter<Store> {
@@ -14,24 +17,3 @@ pub fn router() -> OpenApiRouter<Store> {
 
 /// Its commands.
 pub const COMMANDS: &[CommandEntry] = &[CommandEntry::of::<check::Check>()];
-
-/// Why a limit says no.
-pub const CODES: &[Code] = &[
-    Code {
-        code: "rate_limited",
-        status: 429,
-        title: "Limit reached",
-        detail_template: "{remaining} of {limit} are left for {key}, and {cost} would be taken: there is room in {retry_after_ms} ms.",
-        explanation: "The limit has no room now, and nothing was taken. Waiting `retry_after_ms` is \
-                      enough; a millisecond less is not.",
-        retryable: true,
-    },
-    Code {
-        code: "cost_exceeds_limit",
-        status: 422,
-        title: "Cost above the limit",
-        detail_template: "A cost of {cost} can never fit into a limit of {limit}.",
-        explanation: "The cost is above what the limit ever has at once, so waiting would not help.",
-        retryable: false,
-    },
-];

@@ -237,7 +237,7 @@ fn refuse_too_large(seen: &[WatchedValue]) -> Result<(), Problem> {
         false if lengths().sum::<usize>() > READ_BUDGET => READ_BUDGET,
         false => return Ok(()),
     };
-    Err(Problem::refused(data::CODES, "result_too_large", [("most", most.into())]))
+    Err(Problem::refused(data::codes::RESULT_TOO_LARGE, [("most", most.into())]))
 }
 
 /// Run a transaction over data keys

@@ -17,6 +17,7 @@ mod ttl;
 
 pub use amount::{Amount, AmountOrZero, Money};
 pub use code::Code;
+pub(crate) use code::code_table;
 pub use count::Count;
 pub use currency::Currency;
 pub use field::{named, objects, word};
