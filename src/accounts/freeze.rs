@@ -6,7 +6,7 @@ use super::{Account, AccountReply, CODES, FreezeDirection, HOLDS, bind_account};
 use crate::{
     api::{self, Answer, Caller, Command, IfMatch, Json, Problem},
     store::{self, Completed, Context, Invocation, Operation, Store},
-    types::{Code, Id, word},
+    types::{Code, Id, enum_from_str},
 };
 
 /// An account to stop.
@@ -15,7 +15,7 @@ use crate::{
 #[schema(example = json!({ "account_id": "alice", "direction": "debits" }))]
 pub struct Freeze {
     pub account_id: Id,
-    #[serde(default, deserialize_with = "word")]
+    #[serde(default, deserialize_with = "enum_from_str")]
     #[schema(default = "both")]
     pub direction: FreezeDirection,
 }

@@ -6,7 +6,7 @@ use super::{Account, AccountReply, CODES, HOLDS, bind_account};
 use crate::{
     api::{self, Answer, Caller, IfMatch, Json, Path},
     store::{Invocation, Operation, Store},
-    types::{AmountOrZero, Code, Id, Metadata, named},
+    types::{AmountOrZero, Code, Id, Metadata, non_null},
 };
 
 /// What to change of an account; what is not named stays as it is.
@@ -15,15 +15,15 @@ use crate::{
 #[schema(as = UpdateAccount, example = json!({ "overdraft_limit": "50.00", "metadata": { "tier": "gold" } }))]
 pub struct Update {
     /// How far below zero the balance may go; not below what is overdrawn or held beyond the balance.
-    #[serde(default, deserialize_with = "named")]
+    #[serde(default, deserialize_with = "non_null")]
     #[schema(value_type = AmountOrZero, required = false)]
     pub overdraft_limit: Option<AmountOrZero>,
     /// How far up the balance may go, not below the balance; null for no limit.
-    #[serde(default, deserialize_with = "named")]
+    #[serde(default, deserialize_with = "non_null")]
     #[schema(value_type = Option<AmountOrZero>)]
     pub max_balance: Option<Option<AmountOrZero>>,
     /// All of the caller's notes anew.
-    #[serde(default, deserialize_with = "named")]
+    #[serde(default, deserialize_with = "non_null")]
     #[schema(value_type = Metadata, required = false)]
     pub metadata: Option<Metadata>,
 }

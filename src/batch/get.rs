@@ -10,7 +10,7 @@ use crate::{
     api::{self, Answer, Caller, Json, Problem},
     data::{self, Encoding, READ_BUDGET, written},
     store::{Invocation, Operation, RedisValue, Store},
-    types::{Code, Id, Invalid, word},
+    types::{Code, Id, Invalid, enum_from_str},
 };
 
 /// Keys to read.
@@ -21,7 +21,7 @@ pub struct Get {
     #[schema(min_items = 1, max_items = 1000)]
     pub keys: Vec<Id>,
     /// How the values are to be written.
-    #[serde(default, deserialize_with = "word")]
+    #[serde(default, deserialize_with = "enum_from_str")]
     #[schema(default = "text")]
     pub encoding: Encoding,
 }

@@ -9,7 +9,7 @@ use crate::{
     api::{self, Answer, Caller, Json, Problem},
     data::{self, Encoding},
     store::{Invocation, Operation, Store},
-    types::{Code, Id, Invalid, Ttl, word},
+    types::{Code, Id, Invalid, Ttl, enum_from_str},
 };
 
 /// Values to write.
@@ -24,7 +24,7 @@ pub struct Set {
     /// How long they last; without it, they have no end.
     pub ttl_ms: Option<Ttl>,
     /// How the values are written.
-    #[serde(default, deserialize_with = "word")]
+    #[serde(default, deserialize_with = "enum_from_str")]
     #[schema(default = "text")]
     pub encoding: Encoding,
 }

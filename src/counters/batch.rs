@@ -8,7 +8,7 @@ use super::{CODES, Changed, bind_counter, checked};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
     store::{self, Completed, Context, Invocation, Operation, Store},
-    types::{Code, Count, Id, Invalid, codes, objects, word},
+    types::{Code, Count, Id, Invalid, codes, enum_from_str, objects},
 };
 
 /// The most operations of one batch.
@@ -40,7 +40,7 @@ pub struct Batch {
 #[schema(as = CounterChange)]
 pub struct Line {
     pub counter: Id,
-    #[serde(deserialize_with = "word")]
+    #[serde(deserialize_with = "enum_from_str")]
     pub action: Action,
     /// How far, at least 1; or the new value.
     pub value: Count,

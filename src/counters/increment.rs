@@ -6,7 +6,7 @@ use super::{CODES, Change, Changed, ChangedReply, OnBound, TtlMode};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
     store::{self, Completed, Context, Invocation, Operation, Store},
-    types::{Code, Count, Id, Ttl, word},
+    types::{Code, Count, Id, Ttl, enum_from_str},
 };
 
 /// A counter that goes up.
@@ -27,11 +27,11 @@ pub struct Increment {
     /// How long it lasts; without it, a new counter has no end.
     pub ttl_ms: Option<Ttl>,
     /// What this makes of the time to live of a counter that is there.
-    #[serde(default, deserialize_with = "word")]
+    #[serde(default, deserialize_with = "enum_from_str")]
     #[schema(default = "keep")]
     pub ttl_mode: TtlMode,
     /// What becomes of a change that would pass the bound.
-    #[serde(default, deserialize_with = "word")]
+    #[serde(default, deserialize_with = "enum_from_str")]
     #[schema(default = "reject")]
     pub on_bound: OnBound,
 }

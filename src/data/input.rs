@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::{Command, Word, codes, refuse};
 use crate::{
     api::{Problem, read_json},
-    types::{Id, Ttl, word},
+    types::{Id, Ttl, enum_from_str},
 };
 
 /// One command over a data key. Which fields there are goes with the type.
@@ -41,7 +41,7 @@ pub struct Input {
     #[schema(value_type = Option<Vec<Object>>)]
     pub members: Option<Vec<Member>>,
     /// How the values in it and in its result are written.
-    #[serde(default, deserialize_with = "word")]
+    #[serde(default, deserialize_with = "enum_from_str")]
     #[schema(default = "text")]
     pub encoding: Encoding,
 }

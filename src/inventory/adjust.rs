@@ -6,7 +6,7 @@ use super::{CODES, bind_product, get_reservation::count_crossing};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
     store::{self, Completed, Context, Invocation, Operation, Store},
-    types::{Code, Id, Invalid, Stock, Text, word},
+    types::{Code, Id, Invalid, Stock, Text, enum_from_str},
 };
 
 /// A change of what is on hand.
@@ -20,7 +20,7 @@ pub struct Adjust {
     /// Units that come, or go where it is below zero.
     #[schema(minimum = -1_000_000_000_000_i64, maximum = 1_000_000_000_000_i64)]
     pub delta: i64,
-    #[serde(deserialize_with = "word")]
+    #[serde(deserialize_with = "enum_from_str")]
     pub reason: Reason,
     /// What it goes back to, in the caller's words.
     pub reference: Option<Text<0, 200>>,

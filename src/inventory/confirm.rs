@@ -9,7 +9,7 @@ use super::{
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
     store::{self, Completed, Context, Invocation, Operation, Store},
-    types::{Code, Id, word},
+    types::{Code, Id, enum_from_str},
 };
 
 /// What to sell of a reservation.
@@ -24,7 +24,7 @@ pub struct Confirm {
     #[schema(min_items = 1, max_items = 100)]
     pub lines: Option<Vec<Line>>,
     /// What becomes of the rest.
-    #[serde(default, deserialize_with = "word")]
+    #[serde(default, deserialize_with = "enum_from_str")]
     #[schema(default = "release")]
     pub remainder: Remainder,
 }

@@ -6,7 +6,7 @@ use super::{CODES, Product, ProductReply, bind_product};
 use crate::{
     api::{self, Answer, Caller, IfMatch, Json, Path},
     store::{Invocation, Operation, Store},
-    types::{AmountOrZero, Code, Id, Metadata, Quantity, Text, named},
+    types::{AmountOrZero, Code, Id, Metadata, Quantity, Text, non_null},
 };
 
 /// What to change of a product; what is not named stays as it is.
@@ -14,27 +14,27 @@ use crate::{
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "price": "8.40", "low_stock": 20 }))]
 pub struct UpdateProduct {
-    #[serde(default, deserialize_with = "named")]
+    #[serde(default, deserialize_with = "non_null")]
     #[schema(value_type = String, required = false)]
     pub name: Option<Text<1, 200>>,
     /// Null for none.
-    #[serde(default, deserialize_with = "named")]
+    #[serde(default, deserialize_with = "non_null")]
     #[schema(value_type = Option<String>)]
     pub description: Option<Option<Text<0, 1000>>>,
     /// In the product's currency.
-    #[serde(default, deserialize_with = "named")]
+    #[serde(default, deserialize_with = "non_null")]
     #[schema(value_type = AmountOrZero, required = false)]
     pub price: Option<AmountOrZero>,
     /// Null for never. A new threshold is no crossing.
-    #[serde(default, deserialize_with = "named")]
+    #[serde(default, deserialize_with = "non_null")]
     #[schema(value_type = Option<Quantity>)]
     pub low_stock: Option<Option<Quantity>>,
     /// Null for no limit. What is reserved already stays.
-    #[serde(default, deserialize_with = "named")]
+    #[serde(default, deserialize_with = "non_null")]
     #[schema(value_type = Option<Quantity>)]
     pub max_per_customer: Option<Option<Quantity>>,
     /// All of the caller's notes anew.
-    #[serde(default, deserialize_with = "named")]
+    #[serde(default, deserialize_with = "non_null")]
     #[schema(value_type = Metadata, required = false)]
     pub metadata: Option<Metadata>,
 }

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
     store::{self, Completed, Context, Invocation, Operation, Store},
-    types::{Code, Id, Invalid, Ttl, word},
+    types::{Code, Id, Invalid, Ttl, enum_from_str},
 };
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -38,9 +38,9 @@ pub struct Check {
     #[schema(minimum = 1, default = 1)]
     pub cost: u64,
     /// Whether a denial is the problem `rate_limited` or a plain 200 with `allowed: false`.
-    #[serde(default, deserialize_with = "word")]
+    #[serde(default, deserialize_with = "enum_from_str")]
     pub on_deny: OnDeny,
-    #[serde(default, deserialize_with = "word")]
+    #[serde(default, deserialize_with = "enum_from_str")]
     pub algorithm: Algorithm,
     /// Of a token bucket: the most tokens at once.
     #[schema(minimum = 1)]

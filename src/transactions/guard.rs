@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use crate::{
     api::Problem,
     store::WatchedValue,
-    types::{Id, Invalid, word},
+    types::{Id, Invalid, enum_from_str},
 };
 
 /// What must be so of a key for a transaction to happen.
@@ -16,7 +16,7 @@ use crate::{
 #[schema(example = json!({ "key": "balance", "op": "gte", "value": "10" }))]
 pub struct DataGuard {
     pub key: Id,
-    #[serde(deserialize_with = "word")]
+    #[serde(deserialize_with = "enum_from_str")]
     pub op: Op,
     /// To compare with; not for `exists` and `absent`.
     pub value: Option<String>,
