@@ -287,6 +287,39 @@ fn scripts_write_only_at_the_commit() {
     }
 }
 
+/// A limit that scripts enforce has one value: the constants of `types/limits.rs` and those of the
+/// same name in Lua are equal, and each stands in Lua at all.
+#[test]
+fn limits_are_the_same_in_lua() {
+    use types::limits;
+    let limits = [
+        (&["MAX_SAFE_INTEGER", "FARTHEST"][..], limits::MAX_SAFE_INTEGER),
+        (&["MAX_QUANTITY"], limits::MAX_QUANTITY),
+        (&["MAX_DIGITS"], limits::MAX_DIGITS as i64),
+        (&["MAX_TOTAL_DIGITS"], limits::MAX_TOTAL_DIGITS as i64),
+        (&["MOST_HOLDS"], limits::MOST_HOLDS as i64),
+        (&["MAX_EXTENSIONS"], limits::MAX_EXTENSIONS as i64),
+        (&["MAX_TOTAL_MS"], limits::MAX_TOTAL_MS),
+    ];
+    let mut found = BTreeSet::new();
+    for file in files("migrations-lua", "lua") {
+        for line in read(&file).lines() {
+            let definition = line.strip_prefix("local ").and_then(|rest| rest.split_once(" = "));
+            let Some((name, value)) = definition else { continue };
+            let Some((names, limit)) = limits.iter().find(|(names, _)| names.contains(&name))
+            else {
+                continue;
+            };
+            // Durations are written as products: 24 * 3600 * 1000.
+            let factors = value.split('*').map(|factor| factor.trim().parse::<i64>());
+            let value = factors.product::<Result<i64, _>>();
+            assert_eq!(value, Ok(*limit), "{name} in {}", file.display());
+            found.insert(names[0]);
+        }
+    }
+    assert_eq!(found.len(), limits.len(), "of the limits, Lua has only {found:?}");
+}
+
 /// Names that say nothing of what is inside.
 #[test]
 fn no_file_is_called_utils() {

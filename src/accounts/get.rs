@@ -1,5 +1,3 @@
-use std::fmt;
-
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -74,8 +72,11 @@ pub enum AccountStatus {
 }
 
 /// What a freeze stops.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, strum::Display,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum FreezeDirection {
     /// Money that would leave.
     Debits,
@@ -84,16 +85,6 @@ pub enum FreezeDirection {
     /// All of it.
     #[default]
     Both,
-}
-
-impl fmt::Display for FreezeDirection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            FreezeDirection::Debits => "debits",
-            FreezeDirection::Credits => "credits",
-            FreezeDirection::Both => "both",
-        })
-    }
 }
 
 /// What a script tells of one account.

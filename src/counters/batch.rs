@@ -1,5 +1,3 @@
-use std::fmt;
-
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -47,8 +45,9 @@ pub struct Line {
 }
 
 /// What is done to a counter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema, strum::Display)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Action {
     /// It goes up.
     Incr,
@@ -125,16 +124,6 @@ impl OutcomeReply {
 impl Batch {
     fn default_atomic() -> bool {
         true
-    }
-}
-
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Action::Incr => "incr",
-            Action::Decr => "decr",
-            Action::Set => "set",
-        })
     }
 }
 

@@ -9,8 +9,6 @@ mod increment;
 mod reset;
 mod set;
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -90,8 +88,9 @@ impl ChangedReply {
 }
 
 /// What a change makes of a counter's time to live.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema, strum::Display)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum TtlMode {
     /// It stays as it is; a new counter is given it.
     #[default]
@@ -103,8 +102,9 @@ pub enum TtlMode {
 }
 
 /// What becomes of a change that would pass a bound.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema, strum::Display)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum OnBound {
     /// Nothing.
     #[default]
@@ -150,24 +150,5 @@ impl Change {
             .arg("ttl_ms", self.ttl_ms.map_or(String::new(), |ttl| ttl.to_string()))
             .arg("ttl_mode", self.ttl_mode)
             .arg("on_bound", self.on_bound);
-    }
-}
-
-impl fmt::Display for TtlMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            TtlMode::Keep => "keep",
-            TtlMode::Refresh => "refresh",
-            TtlMode::IfNone => "if_none",
-        })
-    }
-}
-
-impl fmt::Display for OnBound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            OnBound::Reject => "reject",
-            OnBound::Saturate => "saturate",
-        })
     }
 }

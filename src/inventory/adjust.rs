@@ -29,8 +29,9 @@ pub struct Adjust {
 }
 
 /// Why stock changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, strum::Display)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Reason {
     Received,
     Returned,
@@ -38,19 +39,6 @@ pub enum Reason {
     Lost,
     Counted,
     Other,
-}
-
-impl Reason {
-    fn word(self) -> &'static str {
-        match self {
-            Reason::Received => "received",
-            Reason::Returned => "returned",
-            Reason::Damaged => "damaged",
-            Reason::Lost => "lost",
-            Reason::Counted => "counted",
-            Reason::Other => "other",
-        }
-    }
 }
 
 /// A product's stock after a change.
@@ -93,7 +81,7 @@ impl Operation for Adjust {
         bind_product(invocation, &self.product_id)
             .arg("product_id", &self.product_id)
             .arg("delta", self.delta)
-            .arg("reason", self.reason.word())
+            .arg("reason", self.reason)
             .arg("reference", Text::json(self.reference.as_ref()))
             .arg("expected_on_hand", expected);
     }

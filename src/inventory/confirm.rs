@@ -30,8 +30,9 @@ pub struct Confirm {
 }
 
 /// What becomes of the units that are not confirmed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema, strum::Display)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Remainder {
     /// They are available again.
     #[default]
@@ -52,11 +53,7 @@ impl Operation for Confirming {
     type Reply = ReservationReply;
 
     fn bind(&self, invocation: &mut Invocation) {
-        let remainder = match self.remainder {
-            Remainder::Release => "release",
-            Remainder::Keep => "keep",
-        };
-        self.held.bind(invocation).arg("remainder", remainder);
+        self.held.bind(invocation).arg("remainder", self.remainder);
         for Line { product_id, quantity } in &self.lines {
             invocation.arg("product_id", product_id).arg("quantity", quantity);
         }
