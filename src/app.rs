@@ -17,7 +17,10 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::{
     accounts,
-    api::{Problem, ProblemBody, ShutdownGate, entrance, panicked},
+    api::{
+        Problem, ProblemBody, ShutdownGate,
+        middleware::{handle, panicked},
+    },
     atomic, batch, bulk, commands, counters, data, inventory, locks, monitoring, ratelimit,
     store::{Library, Store},
     transactions,
@@ -83,7 +86,7 @@ pub fn app(store: Store, gate: ShutdownGate, settings: &Settings) -> Router {
         .method_not_allowed_fallback(async || Problem::from(codes::METHOD_NOT_ALLOWED))
         .layer(DefaultBodyLimit::max(settings.body_limit_bytes))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn_with_state(gate, entrance))
+        .layer(middleware::from_fn_with_state(gate.with_base_path(base), handle))
 }
 
 fn routes(gate: ShutdownGate) -> OpenApiRouter<Store> {
@@ -191,21 +194,6 @@ fn describe_headers(operation: &mut Value, command: bool) {
             "name": "Idempotency-Key",
             "in": "header",
             "description": "1 to 255 visible ASCII characters; a repeat under the same key has no second effect",
-            "schema": { "type": "string" },
-        }));
-    }
-    let conditional = [
-        "accounts/update",
-        "accounts/freeze",
-        "accounts/unfreeze",
-        "accounts/close",
-        "inventory/update_product",
-    ];
-    if conditional.iter().any(|name| operation["operationId"] == *name) {
-        headers.push(json!({
-            "name": "If-Match",
-            "in": "header",
-            "description": "The ETag of the version to change, or several; any version where it is not given",
             "schema": { "type": "string" },
         }));
     }

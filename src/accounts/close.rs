@@ -118,6 +118,7 @@ impl Command for Close {
     path = "/accounts/close",
     operation_id = Closing::NAME,
     tag = "accounts",
+    params(IfMatch),
     request_body = Close,
     responses((status = OK, body = Closed, description = "The account is closed.")),
     extensions(("x-refusals" = json!(["same_account"]))),

@@ -67,6 +67,7 @@ impl Command for Freeze {
     path = "/accounts/freeze",
     operation_id = Freezing::NAME,
     tag = "accounts",
+    params(IfMatch),
     request_body = Freeze,
     responses((status = OK, body = Account, description = "The account.")),
 )]

@@ -65,6 +65,7 @@ impl Command for Unfreeze {
     path = "/accounts/unfreeze",
     operation_id = Unfreezing::NAME,
     tag = "accounts",
+    params(IfMatch),
     request_body = Unfreeze,
     responses((status = OK, body = Account, description = "The account.")),
 )]

@@ -67,7 +67,7 @@ impl Operation for Updating {
     path = "/accounts/{account_id}",
     operation_id = Updating::NAME,
     tag = "accounts",
-    params(("account_id" = Id, Path)),
+    params(("account_id" = Id, Path), IfMatch),
     request_body = Update,
     responses((status = OK, body = Account, description = "The account.")),
     extensions(("x-refusals" = json!(["invalid_id"]))),

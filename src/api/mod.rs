@@ -1,20 +1,21 @@
-//! What every endpoint shares: how a call comes in, how its answer goes out, one shape of error.
+//! What every endpoint shares: reading a request (`extract`), running a command (`command`),
+//! answering it (`answer`), refusing it (`problem`), and what surrounds every request
+//! (`middleware`). Handlers of all domains call it; it knows none of them.
 
 mod answer;
 mod command;
-mod context;
-mod entrance;
-mod json;
-mod parameters;
+mod extract;
+pub mod middleware;
 mod problem;
 
 pub use answer::{Answer, REPLAYED};
 pub use command::{Command, CommandEntry, PreparedCommand};
-pub use context::{Caller, IfMatch, idempotency_key};
-pub use entrance::{InFlight, Limits, RequestInfo, ShutdownGate, entrance, panicked};
-pub use json::{Json, read_json};
-pub use parameters::{Page, Path, Query, id_cursor, number_cursor, page_limit};
+pub use extract::{
+    Caller, IfMatch, Json, Page, Path, Query, id_cursor, idempotency_key, number_cursor,
+    page_limit, read_json,
+};
+pub use middleware::{InFlight, Limits, RequestInfo, ShutdownGate};
 pub use problem::{Outcome, Problem, ProblemBody};
 
-/// What every handler gives.
+/// The result of every handler.
 pub type Result<T> = std::result::Result<Answer<T>, Problem>;

@@ -142,7 +142,7 @@ mod tests {
         loop {
             seen.push(match lines.next().await {
                 Next::Line(line) => String::from_utf8_lossy(line).into_owned(),
-                Next::Bad(problem) => problem.word().to_owned(),
+                Next::Bad(problem) => problem.code().to_owned(),
                 Next::Broken(_) => "broken".to_owned(),
                 Next::End => return seen,
             });

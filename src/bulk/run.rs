@@ -270,9 +270,8 @@ impl Stream {
             }
             Err(problem) => {
                 problem.count();
-                let request_id = self.request_info.request_id.to_str().unwrap_or_default();
                 let (status, replayed) = (problem.status().as_u16(), problem.is_replay());
-                let body = problem.body(request_id);
+                let body = problem.body(&self.request_info);
                 serde_json::to_writer(&mut *text, &LineResult { index, status, replayed, body })
             }
         };

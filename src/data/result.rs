@@ -143,11 +143,10 @@ impl Failed {
 
 impl From<&Problem> for Failed {
     fn from(problem: &Problem) -> Failed {
-        let body = problem.body("");
         Failed {
-            code: problem.word().to_owned(),
-            detail: body.detail.to_owned(),
-            outcome: serde_json::to_value(body.outcome).unwrap_or_default(),
+            code: problem.code().to_owned(),
+            detail: problem.detail().to_owned(),
+            outcome: serde_json::to_value(problem.outcome()).unwrap_or_default(),
         }
     }
 }

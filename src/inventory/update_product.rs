@@ -81,7 +81,7 @@ impl Operation for Updating {
     path = "/inventory/products/{product_id}",
     operation_id = Updating::NAME,
     tag = "inventory",
-    params(("product_id" = Id, Path)),
+    params(("product_id" = Id, Path), IfMatch),
     request_body = UpdateProduct,
     responses((status = OK, body = Product, description = "The product.")),
 )]

@@ -69,10 +69,12 @@ async fn counts_what_it_does() {
 async fn a_panic_is_a_problem_of_that_request_alone() {
     let router = axum::Router::new()
         .route("/panics", axum::routing::get(async || -> &'static str { panic!("on purpose") }))
-        .layer(tower_http::catch_panic::CatchPanicLayer::custom(lockstep::api::panicked))
+        .layer(tower_http::catch_panic::CatchPanicLayer::custom(
+            lockstep::api::middleware::panicked,
+        ))
         .layer(axum::middleware::from_fn_with_state(
             ShutdownGate::default(),
-            lockstep::api::entrance,
+            lockstep::api::middleware::handle,
         ));
     let mut service = Service::new();
     service.set_router(router);
@@ -105,8 +107,13 @@ async fn shows_its_documents_under_any_base_path() {
         text(&based, "/money/docs/swagger-initializer.js").await.contains("/money/openapi.json")
     );
     based.get("/money/livez").await.assert(200);
-    based.get("/livez").await.expect_problem(404, "route_not_found");
-    based.get("/money/nope").await.expect_problem(404, "route_not_found");
+    for path in ["/livez", "/money/nope"] {
+        let refused = based.get(path).await;
+        assert_eq!(refused.status, 404);
+        assert_eq!(refused.body["code"], "route_not_found");
+        assert_eq!(refused.body["type"], "/money/problems/route_not_found");
+    }
+    based.get("/money/problems/route_not_found").await.assert(200);
 }
 
 /// Every example of the document is a call that works, and its answer has the fields of the example.

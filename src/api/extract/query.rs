@@ -1,39 +1,16 @@
-use axum::{
-    RequestPartsExt,
-    extract::{FromRequestParts, RawPathParams},
-    http::request::Parts,
+//! The query string of a read.
+
+use axum::{extract::FromRequestParts, http::request::Parts};
+use serde::de::{DeserializeOwned, IntoDeserializer, value::Error};
+
+use super::caller::QueryIsRead;
+use crate::{
+    api::Problem,
+    types::{Invalid, codes},
 };
-use serde::{
-    Deserialize,
-    de::{DeserializeOwned, IntoDeserializer, value::Error},
-};
-use utoipa::IntoParams;
 
-use super::{Problem, context::QueryIsRead};
-use crate::types::{Id, Invalid, codes};
-
-/// The one id in the path.
-#[derive(Debug)]
-pub struct Path(pub Id);
-
-impl<S: Send + Sync> FromRequestParts<S> for Path {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Path, Problem> {
-        let unreadable = || Problem::from(codes::INVALID_ID);
-        let parameters = parts.extract::<RawPathParams>().await.map_err(|_| unreadable())?;
-        let (name, value) = parameters.iter().next().ok_or_else(unreadable)?;
-        match Id::try_from(value.to_owned()) {
-            Ok(id) => Ok(Path(id)),
-            Err(invalid) => {
-                let detail = format_args!("The {name} in the path: {}", invalid.detail);
-                Err(Problem::new(codes::INVALID_ID, detail).with("parameter", name))
-            }
-        }
-    }
-}
-
-/// The query string.
+/// The query string, read into the fields of `T`. What cannot be read is the problem
+/// `invalid_query`. A handler takes this before [`super::Caller`].
 #[derive(Debug)]
 pub struct Query<T>(pub T);
 
@@ -60,65 +37,8 @@ fn refuse(message: &str) -> Problem {
     )
 }
 
-/// Which part of a list.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct Page {
-    /// The most things to answer.
-    #[serde(default = "Page::default_limit")]
-    #[param(minimum = 1, maximum = 500, default = 50)]
-    pub limit: u64,
-    /// The `next_cursor` of the page before; without it, the first page.
-    pub cursor: Option<String>,
-}
-
-impl Page {
-    /// What the contract says for every list that says nothing else.
-    pub fn default_limit() -> u64 {
-        50
-    }
-}
-
-/// A cursor that is the last id of the page before.
-///
-/// # Errors
-///
-/// Where it can be none of ours.
-pub fn id_cursor(cursor: Option<String>) -> Result<Option<Id>, Problem> {
-    cursor.map(Id::try_from).transpose().map_err(|_| no_cursor())
-}
-
-/// A cursor that is the number of the first entry of the page, within what Lua counts exactly.
-///
-/// # Errors
-///
-/// Where it can be none of ours.
-pub fn number_cursor(cursor: Option<&str>) -> Result<Option<u64>, Problem> {
-    let number = |cursor: &str| match cursor.parse() {
-        Ok(number @ 1..=9_007_199_254_740_991) => Ok(number),
-        _ => Err(no_cursor()),
-    };
-    cursor.map(number).transpose()
-}
-
-fn no_cursor() -> Problem {
-    Problem::new(codes::INVALID_QUERY, "The cursor is none that was given here.")
-}
-
-/// How many things a page has.
-///
-/// # Errors
-///
-/// Where it is not 1 to 500.
-pub fn page_limit(limit: u64) -> Result<usize, Problem> {
-    match usize::try_from(limit) {
-        Ok(limit @ 1..=500) => Ok(limit),
-        _ => Err(Problem::new(codes::INVALID_QUERY, "A limit is 1 to 500.")),
-    }
-}
-
-/// A value of the query string: text, which reads as a number where a number is wanted.
+/// The value of one parameter: text, which is parsed as a number or a boolean where the field has
+/// that type.
 struct Parameter(String);
 
 impl IntoDeserializer<'_, Error> for Parameter {
