@@ -149,11 +149,34 @@ fn every_operation_has_its_three_files() {
         }
         assert!(
             script.header.internal
-                || document.contains(&format!("\"operationId\":\"{}\"", script.name)),
+                || document
+                    .contains(&format!("\"operationId\":\"{}\"", script.name.replace('/', "_"))),
             "{}",
             script.name
         );
     }
+}
+
+/// An operation lists `If-Match` among its parameters if and only if its script compares versions.
+#[test]
+fn if_match_is_documented_where_it_is_honoured() {
+    let document = app::document("");
+    let operations = document["paths"].as_object().unwrap().values();
+    let mut conditional = 0;
+    for operation in operations.flat_map(|methods| methods.as_object().unwrap().values()) {
+        let id = operation["operationId"].as_str().unwrap();
+        let library = Library::embedded();
+        let script = library.iter().find(|script| script.name.replace('/', "_") == id);
+        let compares = script.is_some_and(|script| {
+            !script.header.runs_operations
+                && script.header.refusals().any(|code| code == types::codes::VERSION_MISMATCH.code)
+        });
+        let parameters = operation["parameters"].as_array().into_iter().flatten();
+        let documented = parameters.clone().any(|parameter| parameter["name"] == "If-Match");
+        assert_eq!(documented, compares, "{id}");
+        conditional += usize::from(documented);
+    }
+    assert!(conditional >= 5, "{conditional}");
 }
 
 /// Every body of the document has an example, and every operation its words.

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::{
     api::{self, Answer, Caller, Json, PreparedCommand, Problem},
-    commands::command,
+    domains::command,
     store::{self, Context, ErasedOperation, Store},
     types::{Invalid, codes, objects},
 };

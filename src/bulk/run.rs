@@ -20,7 +20,7 @@ use crate::{
         self, Caller, InFlight, PreparedCommand, Problem, RequestInfo, ShutdownGate,
         idempotency_key, read_json,
     },
-    commands::command,
+    domains::command,
     store::{Context, PendingReply, Store},
     types::codes,
 };

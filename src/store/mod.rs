@@ -377,9 +377,8 @@ impl Store {
         })
     }
 
-    /// Some of the things of some kinds that there are, in all spaces: those on one page of a scan
-    /// through all keys, as kind, space and id; and the cursor of the next page. It begins and ends
-    /// with 0.
+    /// Reads one page of a scan through the keys of all spaces. Returns the cursor of the next page,
+    /// and (kind, space, id) of each key of one of `kinds`. A scan begins and ends with cursor 0.
     ///
     /// # Errors
     ///
@@ -392,7 +391,7 @@ impl Store {
         let mut connection =
             self.0.pool.get().await.map_err(|error| Failure::Unavailable(error.to_string()))?;
         let mut command = redis::cmd("SCAN");
-        command.arg(cursor).arg("MATCH").arg("lockstep:{*}:*_holds:*").arg("COUNT").arg(SCAN_PAGE);
+        command.arg(cursor).arg("MATCH").arg(key_pattern(kinds)).arg("COUNT").arg(SCAN_PAGE);
         let page = command.query_async(&mut connection).await;
         let (next, keys): (u64, Vec<String>) =
             page.map_err(|error| Failure::Unavailable(error.to_string()))?;
@@ -434,5 +433,27 @@ impl Store {
             // A lane that panicked has nothing left to wait for.
             let _ = lane.await;
         }
+    }
+}
+
+/// The pattern of the keys of some kinds. MATCH has no alternatives, so it is the ending that the
+/// kinds have in common: `*_holds` of `account_holds` and `product_holds`.
+fn key_pattern(kinds: &[&str]) -> String {
+    let mut ending = kinds.first().copied().unwrap_or_default();
+    while !kinds.iter().all(|kind| kind.ends_with(ending)) {
+        ending = ending.get(1..).unwrap_or_default();
+    }
+    format!("lockstep:{{*}}:*{ending}:*")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::key_pattern;
+
+    #[test]
+    fn one_pattern_matches_all_kinds() {
+        assert_eq!(key_pattern(&["account_holds", "product_holds"]), "lockstep:{*}:*_holds:*");
+        assert_eq!(key_pattern(&["lease"]), "lockstep:{*}:*lease:*");
+        assert_eq!(key_pattern(&["account_holds", "job"]), "lockstep:{*}:*:*");
     }
 }
