@@ -50,3 +50,6 @@ pub mod server;
 
 // Floor: the settings.
 pub mod config;
+
+// Floor: the commands of the program.
+pub mod cli;
