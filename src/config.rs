@@ -63,13 +63,13 @@ pub struct Serve {
     #[arg(long, env = "LOCKSTEP_LOG", default_value = "info")]
     pub log: String,
 
-    /// How long the answer to a command is kept under its Idempotency-Key, in milliseconds (default:
-    /// 24 hours)
+    /// Time for which the answer to a command is kept under its Idempotency-Key, in milliseconds (24
+    /// hours)
     #[arg(long, env = "LOCKSTEP_IDEMPOTENCY_TTL_MS", default_value_t = 86_400_000, value_parser = positive())]
     pub idempotency_ttl_ms: u64,
 
-    /// How long a transaction of an account can be read by its id and reversed, in milliseconds
-    /// (default: 90 days)
+    /// Time for which a transaction of an account can be read by its id and reversed, in milliseconds
+    /// (90 days)
     #[arg(long, env = "LOCKSTEP_TRANSACTION_TTL_MS", default_value_t = 7_776_000_000, value_parser = positive())]
     pub transaction_ttl_ms: u64,
 

@@ -127,7 +127,7 @@ pub fn command(name: &str) -> Result<&'static CommandEntry, Problem> {
     })
 }
 
-/// What expires in any domain.
+/// The rows of everything that expires, in all domains.
 pub fn expirables() -> impl Iterator<Item = &'static Expirable> {
     DOMAINS.iter().flat_map(|domain| domain.expires)
 }

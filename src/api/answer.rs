@@ -60,7 +60,7 @@ impl<T> Answer<T> {
         self.status
     }
 
-    /// Whether it is the stored answer to an earlier call under the same idempotency key.
+    /// True for the stored answer to an earlier call under the same idempotency key.
     pub fn is_replay(&self) -> bool {
         self.headers.iter().any(|(name, _)| *name == REPLAYED)
     }

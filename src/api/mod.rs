@@ -1,6 +1,6 @@
-//! What every endpoint shares: reading a request (`extract`), running a command (`command`),
-//! answering it (`answer`), refusing it (`problem`), and what surrounds every request
-//! (`middleware`). Handlers of all domains call it; it knows none of them.
+//! The parts that every endpoint shares: reading a request (`extract`), running a command (`command`),
+//! answering it (`answer`), refusing it (`problem`), and the code around every
+//! request (`middleware`). Handlers of all domains call it; it knows none of them.
 
 mod answer;
 mod command;

@@ -29,7 +29,7 @@ pub struct Problem {
     pub(super) cause: Option<Failure>,
 }
 
-/// What is known about the effect of a call that failed.
+/// The known effect of a call that failed.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -69,9 +69,9 @@ pub struct ProblemBody<'a> {
     code: &'a str,
     /// The id of the request, which the header `X-Request-Id` has too.
     request_id: &'a str,
-    /// Whether the same call may succeed when it is sent again a little later.
+    /// True if the same call may succeed when it is sent again a little later.
     retryable: bool,
-    /// Whether the call can have changed anything.
+    /// The known effect of the call.
     outcome: Outcome,
     #[serde(flatten)]
     #[schema(ignore)]
@@ -168,7 +168,7 @@ impl Problem {
         &self.detail
     }
 
-    /// What is known about the effect of the call.
+    /// The known effect of the call.
     pub fn outcome(&self) -> Outcome {
         self.outcome
     }
@@ -178,7 +178,7 @@ impl Problem {
         self.members.get(name)
     }
 
-    /// Whether it is the stored answer to an earlier call under the same idempotency key.
+    /// True for the stored answer to an earlier call under the same idempotency key.
     pub fn is_replay(&self) -> bool {
         self.headers.iter().any(|(name, _)| *name == super::REPLAYED)
     }

@@ -1,4 +1,4 @@
-//! What operators see of the service: logs and metrics.
+//! Logs and metrics of the service, for its operators.
 
 mod logs;
 mod metrics;

@@ -25,7 +25,7 @@ pub struct Code {
     /// When the code is given, and what the caller can do about it.
     #[schema(value_type = String)]
     pub explanation: &'static str,
-    /// Whether the same call may succeed when it is sent again a little later.
+    /// True if the same call may succeed when it is sent again a little later.
     pub retryable: bool,
 }
 

@@ -36,8 +36,8 @@ pub const MAX_METADATA_BYTES: usize = 8 * 1024;
 /// It reports an account or product with more as unchecked.
 pub const MOST_HOLDS: usize = 2000;
 
-/// How often a reservation can be extended.
+/// Most extensions of one reservation.
 pub const MAX_EXTENSIONS: u64 = 10;
 
-/// How long an extended reservation holds units in all: 24 hours, in milliseconds.
+/// Longest time that an extended reservation holds units in all: 24 hours, in milliseconds.
 pub const MAX_TOTAL_MS: i64 = 24 * 3600 * 1000;

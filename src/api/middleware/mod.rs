@@ -1,4 +1,4 @@
-//! What surrounds every request: its id and span, the shutdown gate, problems and panics, and its
+//! The code around every request: its id and span, the shutdown gate, problems and panics, and its
 //! duration. `app` puts it around the router.
 
 mod request_info;

@@ -1,4 +1,4 @@
-//! What is known of a request before its handler runs: its id, its trace and its limits.
+//! Facts about a request that are known before its handler runs: its id, its trace and its limits.
 
 use std::{sync::Arc, time::Duration};
 

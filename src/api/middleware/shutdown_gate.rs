@@ -59,7 +59,7 @@ impl ShutdownGate {
         self.closed.cancelled().await;
     }
 
-    /// Whether the gate has been closed.
+    /// True once the gate has been closed.
     pub fn is_closed(&self) -> bool {
         self.closed.is_cancelled()
     }
