@@ -1,7 +1,12 @@
-//! `make bench`: what a call costs, beside what it could cost at least and what people write today.
+//! `make bench`, first part: the cost of single calls, compared with two other servers.
 //!
-//! Everything is measured in one run, in turns, so that a slow moment of the machine meets all of
-//! them. CPU microseconds per operation are steadier than operations per second.
+//! - The *bare axum server* parses and answers the same JSON without Redis: no service on axum can be
+//!   cheaper.
+//! - The *WATCH loop* is a transfer as it is usually written in application code: WATCH, read, MULTI
+//!   and EXEC through a pool, repeated on a conflict. It keeps no history and no records.
+//!
+//! All of them are measured in one run and in every round one after the other, so that a slow moment
+//! of the machine affects all alike. CPU time per request varies less than requests per second.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -15,24 +20,30 @@ use redis::AsyncCommands;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use support::{
-    ACCOUNTS, CONNECTIONS, Figures, Numbers, Process, ROUND, ROUNDS, Setup, Subject, answer,
-    measure, raw_script, request, save, spread, transfer_body,
+    ACCOUNTS, CONNECTIONS, Measurement, Process, ROUND_DURATION, ROUNDS, Random, Scenario, Setup,
+    measure, raw_script, read_answer, request, save, spread, transfer_body,
 };
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
 };
 
-/// As the service has it, so that a floor is not dearer for its allocator alone.
+/// The allocator of the service, so that the other servers have no disadvantage by theirs.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// The environment variable that makes this program one of the other servers.
 const ROLE: &str = "LOCKSTEP_BENCH_ROLE";
+
+const SOLD_OUT: &str = "reserve, sold out";
+
+/// The rounds of each scenario, by its name.
+type Results = BTreeMap<&'static str, Vec<Measurement>>;
 
 fn main() {
     match std::env::var(ROLE).as_deref() {
-        Ok("floor") => serve(floor()),
-        Ok("watch") => serve(watch_loop(&std::env::var("REDIS").unwrap())),
+        Ok("bare") => serve(bare_server()),
+        Ok("watch") => serve(watch_server(&std::env::var("REDIS").unwrap())),
         _ => compare(),
     }
 }
@@ -41,159 +52,170 @@ fn main() {
 async fn compare() {
     let Setup { redis, redis_url, lockstep, mut connection } = Setup::start().await;
     let this = std::env::current_exe().unwrap();
-    let floor = Process::start(Command::new(&this).env(ROLE, "floor"));
+    let bare = Process::start(Command::new(&this).env(ROLE, "bare"));
     let watch = Process::start(Command::new(&this).env(ROLE, "watch").env("REDIS", &redis_url));
     prepare(&lockstep.address, &mut connection).await;
 
-    let subject = |name, process: &Process, operation| Subject {
+    let scenario = |name, process: &Process, requests| Scenario {
         expected: if name == SOLD_OUT { "HTTP/1.1 409" } else { "HTTP/1.1 20" },
         name,
         address: process.address.clone(),
-        service: process.child.id(),
-        operation,
+        service_pid: process.child.id(),
+        requests,
         callers: CONNECTIONS,
     };
-    let subjects = [
-        subject("transfer: floor, axum without Redis", &floor, transfer as fn(&mut Numbers) -> _),
-        subject("transfer: WATCH loop through a pool", &watch, transfer),
-        subject("transfer", &lockstep, transfer),
-        subject("transfer, 4 accounts: WATCH loop", &watch, transfer_hot),
-        subject("transfer, 4 accounts", &lockstep, transfer_hot),
-        subject("transfer with Idempotency-Key", &lockstep, transfer_once),
-        subject("reserve: floor, axum without Redis", &floor, reserve),
-        subject("reserve", &lockstep, reserve),
-        subject("flash sale, one product", &lockstep, flash_sale),
-        subject(SOLD_OUT, &lockstep, sold_out),
-        subject("lock + release: floor, axum without Redis", &floor, lock),
-        subject("lock + release", &lockstep, lock),
-        subject("ratelimit: floor, axum without Redis", &floor, ratelimit),
-        subject("ratelimit", &lockstep, ratelimit),
+    let scenarios = [
+        scenario("transfer, bare axum server", &bare, transfer as fn(&mut Random) -> _),
+        scenario("transfer, WATCH loop", &watch, transfer),
+        scenario("transfer", &lockstep, transfer),
+        scenario("transfer among 4 accounts, WATCH loop", &watch, transfer_hot),
+        scenario("transfer among 4 accounts", &lockstep, transfer_hot),
+        scenario("transfer with Idempotency-Key", &lockstep, transfer_once),
+        scenario("reserve, bare axum server", &bare, reserve),
+        scenario("reserve", &lockstep, reserve),
+        scenario("reserve, all callers the same product", &lockstep, reserve_hot),
+        scenario(SOLD_OUT, &lockstep, reserve_sold_out),
+        scenario("lock and release, bare axum server", &bare, lock),
+        scenario("lock and release", &lockstep, lock),
+        scenario("rate limit, bare axum server", &bare, ratelimit),
+        scenario("rate limit", &lockstep, ratelimit),
     ];
-    let mut figures: BTreeMap<&str, Vec<Figures>> = BTreeMap::new();
-    let mut raw: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
+    let mut results = Results::new();
+    let mut raw_costs: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
     for _ in 0..ROUNDS {
-        for subject in &subjects {
-            let measured = measure(subject, redis.child.id()).await;
-            figures.entry(subject.name).or_default().push(measured);
+        for scenario in &scenarios {
+            let measurement = measure(scenario, redis.child.id()).await;
+            results.entry(scenario.name).or_default().push(measurement);
         }
-        for steps in [1, 16, 64] {
-            let (cost, _) = raw_script(&mut connection, redis.child.id(), steps).await;
-            raw.entry(steps).or_default().push(cost);
+        for transfers_per_script in [1, 16, 64] {
+            let (cost, _) =
+                raw_script(&mut connection, redis.child.id(), transfers_per_script).await;
+            raw_costs.entry(transfers_per_script).or_default().push(cost);
         }
     }
-    report(&subjects, &figures, &raw);
-}
-
-fn report(
-    subjects: &[Subject],
-    figures: &BTreeMap<&str, Vec<Figures>>,
-    raw: &BTreeMap<usize, Vec<f64>>,
-) {
-    let cell = |rounds: &[Figures], of: fn(&Figures) -> f64| {
-        let (low, middle, high) = spread(rounds.iter().map(of).collect());
-        format!("{middle:.0} ({low:.0}-{high:.0})")
-    };
-    println!(
-        "\n{CONNECTIONS} keep-alive connections, {ROUNDS} rounds of {} s; median (least-most)\n",
-        ROUND.as_secs()
-    );
-    println!("| what | ops/s | p50 us | p99 us | service CPU us/op | Redis CPU us/op |");
-    println!("| --- | ---: | ---: | ---: | ---: | ---: |");
-    for subject in subjects {
-        let rounds = &figures[subject.name];
-        assert!(rounds.iter().all(|round| round.failed == 0), "{}: {rounds:?}", subject.name);
-        println!(
-            "| {} | {} | {} | {} | {} | {} |",
-            subject.name,
-            cell(rounds, |it| it.per_second),
-            cell(rounds, |it| it.p50_us),
-            cell(rounds, |it| it.p99_us),
-            cell(rounds, |it| it.service_cpu_us),
-            cell(rounds, |it| it.redis_cpu_us),
-        );
-    }
-    println!("\n| the transfer script by raw EVALSHA, pipelined | Redis CPU us/op |");
-    println!("| --- | ---: |");
-    for (steps, costs) in raw {
-        let (low, middle, high) = spread(costs.clone());
-        println!("| {steps} in one script | {middle:.1} ({low:.1}-{high:.1}) |");
-    }
-
-    // Ratios round by round: what is noise for one of two is noise for the other.
-    let ratio = |one: &str, other: &str, of: fn(&Figures) -> f64| {
-        let pairs = figures[one].iter().zip(&figures[other]);
-        spread(pairs.map(|(one, other)| of(one) / of(other)).collect())
-    };
-    println!("\n| ratio | median (least-most) | aim |\n| --- | ---: | --- |");
-    let mut ratios = BTreeMap::new();
-    for name in ["transfer", "reserve", "lock + release", "ratelimit"] {
-        let floor = format!("{name}: floor, axum without Redis");
-        let it = ratio(name, &floor, |it| it.service_cpu_us);
-        println!(
-            "| service CPU, {name} to its floor | {:.2} ({:.2}-{:.2}) | at most 1.6 |",
-            it.1, it.0, it.2
-        );
-        ratios.insert(format!("service CPU, {name} to its floor"), it);
-    }
-    for (one, other) in [
-        ("transfer", "transfer: WATCH loop through a pool"),
-        ("transfer, 4 accounts", "transfer, 4 accounts: WATCH loop"),
-    ] {
-        let it = ratio(one, other, |it| it.per_second);
-        println!(
-            "| ops/s, {one} to the WATCH loop | {:.2} ({:.2}-{:.2}) | at least 8 |",
-            it.1, it.0, it.2
-        );
-        ratios.insert(format!("ops/s, {one} to the WATCH loop"), it);
-    }
-
-    let all = json!({ "figures": figures, "raw_redis_cpu_us": raw, "ratios": ratios });
+    print_scenarios(&scenarios, &results);
+    print_raw_costs(&raw_costs);
+    let ratios = print_ratios(&results);
+    let all = json!({ "figures": results, "raw_redis_cpu_us": raw_costs, "ratios": ratios });
     save("compare", &all);
 }
 
-fn transfer(numbers: &mut Numbers) -> Vec<Vec<u8>> {
-    vec![request("/accounts/transfer", "", &transfer_body(numbers, ACCOUNTS))]
+fn print_scenarios(scenarios: &[Scenario], results: &Results) {
+    let cell = |rounds: &[Measurement], column: fn(&Measurement) -> f64| {
+        let (low, median, high) = spread(rounds.iter().map(column).collect());
+        format!("{median:.0} ({low:.0}-{high:.0})")
+    };
+    println!(
+        "\n{CONNECTIONS} keep-alive connections, {ROUNDS} rounds of {} s; median (least-greatest)\n",
+        ROUND_DURATION.as_secs()
+    );
+    println!(
+        "| call | requests/s | p50 us | p99 us | service CPU us/request | Redis CPU us/request |"
+    );
+    println!("| --- | ---: | ---: | ---: | ---: | ---: |");
+    for scenario in scenarios {
+        let rounds = &results[scenario.name];
+        assert!(rounds.iter().all(|round| round.failed == 0), "{}: {rounds:?}", scenario.name);
+        println!(
+            "| {} | {} | {} | {} | {} | {} |",
+            scenario.name,
+            cell(rounds, |round| round.per_second),
+            cell(rounds, |round| round.p50_us),
+            cell(rounds, |round| round.p99_us),
+            cell(rounds, |round| round.service_cpu_us),
+            cell(rounds, |round| round.redis_cpu_us),
+        );
+    }
 }
 
-/// What a shop with few large accounts has: everybody pays to or from the same.
-fn transfer_hot(numbers: &mut Numbers) -> Vec<Vec<u8>> {
-    vec![request("/accounts/transfer", "", &transfer_body(numbers, 4))]
+fn print_raw_costs(raw_costs: &BTreeMap<usize, Vec<f64>>) {
+    println!(
+        "\n| transfer script by EVALSHA, pipelined, without Lockstep | Redis CPU us/transfer |"
+    );
+    println!("| --- | ---: |");
+    for (transfers_per_script, costs) in raw_costs {
+        let (low, median, high) = spread(costs.clone());
+        println!("| {transfers_per_script} in each script | {median:.1} ({low:.1}-{high:.1}) |");
+    }
 }
 
-fn transfer_once(numbers: &mut Numbers) -> Vec<Vec<u8>> {
-    let body = transfer_body(numbers, ACCOUNTS);
-    let key = format!("Idempotency-Key: {}-{}\r\n", numbers.below(1 << 30), numbers.0);
+/// Prints the ratios that the project has aims for, and returns them by name. A ratio is formed within
+/// each round, so that noise of the machine affects both of its sides.
+fn print_ratios(results: &Results) -> BTreeMap<String, (f64, f64, f64)> {
+    let ratio = |one: &str, other: &str, column: fn(&Measurement) -> f64| {
+        let pairs = results[one].iter().zip(&results[other]);
+        spread(pairs.map(|(one, other)| column(one) / column(other)).collect())
+    };
+    let mut ratios = BTreeMap::new();
+    let mut print = |name: String, (low, median, high), aim| {
+        println!("| {name} | {median:.2} ({low:.2}-{high:.2}) | {aim} |");
+        ratios.insert(name, (low, median, high));
+    };
+    println!("\n| ratio | median (least-greatest) | aim |\n| --- | ---: | --- |");
+    for name in ["transfer", "reserve", "lock and release", "rate limit"] {
+        let bare = format!("{name}, bare axum server");
+        print(
+            format!("service CPU per request, {name}: Lockstep to bare axum server"),
+            ratio(name, &bare, |round| round.service_cpu_us),
+            "at most 1.6",
+        );
+    }
+    for name in ["transfer", "transfer among 4 accounts"] {
+        let watch = format!("{name}, WATCH loop");
+        print(
+            format!("requests per second, {name}: Lockstep to WATCH loop"),
+            ratio(name, &watch, |round| round.per_second),
+            "at least 8",
+        );
+    }
+    ratios
+}
+
+fn transfer(random: &mut Random) -> Vec<Vec<u8>> {
+    vec![request("/accounts/transfer", "", &transfer_body(random, ACCOUNTS))]
+}
+
+/// A transfer among few accounts, for which the callers contend.
+fn transfer_hot(random: &mut Random) -> Vec<Vec<u8>> {
+    vec![request("/accounts/transfer", "", &transfer_body(random, 4))]
+}
+
+fn transfer_once(random: &mut Random) -> Vec<Vec<u8>> {
+    let body = transfer_body(random, ACCOUNTS);
+    let key = format!("Idempotency-Key: {}-{}\r\n", random.below(1 << 30), random.0);
     vec![request("/accounts/transfer", &key, &body)]
 }
 
-fn reserve(numbers: &mut Numbers) -> Vec<Vec<u8>> {
-    let product = numbers.below(ACCOUNTS);
+fn reserve(random: &mut Random) -> Vec<Vec<u8>> {
+    let product = random.below(ACCOUNTS);
     let body = format!(
         "{{\"customer_id\":\"c\",\"product_id\":\"p{product}\",\"quantity\":1,\"ttl_ms\":2000}}"
     );
     vec![request("/inventory/reserve", "", &body)]
 }
 
-/// Everybody wants the same product.
-fn flash_sale(numbers: &mut Numbers) -> Vec<Vec<u8>> {
-    reserve_of("hot", numbers)
+/// A reservation of the one product that all callers want.
+fn reserve_hot(random: &mut Random) -> Vec<Vec<u8>> {
+    reserve_of("hot", random)
 }
 
-fn sold_out(numbers: &mut Numbers) -> Vec<Vec<u8>> {
-    reserve_of("gone", numbers)
+/// A reservation of a product that has no stock, which is refused.
+fn reserve_sold_out(random: &mut Random) -> Vec<Vec<u8>> {
+    reserve_of("gone", random)
 }
 
-fn reserve_of(product: &str, numbers: &mut Numbers) -> Vec<Vec<u8>> {
-    let customer = numbers.below(100_000);
+fn reserve_of(product: &str, random: &mut Random) -> Vec<Vec<u8>> {
+    let customer = random.below(100_000);
     let body = format!(
         "{{\"customer_id\":\"c{customer}\",\"product_id\":\"{product}\",\"quantity\":1,\"ttl_ms\":60000}}"
     );
     vec![request("/inventory/reserve", "", &body)]
 }
 
-/// The second request needs the lease of the first: the caller puts it in the place of `LEASE`.
-fn lock(numbers: &mut Numbers) -> Vec<Vec<u8>> {
-    let lock = format!("l{}-{}", numbers.below(1 << 30), numbers.0);
+/// A lock and its release. The second request needs the lease of the first answer: `measure` writes it
+/// over the placeholder at its end.
+fn lock(random: &mut Random) -> Vec<Vec<u8>> {
+    let lock = format!("l{}-{}", random.below(1 << 30), random.0);
     let lease = "LEASE".repeat(8).chars().take(38).collect::<String>();
     vec![
         request("/locks", "", &format!("{{\"lock\":\"{lock}\",\"owner\":\"me\",\"ttl_ms\":5000}}")),
@@ -201,16 +223,15 @@ fn lock(numbers: &mut Numbers) -> Vec<Vec<u8>> {
     ]
 }
 
-fn ratelimit(numbers: &mut Numbers) -> Vec<Vec<u8>> {
-    let key = numbers.below(ACCOUNTS);
+fn ratelimit(random: &mut Random) -> Vec<Vec<u8>> {
+    let key = random.below(ACCOUNTS);
     let body = format!(
         "{{\"key\":\"k{key}\",\"capacity\":1000000,\"refill_tokens\":1000,\"refill_interval_ms\":1000}}"
     );
     vec![request("/ratelimit", "", &body)]
 }
 
-const SOLD_OUT: &str = "flash sale, sold out";
-
+/// Creates the accounts and products of all scenarios.
 async fn prepare(address: &str, connection: &mut redis::aio::MultiplexedConnection) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let mut buffer = Vec::new();
@@ -219,7 +240,7 @@ async fn prepare(address: &str, connection: &mut redis::aio::MultiplexedConnecti
             "{{\"product_id\":\"{product}\",\"name\":\"p\",\"price\":\"1\",\"initial_stock\":{stock}}}"
         );
         stream.write_all(&request("/inventory/products", "", &body)).await.unwrap();
-        assert!(answer(&mut stream, &mut buffer).await.unwrap().starts_with(b"HTTP/1.1 201"));
+        assert!(read_answer(&mut stream, &mut buffer).await.unwrap().starts_with(b"HTTP/1.1 201"));
     }
     for number in 0..ACCOUNTS {
         for (path, body) in [
@@ -235,12 +256,15 @@ async fn prepare(address: &str, connection: &mut redis::aio::MultiplexedConnecti
             ),
         ] {
             stream.write_all(&request(path, "", &body)).await.unwrap();
-            assert!(answer(&mut stream, &mut buffer).await.unwrap().starts_with(b"HTTP/1.1 201"));
+            assert!(
+                read_answer(&mut stream, &mut buffer).await.unwrap().starts_with(b"HTTP/1.1 201")
+            );
         }
         let _: () = connection.set(format!("watch:a{number}"), 100_000_000_i64).await.unwrap();
     }
 }
 
+/// Serves a router on a free port, and prints its address.
 #[tokio::main]
 async fn serve(app: Router) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -253,7 +277,7 @@ async fn serve(app: Router) {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Order {
+struct TransferRequest {
     from_account: String,
     to_account: String,
     amount: String,
@@ -261,8 +285,8 @@ struct Order {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(dead_code, reason = "a floor parses what the service parses")]
-struct Reservation {
+#[allow(dead_code, reason = "the bare server parses all that the service parses")]
+struct ReserveRequest {
     customer_id: String,
     product_id: String,
     quantity: u64,
@@ -271,8 +295,8 @@ struct Reservation {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(dead_code, reason = "a floor parses what the service parses")]
-struct Lock {
+#[allow(dead_code, reason = "the bare server parses all that the service parses")]
+struct LockRequest {
     lock: String,
     owner: Option<String>,
     ttl_ms: Option<u64>,
@@ -281,8 +305,8 @@ struct Lock {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(dead_code, reason = "a floor parses what the service parses")]
-struct Check {
+#[allow(dead_code, reason = "the bare server parses all that the service parses")]
+struct CheckRequest {
     key: String,
     capacity: u64,
     refill_tokens: u64,
@@ -290,7 +314,7 @@ struct Check {
 }
 
 #[derive(Serialize)]
-struct Moved {
+struct Transferred {
     transaction_id: &'static str,
     from_account: String,
     to_account: String,
@@ -304,9 +328,9 @@ struct Moved {
     created_at: &'static str,
 }
 
-fn moved(order: Order) -> (StatusCode, Json<Moved>) {
-    let Order { from_account, to_account, amount } = order;
-    let moved = Moved {
+fn transferred(request: TransferRequest) -> (StatusCode, Json<Transferred>) {
+    let TransferRequest { from_account, to_account, amount } = request;
+    let body = Transferred {
         transaction_id: "tx_0199f6c28f7a7c319d4e52a1b7f0c6aa",
         from_account,
         to_account,
@@ -319,19 +343,19 @@ fn moved(order: Order) -> (StatusCode, Json<Moved>) {
         metadata: BTreeMap::new(),
         created_at: "2026-01-31T12:00:00.000Z",
     };
-    (StatusCode::CREATED, Json(moved))
+    (StatusCode::CREATED, Json(body))
 }
 
-/// The same JSON in and out, and no Redis: what no service on axum can be cheaper than.
-fn floor() -> Router {
+/// The bare axum server.
+fn bare_server() -> Router {
     Router::new()
-        .route("/accounts/transfer", post(async |Json(order): Json<Order>| moved(order)))
+        .route("/accounts/transfer", post(async |Json(request): Json<TransferRequest>| transferred(request)))
         .route(
             "/inventory/reserve",
-            post(async |Json(order): Json<Reservation>| {
-                let line = json!({ "product_id": order.product_id, "quantity": order.quantity, "remaining": 9 });
+            post(async |Json(request): Json<ReserveRequest>| {
+                let line = json!({ "product_id": request.product_id, "quantity": request.quantity, "remaining": 9 });
                 Json(json!({
-                    "reservation_id": "res_0199f6c28f7a7c319d4e52a1b7f0c6aa", "customer_id": order.customer_id,
+                    "reservation_id": "res_0199f6c28f7a7c319d4e52a1b7f0c6aa", "customer_id": request.customer_id,
                     "status": "held", "lines": [line], "created_at": "2026-01-31T12:00:00.000Z",
                     "expires_at": "2026-01-31T12:00:00.000Z"
                 }))
@@ -339,9 +363,9 @@ fn floor() -> Router {
         )
         .route(
             "/locks",
-            post(async |Json(order): Json<Lock>| {
+            post(async |Json(request): Json<LockRequest>| {
                 Json(json!({
-                    "lease_id": "lease_0199f6c28f7a7c319d4e52a1b7f0c6aa", "lock": order.lock, "owner": order.owner,
+                    "lease_id": "lease_0199f6c28f7a7c319d4e52a1b7f0c6aa", "lock": request.lock, "owner": request.owner,
                     "mode": "exclusive", "fencing_token": 1_769_860_800_000_000_u64,
                     "expires_at": "2026-01-31T12:00:00.000Z", "expires_in_ms": 5000, "metadata": {}
                 }))
@@ -349,23 +373,23 @@ fn floor() -> Router {
         )
         .route(
             "/locks/release",
-            post(async |Json(order): Json<Lock>| {
-                Json(json!({ "lock": order.lock, "lease_id": order.lease_id, "released": true }))
+            post(async |Json(request): Json<LockRequest>| {
+                Json(json!({ "lock": request.lock, "lease_id": request.lease_id, "released": true }))
             }),
         )
         .route(
             "/ratelimit",
-            post(async |Json(order): Json<Check>| {
+            post(async |Json(request): Json<CheckRequest>| {
                 Json(json!({
-                    "key": order.key, "allowed": true, "limit": order.capacity, "remaining": 1,
+                    "key": request.key, "allowed": true, "limit": request.capacity, "remaining": 1,
                     "retry_after_ms": 0, "reset_after_ms": 1, "cost": 1
                 }))
             }),
         )
 }
 
-/// A transfer as it is written today: read, judge, MULTI/EXEC, and again if somebody was faster.
-fn watch_loop(redis: &str) -> Router {
+/// The WATCH loop.
+fn watch_server(redis: &str) -> Router {
     let pool = Config::from_url(redis).builder().unwrap();
     let pool = pool.max_size(CONNECTIONS).runtime(Runtime::Tokio1).build().unwrap();
     Router::new().route("/accounts/transfer", post(watch_transfer)).with_state(Arc::new(pool))
@@ -373,12 +397,13 @@ fn watch_loop(redis: &str) -> Router {
 
 async fn watch_transfer(
     State(pool): State<Arc<Pool>>,
-    Json(order): Json<Order>,
-) -> Result<(StatusCode, Json<Moved>), StatusCode> {
+    Json(request): Json<TransferRequest>,
+) -> Result<(StatusCode, Json<Transferred>), StatusCode> {
     let mut connection = pool.get().await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
     let (from, to) =
-        (format!("watch:{}", order.from_account), format!("watch:{}", order.to_account));
-    let amount = (order.amount.parse::<f64>().map_err(|_| StatusCode::BAD_REQUEST)? * 100.0) as i64;
+        (format!("watch:{}", request.from_account), format!("watch:{}", request.to_account));
+    let amount =
+        (request.amount.parse::<f64>().map_err(|_| StatusCode::BAD_REQUEST)? * 100.0) as i64;
     loop {
         let attempt: redis::RedisResult<Option<Value>> = async {
             redis::cmd("WATCH").arg(&from).arg(&to).exec_async(&mut connection).await?;
@@ -393,7 +418,7 @@ async fn watch_transfer(
         }
         .await;
         match attempt {
-            Ok(Some(_)) => return Ok(moved(order)),
+            Ok(Some(_)) => return Ok(transferred(request)),
             Ok(None) => {}
             Err(_) => return Err(StatusCode::INTERNAL_SERVER_ERROR),
         }

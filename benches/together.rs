@@ -1,6 +1,9 @@
-//! `make bench`, the second part: several at once. A million transfers in one stream, beside single
-//! calls and beside the script on its own; and transfers for which many contend, by one script, by
-//! WATCH, and as a part of something larger.
+//! `make bench`, second part: many transfers at once.
+//!
+//! - A stream of a million transfers: how fast it is, how much memory it takes, and how it compares
+//!   with single calls and with the script without the service.
+//! - Transfers between the same two accounts by up to 256 callers: by `/accounts/transfer`, within
+//!   `/atomic`, and by `/transactions` with WATCH.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -12,191 +15,209 @@ use axum::body::Body;
 use http_body_util::{BodyExt, channel::Channel};
 use hyper::{Request, body::Bytes};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-use redis::AsyncCommands;
+use redis::{AsyncCommands, aio::MultiplexedConnection};
 use serde_json::{Value, json};
 use support::{
-    ACCOUNTS, CONNECTIONS, Figures, Numbers, Process, ROUND, ROUNDS, Setup, Subject, cpu_us,
-    measure, raw_script, request, save, spread, transfer_body,
+    ACCOUNTS, CONNECTIONS, Measurement, Process, ROUND_DURATION, ROUNDS, Random, Scenario, Setup,
+    cpu_us, measure, raw_script, request, save, spread, transfer_body,
 };
 
-/// How many transfers the long stream has, and a short one.
+/// Transfers of the long stream.
 const LONG: u64 = 1_000_000;
+/// Transfers of a short stream.
 const SHORT: u64 = 100_000;
 
-/// Makes the requests of one operation.
-type Calls = fn(&mut Numbers) -> Vec<Vec<u8>>;
-
-/// How many contend.
+/// Numbers of callers that contend for the same two accounts.
 const CALLERS: [usize; 4] = [1, 8, 64, 256];
+
+const SINGLE: &str = "single calls, 64 connections";
+const STREAM: &str = "one stream through /bulk";
+const SCRIPT: &str = "the script without Lockstep, 128 transfers in each, pipelined";
+
+/// Makes the requests of one call.
+type Requests = fn(&mut Random) -> Vec<Vec<u8>>;
+
+/// The ways to transfer between the same two accounts: name, beginning of a successful answer, and the
+/// requests.
+const CONTENDED: [(&str, &str, Requests); 3] = [
+    ("one script, /accounts/transfer", "HTTP/1.1 201", contended_transfer),
+    ("/atomic, with a counter beside it", "HTTP/1.1 200", contended_atomic),
+    ("WATCH, /transactions", "HTTP/1.1 200", contended_watch),
+];
 
 #[tokio::main]
 async fn main() {
-    let Setup { redis, redis_url: _redis_url, lockstep, mut connection } = Setup::start().await;
-    let redis = redis.child.id();
-    let memory = memory_kib(&lockstep);
+    let Setup { redis, redis_url: _, lockstep, mut connection } = Setup::start().await;
+    let redis_pid = redis.child.id();
+    let (per_second, memory_mib) = long_stream(&lockstep).await;
+    let (rates, costs) = compare_streams(&lockstep, redis_pid, &mut connection).await;
+    print_streams(&rates, &costs);
+    let contention = contend(&lockstep, redis_pid, &mut connection).await;
+    let stream = json!({
+        "per_second": per_second, "memory_mib": memory_mib, "rates": rates, "redis_cpu_us": costs,
+    });
+    save("together", &json!({ "stream": stream, "contention": contention }));
+}
+
+/// Opens the accounts and sends the long stream, after a short one as a warm-up. Returns the transfers
+/// per second, and by how many MiB the memory of the service has grown.
+async fn long_stream(lockstep: &Process) -> (f64, f64) {
+    let memory_before = memory_kib(lockstep);
     let opening = (0..ACCOUNTS).map(|number| {
         let input = json!({ "account_id": format!("a{number}"), "initial_balance": "1000000" });
         json!({ "operation": "accounts/open", "input": input }).to_string()
     });
-    assert_eq!(stream(&lockstep, opening).await, ACCOUNTS);
-
-    // Warm, for the speed.
-    assert_eq!(stream(&lockstep, transfers(SHORT)).await, SHORT);
+    assert_eq!(send_stream(lockstep, opening).await, ACCOUNTS);
+    assert_eq!(send_stream(lockstep, transfers(SHORT)).await, SHORT);
     let started = Instant::now();
-    assert_eq!(stream(&lockstep, transfers(LONG)).await, LONG);
-    let long = LONG as f64 / started.elapsed().as_secs_f64();
-    let grown = memory_kib(&lockstep).saturating_sub(memory) as f64 / 1024.0;
-    let sum = balanced(&lockstep).await;
+    assert_eq!(send_stream(lockstep, transfers(LONG)).await, LONG);
+    let per_second = LONG as f64 / started.elapsed().as_secs_f64();
+    let memory_mib = memory_kib(lockstep).saturating_sub(memory_before) as f64 / 1024.0;
+    let sum = sum_of_balances(lockstep).await;
     println!("\n| one stream of {LONG} transfers | |\n| --- | ---: |");
-    println!("| transfers a second | {long:.0} |");
-    println!(
-        "| memory of the service has grown since its start by, MiB (aim: below 64) | {grown:.1} |"
-    );
-    println!("| sum of all balances after it | {sum} |");
+    println!("| transfers per second | {per_second:.0} |");
+    println!("| growth of the service's memory, MiB (aim: below 64) | {memory_mib:.1} |");
+    println!("| sum of all balances afterwards | {sum} |");
+    (per_second, memory_mib)
+}
 
-    let single = Subject {
-        name: "single calls",
+/// Values of each round, by the name of what was measured.
+type Rounds = BTreeMap<&'static str, Vec<f64>>;
+
+/// Compares single calls, a stream, and the script without the service. Returns the transfers per
+/// second, and the CPU microseconds of Redis per transfer.
+async fn compare_streams(
+    lockstep: &Process,
+    redis_pid: u32,
+    connection: &mut MultiplexedConnection,
+) -> (Rounds, Rounds) {
+    let single = Scenario {
+        name: SINGLE,
         address: lockstep.address.clone(),
-        service: lockstep.child.id(),
+        service_pid: lockstep.child.id(),
         expected: "HTTP/1.1 201",
-        operation: transfer,
+        requests: transfer,
         callers: CONNECTIONS,
     };
-    let mut rates: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-    let mut costs: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    let (mut rates, mut costs) = (Rounds::new(), Rounds::new());
     for _ in 0..ROUNDS {
-        let calls = measure(&single, redis).await;
-        rates.entry(SINGLE).or_default().push(calls.per_second);
-        costs.entry(SINGLE).or_default().push(calls.redis_cpu_us);
-        let (before, started) = (cpu_us(redis), Instant::now());
-        assert_eq!(stream(&lockstep, transfers(SHORT)).await, SHORT);
+        let measurement = measure(&single, redis_pid).await;
+        rates.entry(SINGLE).or_default().push(measurement.per_second);
+        costs.entry(SINGLE).or_default().push(measurement.redis_cpu_us);
+        let (cpu_before, started) = (cpu_us(redis_pid), Instant::now());
+        assert_eq!(send_stream(lockstep, transfers(SHORT)).await, SHORT);
         rates.entry(STREAM).or_default().push(SHORT as f64 / started.elapsed().as_secs_f64());
-        costs.entry(STREAM).or_default().push((cpu_us(redis) - before) / SHORT as f64);
-        let (cost, rate) = raw_script(&mut connection, redis, 128).await;
-        rates.entry(RAW).or_default().push(rate);
-        costs.entry(RAW).or_default().push(cost);
+        costs.entry(STREAM).or_default().push((cpu_us(redis_pid) - cpu_before) / SHORT as f64);
+        let (cost, rate) = raw_script(connection, redis_pid, 128).await;
+        rates.entry(SCRIPT).or_default().push(rate);
+        costs.entry(SCRIPT).or_default().push(cost);
     }
-    report_stream(&rates, &costs);
-    let contention = contend(&lockstep, redis, &mut connection).await;
-    save(
-        "together",
-        &json!({
-            "stream": { "per_second": long, "memory_mib": grown, "rates": rates, "redis_cpu_us": costs },
-            "contention": contention,
-        }),
-    );
+    (rates, costs)
 }
 
-const SINGLE: &str = "single calls, 64 connections";
-const STREAM: &str = "one stream through /bulk";
-const RAW: &str = "the script on its own, 128 in each, pipelined";
-
-fn report_stream(rates: &BTreeMap<&str, Vec<f64>>, costs: &BTreeMap<&str, Vec<f64>>) {
-    println!("\n| transfers over {ACCOUNTS} accounts | a second | Redis CPU us each |");
-    println!("| --- | ---: | ---: |");
-    for name in [SINGLE, STREAM, RAW] {
-        let (low, middle, high) = spread(rates[name].clone());
-        let cost = spread(costs[name].clone());
+fn print_streams(rates: &Rounds, costs: &Rounds) {
+    println!(
+        "\n| transfers among {ACCOUNTS} accounts | per second | Redis CPU us/transfer |\n| --- | ---: | ---: |"
+    );
+    for name in [SINGLE, STREAM, SCRIPT] {
+        let (low, median, high) = spread(rates[name].clone());
+        let (low_cost, cost, high_cost) = spread(costs[name].clone());
         println!(
-            "| {name} | {middle:.0} ({low:.0}-{high:.0}) | {:.1} ({:.1}-{:.1}) |",
-            cost.1, cost.0, cost.2
+            "| {name} | {median:.0} ({low:.0}-{high:.0}) | {cost:.1} ({low_cost:.1}-{high_cost:.1}) |"
         );
     }
-    let ratio = |one: &str, other: &str| {
-        let pairs = rates[one].iter().zip(&rates[other]);
-        spread(pairs.map(|(one, other)| one / other).collect())
-    };
-    for (other, aim) in [(SINGLE, "at least 3"), (RAW, "1 would be all that Redis can do")] {
-        let (low, middle, high) = ratio(STREAM, other);
-        println!("| the stream to {other} | {middle:.2} ({low:.2}-{high:.2}) | {aim} |");
+    println!(
+        "\n| ratio of transfers per second | median (least-greatest) | aim |\n| --- | ---: | --- |"
+    );
+    for (other, aim) in [(SINGLE, "at least 3"), (SCRIPT, "at most 1: Redis can do no more")] {
+        let pairs = rates[STREAM].iter().zip(&rates[other]);
+        let (low, median, high) = spread(pairs.map(|(one, other)| one / other).collect());
+        println!("| {STREAM} to {other} | {median:.2} ({low:.2}-{high:.2}) | {aim} |");
     }
 }
 
-/// Everybody moves money between the same two, in both directions.
+/// Measures transfers between two accounts by 1 to 256 callers, in three ways, and returns the rows that
+/// `plot.py` draws.
 async fn contend(
     lockstep: &Process,
-    redis: u32,
-    connection: &mut redis::aio::MultiplexedConnection,
+    redis_pid: u32,
+    connection: &mut MultiplexedConnection,
 ) -> Value {
-    for side in ["x", "y"] {
-        let _: () = connection
-            .set(format!("lockstep-data:{{main}}:{side}"), 1_000_000_000_i64)
-            .await
-            .unwrap();
+    for key in ["x", "y"] {
+        let key = format!("lockstep-data:{{main}}:{key}");
+        let _: () = connection.set(key, 1_000_000_000_i64).await.unwrap();
     }
-    let ways: [(&str, &str, Calls); 3] = [
-        ("one script, /accounts/transfer", "HTTP/1.1 201", contended_transfer),
-        ("/atomic, with a counter beside it", "HTTP/1.1 200", contended_atomic),
-        ("WATCH, /transactions", "HTTP/1.1 200", contended_watch),
-    ];
-    let mut figures: BTreeMap<(&str, usize), Vec<Figures>> = BTreeMap::new();
+    let mut results: BTreeMap<(&str, usize), Vec<Measurement>> = BTreeMap::new();
     for _ in 0..ROUNDS {
         for callers in CALLERS {
-            for (name, expected, operation) in ways {
-                let subject = Subject {
+            for (name, expected, requests) in CONTENDED {
+                let scenario = Scenario {
                     name,
                     address: lockstep.address.clone(),
-                    service: lockstep.child.id(),
+                    service_pid: lockstep.child.id(),
                     expected,
-                    operation,
+                    requests,
                     callers,
                 };
-                let measured = measure(&subject, redis).await;
-                figures.entry((name, callers)).or_default().push(measured);
+                let measurement = measure(&scenario, redis_pid).await;
+                results.entry((name, callers)).or_default().push(measurement);
             }
         }
     }
     println!(
-        "\n| transfers between the same two accounts | callers | a second | p50 us | p99 us | given up |"
+        "\n| transfers between the same two accounts | callers | per second | p50 us | p99 us | refused |"
     );
     println!("| --- | ---: | ---: | ---: | ---: | ---: |");
-    let mut table = Vec::new();
-    for (name, ..) in ways {
+    let mut rows = Vec::new();
+    for (name, ..) in CONTENDED {
         for callers in CALLERS {
-            let rounds = &figures[&(name, callers)];
-            let of = |figure: fn(&Figures) -> f64| spread(rounds.iter().map(figure).collect());
-            let rate = of(|it| it.per_second);
-            let (p50, p99) = (of(|it| it.p50_us).1, of(|it| it.p99_us).1);
-            let share = |it: &Figures| {
-                let calls = it.per_second * ROUND.as_secs_f64() + it.failed as f64;
-                it.failed as f64 / calls
-            };
-            let given_up = of(share).1;
-            println!(
-                "| {name} | {callers} | {:.0} ({:.0}-{:.0}) | {p50:.0} | {p99:.0} | {:.0} % |",
-                rate.1,
-                rate.0,
-                rate.2,
-                given_up * 100.0
-            );
-            table.push(json!({
-                "way": name, "callers": callers, "per_second": rate, "p50_us": p50, "p99_us": p99,
-                "given_up": given_up,
-            }));
+            rows.push(contended_row(name, callers, &results[&(name, callers)]));
         }
     }
-    Value::Array(table)
+    Value::Array(rows)
 }
 
-fn transfer(numbers: &mut Numbers) -> Vec<Vec<u8>> {
-    vec![request("/accounts/transfer", "", &transfer_body(numbers, ACCOUNTS))]
+/// Prints and returns one row of the table of contended transfers.
+fn contended_row(name: &str, callers: usize, rounds: &[Measurement]) -> Value {
+    let column =
+        |value: fn(&Measurement) -> f64| spread(rounds.iter().map(value).collect::<Vec<f64>>());
+    let per_second = column(|round| round.per_second);
+    let (_, p50, _) = column(|round| round.p50_us);
+    let (_, p99, _) = column(|round| round.p99_us);
+    let (_, refused, _) = column(|round| {
+        let succeeded = round.per_second * ROUND_DURATION.as_secs_f64();
+        round.failed as f64 / (succeeded + round.failed as f64)
+    });
+    let (low, median, high) = per_second;
+    println!(
+        "| {name} | {callers} | {median:.0} ({low:.0}-{high:.0}) | {p50:.0} | {p99:.0} | {:.0} % |",
+        refused * 100.0
+    );
+    json!({
+        "way": name, "callers": callers, "per_second": per_second, "p50_us": p50, "p99_us": p99,
+        "given_up": refused,
+    })
 }
 
-fn contended_transfer(numbers: &mut Numbers) -> Vec<Vec<u8>> {
-    vec![request("/accounts/transfer", "", &transfer_body(numbers, 2))]
+fn transfer(random: &mut Random) -> Vec<Vec<u8>> {
+    vec![request("/accounts/transfer", "", &transfer_body(random, ACCOUNTS))]
 }
 
-fn contended_atomic(numbers: &mut Numbers) -> Vec<Vec<u8>> {
+fn contended_transfer(random: &mut Random) -> Vec<Vec<u8>> {
+    vec![request("/accounts/transfer", "", &transfer_body(random, 2))]
+}
+
+fn contended_atomic(random: &mut Random) -> Vec<Vec<u8>> {
     let body = format!(
         "{{\"operations\":[{{\"operation\":\"accounts/transfer\",\"input\":{}}},\
          {{\"operation\":\"counters/increment\",\"input\":{{\"counter\":\"transfers\"}}}}]}}",
-        transfer_body(numbers, 2)
+        transfer_body(random, 2)
     );
     vec![request("/atomic", "", &body)]
 }
 
-fn contended_watch(numbers: &mut Numbers) -> Vec<Vec<u8>> {
-    let (from, to) = if numbers.below(2) == 0 { ("x", "y") } else { ("y", "x") };
+fn contended_watch(random: &mut Random) -> Vec<Vec<u8>> {
+    let (from, to) = if random.below(2) == 0 { ("x", "y") } else { ("y", "x") };
     let body = format!(
         "{{\"watch\":[\"{from}\",\"{to}\"],\"guards\":[{{\"key\":\"{from}\",\"op\":\"gte\",\"value\":\"1\"}}],\
          \"operations\":[{{\"type\":\"decr\",\"key\":\"{from}\",\"by\":1}},\
@@ -205,17 +226,20 @@ fn contended_watch(numbers: &mut Numbers) -> Vec<Vec<u8>> {
     vec![request("/transactions", "", &body)]
 }
 
-/// The lines of so many transfers, made as they are sent.
+/// Returns the lines of so many transfers, each made when it is sent.
 fn transfers(count: u64) -> impl Iterator<Item = String> + Send + 'static {
-    let mut numbers = Numbers(count);
+    let mut random = Random(count);
     (0..count).map(move |_| {
-        let input = transfer_body(&mut numbers, ACCOUNTS);
+        let input = transfer_body(&mut random, ACCOUNTS);
         format!("{{\"operation\":\"accounts/transfer\",\"input\":{input}}}")
     })
 }
 
-/// Sends a stream of lines while its answers are read, and counts those with 201.
-async fn stream(lockstep: &Process, lines: impl Iterator<Item = String> + Send + 'static) -> u64 {
+/// Sends a stream of lines while it reads the results, and returns how many have the status 201.
+async fn send_stream(
+    lockstep: &Process,
+    lines: impl Iterator<Item = String> + Send + 'static,
+) -> u64 {
     let (mut sender, body) = Channel::<Bytes>::new(4);
     tokio::spawn(async move {
         let mut part = String::new();
@@ -234,34 +258,34 @@ async fn stream(lockstep: &Process, lines: impl Iterator<Item = String> + Send +
         .body(Body::new(body))
         .unwrap();
     let client = Client::builder(TokioExecutor::new()).build_http();
-    let mut answers = client.request(request).await.unwrap().into_body();
+    let mut results = client.request(request).await.unwrap().into_body();
     let mut rest: Vec<u8> = Vec::new();
-    let mut good = 0;
-    while let Some(frame) = answers.frame().await {
+    let mut created = 0;
+    while let Some(frame) = results.frame().await {
         rest.extend_from_slice(&frame.unwrap().into_data().unwrap());
         let end = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         for line in rest[..end].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let head = std::str::from_utf8(&line[..40.min(line.len())]).unwrap_or_default();
             if head.contains("\"status\":201") {
-                good += 1;
+                created += 1;
             } else {
                 println!("{}", String::from_utf8_lossy(line));
             }
         }
         rest.drain(..end);
     }
-    good
+    created
 }
 
-/// What is resident of a process.
+/// Returns the resident memory of a process in KiB.
 fn memory_kib(process: &Process) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", process.child.id())).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// The sum over all accounts, where the service finds it right.
-async fn balanced(lockstep: &Process) -> String {
+/// Returns the sum of all balances, after the service has found that the books are balanced.
+async fn sum_of_balances(lockstep: &Process) -> String {
     let client = Client::builder(TokioExecutor::new()).build_http();
     let request = Request::get(format!("http://{}/accounts/integrity", lockstep.address));
     let answer = client.request(request.body(Body::empty()).unwrap()).await.unwrap();

@@ -1,32 +1,43 @@
--- The frame that every call runs in. `README.md` beside this file is its contract; the loader puts
--- the shared functions and the operations of one script in the place of the line `--- @operations`,
--- and in `records` where, by its header, an operation has records among its keys: their positions
--- among those that come once, how many those are, and the same for the keys of each line. Of an
--- operation that runs others nothing is known, and all its keys are looked up.
+-- The runner: every call runs in it. `README.md` beside this file is its contract. The loader
+-- (`src/store/script/assemble.rs`) puts the shared functions and the operations of one script in the place
+-- of the line `--- @operations`.
 --
--- ARGV: clock_ahead_ms, once_ttl_ms, transaction_ttl_ms, history, then for each step
+-- ARGV: clock_ahead_ms, idempotency_ttl_ms, transaction_ttl_ms, history, then for each step
 --       operation, key_count, arg_count, fingerprint, and its arguments.
--- KEYS: for each step its keys, and after them its idempotency record where it has a fingerprint.
--- Answer: for each step two values, whether it is a replay (1 or 0) and the reply.
+-- KEYS: for each step its keys, and after them the key of its idempotency record if it has a fingerprint.
+-- Reply: for each step two values: 1 for a replay or 0, and the operation's reply.
+-- Errors: ABORTED (nothing was written, or all of it was undone), PREREQUISITE (nothing was written, another
+--       operation has to run first), NOT_ISOLATED (nothing was written, the step has to be alone),
+--       TORN (something stays written that belongs to a call that failed).
 --
--- Nothing is written before the commit at the end, so an error or a refusal leaves Redis as it was.
+-- Steps decide first and only change what is in memory; the commit at the end writes.
 
-local clock_ahead_ms, once_ttl_ms, transaction_ttl_ms, history = unpack(ARGV, 1, 4)
+local clock_ahead_ms, idempotency_ttl_ms, transaction_ttl_ms, history = unpack(ARGV, 1, 4)
 local time = redis.call('TIME')
 local now_us = time[1] * 1000000 + time[2] + clock_ahead_ms * 1000
 local now = math.floor(now_us / 1000)
 
-local loaded = {} -- what MGET gave for the key of a record; false where it gave nothing
-local absent = {} -- keys that have been seen to hold nothing at all
-local live = {} -- the records that a step has opened, decoded, as the steps so far have left them
-local encoders, changed, changed_count = {}, {}, 0 -- by key, how to write what has changed; and those keys in order
-local logs, log_order, log_count = {}, {}, 0 -- by key, the entries to append; and those keys in order
-local ending, ending_count = {}, 0 -- of what has an end: key, text and time to live, one after the other
-local queued = {} -- commands on collections whose type a step has already seen
+local loaded = {} -- by key of a record: its text as MGET has read it, false where there is none
+local absent = {} -- keys that were checked with EXISTS and hold nothing
+local open_records = {} -- by key: decoded records, as the steps so far have left them
+local encoders, dirty, dirty_count = {}, {}, 0 -- by key: the encoder of a changed record; these keys in order
+local logs, log_order, log_count = {}, {}, 0 -- by key: entries to append; these keys in order
+local created, created_count = {}, 0 -- new records with an end: key, text, time to live, in turn
+local overwritten, overwritten_count = {}, 0 -- records that had an end and exist: key, text, time to live (0 for none)
+local additions, addition_count = {}, 0 -- commands that add to collections, each with the command that undoes it
+local removals, removal_count = {}, 0 -- commands that remove, likewise
+local cleanups, cleanup_count = {}, 0 -- commands whose failure changes no answer
+local has_written = false -- true once a step has written by itself, which only an OWN SCRIPT may
+local is_only_step = false -- true while the running step has the script to itself
 
--- The text of a record, or nil where there is none. MGET answers nothing for a key of another type
--- too, and to take that for absence would overwrite what somebody else keeps there.
-local function stored(key)
+-- Fails the script: the key holds something that is not ours.
+local function fail_corrupt(key, expected)
+  error(key .. ' does not hold ' .. expected, 0)
+end
+
+-- Returns the text of a record, or nil where there is none. MGET answers nil for a key of another type as
+-- well, and to take that for absence would overwrite somebody else's data.
+local function read_record(key)
   local text = loaded[key]
   if text then
     return text
@@ -43,172 +54,407 @@ local function stored(key)
   return nil
 end
 
--- Marks an open record as changed. At the commit `encode(key, record)` answers its text, and its
--- time to live in milliseconds if it has an end; or nothing, if it has queued what it needs itself.
-local function change(key, encode)
+-- Returns the record under a key, decoded by `decode(key, text)` when the first step asks for it; nil
+-- where there is none.
+local function open_record(key, decode)
+  local record = open_records[key]
+  if record then
+    return record
+  end
+  local text = read_record(key)
+  if not text then
+    return nil
+  end
+  record = decode(key, text)
+  open_records[key] = record
+  return record
+end
+
+-- Has an open record written at the commit. `encode(key, record)` returns its text and, for a record that
+-- can have an end, its time to live in milliseconds (0 for none); or nil if it has queued its writes itself.
+local function mark_dirty(key, encode)
   if not encoders[key] then
-    changed_count = changed_count + 1 -- here and below, `#` of a long list is a search
-    changed[changed_count] = key
+    dirty_count = dirty_count + 1 -- here and below: `#` of a long list is a search
+    dirty[dirty_count] = key
   end
   encoders[key] = encode
 end
 
--- Has a record with an end written that no step of this script opens, for it is new.
-local function create(key, text, ttl_ms)
-  ending[ending_count + 1], ending[ending_count + 2], ending[ending_count + 3] = key, text, ttl_ms
-  ending_count = ending_count + 3
+-- Has a new record with an end written. No other step can open it: its id was generated for this one.
+local function create_record(key, text, ttl_ms)
+  created[created_count + 1], created[created_count + 2], created[created_count + 3] = key, text, ttl_ms
+  created_count = created_count + 3
 end
 
--- Appends an entry to a log, of which at least the newest `history` are kept.
-local function append(key, entry)
-  local entries = logs[key]
+-- Has an entry appended to a log, which keeps at least its newest `history` entries.
+local function append(log, entry)
+  local entries = logs[log]
   if entries then
     entries[#entries + 1] = entry
   else
-    logs[key] = { entry }
+    logs[log] = { entry }
     log_count = log_count + 1
-    log_order[log_count] = key
+    log_order[log_count] = log
   end
 end
 
-local function broken(key, what)
-  error(key .. ' does not hold ' .. what, 0)
+local function queue_addition(command, undo)
+  addition_count = addition_count + 1
+  command.undo = undo
+  additions[addition_count] = command
 end
 
--- Ends the script, with nothing written: the service first runs another operation on these keys, as
--- often as it takes, and then this one again. So that what has piled up is worked off in small parts.
-local function first(operation, ...)
-  error({ err = table.concat({ 'FIRST', operation, ... }, ' ') })
+local function queue_removal(command, undo)
+  removal_count = removal_count + 1
+  command.undo = undo
+  removals[removal_count] = command
 end
 
-local alone = false -- whether the step that runs has the script to itself
+-- Has a member added to a sorted set. `old_score` is its score where it is a member already.
+local function add_member(key, score, member, old_score)
+  local undo = old_score and { 'ZADD', key, old_score, member } or { 'ZREM', key, member }
+  queue_addition({ 'ZADD', key, score, member }, undo)
+end
 
--- Forgets all that would have been written. The records in memory are then no longer what is stored,
--- so no other step may see them: where there is one, the script ends, and the service sends each alone.
-local function forget_changes()
-  if not alone then
-    error({ err = 'ALONE' })
+-- Has a member with this score removed from a sorted set.
+local function remove_member(key, score, member)
+  queue_removal({ 'ZREM', key, member }, { 'ZADD', key, score, member })
+end
+
+-- Has the first members of a sorted set removed. `members` are they, each with its score after it.
+local function remove_first_members(key, members)
+  local undo = { 'ZADD', key }
+  for i = 1, #members, 2 do
+    undo[i + 2], undo[i + 3] = members[i + 1], members[i]
   end
-  encoders, changed, changed_count = {}, {}, 0
+  queue_removal({ 'ZREMRANGEBYRANK', key, 0, #members / 2 - 1 }, undo)
+end
+
+-- Has a field of a hash set. `old_text` is what it holds now, nil for nothing.
+local function set_field(key, field, text, old_text)
+  local undo = old_text and { 'HSET', key, field, old_text } or { 'HDEL', key, field }
+  queue_addition({ 'HSET', key, field, text }, undo)
+end
+
+-- Has a record deleted.
+local function delete_record(key)
+  local text = loaded[key]
+  if text then
+    local ttl_ms = redis.call('PTTL', key)
+    local undo = { 'SET', key, text }
+    if ttl_ms > 0 then
+      undo[4], undo[5] = 'PX', ttl_ms
+    end
+    queue_removal({ 'DEL', key }, undo)
+  end
+end
+
+-- Has a command run at the end of the commit that only tidies up. If it fails, nothing else does.
+local function queue_cleanup(...)
+  cleanup_count = cleanup_count + 1
+  cleanups[cleanup_count] = { ... }
+end
+
+-- Aborts before any write and asks the service to run `operation` on these keys until its backlog is
+-- empty, and then this script again.
+local function require_first(operation, ...)
+  error({ reply = table.concat({ 'PREREQUISITE', operation, ... }, ' ') })
+end
+
+-- Discards everything that would have been written. The records in memory are then not those that are
+-- stored, so no other step may see them: where there is one, the script aborts, and the service sends each
+-- step alone.
+local function rollback()
+  if not is_only_step then
+    error({ reply = 'NOT_ISOLATED' })
+  end
+  encoders, dirty, dirty_count = {}, {}, 0
   logs, log_order, log_count = {}, {}, 0
-  ending, ending_count, queued = {}, 0, {}
+  created, created_count = {}, 0
+  additions, addition_count, removals, removal_count = {}, 0, {}, 0
+  cleanups, cleanup_count = {}, 0
+end
+
+-- The place of the running step: its keys are KEYS[first_key + 1] to KEYS[first_key + key_count], its
+-- arguments likewise.
+local first_key, key_count, first_arg, arg_count, layout = 0, 0, 0, 0, nil
+
+-- Returns how many lines the running step has: repetitions of the keys that its header marks with a star.
+local function line_count()
+  return layout.keys_per_line > 0 and (key_count - layout.fixed_keys) / layout.keys_per_line or 0
+end
+
+-- Returns the keys of line `i`, counted from 1; nothing where there is no such line.
+local function keys_of_line(i)
+  local before = layout.fixed_keys + (i - 1) * layout.keys_per_line
+  if before < key_count then
+    return unpack(KEYS, first_key + before + 1, first_key + before + layout.keys_per_line)
+  end
+end
+
+-- Returns the arguments of line `i`, likewise.
+local function args_of_line(i)
+  local before = layout.fixed_args + (i - 1) * layout.args_per_line
+  if before < arg_count then
+    return unpack(ARGV, first_arg + before + 1, first_arg + before + layout.args_per_line)
+  end
+end
+
+-- Returns how many lines of arguments the running step has.
+local function arg_line_count()
+  return layout.args_per_line > 0 and (arg_count - layout.fixed_args) / layout.args_per_line or 0
+end
+
+-- By name: an operation as a function of `first_key` and `first_arg`, and what its header says of its keys.
+local operations, layouts = {}, {}
+
+-- Runs an operation on keys and arguments that stand in KEYS and ARGV.
+local function run_operation(name, keys_before, keys, args_before, args)
+  first_key, key_count, first_arg, arg_count, layout = keys_before, keys, args_before, args, layouts[name]
+  return operations[name](keys_before, args_before)
 end
 
 --- @operations
 
--- Only the keys of records are looked up: most of the others exist, and to find a log is not cheap.
-local wanted, wanted_count = {}, 0
-local key, arg = 0, 4
-while arg < #ARGV do
-  local where, key_count = records[ARGV[arg + 1]], tonumber(ARGV[arg + 2])
-  for i = 1, where and #where or key_count do
-    wanted_count = wanted_count + 1
-    wanted[wanted_count] = KEYS[key + (where and where[i] or i)]
-  end
-  if where and where.line then
-    for before = where.once, key_count - 1, where.line do
-      for i = 1, #where.each do
-        wanted_count = wanted_count + 1
-        wanted[wanted_count] = KEYS[key + before + where.each[i]]
+-- Loads the records of all steps with one MGET. Other keys are left out: most of them exist, and to look up
+-- a log is not cheap. Of an operation that runs others, all keys are looked up.
+local function load_records()
+  local wanted, wanted_count = {}, 0
+  local key, arg, last_arg = 0, 4, #ARGV
+  while arg < last_arg do
+    local step, keys = layouts[ARGV[arg + 1]], tonumber(ARGV[arg + 2])
+    local records, line_records = step.records, step.line_records
+    for i = 1, records and #records or keys do
+      wanted_count = wanted_count + 1
+      wanted[wanted_count] = KEYS[key + (records and records[i] or i)]
+    end
+    if line_records then
+      for before = key + step.fixed_keys, key + keys - 1, step.keys_per_line do
+        for i = 1, #line_records do
+          wanted_count = wanted_count + 1
+          wanted[wanted_count] = KEYS[before + line_records[i]]
+        end
       end
     end
+    key = key + keys
+    if ARGV[arg + 4] ~= '' then
+      key, wanted_count = key + 1, wanted_count + 1
+      wanted[wanted_count] = KEYS[key]
+    end
+    arg = arg + 4 + ARGV[arg + 3]
   end
-  key = key + key_count
-  if ARGV[arg + 4] ~= '' then
-    key, wanted_count = key + 1, wanted_count + 1
-    wanted[wanted_count] = KEYS[key]
+  if wanted_count > 0 then
+    local texts = redis.call('MGET', unpack(wanted, 1, wanted_count))
+    for i = 1, wanted_count do
+      loaded[wanted[i]] = texts[i]
+    end
   end
-  arg = arg + 4 + ARGV[arg + 3]
-end
-if wanted_count > 0 then
-  local texts = redis.call('MGET', unpack(wanted))
-  for i = 1, wanted_count do
-    loaded[wanted[i]] = texts[i]
-  end
-end
-
-local function encode_once(_, text)
-  return text, once_ttl_ms
 end
 
--- Runs the operation, or answers what it answered when this idempotency key was first seen.
-local function run_once(once_key, fingerprint, operation, keys, args)
-  local record = live[once_key] or stored(once_key)
+local function encode_idempotency_record(_, text)
+  return text, idempotency_ttl_ms
+end
+
+-- Runs the operation, or returns the reply that it had when this idempotency key was first seen. A record
+-- is the fingerprint of the call and its reply as MessagePack, which no other client can configure.
+local function run_idempotent(record_key, fingerprint, name, key, keys, arg, args)
+  local record = open_records[record_key] or read_record(record_key)
   if record then
     if record:sub(1, 40) ~= fingerprint then
       return 0, { 'idempotency_key_reused' }
     end
-    local reply = cjson.decode(record:sub(41))
+    local reply = cmsgpack.unpack(record:sub(41))
     if type(reply) ~= 'table' or type(reply[1]) ~= 'string' then
-      broken(once_key, 'an answer')
+      fail_corrupt(record_key, 'a reply')
     end
     -- The record must outlive this repeat, and a WAIT that follows must cover it.
-    queued[#queued + 1] = { 'PEXPIRE', once_key, once_ttl_ms }
+    queue_cleanup('PEXPIRE', record_key, idempotency_ttl_ms)
     return 1, reply
   end
-  local reply = operation(keys, args)
-  if not reply.forget then
-    live[once_key] = fingerprint .. cjson.encode(reply)
-    change(once_key, encode_once)
+  local reply = run_operation(name, key, keys, arg, args)
+  if reply.replayable ~= false then
+    open_records[record_key] = fingerprint .. cmsgpack.pack(reply)
+    mark_dirty(record_key, encode_idempotency_record)
   end
   return 0, reply
 end
 
-local answers, answer_count = {}, 0
-key, arg = 0, 4
-while arg < #ARGV do
-  local operation = operations[ARGV[arg + 1]]
-  local key_count, arg_count, fingerprint = ARGV[arg + 2], ARGV[arg + 3], ARGV[arg + 4]
-  local keys = { unpack(KEYS, key + 1, key + key_count) }
-  local args = { unpack(ARGV, arg + 5, arg + 4 + arg_count) }
-  key, arg = key + key_count, arg + 4 + arg_count
-  alone = answer_count == 0 and arg == #ARGV
+local persistent, persistent_count = {}, 0 -- records without an end: key and text, in turn
 
-  local replayed, reply = 0, nil
-  if fingerprint == '' then
-    reply = operation(keys, args)
-  else
-    key = key + 1
-    replayed, reply = run_once(KEYS[key], fingerprint, operation, keys, args)
-  end
-  answers[answer_count + 1], answers[answer_count + 2] = replayed, reply
-  answer_count = answer_count + 2
-end
+-- Runs all steps in memory and returns their replies. Nothing is written, except by an OWN SCRIPT.
+local function run_steps()
+  load_records()
+  local replies, reply_count = {}, 0
+  local key, arg, last_arg = 0, 4, #ARGV
+  while arg < last_arg do
+    local name, fingerprint = ARGV[arg + 1], ARGV[arg + 4]
+    local keys, args = tonumber(ARGV[arg + 2]), tonumber(ARGV[arg + 3])
+    local step_key, step_arg = key, arg + 4
+    key, arg = key + keys, arg + 4 + args
+    is_only_step = reply_count == 0 and arg == last_arg
 
--- Commit. Every text is ready before the first write, and the writes that can fail come first.
-local lasting, lasting_count = {}, 0
-for i = 1, changed_count do
-  local record_key = changed[i]
-  local text, ttl_ms = encoders[record_key](record_key, live[record_key])
-  if ttl_ms then
-    create(record_key, text, ttl_ms)
-  elseif text then
-    lasting[lasting_count + 1], lasting[lasting_count + 2] = record_key, text
-    lasting_count = lasting_count + 2
-  end
-end
-for i = 1, log_count do
-  local log = log_order[i]
-  local length = redis.pcall('RPUSH', log, unpack(logs[log]))
-  if type(length) == 'table' then
-    -- It is no list: the logs before it lose again what they have just been given.
-    for j = 1, i - 1 do
-      redis.call('RPOP', log_order[j], #logs[log_order[j]])
+    local replayed, reply = 0, nil
+    if fingerprint == '' then
+      reply = run_operation(name, step_key, keys, step_arg, args)
+    else
+      key = key + 1
+      replayed, reply = run_idempotent(KEYS[key], fingerprint, name, step_key, keys, step_arg, args)
     end
-    broken(log, 'a log')
+    replies[reply_count + 1], replies[reply_count + 2] = replayed, reply
+    reply_count = reply_count + 2
   end
-  if length > history + 256 then
-    -- Trimming many entries at once, not every append pays for it.
-    queued[#queued + 1] = { 'LTRIM', log, -history, -1 }
+  -- Every text is encoded before the first write.
+  for i = 1, dirty_count do
+    local record_key = dirty[i]
+    local text, ttl_ms = encoders[record_key](record_key, open_records[record_key])
+    if ttl_ms and loaded[record_key] then
+      overwritten[overwritten_count + 1], overwritten[overwritten_count + 2] = record_key, text
+      overwritten[overwritten_count + 3] = ttl_ms
+      overwritten_count = overwritten_count + 3
+    elseif ttl_ms then
+      create_record(record_key, text, ttl_ms)
+    elseif text then
+      persistent[persistent_count + 1], persistent[persistent_count + 2] = record_key, text
+      persistent_count = persistent_count + 2
+    end
+  end
+  return replies
+end
+
+-- The progress of the commit: how many of each list are written, and the error that stopped it.
+local logs_written, additions_written, persistent_written = 0, 0, false
+local removals_written, created_written, overwritten_written = 0, 0, 0
+local commit_error = nil
+local old_ttls = {} -- by position in `overwritten`: the time to live that the record had
+
+-- Runs one write and returns its reply; nil, with `commit_error` set, where it fails.
+local function write(...)
+  local reply = redis.pcall(...)
+  if type(reply) == 'table' and reply.err then
+    commit_error = reply.err
+    return nil
+  end
+  return reply
+end
+
+local function write_record(key, text, ttl_ms)
+  if ttl_ms == 0 then
+    return write('SET', key, text)
+  end
+  return write('SET', key, text, 'PX', ttl_ms)
+end
+
+-- Writes the records that have an end, one by one. To overwrite a record loses its time to live, which is
+-- read first where a later write may fail.
+local function write_expiring_records()
+  for i = 1, created_count, 3 do
+    if not write_record(created[i], created[i + 1], created[i + 2]) then
+      return
+    end
+    created_written = i
+  end
+  for i = 1, overwritten_count, 3 do
+    if i + 3 <= overwritten_count then
+      old_ttls[i] = write('PTTL', overwritten[i])
+    end
+    if commit_error or not write_record(overwritten[i], overwritten[i + 1], overwritten[i + 2]) then
+      return
+    end
+    overwritten_written = i
   end
 end
-for i = 1, #queued do
-  redis.call(unpack(queued[i]))
+
+-- Writes everything, or stops at the first write that fails. Additions come before removals, so that no key
+-- becomes empty and is created again: while a slot migrates, that would fail.
+local function commit()
+  for i = 1, log_count do
+    local log = log_order[i]
+    local length = write('RPUSH', log, unpack(logs[log]))
+    if not length then
+      return
+    end
+    logs_written = i
+    if length > history + 256 then
+      -- Trimming many entries at once, not every append pays for it.
+      queue_cleanup('LTRIM', log, -history, -1)
+    end
+  end
+  for i = 1, addition_count do
+    if not write(unpack(additions[i])) then
+      return
+    end
+    additions_written = i
+  end
+  if persistent_count > 0 then
+    if not write('MSET', unpack(persistent, 1, persistent_count)) then
+      return
+    end
+    persistent_written = true
+  end
+  for i = 1, removal_count do
+    if not write(unpack(removals[i])) then
+      return
+    end
+    removals_written = i
+  end
+  write_expiring_records()
+  if commit_error then
+    return
+  end
+  for i = 1, cleanup_count do
+    redis.pcall(unpack(cleanups[i]))
+  end
 end
-if lasting_count > 0 then
-  redis.call('MSET', unpack(lasting))
+
+-- Undoes what the commit has written, in reverse, and returns true if all of it could be undone.
+local function undo_commit()
+  local undone = true
+  local function undo(...)
+    local reply = redis.pcall(...)
+    undone = undone and not (type(reply) == 'table' and reply.err)
+  end
+  local function restore(key, ttl_ms)
+    if not loaded[key] then
+      undo('DEL', key)
+    elseif ttl_ms and ttl_ms > 0 then
+      undo('SET', key, loaded[key], 'PX', ttl_ms)
+    else
+      undo('SET', key, loaded[key])
+    end
+  end
+  for i = overwritten_written, 1, -3 do
+    restore(overwritten[i], old_ttls[i])
+  end
+  for i = created_written, 1, -3 do
+    restore(created[i])
+  end
+  for i = removals_written, 1, -1 do
+    undo(unpack(removals[i].undo))
+  end
+  for i = 1, persistent_written and persistent_count or 0, 2 do
+    restore(persistent[i])
+  end
+  for i = additions_written, 1, -1 do
+    undo(unpack(additions[i].undo))
+  end
+  for i = logs_written, 1, -1 do
+    undo('RPOP', log_order[i], #logs[log_order[i]])
+  end
+  return undone
 end
-for i = 1, ending_count, 3 do
-  redis.call('SET', ending[i], ending[i + 1], 'PX', ending[i + 2])
+
+local succeeded, replies = pcall(run_steps)
+if not succeeded then
+  local failure = replies
+  if type(failure) == 'table' and failure.reply and not has_written then
+    return { err = failure.reply }
+  end
+  local message = type(failure) == 'table' and (failure.err or failure.reply) or tostring(failure)
+  return { err = (has_written and 'TORN ' or 'ABORTED ') .. message }
 end
-return answers
+commit()
+if commit_error then
+  local undone = undo_commit()
+  return { err = (undone and not has_written and 'ABORTED ' or 'TORN ') .. commit_error }
+end
+return replies

@@ -165,12 +165,12 @@ impl Serve {
     pub fn store(&self, url: String) -> store::Settings {
         store::Settings {
             url,
-            lanes: count(self.store_connections),
+            batch_workers: count(self.store_connections),
             transactions: count(self.store_transactions),
             queue: count(self.store_queue),
             timeout: Duration::from_millis(self.store_timeout_ms),
-            records: store::Retention {
-                once_ttl_ms: self.idempotency_ttl_ms,
+            retention: store::Retention {
+                idempotency_ttl_ms: self.idempotency_ttl_ms,
                 transaction_ttl_ms: self.transaction_ttl_ms,
                 history: self.history,
             },

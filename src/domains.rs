@@ -57,11 +57,11 @@ pub static DOMAINS: &[Domain] = &[
         commands: accounts::COMMANDS,
         codes: accounts::CODES,
         expires: &[Expirable {
-            kind: accounts::Expire::KIND,
+            kind: accounts::ExpireHolds::KIND,
             resource: "account",
             expire: |store, id, context| {
                 Box::pin(async move {
-                    Ok(store.run(&accounts::Expire(id), context).await?.reply.more == 1)
+                    Ok(store.run(&accounts::ExpireHolds(id), context).await?.reply.more == 1)
                 })
             },
         }],
@@ -73,11 +73,12 @@ pub static DOMAINS: &[Domain] = &[
         commands: inventory::COMMANDS,
         codes: inventory::CODES,
         expires: &[Expirable {
-            kind: inventory::Expire::KIND,
+            kind: inventory::ExpireReservations::KIND,
             resource: "product",
             expire: |store, id, context| {
                 Box::pin(async move {
-                    Ok(store.run(&inventory::Expire(id), context).await?.reply.more == 1)
+                    Ok(store.run(&inventory::ExpireReservations(id), context).await?.reply.more
+                        == 1)
                 })
             },
         }],

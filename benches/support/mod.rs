@@ -1,6 +1,7 @@
-//! What the benchmarks share: processes, callers, and how the cost of a call is read.
+//! The parts that the benchmarks share: starting the processes, calling the service from many
+//! connections, and measuring time and CPU.
 
-#![allow(dead_code, reason = "not every benchmark needs all of it")]
+#![allow(dead_code, reason = "each benchmark uses a part of this module")]
 
 use std::{
     io::{BufRead, BufReader},
@@ -17,45 +18,59 @@ use tokio::{
     task::JoinSet,
 };
 
+/// Keep-alive connections that call at the same time, where a scenario says nothing else.
 pub const CONNECTIONS: usize = 64;
+/// Number of times that each scenario is measured.
 pub const ROUNDS: usize = 3;
-pub const ROUND: Duration = Duration::from_secs(2);
+/// Duration of one measurement, after its warm-up.
+pub const ROUND_DURATION: Duration = Duration::from_secs(2);
+/// Accounts that transfers choose from, where a scenario says nothing else.
 pub const ACCOUNTS: u64 = 1000;
 
-/// One of the things that are compared.
-pub struct Subject {
+/// One kind of call to one service.
+pub struct Scenario {
+    /// Name of the scenario's row in the table.
     pub name: &'static str,
+    /// Address of the service, `host:port`.
     pub address: String,
-    pub service: u32,
-    /// How every answer begins; another one is counted as failed.
+    /// Process id of the service.
+    pub service_pid: u32,
+    /// Beginning of every successful answer. Any other answer counts as failed.
     pub expected: &'static str,
-    /// The requests of one operation, made anew each time.
-    pub operation: fn(&mut Numbers) -> Vec<Vec<u8>>,
-    /// How many call at a time.
+    /// Makes the requests of one call.
+    pub requests: fn(&mut Random) -> Vec<Vec<u8>>,
+    /// Number of callers, each with a connection of its own.
     pub callers: usize,
 }
 
-/// What one round of one subject gave.
+/// The result of one round of one scenario.
 #[derive(Debug, Clone, Serialize)]
-pub struct Figures {
+pub struct Measurement {
+    /// Successful requests per second.
     pub per_second: f64,
+    /// Median latency of the successful requests, in microseconds.
     pub p50_us: f64,
+    /// 99th percentile of the latency of the successful requests, in microseconds.
     pub p99_us: f64,
+    /// CPU time of the service per successful request, in microseconds.
     pub service_cpu_us: f64,
+    /// CPU time of Redis per successful request, in microseconds.
     pub redis_cpu_us: f64,
+    /// Number of requests that failed.
     pub failed: u64,
 }
 
-/// Least, median, most.
+/// Returns the least value, the median and the greatest value.
 pub fn spread(mut values: Vec<f64>) -> (f64, f64, f64) {
     values.sort_by(f64::total_cmp);
     (values[0], values[values.len() / 2], values[values.len() - 1])
 }
 
-/// A row of numbers that looks random.
-pub struct Numbers(pub u64);
+/// A linear congruential generator: the same seed gives the same numbers.
+pub struct Random(pub u64);
 
-impl Numbers {
+impl Random {
+    /// Returns a number from 0 up to, but not including, `end`.
     pub fn below(&mut self, end: u64) -> u64 {
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -63,6 +78,7 @@ impl Numbers {
     }
 }
 
+/// Returns a POST request with a JSON body, as bytes. `headers` are whole lines.
 pub fn request(path: &str, headers: &str, body: &str) -> Vec<u8> {
     format!(
         "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{headers}Content-Length: {}\r\n\r\n{body}",
@@ -71,14 +87,15 @@ pub fn request(path: &str, headers: &str, body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-pub fn transfer_body(numbers: &mut Numbers, accounts: u64) -> String {
-    let from = numbers.below(accounts);
-    let to = (from + 1 + numbers.below(accounts - 1)) % accounts;
+/// Returns the body of a transfer between two of so many accounts.
+pub fn transfer_body(random: &mut Random, accounts: u64) -> String {
+    let from = random.below(accounts);
+    let to = (from + 1 + random.below(accounts - 1)) % accounts;
     format!("{{\"from_account\":\"a{from}\",\"to_account\":\"a{to}\",\"amount\":\"0.01\"}}")
 }
 
-/// Reads one answer, whole.
-pub async fn answer<'a>(stream: &mut TcpStream, buffer: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+/// Reads one whole answer; `None` if the connection has ended.
+pub async fn read_answer<'a>(stream: &mut TcpStream, buffer: &'a mut Vec<u8>) -> Option<&'a [u8]> {
     buffer.clear();
     loop {
         if stream.read_buf(buffer).await.ok()? == 0 {
@@ -96,33 +113,36 @@ pub async fn answer<'a>(stream: &mut TcpStream, buffer: &'a mut Vec<u8>) -> Opti
     }
 }
 
-pub async fn measure(subject: &Subject, redis: u32) -> Figures {
+/// Runs a scenario for one round, after a warm-up of 0.3 s. Only requests that begin after the warm-up
+/// count.
+pub async fn measure(scenario: &Scenario, redis_pid: u32) -> Measurement {
     let mut tasks = JoinSet::new();
-    let warm = Instant::now() + Duration::from_millis(300);
-    let end = warm + ROUND;
-    for _ in 0..subject.callers {
-        let Subject { operation, expected, .. } = *subject;
-        let address = subject.address.clone();
+    let warmed_up = Instant::now() + Duration::from_millis(300);
+    let end = warmed_up + ROUND_DURATION;
+    for _ in 0..scenario.callers {
+        let Scenario { requests, expected, .. } = *scenario;
+        let address = scenario.address.clone();
         tasks.spawn(async move {
             let mut stream = TcpStream::connect(address).await.unwrap();
             stream.set_nodelay(true).unwrap();
-            let mut numbers = Numbers(unique());
+            let mut random = Random(unique());
             let mut buffer = Vec::with_capacity(4096);
-            let (mut took, mut failed) = (Vec::with_capacity(100_000), 0_u64);
+            let (mut latencies, mut failed) = (Vec::with_capacity(100_000), 0_u64);
             while Instant::now() < end {
                 let mut lease: Option<Vec<u8>> = None;
-                for mut request in operation(&mut numbers) {
+                for mut request in requests(&mut random) {
+                    // The second request of a lock has a placeholder for the lease at its end.
                     if let Some(lease) = &lease {
                         let place = request.len() - 2 - lease.len();
                         request[place..place + lease.len()].copy_from_slice(lease);
                     }
                     let started = Instant::now();
                     stream.write_all(&request).await.unwrap();
-                    let answer = answer(&mut stream, &mut buffer).await.unwrap();
-                    if started > warm && !answer.starts_with(expected.as_bytes()) {
+                    let answer = read_answer(&mut stream, &mut buffer).await.unwrap();
+                    if started > warmed_up && !answer.starts_with(expected.as_bytes()) {
                         failed += 1;
-                    } else if started > warm {
-                        took.push(started.elapsed());
+                    } else if started > warmed_up {
+                        latencies.push(started.elapsed());
                     }
                     let text = String::from_utf8_lossy(answer);
                     lease = text
@@ -131,58 +151,63 @@ pub async fn measure(subject: &Subject, redis: u32) -> Figures {
                         .map(|rest| rest.as_bytes()[..38].to_vec());
                 }
             }
-            (took, failed)
+            (latencies, failed)
         });
     }
-    tokio::time::sleep_until(warm.into()).await;
-    let before = (cpu_us(subject.service), cpu_us(redis), Instant::now());
+    tokio::time::sleep_until(warmed_up.into()).await;
+    let (service_before, redis_before) = (cpu_us(scenario.service_pid), cpu_us(redis_pid));
+    let started = Instant::now();
     tokio::time::sleep_until(end.into()).await;
-    let after = (cpu_us(subject.service), cpu_us(redis), before.2.elapsed().as_secs_f64());
-    let (mut took, mut failed) = (Vec::new(), 0);
-    for (times, bad) in tasks.join_all().await {
-        took.extend(times);
-        failed += bad;
+    let service_cpu = cpu_us(scenario.service_pid) - service_before;
+    let redis_cpu = cpu_us(redis_pid) - redis_before;
+    let seconds = started.elapsed().as_secs_f64();
+    let (mut latencies, mut failed) = (Vec::new(), 0);
+    for (of_caller, failed_of_caller) in tasks.join_all().await {
+        latencies.extend(of_caller);
+        failed += failed_of_caller;
     }
-    took.sort_unstable();
-    assert!(!took.is_empty(), "{}: {failed} calls, and none went well", subject.name);
-    let at = |share: f64| took[((took.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e6;
-    let calls = took.len() as f64;
-    Figures {
-        per_second: calls / after.2,
-        p50_us: at(0.5),
-        p99_us: at(0.99),
-        service_cpu_us: (after.0 - before.0) / calls,
-        redis_cpu_us: (after.1 - before.1) / calls,
+    latencies.sort_unstable();
+    assert!(!latencies.is_empty(), "{}: all {failed} requests failed", scenario.name);
+    let percentile =
+        |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e6;
+    let requests = latencies.len() as f64;
+    Measurement {
+        per_second: requests / seconds,
+        p50_us: percentile(0.5),
+        p99_us: percentile(0.99),
+        service_cpu_us: service_cpu / requests,
+        redis_cpu_us: redis_cpu / requests,
         failed,
     }
 }
 
-/// Another number for every task that ever asks.
+/// Returns a seed that no other task of this process has.
 pub fn unique() -> u64 {
     static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
     NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-/// The transfer script itself, many calls in the pipe, `steps` transfers in each: CPU of Redis per
-/// transfer, and transfers a second.
+/// Runs the transfer script by EVALSHA without the service, with `transfers_per_script` transfers in
+/// each call and 64 calls in each pipeline. Returns the CPU microseconds of Redis per transfer, and the
+/// transfers per second.
 pub async fn raw_script(
     connection: &mut MultiplexedConnection,
-    redis: u32,
-    steps: usize,
+    redis_pid: u32,
+    transfers_per_script: usize,
 ) -> (f64, f64) {
     let script = Library::embedded().script("accounts/transfer");
     let _: String =
         redis::cmd("SCRIPT").arg("LOAD").arg(&script.source).query_async(connection).await.unwrap();
-    let mut numbers = Numbers(steps as u64);
-    let calls = 12_800 / steps;
-    let (before, started) = (cpu_us(redis), Instant::now());
+    let mut random = Random(transfers_per_script as u64);
+    let calls = 12_800 / transfers_per_script;
+    let (before, started) = (cpu_us(redis_pid), Instant::now());
     for _ in 0..calls.div_ceil(64) {
         let mut pipe = redis::pipe();
         for _ in 0..64.min(calls) {
             let (mut keys, mut args) = (Vec::new(), Vec::new());
-            for _ in 0..steps {
-                let from = numbers.below(ACCOUNTS);
-                let to = (from + 1 + numbers.below(ACCOUNTS - 1)) % ACCOUNTS;
+            for _ in 0..transfers_per_script {
+                let from = random.below(ACCOUNTS);
+                let to = (from + 1 + random.below(ACCOUNTS - 1)) % ACCOUNTS;
                 for kind in ["account", "postings"] {
                     for id in [from, to] {
                         keys.push(format!("lockstep:{{main}}:{kind}:a{id}"));
@@ -202,11 +227,11 @@ pub async fn raw_script(
         }
         let _: Vec<redis::Value> = pipe.query_async(connection).await.unwrap();
     }
-    let transfers = (calls.div_ceil(64) * 64.min(calls) * steps) as f64;
-    ((cpu_us(redis) - before) / transfers, transfers / started.elapsed().as_secs_f64())
+    let transfers = (calls.div_ceil(64) * 64.min(calls) * transfers_per_script) as f64;
+    ((cpu_us(redis_pid) - before) / transfers, transfers / started.elapsed().as_secs_f64())
 }
 
-/// User and system time of a process so far, from the scheduler's own count.
+/// Returns the CPU time that a process has taken so far, in microseconds, from `/proc/<pid>/task/*/schedstat`.
 pub fn cpu_us(pid: u32) -> f64 {
     let mut nanoseconds = 0;
     for task in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten() {
@@ -216,13 +241,15 @@ pub fn cpu_us(pid: u32) -> f64 {
     nanoseconds as f64 / 1000.0
 }
 
-/// A process that ends with the benchmark, and where it said that it listens.
+/// A process that is killed when this is dropped.
 pub struct Process {
     pub child: Child,
+    /// Address that the process printed, `host:port`; empty if it printed none.
     pub address: String,
 }
 
 impl Process {
+    /// Starts a process and reads the address in the first line that it prints.
     pub fn start(command: &mut Command) -> Process {
         let mut child =
             command.stdout(Stdio::piped()).spawn().expect("make bench installs redis-server");
@@ -243,11 +270,12 @@ impl Drop for Process {
     }
 }
 
+/// Returns a port that is free now.
 pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// A Redis and the service on it, as their users start them.
+/// A Redis and a Lockstep that uses it, with their default settings, and a connection to Redis.
 pub struct Setup {
     pub redis: Process,
     pub redis_url: String,
@@ -256,6 +284,7 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// Starts both, and waits until Redis answers.
     pub async fn start() -> Setup {
         let redis_port = free_port().to_string();
         let mut command = Command::new("redis-server");
@@ -275,10 +304,10 @@ impl Setup {
     }
 }
 
-/// Writes what was measured where others can read it.
-pub fn save(name: &str, figures: &serde_json::Value) {
+/// Writes all results to `target/bench/<name>.json`.
+pub fn save(name: &str, results: &serde_json::Value) {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench");
     std::fs::create_dir_all(folder).unwrap();
-    std::fs::write(format!("{folder}/{name}.json"), figures.to_string()).unwrap();
-    println!("\nAll figures: target/bench/{name}.json");
+    std::fs::write(format!("{folder}/{name}.json"), results.to_string()).unwrap();
+    println!("\nAll results: target/bench/{name}.json");
 }

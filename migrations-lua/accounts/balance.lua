@@ -1,11 +1,11 @@
 --[[
-Tell the balance of an account.
+Returns the balance of an account.
 
 READ ONLY
 
 KEYS
-  account_key            account
-  holds_key              sorted set of holds
+  account_key        record  account
+  holds_key          zset    holds
 
 ARGV
   account_id             id
@@ -16,12 +16,9 @@ REPLY
 ]]
 --- @include "lib/account"
 
-local account_key, holds_key = unpack(keys)
-local account_id = unpack(args)
-
-local it = account(account_key, holds_key)
-if not it then
+local account = open_account(account_key, holds_key)
+if not account then
   return { 'account_not_found', 'account_id', account_id }
 end
 
-return { 'ok', account_id, it.currency, balance_of(it), available_in(it), decimal(it.held, it.scale) }
+return { 'ok', account_id, account.currency, balance_of(account), available_in(account), decimal(account.held, account.scale) }

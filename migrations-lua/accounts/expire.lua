@@ -1,11 +1,11 @@
 --[[
-Take back the money of holds that have ended, so many as one go allows.
+Takes back the money of holds that have ended, at most 1,000 at a time.
 
 INTERNAL
 
 KEYS
-  account_key            account
-  holds_key              sorted set of its holds
+  account_key  record  account
+  holds_key    zset    its holds
 
 ARGV
 
@@ -14,16 +14,14 @@ REPLY
 ]]
 --- @include "lib/account"
 
-local account_key, holds_key = unpack(keys)
-
-local it = account(account_key)
-if not it or it.next_due == 0 or it.next_due > now then
+local account = open_account(account_key)
+if not account or account.next_due == 0 or account.next_due > now then
   return { 'ok', 0 }
 end
-if (it.ended or 0) > 0 then
-  -- Another step of this script has just taken back what this one would; the set still has it.
+if account.ended_holds then
+  -- Another step of this script has taken them back already; the set still has them.
   return { 'ok', 1 }
 end
-local more = take_holds_back(it, holds_key)
-change(account_key, encode_account)
+local more = take_back_holds(account, holds_key)
+mark_dirty(account_key, encode_account)
 return { 'ok', more and 1 or 0 }

@@ -1,14 +1,14 @@
 --[[
-Keep the money of a hold aside for longer.
+Extends the time of a hold.
 
 KEYS
-  hold_key               hold
-  * account_key          account, where the hold is known
-  * holds_key            sorted set of its holds
+  hold_key        record  hold
+  * account_key   record  account, where the hold is known
+  * holds_key     zset    its holds
 
 ARGV
   hold_id                id
-  ttl_ms                 how long from now; what is left already is never cut
+  ttl_ms                 how long from now; an end that is later already stays
 
 REPLY
   ok                     hold:json available
@@ -18,24 +18,23 @@ REPLY
 ]]
 --- @include "lib/hold"
 
-local hold_key = unpack(keys)
-local hold_id, ttl_ms = unpack(args)
-local account_key, holds_key = unpack(keys, 2)
+local account_key, holds_key = keys_of_line(1)
 
-local it = hold(hold_key)
-if not it or not account_key then
+local hold = open_hold(hold_key)
+if not hold or not account_key then
   return { 'hold_not_found', hold_id }
 end
-local refusal = hold_ended(hold_id, it)
+local refusal = check_hold_open(hold_id, hold)
 if refusal then
   return refusal
 end
-local payer = payer_of(it, hold_id, account_key, holds_key)
+local payer = open_payer(hold, hold_id, account_key, holds_key)
 
-if now + ttl_ms > it.expires_at then
-  it.expires_at = now + ttl_ms
-  set_money_aside(payer, account_key, holds_key, hold_id, left_of(it), it.expires_at)
-  change(hold_key, encode_hold)
+if now + ttl_ms > hold.expires_at then
+  local old_expires_at = hold.expires_at
+  hold.expires_at = now + ttl_ms
+  add_to_holds(payer, account_key, holds_key, hold_id, remaining_of(hold), hold.expires_at, old_expires_at)
+  mark_dirty(hold_key, encode_hold)
 end
 
-return { 'ok', hold_json(hold_id, it), available_in(payer) }
+return { 'ok', hold_json(hold_id, hold), available_in(payer) }

@@ -1,9 +1,9 @@
 --[[
-Stop money from leaving an account, from coming in, or both.
+Stops money from leaving an account, from coming in, or both.
 
 KEYS
-  account_key            account
-  holds_key              sorted set of holds
+  account_key        record  account
+  holds_key          zset    holds
 
 ARGV
   account_id             id
@@ -19,29 +19,26 @@ REPLY
 --- @include "lib/account_json"
 --- @include "lib/version"
 
-local account_key, holds_key = unpack(keys)
-local account_id, direction, expected_version = unpack(args)
-
-local it = account(account_key, holds_key)
-if not it then
+local account = open_account(account_key, holds_key)
+if not account then
   return { 'account_not_found', 'account_id', account_id }
 end
-local refusal = another_version(it, expected_version)
+local refusal = check_version(account, expected_version)
 if refusal then
   return refusal
 end
-if it.status == 'closed' then
+if account.status == 'closed' then
   return { 'account_closed', 'account_id', account_id }
 end
 
--- What is frozen already stays so: one direction and then the other are both.
+-- A direction that is frozen stays so: one and then the other are both.
 local status = 'frozen_' .. direction
-if it.status ~= 'open' and it.status ~= status then
+if account.status ~= 'open' and account.status ~= status then
   status = 'frozen_both'
 end
-if status ~= it.status then
-  it.status = status
-  change_account(account_key, it)
+if status ~= account.status then
+  account.status = status
+  mark_account_dirty(account_key, account)
 end
 
-return { 'ok', account_json(account_id, it) }
+return { 'ok', account_json(account_id, account) }

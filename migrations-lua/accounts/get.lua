@@ -1,12 +1,12 @@
 --[[
-Tell what an account holds, and its newest transactions.
+Returns an account with its five newest transactions.
 
 READ ONLY
 
 KEYS
-  account_key            account
-  account_log            log of postings
-  holds_key              sorted set of holds
+  account_key        record  account
+  account_log        log     postings
+  holds_key          zset    holds
 
 ARGV
   account_id             id
@@ -17,12 +17,9 @@ REPLY
 ]]
 --- @include "lib/account_json"
 
-local account_key, account_log, holds_key = unpack(keys)
-local account_id = unpack(args)
-
-local it = account(account_key, holds_key)
-if not it then
+local account = open_account(account_key, holds_key)
+if not account then
   return { 'account_not_found', 'account_id', account_id }
 end
 
-return { 'ok', account_json(account_id, it), redis.call('LRANGE', account_log, -5, -1) }
+return { 'ok', account_json(account_id, account), redis.call('LRANGE', account_log, -5, -1) }

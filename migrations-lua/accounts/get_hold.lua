@@ -1,10 +1,10 @@
 --[[
-Tell what a hold has set aside, or how it ended.
+Returns a hold, open or ended.
 
 READ ONLY
 
 KEYS
-  hold_key               hold
+  hold_key        record  hold
 
 ARGV
   hold_id                id
@@ -15,12 +15,9 @@ REPLY
 ]]
 --- @include "lib/hold"
 
-local hold_key = unpack(keys)
-local hold_id = unpack(args)
-
-local it = hold(hold_key)
-if not it then
+local hold = open_hold(hold_key)
+if not hold then
   return { 'hold_not_found', hold_id }
 end
 
-return { 'ok', hold_json(hold_id, it) }
+return { 'ok', hold_json(hold_id, hold) }

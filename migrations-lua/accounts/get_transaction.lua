@@ -1,10 +1,10 @@
 --[[
-Tell what a transaction moved, and how much of it has been reversed.
+Returns a transaction, and how much of it was reversed.
 
 READ ONLY
 
 KEYS
-  transaction_key        transaction
+  transaction_key        record  transaction
 
 ARGV
   transaction_id         id
@@ -13,14 +13,11 @@ REPLY
   ok                     transaction:json
   transaction_not_found  transaction_id
 ]]
---- @include "lib/transaction_json"
+--- @include "lib/transaction"
 
-local transaction_key = unpack(keys)
-local transaction_id = unpack(args)
-
-local it = transaction(transaction_key)
-if not it then
+local transaction = open_transaction(transaction_key)
+if not transaction then
   return { 'transaction_not_found', transaction_id }
 end
 
-return { 'ok', transaction_json(transaction_id, it) }
+return { 'ok', transaction_json(transaction_id, transaction) }

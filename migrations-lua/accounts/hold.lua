@@ -1,21 +1,21 @@
 --[[
-Set money of an account aside, to be captured for another one.
+Holds money of an account, to be captured for another account.
 
 KEYS
-  from_key               account
-  to_key                 account
-  holds_key              sorted set of the payer's holds
-  hold_key               new hold
+  from_key               record  account
+  to_key                 record  account
+  holds_key              zset    the payer's holds
+  hold_key               new     hold
 
 ARGV
   from_account           id
   to_account             id
   amount                 digits
   decimals               how many of them are decimals
-  ttl_ms                 how long the money is set aside
+  ttl_ms                 how long the money is held
   description            JSON, a string or null
   metadata               JSON, an object of strings
-  hold_id                minted
+  hold_id                generated
 
 REPLY
   ok                     hold:json available
@@ -31,10 +31,7 @@ REPLY
 --- @include "lib/posting"
 --- @include "lib/hold"
 
-local from_key, to_key, holds_key, hold_key = unpack(keys)
-local from_account, to_account, amount, decimals, ttl_ms, description, metadata, hold_id = unpack(args)
-
-local from, to = account(from_key, holds_key), account(to_key)
+local from, to = open_account(from_key, holds_key), open_account(to_key)
 if not from then
   return { 'account_not_found', 'from_account', from_account }
 end
@@ -44,21 +41,19 @@ end
 if from.currency ~= to.currency then
   return { 'currency_mismatch', from.currency, to.currency }
 end
-local payer, payee = side(from_key, true, from_account, 'from_account'), side(to_key, true, to_account, 'to_account')
+local payer, payee = posting_side(from_key, true, from_account, 'from_account'), posting_side(to_key, true, to_account, 'to_account')
 local minor, refusal = minor_units(amount, decimals, from)
-refusal = refusal or refuse(payer, payee, minor)
+refusal = refusal or check_posting(payer, payee, minor)
 if refusal then
   return refusal
 end
 local held = plus(from.held, minor)
 if #held > MAX_DIGITS then
-  return { 'amount_out_of_range', from.currency, 'amount', forget = true }
+  return { 'amount_out_of_range', from.currency, 'amount', replayable = false }
 end
--- A look at the set tells now, before anything is written, that it is one.
-redis.call('ZCARD', holds_key)
 
 from.held = held
-local it = {
+local hold = {
   status = 'open',
   amount = minor,
   captured = '0',
@@ -70,8 +65,8 @@ local it = {
   expires_at = now + ttl_ms,
   rest = '"created_at":' .. now .. ',"description":' .. description .. ',"metadata":' .. metadata,
 }
-live[hold_key] = it
-change(hold_key, encode_hold)
-set_money_aside(from, from_key, holds_key, hold_id, minor, it.expires_at)
+open_records[hold_key] = hold
+mark_dirty(hold_key, encode_hold)
+add_to_holds(from, from_key, holds_key, hold_id, minor, hold.expires_at)
 
-return { 'ok', hold_json(hold_id, it), available_in(from) }
+return { 'ok', hold_json(hold_id, hold), available_in(from) }

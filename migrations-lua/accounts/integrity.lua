@@ -1,14 +1,14 @@
 --[[
-Recompute, for some accounts of a space, what they had at one moment, and what is held of them.
+Recomputes the balances of some accounts at one moment, and what is held of them.
 
 READ ONLY
 
 KEYS
-  external_key           hash of accounts, one a currency
-  index_key              sorted set of the space's account ids
-  * account_key          account
-  * account_log          log of postings
-  * holds_key            sorted set of holds
+  external_key   hash    accounts, one a currency
+  index_key      zset    the space's account ids
+  * account_key  record  account
+  * account_log  log     postings
+  * holds_key    zset    holds
 
 ARGV
   at_us                  the moment, or nothing for now
@@ -19,15 +19,14 @@ REPLY
   ok                     at_us outside:json accounts:json next
 ]]
 --- @include "lib/account"
+--- @include "lib/index_page"
 
-local external_key, index_key = unpack(keys)
-local at_us, after, count = unpack(args)
+-- The most holds of one account that are added up: more would block Redis for too long.
+local MAX_HOLDS = 2000
 
--- More holds than that are not added up, because it would keep Redis from everybody else.
-local MOST_HOLDS = 2000
-
--- What a log says has moved since the moment. Both sides of a transaction carry the same instant, so
--- whichever accounts are looked at later, together they are what all of them were at that moment.
+-- Returns the sums of the credits and debits in a log since the moment, and true if the log reaches back to
+-- it. Both sides of a transaction carry the same instant, so the balances without these sums are those of one
+-- moment, whenever each account is read.
 local BLOCK = 50
 local function moved_since(log, moment)
   local credits, debits = {}, {}
@@ -39,7 +38,7 @@ local function moved_since(log, moment)
         '^{"direction":"(%l+)".-"amount":"([%d.]+)".*"created_at_us":(%d+),"transaction_id":"[%w_]+"}$'
       )
       if not direction then
-        broken(log, 'postings')
+        fail_corrupt(log, 'postings')
       end
       if tonumber(created_at_us) <= moment then
         return total(credits), total(debits), true
@@ -54,43 +53,41 @@ local function moved_since(log, moment)
   end
 end
 
-local function totals(it, credits, debits, held, sound)
+local function totals_json(account, credits, debits, held, sound)
   return ('{"currency":"%s","scale":%d,"credits":"%s","debits":"%s","held":"%s","sound":%s}'):format(
-    it.currency, it.scale, credits, debits, held, sound
+    account.currency, account.scale, credits, debits, held, sound
   )
 end
 
 local moment = tonumber(at_us) or now_us
-local outside = {}
+local external = {}
 if at_us == '' then
   local fields = redis.call('HGETALL', external_key)
   for i = 1, #fields, 2 do
-    local it = decode_account(external_key .. ' ' .. fields[i], fields[i + 1])
-    outside[#outside + 1] = totals(it, it.credits, it.debits, '0', 'true')
+    local account = decode_account(external_key .. ' ' .. fields[i], fields[i + 1])
+    external[#external + 1] = totals_json(account, account.credits, account.debits, '0', 'true')
   end
 end
 
 local accounts = {}
-for i = 1, (#keys - 2) / 3 do
-  local account_key, account_log, holds_key = unpack(keys, 3 * i)
-  local it = account(account_key, holds_key) or broken(account_key, 'an account')
+for i = 1, line_count() do
+  local account_key, account_log, holds_key = keys_of_line(i)
+  local account = open_account(account_key, holds_key) or fail_corrupt(account_key, 'an account')
   local credits, debits, reached = moved_since(account_log, moment)
-  if not reached and it.postings > redis.call('LLEN', account_log) then
-    -- So much has happened since that the log does not reach back; another moment has to be taken.
+  if not reached and account.postings > redis.call('LLEN', account_log) then
+    -- The log no longer reaches back to the moment, so the caller takes another one.
     return { 'ok', '0', {}, {}, {} }
   end
   local sound = 'null'
-  local count = redis.call('ZCARD', holds_key)
-  if count <= MOST_HOLDS then
-    local holds = count > 0 and redis.call('ZRANGEBYSCORE', holds_key, '(' .. now, '+inf') or {}
+  local hold_count = redis.call('ZCARD', holds_key)
+  if hold_count <= MAX_HOLDS then
+    local holds = hold_count > 0 and redis.call('ZRANGEBYSCORE', holds_key, '(' .. now, '+inf') or {}
     for j = 1, #holds do
-      holds[j] = holds[j]:match('^(%d+):') or broken(holds_key, 'holds')
+      holds[j] = holds[j]:match('^(%d+):') or fail_corrupt(holds_key, 'holds')
     end
-    sound = total(holds) == it.held and 'true' or 'false'
+    sound = total(holds) == account.held and 'true' or 'false'
   end
-  accounts[i] = totals(it, minus(it.credits, credits), minus(it.debits, debits), it.held, sound)
+  accounts[i] = totals_json(account, minus(account.credits, credits), minus(account.debits, debits), account.held, sound)
 end
 
-local start = after == '' and '-' or '(' .. after
-local next = redis.call('ZRANGEBYLEX', index_key, start, '+', 'LIMIT', 0, count)
-return { 'ok', ('%d'):format(moment), outside, accounts, next }
+return { 'ok', ('%d'):format(moment), external, accounts, ids_after(index_key, after, count) }

@@ -1,12 +1,12 @@
 --[[
-Walk through the accounts of a space: tell about those that the call before named, and name the next ones.
+Returns the accounts whose ids the previous page named, and the ids of the next page.
 
 READ ONLY
 
 KEYS
-  index_key              sorted set of the space's account ids
-  * account_key          account
-  * holds_key            sorted set of holds
+  index_key      zset    the space's account ids
+  * account_key  record  account
+  * holds_key    zset    holds
 
 ARGV
   after                  id to go on after, or nothing to begin
@@ -17,16 +17,13 @@ REPLY
   ok                     accounts:json next
 ]]
 --- @include "lib/account_json"
-
-local index_key = unpack(keys)
-local after, count = unpack(args)
+--- @include "lib/index_page"
 
 local accounts = {}
-for i = 1, (#keys - 1) / 2 do
-  local account_key, holds_key = unpack(keys, 2 * i)
-  local account_id = unpack(args, i + 2)
-  local it = account(account_key, holds_key) or broken(account_key, 'an account')
-  accounts[i] = account_json(account_id, it)
+for i = 1, line_count() do
+  local account_key, holds_key = keys_of_line(i)
+  local account_id = args_of_line(i)
+  local account = open_account(account_key, holds_key) or fail_corrupt(account_key, 'an account')
+  accounts[i] = account_json(account_id, account)
 end
-local start = after == '' and '-' or '(' .. after
-return { 'ok', accounts, redis.call('ZRANGEBYLEX', index_key, start, '+', 'LIMIT', 0, count) }
+return { 'ok', accounts, ids_after(index_key, after, count) }

@@ -1,12 +1,12 @@
 --[[
-Open an account, with an initial balance posted from outside.
+Opens an account, with an initial balance that comes from the external account.
 
 KEYS
-  account_key            account
-  account_log            log of postings
-  external_key           hash of accounts, one a currency
-  index_key              sorted set of the space's account ids
-  transaction_key        new transaction
+  account_key           record  account
+  account_log           log     postings
+  external_key          hash    accounts, one a currency
+  index_key             zset    the space's account ids
+  transaction_key       new     transaction
 
 ARGV
   account_id             id
@@ -16,7 +16,7 @@ ARGV
   overdraft_limit        minor units
   max_balance            minor units, or nothing for none
   metadata               JSON, an object of strings
-  transaction_id         minted
+  transaction_id         generated
 
 REPLY
   ok                     account:json
@@ -28,28 +28,23 @@ REPLY
 --- @include "lib/external"
 --- @include "lib/account_json"
 
-local account_key, account_log, external_key, index_key, transaction_key = unpack(keys)
-local account_id, currency, scale, initial_balance, overdraft_limit, max_balance, metadata, transaction_id = unpack(args)
-
-if account(account_key) then
+if open_account(account_key) then
   return { 'account_exists', account_id }
 end
--- A look at the index tells now, before anything is written, that it is one.
-redis.call('ZSCORE', index_key, account_id)
-local it = new_account(account_key, currency, scale, overdraft_limit, max_balance, metadata)
+local account = new_account(account_key, currency, scale, overdraft_limit, max_balance, metadata)
 if initial_balance ~= '0' then
-  local new = {
+  local transaction = {
     key = transaction_key, id = transaction_id, kind = 'deposit', field = 'initial_balance',
     description = '"initial balance"', metadata = '{}',
   }
-  local own = side(account_key, account_log, account_id, 'account_id')
-  local refusal = post(external_side(external_key, it), own, initial_balance, new)
+  local own = posting_side(account_key, account_log, account_id, 'account_id')
+  local refusal = post(external_side(external_key, account), own, initial_balance, transaction)
   if refusal then
-    live[account_key] = nil
+    open_records[account_key] = nil
     return refusal
   end
 end
-change(account_key, encode_account)
-queued[#queued + 1] = { 'ZADD', index_key, 0, account_id }
+mark_dirty(account_key, encode_account)
+add_member(index_key, 0, account_id)
 
-return { 'ok', account_json(account_id, it) }
+return { 'ok', account_json(account_id, account) }

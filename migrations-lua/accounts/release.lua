@@ -1,10 +1,10 @@
 --[[
-Give the money that a hold has set aside back to its account.
+Gives held money back to its account.
 
 KEYS
-  hold_key               hold
-  * account_key          account, where the hold is known
-  * holds_key            sorted set of its holds
+  hold_key        record  hold
+  * account_key   record  account, where the hold is known
+  * holds_key     zset    its holds
 
 ARGV
   hold_id                id
@@ -17,24 +17,22 @@ REPLY
 ]]
 --- @include "lib/hold"
 
-local hold_key = unpack(keys)
-local hold_id = unpack(args)
-local account_key, holds_key = unpack(keys, 2)
+local account_key, holds_key = keys_of_line(1)
 
-local it = hold(hold_key)
-if not it or not account_key then
+local hold = open_hold(hold_key)
+if not hold or not account_key then
   return { 'hold_not_found', hold_id }
 end
-local refusal = hold_ended(hold_id, it)
+local refusal = check_hold_open(hold_id, hold)
 if refusal then
   return refusal
 end
-local payer, left = payer_of(it, hold_id, account_key, holds_key), left_of(it)
+local payer, remaining = open_payer(hold, hold_id, account_key, holds_key), remaining_of(hold)
 
-payer.held = minus(payer.held, left)
-it.status, it.released = 'released', plus(it.released, left)
-no_longer_aside(holds_key, hold_id, left)
-change_account(account_key, payer)
-change(hold_key, encode_hold)
+payer.held = minus(payer.held, remaining)
+hold.status, hold.released = 'released', plus(hold.released, remaining)
+remove_from_holds(holds_key, hold_id, remaining, hold.expires_at)
+mark_account_dirty(account_key, payer)
+mark_dirty(hold_key, encode_hold)
 
-return { 'ok', hold_json(hold_id, it), available_in(payer) }
+return { 'ok', hold_json(hold_id, hold), available_in(payer) }

@@ -1,11 +1,11 @@
 --[[
-Page through the transactions of an account.
+Returns one page of the transactions of an account, newest first.
 
 READ ONLY
 
 KEYS
-  account_key            account
-  account_log            log of postings
+  account_key        record  account
+  account_log        log     postings
 
 ARGV
   account_id             id
@@ -17,20 +17,15 @@ REPLY
   account_not_found      role account_id
 ]]
 --- @include "lib/account"
+--- @include "lib/log_page"
 
-local account_key, account_log = unpack(keys)
-local account_id, newest, limit = unpack(args)
-
-local it = account(account_key)
-if not it then
+local account = open_account(account_key)
+if not account then
   return { 'account_not_found', 'account_id', account_id }
 end
 
--- Postings are numbered from 1, so counted from the end of the log the number n stays where it is
--- while newer ones arrive, and while the oldest are trimmed.
-newest = newest == '' and it.postings or math.min(tonumber(newest), it.postings)
-local last = newest - it.postings - 1
-local page = redis.call('LRANGE', account_log, last - limit + 1, last)
+local page
+page, newest = log_page(account_log, account.postings, newest, limit)
 local oldest = redis.call('LINDEX', account_log, 0)
-local trimmed = it.postings - redis.call('LLEN', account_log)
-return { 'ok', newest, page, oldest, trimmed, it.rest:match('^"created_at":(%d+)') }
+local trimmed = account.postings - redis.call('LLEN', account_log)
+return { 'ok', newest, page, oldest, trimmed, account.rest:match('^"created_at":(%d+)') }

@@ -1,13 +1,13 @@
 --[[
-Move money from one account to another.
+Moves money from one account to another.
 
 KEYS
-  from_key               account
-  to_key                 account
-  from_log               log of postings
-  to_log                 log of postings
-  holds_key              sorted set of the payer's holds
-  transaction_key        new transaction
+  from_key               record  account
+  to_key                 record  account
+  from_log               log     postings
+  to_log                 log     postings
+  holds_key              zset    the payer's holds
+  transaction_key        new     transaction
 
 ARGV
   from_account           id
@@ -16,7 +16,7 @@ ARGV
   decimals               how many of them are decimals
   description            JSON, a string or null
   metadata               JSON, an object of strings
-  transaction_id         minted
+  transaction_id         generated
 
 REPLY
   ok                     transaction_id from_account to_account amount currency from_balance to_balance status description:json metadata:json created_at
@@ -31,10 +31,7 @@ REPLY
 ]]
 --- @include "lib/posting"
 
-local from_key, to_key, from_log, to_log, holds_key, transaction_key = unpack(keys)
-local from_account, to_account, amount, decimals, description, metadata, transaction_id = unpack(args)
-
-local from, to = account(from_key, holds_key), account(to_key)
+local from, to = open_account(from_key, holds_key), open_account(to_key)
 if not from then
   return { 'account_not_found', 'from_account', from_account }
 end
@@ -44,15 +41,15 @@ end
 if from.currency ~= to.currency then
   return { 'currency_mismatch', from.currency, to.currency }
 end
-local payer = side(from_key, from_log, from_account, 'from_account')
-local payee = side(to_key, to_log, to_account, 'to_account')
+local payer = posting_side(from_key, from_log, from_account, 'from_account')
+local payee = posting_side(to_key, to_log, to_account, 'to_account')
 local minor, refusal = minor_units(amount, decimals, from)
 if refusal then
   return refusal
 end
-local new = { key = transaction_key, id = transaction_id, kind = 'transfer', description = description, metadata = metadata }
+local transaction = { key = transaction_key, id = transaction_id, kind = 'transfer', description = description, metadata = metadata }
 local moved, from_balance, to_balance
-refusal, moved, from_balance, to_balance = post(payer, payee, minor, new)
+refusal, moved, from_balance, to_balance = post(payer, payee, minor, transaction)
 if refusal then
   return refusal
 end

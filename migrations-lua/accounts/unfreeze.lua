@@ -1,9 +1,9 @@
 --[[
-Let money leave an account again, come in again, or both.
+Lets money leave an account again, come in again, or both.
 
 KEYS
-  account_key            account
-  holds_key              sorted set of holds
+  account_key        record  account
+  holds_key          zset    holds
 
 ARGV
   account_id             id
@@ -19,30 +19,27 @@ REPLY
 --- @include "lib/account_json"
 --- @include "lib/version"
 
-local account_key, holds_key = unpack(keys)
-local account_id, direction, expected_version = unpack(args)
-
-local it = account(account_key, holds_key)
-if not it then
+local account = open_account(account_key, holds_key)
+if not account then
   return { 'account_not_found', 'account_id', account_id }
 end
-local refusal = another_version(it, expected_version)
+local refusal = check_version(account, expected_version)
 if refusal then
   return refusal
 end
-if it.status == 'closed' then
+if account.status == 'closed' then
   return { 'account_closed', 'account_id', account_id }
 end
 
-local status = it.status
+local status = account.status
 if direction == 'both' or status == 'frozen_' .. direction then
   status = 'open'
 elseif status == 'frozen_both' then
   status = direction == 'debits' and 'frozen_credits' or 'frozen_debits'
 end
-if status ~= it.status then
-  it.status = status
-  change_account(account_key, it)
+if status ~= account.status then
+  account.status = status
+  mark_account_dirty(account_key, account)
 end
 
-return { 'ok', account_json(account_id, it) }
+return { 'ok', account_json(account_id, account) }

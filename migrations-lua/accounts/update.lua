@@ -1,9 +1,9 @@
 --[[
-Change the limits of an account, or what its owner keeps beside it.
+Changes the limits or the metadata of an account.
 
 KEYS
-  account_key            account
-  holds_key              sorted set of holds
+  account_key            record  account
+  holds_key              zset    holds
 
 ARGV
   account_id             id
@@ -27,52 +27,50 @@ REPLY
 --- @include "lib/account_json"
 --- @include "lib/version"
 
-local account_key, holds_key = unpack(keys)
-local account_id, expected_version, overdraft_limit, overdraft_decimals, max_balance, max_decimals, metadata = unpack(args)
-
-local it = account(account_key, holds_key)
-if not it then
+local account = open_account(account_key, holds_key)
+if not account then
   return { 'account_not_found', 'account_id', account_id }
 end
-local refusal = another_version(it, expected_version)
+local refusal = check_version(account, expected_version)
 if refusal then
   return refusal
 end
-if it.status == 'closed' then
+if account.status == 'closed' then
   return { 'account_closed', 'account_id', account_id }
 end
 
-local overdraft, max = it.overdraft_limit, it.max_balance
+local overdraft, max = account.overdraft_limit, account.max_balance
 if overdraft_limit ~= '' then
-  overdraft, refusal = minor_units(overdraft_limit, overdraft_decimals, it, 'overdraft_limit')
+  overdraft, refusal = minor_units(overdraft_limit, overdraft_decimals, account, 'overdraft_limit')
 end
 if not refusal and max_balance == 'none' then
   max = ''
 elseif not refusal and max_balance ~= '' then
-  max, refusal = minor_units(max_balance, max_decimals, it, 'max_balance')
+  max, refusal = minor_units(max_balance, max_decimals, account, 'max_balance')
 end
 if refusal then
   return refusal
 end
 
--- What is held is in use as much as what is spent.
-if overdraft_limit ~= '' and net(it.credits, overdraft, it.debits, it.held, '0') < 0 then
-  local in_use = digits_of(net(it.debits, it.held, it.credits, '0', '0'))
+-- Held money is in use as much as spent money.
+if overdraft_limit ~= '' and net(account.credits, overdraft, account.debits, account.held, '0') < 0 then
+  local in_use = digits_of(net(account.debits, account.held, account.credits, '0', '0'))
   return {
-    'limit_below_usage', account_id, 'overdraft_limit', decimal(overdraft, it.scale), decimal(in_use, it.scale), it.currency,
+    'limit_below_usage', account_id, 'overdraft_limit', decimal(overdraft, account.scale),
+    decimal(in_use, account.scale), account.currency,
   }
 end
-if max_balance ~= '' and max ~= '' and net(max, it.debits, it.credits, '0', '0') < 0 then
-  return { 'limit_below_usage', account_id, 'max_balance', decimal(max, it.scale), balance_of(it), it.currency }
+if max_balance ~= '' and max ~= '' and net(max, account.debits, account.credits, '0', '0') < 0 then
+  return { 'limit_below_usage', account_id, 'max_balance', decimal(max, account.scale), balance_of(account), account.currency }
 end
 
-local rest = it.rest
+local rest = account.rest
 if metadata ~= '' then
   rest = rest:match('^"created_at":%d+') .. ',"metadata":' .. metadata
 end
-if overdraft ~= it.overdraft_limit or max ~= it.max_balance or rest ~= it.rest then
-  it.overdraft_limit, it.max_balance, it.rest = overdraft, max, rest
-  change_account(account_key, it)
+if overdraft ~= account.overdraft_limit or max ~= account.max_balance or rest ~= account.rest then
+  account.overdraft_limit, account.max_balance, account.rest = overdraft, max, rest
+  mark_account_dirty(account_key, account)
 end
 
-return { 'ok', account_json(account_id, it) }
+return { 'ok', account_json(account_id, account) }

@@ -1,19 +1,19 @@
 --[[
-Take money out of an account to the outside.
+Moves money from an account to the external account.
 
 KEYS
-  account_key            account
-  account_log            log of postings
-  holds_key              sorted set of holds
-  external_key           hash of accounts, one a currency
-  transaction_key        new transaction
+  account_key            record  account
+  account_log            log     postings
+  holds_key              zset    holds
+  external_key           hash    accounts, one a currency
+  transaction_key        new     transaction
 
 ARGV
   account_id             id
   amount                 digits
   decimals               how many of them are decimals
   description            JSON, a string or null
-  transaction_id         minted
+  transaction_id         generated
 
 REPLY
   ok                     transaction_id account_id amount currency balance available status description:json created_at
@@ -27,26 +27,23 @@ REPLY
 --- @include "lib/posting"
 --- @include "lib/external"
 
-local account_key, account_log, holds_key, external_key, transaction_key = unpack(keys)
-local account_id, amount, decimals, description, transaction_id = unpack(args)
-
-local it = account(account_key, holds_key)
-if not it then
+local account = open_account(account_key, holds_key)
+if not account then
   return { 'account_not_found', 'account_id', account_id }
 end
-local own = side(account_key, account_log, account_id, 'account_id')
-local minor, refusal = minor_units(amount, decimals, it)
+local own = posting_side(account_key, account_log, account_id, 'account_id')
+local minor, refusal = minor_units(amount, decimals, account)
 if refusal then
   return refusal
 end
-local new = { key = transaction_key, id = transaction_id, kind = 'withdrawal', description = description, metadata = '{}' }
+local transaction = { key = transaction_key, id = transaction_id, kind = 'withdrawal', description = description, metadata = '{}' }
 local moved, balance
-refusal, moved, balance = post(own, external_side(external_key, it), minor, new)
+refusal, moved, balance = post(own, external_side(external_key, account), minor, transaction)
 if refusal then
   return refusal
 end
 
 return {
-  'ok', transaction_id, account_id, moved, it.currency,
-  balance, available_in(it), 'completed', description, now,
+  'ok', transaction_id, account_id, moved, account.currency,
+  balance, available_in(account), 'completed', description, now,
 }

@@ -1,10 +1,10 @@
 --[[
-Run several operations, of which all happen or none does. Their keys are these keys, in their order.
+Runs several operations, of which all happen or none does. Its keys are theirs, in their order.
 
 RUNS OPERATIONS
 
 ARGV
-  dry_run          whether none happens in any case: true or false
+  dry_run          true to write nothing, or false
   * name           of an operation
   * key_count      how many keys it has
   * arg_count      how many arguments it has, which follow
@@ -13,22 +13,22 @@ REPLY
   ok               replies
 ]]
 
-local dry_run = unpack(args)
-
+local args_end = first_arg + arg_count
+local key, arg = first_key, first_arg + 1
 local replies, refusal = {}, nil
-local key, arg = 0, 1
-while arg < #args and not refusal do
-  local name, key_count, arg_count = unpack(args, arg + 1, arg + 3)
-  local reply = operations[name](
-    { unpack(keys, key + 1, key + key_count) },
-    { unpack(args, arg + 4, arg + 3 + arg_count) }
-  )
-  key, arg = key + key_count, arg + 3 + arg_count
+while arg < args_end and not refusal do
+  local name, keys, args = ARGV[arg + 1], tonumber(ARGV[arg + 2]), tonumber(ARGV[arg + 3])
+  local reply = run_operation(name, key, keys, arg + 3, args)
+  key, arg = key + keys, arg + 3 + args
   replies[#replies + 1] = reply
   refusal = reply[1] ~= 'ok' and reply
 end
 if refusal or dry_run == 'true' then
-  forget_changes()
+  rollback()
 end
 
-return { 'ok', replies, forget = refusal and refusal.forget or nil }
+local result = { 'ok', replies }
+if refusal then
+  result.replayable = refusal.replayable
+end
+return result

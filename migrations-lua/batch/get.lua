@@ -1,5 +1,5 @@
 --[[
-Read plain data keys: all keys are.
+Reads data keys. All its keys are data keys.
 
 READ ONLY
 
@@ -11,14 +11,13 @@ REPLY
   result_too_large   most:json
 ]]
 
-local budget = unpack(args)
-
--- In parts, so that what is far too much is not read first.
+-- Keys are read in parts, so that far too much is never read at once.
 local PART = 50
 
 local values, read = {}, 0
-for from = 1, #keys, PART do
-  local part = redis.call('MGET', unpack(keys, from, math.min(from + PART - 1, #keys)))
+for from = 1, key_count, PART do
+  local last = math.min(from + PART - 1, key_count)
+  local part = redis.call('MGET', unpack(KEYS, first_key + from, first_key + last))
   for i = 1, #part do
     values[#values + 1] = part[i]
     read = read + (part[i] and #part[i] or 0)

@@ -1,11 +1,11 @@
 --[[
-Run commands over plain data keys, each for itself. The keys are theirs, in their order; the arguments are
-of each command its word, how many arguments it has after its key, and those.
+Runs commands on data keys, each on its own. Its keys are theirs, in their order. Its further arguments are,
+for each command, the command, how many arguments it has after its key, and those.
 
-ALONE
+OWN SCRIPT
 
 ARGV
-  whole          what tells the call of which these are a part from others
+  whole          digest of the whole call, of which these commands are a part
   budget         how many bytes may be read
 
 REPLY
@@ -13,6 +13,4 @@ REPLY
 ]]
 --- @include "lib/data"
 
-local whole, budget = unpack(args)
-
-return { 'ok', run_all_data(keys, args, 3, tonumber(budget)) }
+return { 'ok', run_data_commands(3, tonumber(budget)) }

@@ -1,7 +1,7 @@
 --[[
-Write plain data keys, all in one step. All keys are, and the arguments after the first are their values.
+Writes data keys, all in one step. All its keys are data keys, and its further arguments are their values.
 
-ALONE
+OWN SCRIPT
 
 ARGV
   ttl_ms         how long they last, or nothing
@@ -11,20 +11,17 @@ REPLY
 ]]
 --- @include "lib/data"
 
-local ttl_ms = unpack(args)
-
-for i = 1, #keys do
-  local data_key = unpack(keys, i)
-  local value = unpack(args, i + 1)
+for i = 1, key_count do
+  local data_key, value = KEYS[first_key + i], ARGV[first_arg + i + 1]
   local result
   if ttl_ms == '' then
-    result = run_data(data_key, 'SET', value)
+    result = run_data_command(data_key, 'SET', value)
   else
-    result = run_data(data_key, 'SET', value, 'PX', ttl_ms)
+    result = run_data_command(data_key, 'SET', value, 'PX', ttl_ms)
   end
   if result[1] == 'error' then
     error(result[2], 0)
   end
 end
 
-return { 'ok', #keys }
+return { 'ok', key_count }

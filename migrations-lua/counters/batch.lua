@@ -1,11 +1,11 @@
 --[[
-Change several counters, all of them or each for itself.
+Changes several counters, all of them or each on its own.
 
 KEYS
-  * counter_key           counter
+  * counter_key          record  counter
 
 ARGV
-  atomic                  whether one refusal is a refusal of all: true or false
+  atomic                  true to refuse all where one is refused, or false
   * counter_name          id
   * action                incr, decr or set
   * value                 whole number
@@ -17,10 +17,8 @@ REPLY
 ]]
 --- @include "lib/counter"
 
-local atomic = unpack(args)
-
--- What one of the operations makes of a counter, or why it makes nothing of it.
-local function outcome(name, action, value, previous)
+-- Returns the value that one operation gives a counter; or nil or false, and the refusal.
+local function value_after(name, action, value, previous)
   if action == 'set' then
     return value
   end
@@ -28,37 +26,37 @@ local function outcome(name, action, value, previous)
   if action == 'decr' and wanted < 0 then
     return nil, { 'counter_below_minimum', name, exact(previous), '0' }
   end
-  local far = out_of_range(name, previous, wanted)
-  return not far and wanted, far
+  local out_of_range = check_range(name, previous, wanted)
+  return not out_of_range and wanted, out_of_range
 end
 
--- First the plan: nothing is changed before the last of them is known to be right.
+-- All operations are planned before any counter changes.
 local planned, lines = {}, {}
-for i = 1, #keys do
-  local counter_key = unpack(keys, i)
-  local counter_name, action, value = unpack(args, 3 * i - 1)
-  -- A record that is none of ours concerns the others only if they are to stand or fall together.
-  local fine, it = pcall(counter, counter_key)
+for i = 1, line_count() do
+  local counter_key = keys_of_line(i)
+  local counter_name, action, value = args_of_line(i)
+  -- A corrupt record fails the other operations only if all are to happen or none.
+  local fine, counter = pcall(open_counter, counter_key)
   if not fine and atomic == 'true' then
-    error(it, 0)
+    error(counter, 0)
   end
-  local line, refusal
+  local new_value, refusal
   if fine then
-    local previous = planned[counter_key] or it.value
-    line, refusal = outcome(counter_name, action, tonumber(value), previous)
+    local previous = planned[counter_key] or counter.value
+    new_value, refusal = value_after(counter_name, action, tonumber(value), previous)
     if refusal and atomic == 'true' then
       refusal[#refusal + 1] = i - 1
       return refusal
     end
-    if line then
-      planned[counter_key] = line
-      lines[i] = ('{"counter":"%s","value":%d,"previous":%d}'):format(counter_name, line, previous)
+    if new_value then
+      planned[counter_key] = new_value
+      lines[i] = ('{"counter":"%s","value":%d,"previous":%d}'):format(counter_name, new_value, previous)
     end
   end
   lines[i] = lines[i] or ('{"counter":"%s","code":"%s"}'):format(counter_name, refusal and refusal[1] or 'internal_error')
 end
 for counter_key, value in pairs(planned) do
-  write_counter(counter_key, live[counter_key], value)
+  write_counter(counter_key, open_records[counter_key], value)
 end
 
 return { 'ok', '[' .. table.concat(lines, ',') .. ']' }

@@ -1,8 +1,8 @@
 --[[
-Count down, not below a minimum.
+Counts down, not below a minimum.
 
 KEYS
-  counter_key            counter
+  counter_key            record  counter
 
 ARGV
   counter_name           id
@@ -19,8 +19,5 @@ REPLY
   counter_out_of_range   counter value:json
 ]]
 --- @include "lib/counter"
-
-local counter_key = unpack(keys)
-local counter_name, by, min, initial, ttl_ms, ttl_mode, on_bound = unpack(args)
 
 return count(counter_key, counter_name, -tonumber(by), tonumber(min), 'counter_below_minimum', initial, ttl_ms, ttl_mode, on_bound)

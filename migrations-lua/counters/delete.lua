@@ -1,8 +1,8 @@
 --[[
-Remove a counter.
+Deletes a counter.
 
 KEYS
-  counter_key     counter
+  counter_key   record  counter
 
 ARGV
   counter_name    id
@@ -12,12 +12,9 @@ REPLY
 ]]
 --- @include "lib/counter"
 
-local counter_key = unpack(keys)
-local counter_name = unpack(args)
-
-local it = counter(counter_key)
-local existed, previous = it.exists, it.value
-it.value, it.expires_at, it.exists = 0, 0, false
-change(counter_key, encode_counter)
+local counter = open_counter(counter_key)
+local existed, previous = counter.exists, counter.value
+counter.value, counter.expires_at, counter.exists = 0, 0, false
+mark_dirty(counter_key, encode_counter)
 
 return { 'ok', counter_name, existed and 'true' or 'false', exact(previous) }

@@ -1,10 +1,10 @@
 --[[
-Tell how far a counter has come.
+Returns the value of a counter.
 
 READ ONLY
 
 KEYS
-  counter_key     counter
+  counter_key   record  counter
 
 ARGV
   counter_name    id
@@ -14,9 +14,6 @@ REPLY
 ]]
 --- @include "lib/counter"
 
-local counter_key = unpack(keys)
-local counter_name = unpack(args)
+local counter = open_counter(counter_key)
 
-local it = counter(counter_key)
-
-return { 'ok', counter_name, exact(it.value), it.exists and 'true' or 'false', it.expires_at > 0 and it.expires_at }
+return { 'ok', counter_name, exact(counter.value), counter.exists and 'true' or 'false', counter.expires_at > 0 and counter.expires_at }

@@ -1,8 +1,8 @@
 --[[
-Count up, not past a limit where there is one.
+Counts up, not past a maximum where there is one.
 
 KEYS
-  counter_key             counter
+  counter_key             record  counter
 
 ARGV
   counter_name            id
@@ -19,8 +19,5 @@ REPLY
   counter_out_of_range    counter value:json
 ]]
 --- @include "lib/counter"
-
-local counter_key = unpack(keys)
-local counter_name, by, max, initial, ttl_ms, ttl_mode, on_bound = unpack(args)
 
 return count(counter_key, counter_name, tonumber(by), tonumber(max), 'counter_limit_exceeded', initial, ttl_ms, ttl_mode, on_bound)

@@ -1,8 +1,8 @@
 --[[
-Begin anew, and tell how far it had come.
+Sets a counter back, and returns the value that it had.
 
 KEYS
-  counter_key     counter
+  counter_key   record  counter
 
 ARGV
   counter_name    id
@@ -13,11 +13,8 @@ REPLY
 ]]
 --- @include "lib/counter"
 
-local counter_key = unpack(keys)
-local counter_name, value = unpack(args)
+local counter = open_counter(counter_key)
+local previous = counter.value
+write_counter(counter_key, counter, tonumber(value))
 
-local it = counter(counter_key)
-local previous = it.value
-write_counter(counter_key, it, tonumber(value))
-
-return { 'ok', counter_name, exact(it.value), exact(previous) }
+return { 'ok', counter_name, exact(counter.value), exact(previous) }

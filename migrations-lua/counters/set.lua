@@ -1,8 +1,8 @@
 --[[
-Give a counter a value, if it has the one that is expected.
+Sets a counter, if it has the expected value.
 
 KEYS
-  counter_key     counter
+  counter_key     record  counter
 
 ARGV
   counter_name    id
@@ -15,14 +15,11 @@ REPLY
 ]]
 --- @include "lib/counter"
 
-local counter_key = unpack(keys)
-local counter_name, value, if_value = unpack(args)
-
-local it = counter(counter_key)
-local previous = it.value
+local counter = open_counter(counter_key)
+local previous = counter.value
 if if_value ~= '' and previous ~= tonumber(if_value) then
   return { 'value_mismatch', counter_name, exact(previous), if_value }
 end
-write_counter(counter_key, it, tonumber(value))
+write_counter(counter_key, counter, tonumber(value))
 
-return { 'ok', counter_name, exact(it.value), exact(previous) }
+return { 'ok', counter_name, exact(counter.value), exact(previous) }

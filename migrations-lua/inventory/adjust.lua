@@ -1,15 +1,15 @@
 --[[
-Change the units on hand of a product.
+Changes the units on hand of a product.
 
 KEYS
-  product_key           product
-  holds_key             sorted set of holds
-  log_key               log of movements
+  product_key           record  product
+  holds_key             zset    holds
+  log_key               log     movements
 
 ARGV
   product_id            id
   delta                 units, below zero to take away
-  reason                word
+  reason                received, returned, damaged, lost, counted or other
   reference             JSON, a string or null
   expected_on_hand      units, or nothing to expect nothing
 
@@ -22,36 +22,33 @@ REPLY
 ]]
 --- @include "lib/product"
 
-local product_key, holds_key, log_key = unpack(keys)
-local product_id, delta, reason, reference, expected_on_hand = unpack(args)
-
 delta, expected_on_hand = tonumber(delta), tonumber(expected_on_hand)
-local it = product(product_key, holds_key, log_key)
-if not it then
+local product = open_product(product_key, holds_key, log_key)
+if not product then
   return { 'product_not_found', product_id }
 end
-if expected_on_hand and expected_on_hand ~= it.on_hand then
-  return { 'quantity_stale', product_id, expected_on_hand, it.on_hand }
+if expected_on_hand and expected_on_hand ~= product.on_hand then
+  return { 'quantity_stale', product_id, expected_on_hand, product.on_hand }
 end
-local previous, on_hand = it.on_hand, it.on_hand + delta
-if on_hand < it.reserved then
-  return { 'stock_below_reserved', product_id, it.on_hand, it.reserved, delta }
+local previous, on_hand = product.on_hand, product.on_hand + delta
+if on_hand < product.reserved then
+  return { 'stock_below_reserved', product_id, product.on_hand, product.reserved, delta }
 end
 if on_hand > MAX_QUANTITY then
-  return { 'stock_out_of_range', product_id, it.on_hand, delta, MAX_QUANTITY, forget = true }
+  return { 'stock_out_of_range', product_id, product.on_hand, delta, MAX_QUANTITY, replayable = false }
 end
-local before, total_of_reason, after = it.rest:match('^(.-"' .. reason .. '":)(-?%d+)(,.*)$')
+local before, total_of_reason, after = product.rest:match('^(.-"' .. reason .. '":)(-?%d+)(,.*)$')
 if not before then
-  broken(product_key, 'a product')
+  fail_corrupt(product_key, 'a product')
 end
 
-change_product(product_key, it)
-it.rest = before .. ('%d'):format(total_of_reason + delta) .. after
-it.on_hand = on_hand
-movement(it, reason, delta, 0, it.reserved, 'null', reference, now)
-local low = crossed(it)
+change_product(product_key, product)
+product.rest = before .. ('%d'):format(total_of_reason + delta) .. after
+product.on_hand = on_hand
+append_movement(product, reason, delta, 0, product.reserved, 'null', reference, now)
+local low = low_stock_change(product)
 
 return {
-  'ok', product_id, delta, reason, reference, previous, on_hand, it.reserved, on_hand - it.reserved, it.version,
+  'ok', product_id, delta, reason, reference, previous, on_hand, product.reserved, on_hand - product.reserved, product.version,
   low ~= nil and tostring(low),
 }

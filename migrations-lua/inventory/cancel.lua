@@ -1,12 +1,12 @@
 --[[
-Give the units of a reservation back.
+Gives the units of a reservation back.
 
 KEYS
-  reservation_key        reservation
-  * product_key          product, where the reservation is known
-  * holds_key            sorted set of holds
-  * log_key              log of movements
-  * allowance_key        what the customer has of the product
+  reservation_key        record  reservation
+  * product_key          record  product, where the reservation is known
+  * holds_key            zset    holds
+  * log_key              log     movements
+  * allowance_key        record  what the customer has of the product
 
 ARGV
   reservation_id         id
@@ -20,39 +20,33 @@ REPLY
 --- @include "lib/reservation"
 --- @include "lib/allowance"
 
-local reservation_key = unpack(keys)
-local reservation_id = unpack(args)
-
-local it = reservation(reservation_key)
-if not it or #keys == 1 then
+local reservation = open_reservation(reservation_key)
+if not reservation or line_count() == 0 then
   return { 'reservation_not_found', reservation_id }
 end
-local refusal = reservation_ended(reservation_id, it)
+local refusal = check_reservation_open(reservation_id, reservation)
 if refusal then
   return refusal
 end
-for i = 1, #it.lines do
-  local product_key, holds_key, log_key, allowance_key = unpack(keys, 4 * i - 2)
-  open_line(it, it.lines[i], product_key, holds_key, log_key, allowance_key)
-end
+open_lines(reservation)
 
-for i = 1, #it.lines do
-  local line, stock = it.lines[i], it.lines[i].stock
-  local held = held_of(line)
+for i = 1, #reservation.lines do
+  local line, product = reservation.lines[i], reservation.lines[i].product
+  local held = held_units(line)
   if held > 0 then
-    change_product(line.product_key, stock)
-    stock.reserved = stock.reserved - held
-    movement(stock, 'released', 0, -held, stock.reserved, '"' .. it.customer_id .. '"', '"' .. reservation_id .. '"', now)
-    set_units_aside(stock, reservation_id, held, 0, it.expires_at)
-    if is_counted(stock, line.allowance_key) then
-      note_allowance(line.allowance_key, reservation_id, 0, 0, it.expires_at)
+    change_product(line.product_key, product)
+    product.reserved = product.reserved - held
+    append_movement(product, 'released', 0, -held, product.reserved, '"' .. reservation.customer_id .. '"', '"' .. reservation_id .. '"', now)
+    move_hold(product, reservation_id, held, 0, reservation.expires_at)
+    if is_counted(product, line.allowance_key) then
+      change_allowance(line.allowance_key, reservation_id, 0, 0, reservation.expires_at)
     end
     line.released = line.released + held
-    line.low = crossed(stock)
+    line.low = low_stock_change(product)
   end
-  line.remaining = stock.on_hand - stock.reserved
+  line.remaining = product.on_hand - product.reserved
 end
-it.status = 'cancelled'
-change(reservation_key, encode_reservation)
+reservation.status = 'cancelled'
+mark_dirty(reservation_key, encode_reservation)
 
-return { 'ok', reservation_json(it) }
+return { 'ok', reservation_json(reservation) }

@@ -1,12 +1,12 @@
 --[[
-Sell the units of a reservation, all of them or some, and release or keep the rest.
+Sells the units of a reservation, all of them or some, and releases or keeps the rest.
 
 KEYS
-  reservation_key          reservation
-  * product_key            product, where the reservation is known
-  * holds_key              sorted set of holds
-  * log_key                log of movements
-  * allowance_key          what the customer has of the product
+  reservation_key           record  reservation
+  * product_key             record  product, where the reservation is known
+  * holds_key               zset    holds
+  * log_key                 log     movements
+  * allowance_key           record  what the customer has of the product
 
 ARGV
   reservation_id           id
@@ -24,66 +24,60 @@ REPLY
 --- @include "lib/reservation"
 --- @include "lib/allowance"
 
-local reservation_key = unpack(keys)
-local reservation_id, remainder = unpack(args)
-
-local it = reservation(reservation_key)
-if not it or #keys == 1 then
+local reservation = open_reservation(reservation_key)
+if not reservation or line_count() == 0 then
   return { 'reservation_not_found', reservation_id }
 end
-local refusal = reservation_ended(reservation_id, it)
+local refusal = check_reservation_open(reservation_id, reservation)
 if refusal then
   return refusal
 end
 local wanted, held = {}, {}
-for i = 1, #it.lines do
-  held[it.lines[i].product_id] = held_of(it.lines[i])
-  wanted[it.lines[i].product_id] = #args == 2 and held_of(it.lines[i]) or 0
+for i = 1, #reservation.lines do
+  held[reservation.lines[i].product_id] = held_units(reservation.lines[i])
+  wanted[reservation.lines[i].product_id] = arg_line_count() == 0 and held_units(reservation.lines[i]) or 0
 end
-for i = 1, (#args - 2) / 2 do
-  local product_id, quantity = unpack(args, 2 * i + 1)
+for i = 1, arg_line_count() do
+  local product_id, quantity = args_of_line(i)
   local has = held[product_id] or 0
   if tonumber(quantity) > has then
     return { 'confirm_exceeds_reserved', reservation_id, product_id, has, tonumber(quantity) }
   end
   wanted[product_id] = tonumber(quantity)
 end
-for i = 1, #it.lines do
-  local product_key, holds_key, log_key, allowance_key = unpack(keys, 4 * i - 2)
-  open_line(it, it.lines[i], product_key, holds_key, log_key, allowance_key)
-end
+open_lines(reservation)
 
-local actor, reference = '"' .. it.customer_id .. '"', '"' .. reservation_id .. '"'
-local left_in_all = 0
-for i = 1, #it.lines do
-  local line, stock = it.lines[i], it.lines[i].stock
-  local before, sold = held_of(line), wanted[line.product_id]
-  local left = before - sold
-  local released = remainder == 'release' and left or 0
-  left = left - released
+local actor, reference = '"' .. reservation.customer_id .. '"', '"' .. reservation_id .. '"'
+local still_held = 0
+for i = 1, #reservation.lines do
+  local line, product = reservation.lines[i], reservation.lines[i].product
+  local before, sold = held_units(line), wanted[line.product_id]
+  local after = before - sold
+  local released = remainder == 'release' and after or 0
+  after = after - released
   if sold > 0 or released > 0 then
-    change_product(line.product_key, stock)
+    change_product(line.product_key, product)
     if sold > 0 then
-      stock.on_hand, stock.reserved, stock.sold = stock.on_hand - sold, stock.reserved - sold, stock.sold + sold
-      movement(stock, 'sold', -sold, -sold, stock.reserved, actor, reference, now)
+      product.on_hand, product.reserved, product.sold = product.on_hand - sold, product.reserved - sold, product.sold + sold
+      append_movement(product, 'sold', -sold, -sold, product.reserved, actor, reference, now)
     end
     if released > 0 then
-      stock.reserved = stock.reserved - released
-      movement(stock, 'released', 0, -released, stock.reserved, actor, reference, now)
+      product.reserved = product.reserved - released
+      append_movement(product, 'released', 0, -released, product.reserved, actor, reference, now)
     end
-    set_units_aside(stock, reservation_id, before, left, it.expires_at)
-    if is_counted(stock, line.allowance_key) then
-      note_allowance(line.allowance_key, reservation_id, sold, left, it.expires_at)
+    move_hold(product, reservation_id, before, after, reservation.expires_at)
+    if is_counted(product, line.allowance_key) then
+      change_allowance(line.allowance_key, reservation_id, sold, after, reservation.expires_at)
     end
     line.confirmed, line.released = line.confirmed + sold, line.released + released
-    line.low = crossed(stock)
+    line.low = low_stock_change(product)
   end
-  line.remaining = stock.on_hand - stock.reserved
-  left_in_all = left_in_all + left
+  line.remaining = product.on_hand - product.reserved
+  still_held = still_held + after
 end
-if left_in_all == 0 then
-  it.status = 'confirmed'
+if still_held == 0 then
+  reservation.status = 'confirmed'
 end
-change(reservation_key, encode_reservation)
+mark_dirty(reservation_key, encode_reservation)
 
-return { 'ok', reservation_json(it) }
+return { 'ok', reservation_json(reservation) }

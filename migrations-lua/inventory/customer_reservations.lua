@@ -1,12 +1,11 @@
 --[[
-Walk through the reservations of a customer, newest first: tell about those that the call before
-named, and name the next ones.
+Returns the reservations whose ids the previous page named, newest first, and the ids of the next page.
 
 READ ONLY
 
 KEYS
-  customer_key           sorted set of the customer's reservations
-  * reservation_key      reservation
+  customer_key       zset    the customer's reservations
+  * reservation_key  record  reservation
 
 ARGV
   before                 id to go on before, or nothing to begin with the newest
@@ -16,16 +15,13 @@ REPLY
   ok                     reservations:json next
 ]]
 --- @include "lib/reservation"
-
-local customer_key = unpack(keys)
-local before, count = unpack(args)
+--- @include "lib/index_page"
 
 local reservations = {}
-for i = 2, #keys do
-  local reservation_key = unpack(keys, i)
-  -- One that is not remembered any more may still be named.
-  local it = reservation(reservation_key)
-  reservations[#reservations + 1] = it and reservation_json(it)
+for i = 1, line_count() do
+  local reservation_key = keys_of_line(i)
+  -- The set may still name a reservation whose record has ended.
+  local reservation = open_reservation(reservation_key)
+  reservations[#reservations + 1] = reservation and reservation_json(reservation)
 end
-local start = before == '' and '+' or '(' .. before
-return { 'ok', reservations, redis.call('ZREVRANGEBYLEX', customer_key, start, '-', 'LIMIT', 0, count) }
+return { 'ok', reservations, ids_before(customer_key, before, count) }

@@ -1,12 +1,12 @@
 --[[
-Take back the units of reservations that have ended, so many as one go allows.
+Takes back the units of reservations that have ended, at most 1,000 at a time.
 
 INTERNAL
 
 KEYS
-  product_key            product
-  holds_key              sorted set of its holds
-  log_key                log of movements
+  product_key  record  product
+  holds_key    zset    its holds
+  log_key      log     movements
 
 ARGV
 
@@ -15,20 +15,15 @@ REPLY
 ]]
 --- @include "lib/product"
 
-local product_key, holds_key, log_key = unpack(keys)
-
-local it = live[product_key]
-if it then
-  -- Another step of this script has just taken back what this one would; the set still has it.
+if open_records[product_key] then
+  -- Another step of this script has taken them back already; the set still has them.
   return { 'ok', 1 }
 end
-local text = stored(product_key)
-it = text and decode_product(product_key, text)
-if not it or it.next_due == 0 or it.next_due > now then
+local product = open_record(product_key, decode_product)
+if not product or product.next_due == 0 or product.next_due > now then
   return { 'ok', 0 }
 end
-it.holds_key, it.log_key = holds_key, log_key
-live[product_key] = it
-local more = take_units_back(it)
-write_product(product_key, it)
+product.holds_key, product.log_key = holds_key, log_key
+local more = take_back_units(product)
+write_product(product_key, product)
 return { 'ok', more and 1 or 0 }

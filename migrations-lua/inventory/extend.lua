@@ -1,16 +1,16 @@
 --[[
-Keep the units of a reservation aside for longer.
+Extends the time of a reservation.
 
 KEYS
-  reservation_key        reservation
-  * product_key          product, where the reservation is known
-  * holds_key            sorted set of holds
-  * log_key              log of movements
-  * allowance_key        what the customer has of the product
+  reservation_key        record  reservation
+  * product_key          record  product, where the reservation is known
+  * holds_key            zset    holds
+  * log_key              log     movements
+  * allowance_key        record  what the customer has of the product
 
 ARGV
   reservation_id         id
-  ttl_ms                 how long from now; what is left already is never cut
+  ttl_ms                 how long from now; an end that is later already stays
 
 REPLY
   ok                     reservation:json
@@ -25,39 +25,33 @@ REPLY
 local MAX_EXTENSIONS = 10
 local MAX_TOTAL_MS = 24 * 3600 * 1000
 
-local reservation_key = unpack(keys)
-local reservation_id, ttl_ms = unpack(args)
-
-local it = reservation(reservation_key)
-if not it or #keys == 1 then
+local reservation = open_reservation(reservation_key)
+if not reservation or line_count() == 0 then
   return { 'reservation_not_found', reservation_id }
 end
-local refusal = reservation_ended(reservation_id, it)
+local refusal = check_reservation_open(reservation_id, reservation)
 if refusal then
   return refusal
 end
-local expires_at = math.max(it.expires_at, now + ttl_ms)
-if it.extensions >= MAX_EXTENSIONS or expires_at - it.created_at > MAX_TOTAL_MS then
-  return { 'extension_limit', reservation_id, it.extensions, MAX_EXTENSIONS, MAX_TOTAL_MS }
+local expires_at = math.max(reservation.expires_at, now + ttl_ms)
+if reservation.extensions >= MAX_EXTENSIONS or expires_at - reservation.created_at > MAX_TOTAL_MS then
+  return { 'extension_limit', reservation_id, reservation.extensions, MAX_EXTENSIONS, MAX_TOTAL_MS }
 end
-for i = 1, #it.lines do
-  local product_key, holds_key, log_key, allowance_key = unpack(keys, 4 * i - 2)
-  open_line(it, it.lines[i], product_key, holds_key, log_key, allowance_key)
-end
+open_lines(reservation)
 
-it.extensions, it.expires_at = it.extensions + 1, expires_at
-for i = 1, #it.lines do
-  local line, stock = it.lines[i], it.lines[i].stock
-  local held = held_of(line)
+local old_expires_at = reservation.expires_at
+reservation.extensions, reservation.expires_at = reservation.extensions + 1, expires_at
+for i = 1, #reservation.lines do
+  local line, product = reservation.lines[i], reservation.lines[i].product
+  local held = held_units(line)
   if held > 0 then
-    -- The units stay where they are; only their end is another one.
-    set_units_aside(stock, reservation_id, 0, held, expires_at)
-    write_product(line.product_key, stock)
-    if is_counted(stock, line.allowance_key) then
-      note_allowance(line.allowance_key, reservation_id, 0, held, expires_at)
+    move_hold(product, reservation_id, held, held, expires_at, old_expires_at)
+    write_product(line.product_key, product)
+    if is_counted(product, line.allowance_key) then
+      change_allowance(line.allowance_key, reservation_id, 0, held, expires_at)
     end
   end
 end
-change(reservation_key, encode_reservation)
+mark_dirty(reservation_key, encode_reservation)
 
-return { 'ok', reservation_json(it) }
+return { 'ok', reservation_json(reservation) }

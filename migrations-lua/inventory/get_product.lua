@@ -1,12 +1,12 @@
 --[[
-Tell what is on hand, reserved and available of a product.
+Returns a product with the units on hand, reserved and available.
 
 READ ONLY
 
 KEYS
-  product_key         product
-  holds_key           sorted set of holds
-  log_key             log of movements
+  product_key        record  product
+  holds_key          zset    holds
+  log_key            log     movements
 
 ARGV
   product_id          id
@@ -17,12 +17,9 @@ REPLY
 ]]
 --- @include "lib/product_json"
 
-local product_key, holds_key, log_key = unpack(keys)
-local product_id = unpack(args)
-
-local it = product(product_key, holds_key, log_key)
-if not it then
+local product = open_product(product_key, holds_key, log_key)
+if not product then
   return { 'product_not_found', product_id }
 end
 
-return { 'ok', product_json(product_id, it) }
+return { 'ok', product_json(product_id, product) }

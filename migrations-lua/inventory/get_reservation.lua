@@ -1,10 +1,10 @@
 --[[
-Tell what a reservation holds, or how it ended.
+Returns a reservation, held or ended.
 
 READ ONLY
 
 KEYS
-  reservation_key        reservation
+  reservation_key        record  reservation
 
 ARGV
   reservation_id         id
@@ -15,12 +15,9 @@ REPLY
 ]]
 --- @include "lib/reservation"
 
-local reservation_key = unpack(keys)
-local reservation_id = unpack(args)
-
-local it = reservation(reservation_key)
-if not it then
+local reservation = open_reservation(reservation_key)
+if not reservation then
   return { 'reservation_not_found', reservation_id }
 end
 
-return { 'ok', reservation_json(it) }
+return { 'ok', reservation_json(reservation) }

@@ -1,14 +1,13 @@
 --[[
-Walk through the products of a space: tell about those that the call before named, and name the
-next ones.
+Returns the products whose ids the previous page named, and the ids of the next page.
 
 READ ONLY
 
 KEYS
-  index_key              sorted set of the space's product ids
-  * product_key          product
-  * holds_key            sorted set of holds
-  * log_key              log of movements
+  index_key      zset    the space's product ids
+  * product_key  record  product
+  * holds_key    zset    holds
+  * log_key      log     movements
 
 ARGV
   after                  id to go on after, or nothing to begin
@@ -19,16 +18,13 @@ REPLY
   ok                     products:json next
 ]]
 --- @include "lib/product_json"
-
-local index_key = unpack(keys)
-local after, count = unpack(args)
+--- @include "lib/index_page"
 
 local products = {}
-for i = 1, (#keys - 1) / 3 do
-  local product_key, holds_key, log_key = unpack(keys, 3 * i - 1)
-  local product_id = unpack(args, i + 2)
-  local it = product(product_key, holds_key, log_key) or broken(product_key, 'a product')
-  products[i] = product_json(product_id, it)
+for i = 1, line_count() do
+  local product_key, holds_key, log_key = keys_of_line(i)
+  local product_id = args_of_line(i)
+  local product = open_product(product_key, holds_key, log_key) or fail_corrupt(product_key, 'a product')
+  products[i] = product_json(product_id, product)
 end
-local start = after == '' and '-' or '(' .. after
-return { 'ok', products, redis.call('ZRANGEBYLEX', index_key, start, '+', 'LIMIT', 0, count) }
+return { 'ok', products, ids_after(index_key, after, count) }

@@ -1,12 +1,12 @@
 --[[
-Page through the movements of a product.
+Returns one page of the movements of a product, newest first.
 
 READ ONLY
 
 KEYS
-  product_key            product
-  holds_key              sorted set of holds
-  log_key                log of movements
+  product_key        record  product
+  holds_key          zset    holds
+  log_key            log     movements
 
 ARGV
   product_id             id
@@ -18,17 +18,13 @@ REPLY
   product_not_found      product_id
 ]]
 --- @include "lib/product"
+--- @include "lib/log_page"
 
-local product_key, holds_key, log_key = unpack(keys)
-local product_id, newest, limit = unpack(args)
-
-local it = product(product_key, holds_key, log_key)
-if not it then
+local product = open_product(product_key, holds_key, log_key)
+if not product then
   return { 'product_not_found', product_id }
 end
 
--- As in an account's log, the number n stays where it is while newer ones arrive.
-newest = newest == '' and it.movements or math.min(tonumber(newest), it.movements)
-local last = newest - it.movements - 1
-local page = redis.call('LRANGE', log_key, last - limit + 1, last)
-return { 'ok', newest, page, it.movements - redis.call('LLEN', log_key) }
+local page
+page, newest = log_page(log_key, product.movements, newest, limit)
+return { 'ok', newest, page, product.movements - redis.call('LLEN', log_key) }

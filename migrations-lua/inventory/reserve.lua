@@ -1,16 +1,16 @@
 --[[
-Set units of one or several products aside, all lines or none.
+Reserves units of one or several products, all lines or none.
 
 KEYS
-  reservation_key          new reservation
-  customer_key             sorted set of the customer's reservations
-  * product_key            product
-  * holds_key              sorted set of holds
-  * log_key                log of movements
-  * allowance_key          what the customer has of the product
+  reservation_key          new     reservation
+  customer_key             zset    the customer's reservations
+  * product_key            record  product
+  * holds_key              zset    holds
+  * log_key                log     movements
+  * allowance_key          record  what the customer has of the product
 
 ARGV
-  reservation_id           minted
+  reservation_id           generated
   customer_id              id
   ttl_ms                   how long the units are held
   * product_id             id, each product once
@@ -25,24 +25,21 @@ REPLY
 --- @include "lib/reservation"
 --- @include "lib/allowance"
 
-local reservation_key, customer_key = unpack(keys)
-local reservation_id, customer_id, ttl_ms = unpack(args)
-
 local lines, shortages = {}, {}
-for i = 1, (#keys - 2) / 4 do
-  local product_key, holds_key, log_key, allowance_key = unpack(keys, 4 * i - 1)
-  local product_id, quantity = unpack(args, 2 * i + 2)
-  local it = product(product_key, holds_key, log_key)
-  if not it then
+for i = 1, line_count() do
+  local product_key, holds_key, log_key, allowance_key = keys_of_line(i)
+  local product_id, quantity = args_of_line(i)
+  local product = open_product(product_key, holds_key, log_key)
+  if not product then
     return { 'product_not_found', product_id }
   end
   quantity = tonumber(quantity)
-  local available = it.on_hand - it.reserved
+  local available = product.on_hand - product.reserved
   if quantity > available then
     shortages[#shortages + 1] = ('{"product_id":"%s","requested":%d,"available":%d}'):format(product_id, quantity, available)
   end
   lines[i] = {
-    stock = it, product_key = product_key, allowance_key = allowance_key,
+    product = product, product_key = product_key, allowance_key = allowance_key,
     product_id = product_id, quantity = quantity, confirmed = 0, released = 0,
   }
 end
@@ -50,23 +47,19 @@ if #shortages > 0 then
   return { 'insufficient_stock', '[' .. table.concat(shortages, ',') .. ']' }
 end
 for i = 1, #lines do
-  local line, most = lines[i], lines[i].stock.max_per_customer
-  local used = most > 0 and used_of(allowance(line.allowance_key)) or 0
+  local line, most = lines[i], lines[i].product.max_per_customer
+  local used = most > 0 and units_used(open_allowance(line.allowance_key)) or 0
   if most > 0 and used + line.quantity > most then
     return { 'customer_limit_exceeded', line.product_id, customer_id, line.quantity, used, most }
   end
 end
--- A look at each set tells now, before anything is written, that it is one.
-for i = 1, #lines do
-  redis.call('ZCARD', lines[i].stock.holds_key)
-end
 if redis.call('ZCARD', customer_key) > history + 256 then
-  -- Bounded as a log is. Reservation ids sort by time, so the oldest are the first.
-  queued[#queued + 1] = { 'ZREMRANGEBYRANK', customer_key, 0, -history - 1 }
+  -- The set is bounded as a log is. Reservation ids sort by time, so the oldest come first.
+  queue_cleanup('ZREMRANGEBYRANK', customer_key, 0, -history - 1)
 end
 
 local expires_at = now + ttl_ms
-local it = {
+local reservation = {
   status = 'held',
   created_at = now,
   expires_at = expires_at,
@@ -76,20 +69,21 @@ local it = {
   lines = lines,
 }
 for i = 1, #lines do
-  local line, stock = lines[i], lines[i].stock
-  change_product(line.product_key, stock)
-  stock.reserved = stock.reserved + line.quantity
-  set_units_aside(stock, reservation_id, 0, line.quantity, expires_at)
-  movement(stock, 'reserved', 0, line.quantity, stock.reserved, '"' .. customer_id .. '"', '"' .. reservation_id .. '"', now)
-  if stock.max_per_customer > 0 then
-    note_allowance(line.allowance_key, reservation_id, 0, line.quantity, expires_at)
+  local line, product = lines[i], lines[i].product
+  change_product(line.product_key, product)
+  product.reserved = product.reserved + line.quantity
+  move_hold(product, reservation_id, 0, line.quantity, expires_at)
+  append_movement(product, 'reserved', 0, line.quantity, product.reserved, '"' .. customer_id .. '"', '"' .. reservation_id .. '"', now)
+  if product.max_per_customer > 0 then
+    change_allowance(line.allowance_key, reservation_id, 0, line.quantity, expires_at)
   end
-  line.remaining, line.low = stock.on_hand - stock.reserved, crossed(stock)
+  line.remaining, line.low = product.on_hand - product.reserved, low_stock_change(product)
 end
-live[reservation_key] = it
-change(reservation_key, encode_reservation)
-queued[#queued + 1] = { 'ZADD', customer_key, 0, reservation_id }
--- As long as any of them can be remembered: 30 days of holding and 7 more.
-queued[#queued + 1] = { 'PEXPIRE', customer_key, 37 * 24 * 3600 * 1000 }
+open_records[reservation_key] = reservation
+mark_dirty(reservation_key, encode_reservation)
+add_member(customer_key, 0, reservation_id)
+-- The longest life of a record in it: 30 days of holding and 7 more.
+local expiry = { 'PEXPIRE', customer_key, 37 * 24 * 3600 * 1000 }
+queue_addition(expiry, expiry)
 
-return { 'ok', reservation_json(it) }
+return { 'ok', reservation_json(reservation) }

@@ -1,10 +1,10 @@
 --[[
-Change what is told about a product, its price and its limits.
+Changes the name, description, price, limits or metadata of a product.
 
 KEYS
-  product_key            product
-  holds_key              sorted set of holds
-  log_key                log of movements
+  product_key            record  product
+  holds_key              zset    holds
+  log_key                log     movements
 
 ARGV
   product_id             id
@@ -28,22 +28,20 @@ REPLY
 --- @include "lib/minor_units"
 --- @include "lib/version"
 
-local product_key, holds_key, log_key = unpack(keys)
-local product_id, expected_version, name, description, price, decimals, low_stock, max_per_customer, metadata = unpack(args)
-
-local it = product(product_key, holds_key, log_key)
-if not it then
+local product = open_product(product_key, holds_key, log_key)
+if not product then
   return { 'product_not_found', product_id }
 end
-local refusal = another_version(it, expected_version)
+local refusal = check_version(product, expected_version)
 if refusal then
   return refusal
 end
-local totals, old_price, currency, scale, created_at, old_name, old_description, old_metadata = it.rest:match(
-  '^("initial":%d+,.-)"price":"(%d+)","currency":"(%w+)","scale":(%d+),"created_at":(%d+),"name":(".*"),"description":(.*),"metadata":({.*})$'
+local totals, old_price, currency, scale, created_at, old_name, old_description, old_metadata = product.rest:match(
+  '^("initial":%d+,.-)"price":"(%d+)","currency":"(%w+)","scale":(%d+),"created_at":(%d+),'
+    .. '"name":(".*"),"description":(.*),"metadata":({.*})$'
 )
 if not totals then
-  broken(product_id, 'a product')
+  fail_corrupt(product_id, 'a product')
 end
 local minor = old_price
 if price ~= '' then
@@ -58,15 +56,15 @@ end
 local rest = totals .. '"price":"' .. minor .. '","currency":"' .. currency .. '","scale":' .. scale
   .. ',"created_at":' .. created_at .. ',"name":' .. kept(name, old_name) .. ',"description":' .. kept(description, old_description)
   .. ',"metadata":' .. kept(metadata, old_metadata)
-local low, most = tonumber(kept(low_stock, it.low_stock)), tonumber(kept(max_per_customer, it.max_per_customer))
-if rest ~= it.rest or low ~= it.low_stock or most ~= it.max_per_customer then
-  if low ~= it.low_stock then
-    -- A new threshold is no crossing: nothing has happened to the stock.
-    it.low_stock = low
-    crossed(it)
+local low, most = tonumber(kept(low_stock, product.low_stock)), tonumber(kept(max_per_customer, product.max_per_customer))
+if rest ~= product.rest or low ~= product.low_stock or most ~= product.max_per_customer then
+  if low ~= product.low_stock then
+    -- A new threshold is not reported as a change: nothing has happened to the stock.
+    product.low_stock = low
+    low_stock_change(product)
   end
-  it.rest, it.max_per_customer = rest, most
-  change_product(product_key, it)
+  product.rest, product.max_per_customer = rest, most
+  change_product(product_key, product)
 end
 
-return { 'ok', product_json(product_id, it) }
+return { 'ok', product_json(product_id, product) }

@@ -1,78 +1,83 @@
--- What a customer has of a product that has a limit for each customer: units bought, and those of live
--- reservations. It lasts once anything was bought; before, it ends with the last of the reservations.
+--- @export open_allowance, is_counted, units_used, change_allowance
+
+-- The record of an allowance: the units of a product with a limit for each customer that one customer has
+-- bought, and those that the customer's live reservations hold. It has no end once anything was bought;
+-- before that, it ends with the last of the reservations.
 local ALLOWANCE = '^{"bought":(%d+),"held":%[(.*)%]}$'
 local HELD = '{"reservation_id":"([%w_-]+)","quantity":(%d+),"expires_at":(%d+)}'
 
-local function encode_allowance(key, it)
-  local held, last = {}, 0
-  for i = 1, #it.held do
-    local one = it.held[i]
-    held[i] = ('{"reservation_id":"%s","quantity":%d,"expires_at":%d}'):format(one.reservation_id, one.quantity, one.expires_at)
-    last = math.max(last, one.expires_at)
+local function encode_allowance(key, allowance)
+  local held, last_end = {}, 0
+  for i = 1, #allowance.held do
+    local hold = allowance.held[i]
+    held[i] = ('{"reservation_id":"%s","quantity":%d,"expires_at":%d}'):format(hold.reservation_id, hold.quantity, hold.expires_at)
+    last_end = math.max(last_end, hold.expires_at)
   end
-  if it.bought == 0 and #held == 0 then
-    queued[#queued + 1] = { 'DEL', key }
+  if allowance.bought == 0 and #held == 0 then
+    delete_record(key)
     return nil
   end
-  local text = ('{"bought":%d,"held":[%s]}'):format(it.bought, table.concat(held, ','))
-  if it.bought == 0 then
-    return text, last - now
+  local text = ('{"bought":%d,"held":[%s]}'):format(allowance.bought, table.concat(held, ','))
+  if allowance.bought == 0 then
+    return text, last_end - now
   end
-  return text
+  -- A record that has had an end loses it.
+  return text, allowance.had_end and 0 or nil
 end
 
--- The allowance under a key, without what has ended; empty where there is none yet.
-local function allowance(key)
-  local it = live[key]
-  if it then
-    return it
+local function decode_allowance(key, text)
+  local bought, held = text:match(ALLOWANCE)
+  if not bought then
+    fail_corrupt(key, 'an allowance')
   end
-  it = { bought = 0, held = {} }
-  local text = stored(key)
-  if text then
-    local bought, held = text:match(ALLOWANCE)
-    if not bought then
-      broken(key, 'an allowance')
-    end
-    it.bought = tonumber(bought)
-    for reservation_id, quantity, expires_at in held:gmatch(HELD) do
-      if tonumber(expires_at) > now then
-        it.held[#it.held + 1] = {
-          reservation_id = reservation_id, quantity = tonumber(quantity), expires_at = tonumber(expires_at),
-        }
-      end
+  local allowance = { bought = tonumber(bought), held = {}, had_end = bought == '0' }
+  for reservation_id, quantity, expires_at in held:gmatch(HELD) do
+    if tonumber(expires_at) > now then
+      allowance.held[#allowance.held + 1] = {
+        reservation_id = reservation_id, quantity = tonumber(quantity), expires_at = tonumber(expires_at),
+      }
     end
   end
-  live[key] = it
-  return it
+  return allowance
 end
 
--- Whether a customer's units of a product are counted: the product has a limit, or had one when they
--- were reserved, and may have one again.
-local function is_counted(stock, key)
-  return stock.max_per_customer > 0 or live[key] or loaded[key]
+-- Returns the allowance under a key, without the reservations that have ended; an empty one where there is
+-- none.
+function open_allowance(key)
+  local allowance = open_record(key, decode_allowance)
+  if not allowance then
+    allowance = { bought = 0, held = {} }
+    open_records[key] = allowance
+  end
+  return allowance
 end
 
-local function used_of(it)
-  local used = it.bought
-  for i = 1, #it.held do
-    used = used + it.held[i].quantity
+-- Returns true if a customer's units of a product are counted: the product has a limit, or had one when they
+-- were reserved and may have one again.
+function is_counted(product, key)
+  return product.max_per_customer > 0 or open_records[key] or loaded[key]
+end
+
+-- Returns the units that were bought or are held.
+function units_used(allowance)
+  local used = allowance.bought
+  for i = 1, #allowance.held do
+    used = used + allowance.held[i].quantity
   end
   return used
 end
 
--- Notes that of a reservation `bought` more units are bought and `left` are still held until
--- `expires_at`.
-local function note_allowance(key, reservation_id, bought, left, expires_at)
-  local it = allowance(key)
-  it.bought = it.bought + bought
-  for i = #it.held, 1, -1 do
-    if it.held[i].reservation_id == reservation_id then
-      table.remove(it.held, i)
+-- Counts `bought` more units of a reservation as bought, and `remaining` as held until `expires_at`.
+function change_allowance(key, reservation_id, bought, remaining, expires_at)
+  local allowance = open_allowance(key)
+  allowance.bought = allowance.bought + bought
+  for i = #allowance.held, 1, -1 do
+    if allowance.held[i].reservation_id == reservation_id then
+      table.remove(allowance.held, i)
     end
   end
-  if left > 0 then
-    it.held[#it.held + 1] = { reservation_id = reservation_id, quantity = left, expires_at = expires_at }
+  if remaining > 0 then
+    allowance.held[#allowance.held + 1] = { reservation_id = reservation_id, quantity = remaining, expires_at = expires_at }
   end
-  change(key, encode_allowance)
+  mark_dirty(key, encode_allowance)
 end

@@ -1,9 +1,11 @@
--- Exact arithmetic on strings of digits, in minor units. An amount and a balance have at most 28
--- digits; what has come and gone of an account in its whole life may have 36. Lua counts in doubles,
--- which are exact only to 2^53, so a number is three limbs: `(top * LIMB + mid) * LIMB + low`.
+-- Exact arithmetic on strings of digits, in minor units. An amount and a balance have at most 28 digits; the
+-- sum of all credits or debits of an account may have 36. Lua counts in doubles, which are exact to 2^53, so
+-- a number is three limbs: `(top * LIMB + mid) * LIMB + low`.
+--- @export MAX_DIGITS, MAX_TOTAL_DIGITS, net, digits_of, plus, minus, total, decimal, signed_decimal, signed_difference
+
 local LIMB = 100000000000000
-local MAX_DIGITS = 28
-local MAX_TOTAL_DIGITS = 36
+MAX_DIGITS = 28
+MAX_TOTAL_DIGITS = 36
 
 local function limbs(digits)
   if #digits <= 14 then
@@ -15,7 +17,7 @@ local function limbs(digits)
   return tonumber(digits:sub(1, -29)), tonumber(digits:sub(-28, -15)), tonumber(digits:sub(-14))
 end
 
--- The same number with `0 <= low < LIMB` and `0 <= mid < LIMB`.
+-- Returns the same number with `0 <= low < LIMB` and `0 <= mid < LIMB`.
 local function carried(top, mid, low)
   local carry = math.floor(low / LIMB)
   mid, low = mid + carry, low - carry * LIMB
@@ -23,8 +25,8 @@ local function carried(top, mid, low)
   return top + carry, mid - carry * LIMB, low
 end
 
--- a + b - c - d - e, as limbs: it is below zero exactly where `top` is.
-local function net(a, b, c, d, e)
+-- Returns a + b - c - d - e as limbs. It is below zero exactly where `top` is.
+function net(a, b, c, d, e)
   if #a < 15 and #b < 15 and #c < 15 and #d < 15 and #e < 15 then
     local low = a + b - c - d - e
     if low >= 0 and low < LIMB then
@@ -40,8 +42,8 @@ local function net(a, b, c, d, e)
   return carried(a2 + b2 - c2 - d2 - e2, a1 + b1 - c1 - d1 - e1, a0 + b0 - c0 - d0 - e0)
 end
 
--- The digits of a number that is not below zero.
-local function digits_of(top, mid, low)
+-- Returns the digits of a number that is not below zero.
+function digits_of(top, mid, low)
   if top > 0 then
     return ('%d%014d%014d'):format(top, mid, low)
   end
@@ -51,8 +53,8 @@ local function digits_of(top, mid, low)
   return ('%d'):format(low)
 end
 
--- a + b, or nil where that has more digits than even a total may have.
-local function plus(a, b)
+-- Returns a + b, or nil where the sum has more digits than a total may have.
+function plus(a, b)
   if #a < 15 and #b < 15 then
     return ('%d'):format(a + b)
   end
@@ -63,13 +65,13 @@ local function plus(a, b)
   return digits
 end
 
--- a - b, where that is known not to be below zero.
-local function minus(a, b)
+-- Returns a - b. The caller knows that it is not below zero.
+function minus(a, b)
   return digits_of(net(a, '0', b, '0', '0'))
 end
 
--- The digits of the sum of a list.
-local function total(amounts)
+-- Returns the digits of the sum of a list.
+function total(amounts)
   local top, mid, low = 0, 0, 0
   for i = 1, #amounts do
     local more_top, more_mid, more_low = limbs(amounts[i])
@@ -78,8 +80,8 @@ local function total(amounts)
   return digits_of(top, mid, low)
 end
 
--- Digits as people write them: `decimal('1234', 2)` is 12.34.
-local function decimal(digits, scale)
+-- Returns minor units as a decimal: `decimal('1234', 2)` is 12.34.
+function decimal(digits, scale)
   if scale == 0 then
     return digits
   end
@@ -89,16 +91,16 @@ local function decimal(digits, scale)
   return digits:sub(1, -scale - 1) .. '.' .. digits:sub(-scale)
 end
 
--- The same for what `net` answers, which may be below zero.
-local function signed_decimal(scale, top, mid, low)
+-- Returns the limbs that `net` gives as a decimal, with a minus below zero.
+function signed_decimal(scale, top, mid, low)
   if top >= 0 then
     return decimal(digits_of(top, mid, low), scale)
   end
   return '-' .. decimal(digits_of(carried(-top, -mid, -low)), scale)
 end
 
--- The same for a - b, which is every balance: two short numbers need no limbs.
-local function signed_difference(scale, a, b)
+-- Returns a - b as a decimal, which every balance is. Two short numbers need no limbs.
+function signed_difference(scale, a, b)
   if #a < 15 and #b < 15 then
     local low = a - b
     if low >= 0 then

@@ -1,88 +1,93 @@
--- A counter as it is kept; `expires_at` is 0 where it has no end.
+--- @export open_counter, encode_counter, write_counter, exact, check_range, count
+
+-- The record of a counter. `expires_at` is 0 where it has no end.
 local COUNTER = '^{"value":(%-?%d+),"expires_at":(%d+)}$'
 
--- The farthest from zero that a double counts exactly.
-local FARTHEST = 9007199254740991
+-- The largest distance from zero that a double counts exactly: 2^53 - 1.
+local MAX_SAFE_INTEGER = 9007199254740991
 
-local function encode_counter(key, it)
-  if not it.exists then
-    queued[#queued + 1] = { 'DEL', key }
+-- Returns the text of a counter and its time to live, or has its record deleted.
+function encode_counter(key, counter)
+  if not counter.exists then
+    delete_record(key)
     return nil
   end
-  local text = ('{"value":%d,"expires_at":%d}'):format(it.value, it.expires_at)
-  if it.expires_at > 0 then
-    return text, it.expires_at - now
+  local text = ('{"value":%d,"expires_at":%d}'):format(counter.value, counter.expires_at)
+  if counter.expires_at > 0 then
+    return text, counter.expires_at - now
   end
-  return text
+  -- A record that has had an end loses it.
+  return text, counter.had_end and 0 or nil
 end
 
--- The counter under a key; one that nobody has touched, or whose end has come, is 0 and not there.
-local function counter(key)
-  local it = live[key]
-  if it then
-    return it
+local function decode_counter(key, text)
+  local value, expires_at = text:match(COUNTER)
+  value, expires_at = tonumber(value), tonumber(expires_at)
+  if not value or math.abs(value) > MAX_SAFE_INTEGER then
+    fail_corrupt(key, 'a counter')
   end
-  it = { value = 0, expires_at = 0, exists = false }
-  local text = stored(key)
-  if text then
-    local value, expires_at = text:match(COUNTER)
-    value, expires_at = tonumber(value), tonumber(expires_at)
-    if not value or math.abs(value) > FARTHEST then
-      broken(key, 'a counter')
-    end
-    if expires_at == 0 or expires_at > now then
-      it.value, it.expires_at, it.exists = value, expires_at, true
-    end
+  if expires_at == 0 or expires_at > now then
+    return { value = value, expires_at = expires_at, exists = true, had_end = expires_at > 0 }
   end
-  live[key] = it
-  return it
+  return { value = 0, expires_at = 0, exists = false, had_end = true }
 end
 
--- Numbers travel as text: what turns them into text on the way loses digits beyond 10^14.
-local function exact(number)
+-- Returns the counter under a key. One that was never touched, or whose end has come, is 0 and does not exist.
+function open_counter(key)
+  local counter = open_record(key, decode_counter)
+  if not counter then
+    counter = { value = 0, expires_at = 0, exists = false }
+    open_records[key] = counter
+  end
+  return counter
+end
+
+-- Returns a whole number as text. As a number it would lose digits beyond 10^14 on its way.
+function exact(number)
   return ('%d'):format(number)
 end
 
-local function write_counter(key, it, value)
-  it.value, it.exists = value, true
-  change(key, encode_counter)
+-- Gives a counter a value and has it written.
+function write_counter(key, counter, value)
+  counter.value, counter.exists = value, true
+  mark_dirty(key, encode_counter)
 end
 
--- Why a counter cannot have a value, or nil where it can.
-local function out_of_range(counter_name, previous, value)
-  if math.abs(value) > FARTHEST then
-    return { 'counter_out_of_range', counter_name, exact(previous), forget = true }
+-- Refuses a value that a counter cannot have, and returns nil for one that it can.
+function check_range(counter_name, previous, value)
+  if math.abs(value) > MAX_SAFE_INTEGER then
+    return { 'counter_out_of_range', counter_name, exact(previous), replayable = false }
   end
 end
 
--- Moves a counter by `by`, down where that is below zero, and not past `bound` where there is one;
--- `refusal` is what there is to say where that would be passed. Answers the reply.
-local function count(key, name, by, bound, refusal, initial, ttl_ms, ttl_mode, on_bound)
-  local it = counter(key)
-  local previous = it.exists and it.value or tonumber(initial)
+-- Moves a counter by `by`, downwards where that is below zero, and not past `bound` where there is one.
+-- `bound_code` is the problem code of passing it. Returns the reply.
+function count(key, name, by, bound, bound_code, initial, ttl_ms, ttl_mode, on_bound)
+  local counter = open_counter(key)
+  local previous = counter.exists and counter.value or tonumber(initial)
   local value = previous + by
   if not bound and on_bound == 'saturate' then
-    bound = by > 0 and FARTHEST or -FARTHEST
+    bound = by > 0 and MAX_SAFE_INTEGER or -MAX_SAFE_INTEGER
   end
   local passes = bound and (by > 0 and value > bound or by < 0 and value < bound)
-  local begins_beyond = passes and not it.exists and (by > 0 and previous > bound or by < 0 and previous < bound)
+  local begins_beyond = passes and not counter.exists and (by > 0 and previous > bound or by < 0 and previous < bound)
   if begins_beyond or passes and on_bound == 'reject' then
-    return { refusal, name, exact(previous), exact(bound) }
+    return { bound_code, name, exact(previous), exact(bound) }
   end
   if passes then
-    -- As far as it goes, and never back.
+    -- The counter goes to the bound, and never back to it.
     value = by > 0 and math.max(previous, bound) or math.min(previous, bound)
   end
-  local far = out_of_range(name, previous, value)
-  if far then
-    return far
+  local refusal = check_range(name, previous, value)
+  if refusal then
+    return refusal
   end
-  -- A new counter that begins at its bound is there from now on, as far as it was to count from.
-  if value ~= previous or not it.exists and value ~= 0 then
-    if ttl_ms ~= '' and (ttl_mode == 'refresh' or not it.exists or ttl_mode == 'if_none' and it.expires_at == 0) then
-      it.expires_at = now + ttl_ms
+  -- A new counter that begins at its bound exists from now on, at its initial value.
+  if value ~= previous or not counter.exists and value ~= 0 then
+    if ttl_ms ~= '' and (ttl_mode == 'refresh' or not counter.exists or ttl_mode == 'if_none' and counter.expires_at == 0) then
+      counter.expires_at = now + ttl_ms
     end
-    write_counter(key, it, value)
+    write_counter(key, counter, value)
   end
   return { 'ok', name, exact(value), exact(previous) }
 end

@@ -1,23 +1,28 @@
 --- @include "lib/account"
+--- @export external_side
 
--- The outside world in one currency is the other side of deposits and withdrawals: an account with no
--- floor and no log. Only the account on this side knows the currency, and every key is declared before
--- any account is read, so the outside accounts of a space are the fields of one hash.
-local function encode_external(key, it)
-  queued[#queued + 1] = { 'HSET', key:match('^(.*) '), it.currency, encode_account(key, it) }
+-- The external account of a currency is the other side of deposits and withdrawals: an account without a
+-- floor and without a log. Its currency is known only from the account on this side, and every key is
+-- declared before any account is read, so the external accounts of a space are the fields of one hash.
+local loaded_fields = {} -- by hash key and currency: the text that the field holds
+
+local function encode_external(key, account)
+  set_field(key:match('^(.*) '), account.currency, encode_account(key, account), loaded_fields[key])
 end
 
-local function external_side(hash_key, like)
-  local key = hash_key .. ' ' .. like.currency
-  if not live[key] then
-    local text = redis.call('HGET', hash_key, like.currency)
+-- Returns the external account in the currency of `account`, as a side of a posting.
+function external_side(hash_key, account)
+  local key = hash_key .. ' ' .. account.currency
+  local external = open_records[key]
+  if not external then
+    local text = redis.call('HGET', hash_key, account.currency)
     if text then
-      decode_account(key, text)
+      external = decode_account(key, text)
+      open_records[key], loaded_fields[key] = external, text
     else
-      new_account(key, like.currency, like.scale, '0', '', '{}')
+      external = new_account(key, account.currency, account.scale, '0', '', '{}')
     end
   end
-  local it = live[key]
-  it.encode, it.id = encode_external, 'external'
-  return it
+  external.encode, external.id = encode_external, 'external'
+  return external
 end

@@ -1,35 +1,29 @@
 --- @include "lib/account"
+--- @export open_hold, encode_hold, remaining_of, hold_json, check_hold_open, add_to_holds, remove_from_holds, open_payer
 
--- A hold as it is kept: a week longer than it holds anything, so that who comes late is told its end.
--- What it has captured, released and let expire adds up to its amount.
+-- The record of a hold. It is kept 7 days after it ends, so that a late call learns how it ended. What was
+-- captured, released and left to expire adds up to its amount.
 local HOLD = '^{"status":"(%l+)","amount":"(%d+)","captured":"(%d+)","released":"(%d+)","from_account":"([%w._:@-]+)",'
   .. '"to_account":"([%w._:@-]+)","currency":"(%w+)","scale":(%d+),"expires_at":(%d+),(.*)}$'
-local HOLD_REMEMBERED_MS = 7 * 24 * 3600 * 1000
+local KEPT_AFTER_END_MS = 7 * 24 * 3600 * 1000
 
-local function encode_hold(_, it)
-  local text = '{"status":"' .. it.status .. '","amount":"' .. it.amount .. '","captured":"' .. it.captured
-    .. '","released":"' .. it.released .. '","from_account":"' .. it.from_account .. '","to_account":"' .. it.to_account
-    .. '","currency":"' .. it.currency .. '","scale":' .. it.scale .. ',"expires_at":' .. it.expires_at .. ',' .. it.rest .. '}'
-  return text, it.expires_at - now + HOLD_REMEMBERED_MS
+-- Returns the text of a hold and its time to live.
+function encode_hold(_, hold)
+  local text = '{"status":"' .. hold.status .. '","amount":"' .. hold.amount .. '","captured":"' .. hold.captured
+    .. '","released":"' .. hold.released .. '","from_account":"' .. hold.from_account .. '","to_account":"' .. hold.to_account
+    .. '","currency":"' .. hold.currency .. '","scale":' .. hold.scale .. ',"expires_at":' .. hold.expires_at .. ',' .. hold.rest .. '}'
+  return text, hold.expires_at - now + KEPT_AFTER_END_MS
 end
 
--- The hold under a key, or nil where there is none. Nothing has to run at its end: the clock ends it.
-local function hold(key)
-  local known = live[key]
-  if known then
-    return known
-  end
-  local text = stored(key)
-  if not text then
-    return nil
-  end
+local function decode_hold(key, text)
   local status, amount, captured, released, from_account, to_account, currency, scale, expires_at, rest = text:match(HOLD)
   if not status or #amount > MAX_DIGITS or #captured > MAX_DIGITS or #released > MAX_DIGITS
     or net(amount, '0', captured, released, '0') < 0 then
-    broken(key, 'a hold')
+    fail_corrupt(key, 'a hold')
   end
-  known = {
-    status = status,
+  expires_at = tonumber(expires_at)
+  return {
+    status = status == 'open' and expires_at <= now and 'expired' or status,
     amount = amount,
     captured = captured,
     released = released,
@@ -37,64 +31,66 @@ local function hold(key)
     to_account = to_account,
     currency = currency,
     scale = tonumber(scale),
-    expires_at = tonumber(expires_at),
+    expires_at = expires_at,
     rest = rest,
   }
-  if status == 'open' and known.expires_at <= now then
-    known.status = 'expired'
-  end
-  live[key] = known
-  return known
 end
 
--- What neither a capture nor a release has taken from it: still set aside, or expired.
-local function left_of(it)
-  return digits_of(net(it.amount, '0', it.captured, it.released, '0'))
+-- Returns the hold under a key, or nil where there is none. Nothing has to run at its end: the clock ends it.
+function open_hold(key)
+  return open_record(key, decode_hold)
 end
 
-local function hold_json(hold_id, it)
-  local left, scale = left_of(it), it.scale
-  local expired = it.status == 'expired'
-  return '{"hold_id":"' .. hold_id .. '","status":"' .. it.status .. '","from_account":"' .. it.from_account
-    .. '","to_account":"' .. it.to_account .. '","currency":"' .. it.currency
-    .. '","amount":"' .. decimal(it.amount, scale) .. '","captured":"' .. decimal(it.captured, scale)
-    .. '","released":"' .. decimal(it.released, scale) .. '","expired":"' .. decimal(expired and left or '0', scale)
-    .. '","remaining":"' .. decimal(expired and '0' or left, scale) .. '","expires_at":' .. it.expires_at .. ',' .. it.rest .. '}'
+-- Returns the part of a hold that was neither captured nor released: it is still held, or it has expired.
+function remaining_of(hold)
+  return digits_of(net(hold.amount, '0', hold.captured, hold.released, '0'))
 end
 
--- Why a hold can be neither captured nor released nor extended, or nil where it can.
-local function hold_ended(hold_id, it)
-  if it.status == 'open' then
+-- Returns a hold as the JSON that callers read, with instants in milliseconds.
+function hold_json(hold_id, hold)
+  local remaining, scale = remaining_of(hold), hold.scale
+  local expired = hold.status == 'expired'
+  return '{"hold_id":"' .. hold_id .. '","status":"' .. hold.status .. '","from_account":"' .. hold.from_account
+    .. '","to_account":"' .. hold.to_account .. '","currency":"' .. hold.currency
+    .. '","amount":"' .. decimal(hold.amount, scale) .. '","captured":"' .. decimal(hold.captured, scale)
+    .. '","released":"' .. decimal(hold.released, scale) .. '","expired":"' .. decimal(expired and remaining or '0', scale)
+    .. '","remaining":"' .. decimal(expired and '0' or remaining, scale) .. '","expires_at":' .. hold.expires_at .. ',' .. hold.rest .. '}'
+end
+
+-- Refuses a hold that has ended, and returns nil for one that can be captured, released or extended.
+function check_hold_open(hold_id, hold)
+  if hold.status == 'open' then
     return nil
   end
-  if it.status == 'expired' then
-    return { 'hold_expired', hold_id, it.expires_at }
+  if hold.status == 'expired' then
+    return { 'hold_expired', hold_id, hold.expires_at }
   end
-  return { 'hold_closed', hold_id, it.status }
+  return { 'hold_closed', hold_id, hold.status }
 end
 
--- Changes what the set of an account's holds has of one: `left` of it until `expires_at`.
-local function set_money_aside(payer, payer_key, holds_key, hold_id, left, expires_at)
+-- Adds a hold to the set of its account: `remaining` of it until `expires_at`. `old_expires_at` is its score
+-- where the same amount of it is in the set already.
+function add_to_holds(payer, payer_key, holds_key, hold_id, remaining, expires_at, old_expires_at)
   if payer.next_due == 0 or expires_at < payer.next_due then
     payer.next_due = expires_at
   end
-  queued[#queued + 1] = { 'ZADD', holds_key, expires_at, left .. ':' .. hold_id }
-  change_account(payer_key, payer)
+  add_member(holds_key, expires_at, remaining .. ':' .. hold_id, old_expires_at)
+  mark_account_dirty(payer_key, payer)
 end
 
-local function no_longer_aside(holds_key, hold_id, left)
-  queued[#queued + 1] = { 'ZREM', holds_key, left .. ':' .. hold_id }
+-- Removes a hold, of which `remaining` was held until `expires_at`, from the set of its account.
+function remove_from_holds(holds_key, hold_id, remaining, expires_at)
+  remove_member(holds_key, expires_at, remaining .. ':' .. hold_id)
 end
 
--- Opens the payer of an open hold.
-local function payer_of(it, hold_id, account_key, holds_key)
-  local payer = account(account_key, holds_key) or broken(account_key, 'the account of ' .. hold_id)
-  if not it.seen then
-    -- A look at the set tells now, before anything is written, that it is one and has the hold.
-    if not redis.call('ZSCORE', holds_key, left_of(it) .. ':' .. hold_id) then
-      broken(holds_key, hold_id)
+-- Returns the account whose money an open hold holds. It fails where the set of holds does not have the hold.
+function open_payer(hold, hold_id, account_key, holds_key)
+  local payer = open_account(account_key, holds_key) or fail_corrupt(account_key, 'the account of ' .. hold_id)
+  if not hold.is_in_set then
+    if not redis.call('ZSCORE', holds_key, remaining_of(hold) .. ':' .. hold_id) then
+      fail_corrupt(holds_key, hold_id)
     end
-    it.seen = true
+    hold.is_in_set = true
   end
   return payer
 end

@@ -1,5 +1,6 @@
--- A number of 64 bits as billions and what is left of them, 0 or above, which doubles count exactly;
--- or nil where a text is none, as Redis sees it: plainly written, without a needless zero or sign.
+-- Numbers of 64 bits as pairs of doubles: billions, and the rest below a billion, which is never negative.
+--- @export integer64, sum64
+
 local BILLION = 1000000000
 
 local function within_64_bits(billions, rest)
@@ -7,7 +8,9 @@ local function within_64_bits(billions, rest)
     and (billions > -9223372037 or billions == -9223372037 and rest >= 145224192)
 end
 
-local function integer64(text)
+-- Returns a text as such a pair, or nil where Redis would not take it for a number: it is written plainly,
+-- without a needless zero or sign.
+function integer64(text)
   local sign, digits = text:match('^(-?)(%d+)$')
   if not digits or #digits > 19 or digits:sub(1, 1) == '0' and text ~= '0' then
     return nil
@@ -21,8 +24,8 @@ local function integer64(text)
   end
 end
 
--- One and `sign` times the other, or nil where that has more than 64 bits.
-local function sum64(one, other, sign)
+-- Returns one + sign * other, or nil where the sum needs more than 64 bits.
+function sum64(one, other, sign)
   local billions, rest = one[1] + sign * other[1], one[2] + sign * other[2]
   local carry = math.floor(rest / BILLION)
   billions, rest = billions + carry, rest - carry * BILLION

@@ -1,69 +1,80 @@
--- A lock as it is kept: its last fencing token, and the lease that holds it or held it last.
+--- @export open_lock, encode_lock, encode_release, is_held, check_lease, holders_json, lease_fields
+
+-- The record of a lock: its last fencing token, and the lease that holds it or held it last.
 local LOCK = '^{"last_fencing_token":(%d+),"lease_id":"([%w_-]*)","owner":(".*"),"expires_at":(%d+),"metadata":({.*})}$'
 
--- The record outlives the lease, so that a holder who comes late learns that its time ran out. The token
--- does not need it: it never falls behind the clock.
-local LOCK_REMEMBERED_MS = 3600 * 1000
+-- The record outlives its lease, so that a late holder learns that the lease has ended. The fencing token
+-- does not need it: a token is never behind the clock.
+local KEPT_AFTER_END_MS = 3600 * 1000
 
--- The lock under a key; one that was never held is free.
-local function lock(key)
-  local known = live[key]
-  if known then
-    return known
+local function decode_lock(key, text)
+  local token, lease_id, owner, expires_at, metadata = text:match(LOCK)
+  if not token or #token > 16 then
+    fail_corrupt(key, 'a lock')
   end
-  local text = stored(key)
-  if text then
-    local token, lease_id, owner, expires_at, metadata = text:match(LOCK)
-    if not token or #token > 16 then
-      broken(key, 'a lock')
-    end
-    known = {
-      last_fencing_token = tonumber(token),
-      lease_id = lease_id,
-      owner = owner,
-      expires_at = tonumber(expires_at),
-      metadata = metadata,
-    }
-  else
-    known = { last_fencing_token = 0, lease_id = '', owner = '""', expires_at = 0, metadata = '{}' }
-  end
-  live[key] = known
-  return known
+  return {
+    last_fencing_token = tonumber(token),
+    lease_id = lease_id,
+    owner = owner,
+    expires_at = tonumber(expires_at),
+    metadata = metadata,
+  }
 end
 
-local function is_held(it)
-  return it.lease_id ~= '' and it.expires_at > now
+-- Returns the lock under a key. One that was never held is free.
+function open_lock(key)
+  local lock = open_record(key, decode_lock)
+  if not lock then
+    lock = { last_fencing_token = 0, lease_id = '', owner = '""', expires_at = 0, metadata = '{}' }
+    open_records[key] = lock
+  end
+  return lock
 end
 
-local function encode_lock(_, it)
+-- Returns true while a lease holds the lock.
+function is_held(lock)
+  return lock.lease_id ~= '' and lock.expires_at > now
+end
+
+-- Returns the text of a lock and its time to live.
+function encode_lock(_, lock)
   local text = ('{"last_fencing_token":%d,"lease_id":"%s","owner":%s,"expires_at":%d,"metadata":%s}'):format(
-    it.last_fencing_token, it.lease_id, it.owner, it.expires_at, it.metadata
+    lock.last_fencing_token, lock.lease_id, lock.owner, lock.expires_at, lock.metadata
   )
-  return text, math.max(it.expires_at - now, 0) + LOCK_REMEMBERED_MS
+  return text, math.max(lock.expires_at - now, 0) + KEPT_AFTER_END_MS
 end
 
--- Why a lease is not the one that holds the lock, or nil where it is.
-local function refuse_lease(it, name, lease_id)
-  if it.lease_id ~= lease_id then
-    return { 'lease_not_owner', name, lease_id }
+-- How long a release can be repeated.
+local RELEASE_KEPT_MS = 60 * 1000
+
+-- Returns the text of a release, which is the name of its lock, and its time to live.
+function encode_release(_, lock_name)
+  return lock_name, RELEASE_KEPT_MS
+end
+
+-- Refuses a lease that does not hold the lock, and returns nil for the one that does.
+function check_lease(lock, lock_name, lease_id)
+  if lock.lease_id ~= lease_id then
+    return { 'lease_not_owner', lock_name, lease_id }
   end
-  if it.expires_at <= now then
-    return { 'lease_expired', name, lease_id, it.expires_at }
+  if lock.expires_at <= now then
+    return { 'lease_expired', lock_name, lease_id, lock.expires_at }
   end
   return nil
 end
 
--- Whoever may see a lock may see who holds it, but never the lease_id: that is the holder's proof.
-local function holders_of(it)
-  if not is_held(it) then
+-- Returns the holders as JSON. It leaves out the lease_id, which proves the lease and belongs to its holder.
+function holders_json(lock)
+  if not is_held(lock) then
     return '[]'
   end
   return ('[{"owner":%s,"mode":"exclusive","fencing_token":%d,"expires_in_ms":%d,"metadata":%s}]'):format(
-    it.owner, it.last_fencing_token, it.expires_at - now, it.metadata
+    lock.owner, lock.last_fencing_token, lock.expires_at - now, lock.metadata
   )
 end
 
-local function lease_fields(name, it)
-  return it.lease_id, name, it.owner, 'exclusive', ('%d'):format(it.last_fencing_token), it.expires_at,
-    it.expires_at - now, it.metadata
+-- Returns the fields of a reply that tells a lease.
+function lease_fields(lock_name, lock)
+  return lock.lease_id, lock_name, lock.owner, 'exclusive', ('%d'):format(lock.last_fencing_token), lock.expires_at,
+    lock.expires_at - now, lock.metadata
 end

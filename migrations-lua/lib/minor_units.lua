@@ -1,14 +1,16 @@
 --- @include "lib/amount"
+--- @export minor_units
 
--- A caller's amount, digits and how many of them are decimals, in the minor units of a thing with a currency;
--- or nil and the refusal. Only the thing knows how many decimals its currency has.
-local function minor_units(digits, decimals, it, field)
-  local missing = it.scale - decimals
+-- Returns an amount that a caller gave, as digits and how many of them are decimals, in the minor units of a
+-- record with a currency; or nil and the refusal. Only the record knows how many decimals its currency has.
+-- `field` is the field of the request that has the amount, `amount` where it is left out.
+function minor_units(digits, decimals, record, field)
+  local missing = record.scale - decimals
   if missing < 0 then
-    return nil, { 'amount_scale_exceeded', it.currency, it.scale, field or 'amount', forget = true }
+    return nil, { 'amount_scale_exceeded', record.currency, record.scale, field or 'amount', replayable = false }
   end
   if #digits + missing > MAX_DIGITS then
-    return nil, { 'amount_out_of_range', it.currency, field or 'amount', forget = true }
+    return nil, { 'amount_out_of_range', record.currency, field or 'amount', replayable = false }
   end
   if missing == 0 or digits == '0' then
     return digits

@@ -1,41 +1,34 @@
 --- @include "lib/product"
+--- @export open_reservation, encode_reservation, reservation_json, check_reservation_open, held_units, open_line, open_lines
 
--- A reservation as it is kept: a week longer than it holds anything, so that who comes late is told its end.
+-- The record of a reservation. It is kept 7 days after it ends, so that a late call learns how it ended.
 local RESERVATION = '^{"status":"(%l+)","created_at":(%d+),"expires_at":(%d+),"extensions":(%d+),"reservation_id":"([%w_-]+)",'
   .. '"customer_id":"([%w._:@-]+)","lines":%[(.*)%]}$'
 local LINE = '{"product_id":"([%w._:@-]+)","quantity":(%d+),"confirmed":(%d+),"released":(%d+)}'
-local RESERVATION_REMEMBERED_MS = 7 * 24 * 3600 * 1000
+local KEPT_AFTER_END_MS = 7 * 24 * 3600 * 1000
 
-local function encode_reservation(_, it)
+-- Returns the text of a reservation and its time to live.
+function encode_reservation(_, reservation)
   local lines = {}
-  for i = 1, #it.lines do
-    local line = it.lines[i]
+  for i = 1, #reservation.lines do
+    local line = reservation.lines[i]
     lines[i] = ('{"product_id":"%s","quantity":%d,"confirmed":%d,"released":%d}'):format(
       line.product_id, line.quantity, line.confirmed, line.released
     )
   end
   local text = ('{"status":"%s","created_at":%d,"expires_at":%d,"extensions":%d,"reservation_id":"%s","customer_id":"%s","lines":[%s]}'):format(
-    it.status, it.created_at, it.expires_at, it.extensions, it.reservation_id, it.customer_id, table.concat(lines, ',')
+    reservation.status, reservation.created_at, reservation.expires_at, reservation.extensions,
+    reservation.reservation_id, reservation.customer_id, table.concat(lines, ',')
   )
-  return text, math.max(it.expires_at - now, 0) + RESERVATION_REMEMBERED_MS
+  return text, math.max(reservation.expires_at - now, 0) + KEPT_AFTER_END_MS
 end
 
--- The reservation under a key, or nil where there is none. Nothing has to run at its end: the clock
--- alone ends it.
-local function reservation(key)
-  local it = live[key]
-  if it then
-    return it
-  end
-  local text = stored(key)
-  if not text then
-    return nil
-  end
+local function decode_reservation(key, text)
   local status, created_at, expires_at, extensions, reservation_id, customer_id, lines = text:match(RESERVATION)
   if not status then
-    broken(key, 'a reservation')
+    fail_corrupt(key, 'a reservation')
   end
-  it = {
+  local reservation = {
     status = status,
     created_at = tonumber(created_at),
     expires_at = tonumber(expires_at),
@@ -45,68 +38,85 @@ local function reservation(key)
     lines = {},
   }
   for product_id, quantity, confirmed, released in lines:gmatch(LINE) do
-    it.lines[#it.lines + 1] = {
+    reservation.lines[#reservation.lines + 1] = {
       product_id = product_id,
       quantity = tonumber(quantity),
       confirmed = tonumber(confirmed),
       released = tonumber(released),
     }
   end
-  if #it.lines == 0 then
-    broken(key, 'a reservation')
+  if #reservation.lines == 0 then
+    fail_corrupt(key, 'a reservation')
   end
-  if status == 'held' and it.expires_at <= now then
-    it.status = 'expired'
-    for i = 1, #it.lines do
-      it.lines[i].released = it.lines[i].quantity - it.lines[i].confirmed
+  if status == 'held' and reservation.expires_at <= now then
+    reservation.status = 'expired'
+    for i = 1, #reservation.lines do
+      local line = reservation.lines[i]
+      line.released = line.quantity - line.confirmed
     end
   end
-  live[key] = it
-  return it
+  return reservation
 end
 
--- Why a reservation cannot be confirmed, cancelled or extended, or nil where it can.
-local function reservation_ended(reservation_id, it)
-  if it.status == 'held' then
+-- Returns the reservation under a key, or nil where there is none. Nothing has to run at its end: the clock
+-- ends it.
+function open_reservation(key)
+  return open_record(key, decode_reservation)
+end
+
+-- Refuses a reservation that has ended, and returns nil for one that can be confirmed, cancelled or extended.
+function check_reservation_open(reservation_id, reservation)
+  if reservation.status == 'held' then
     return nil
   end
-  if it.status == 'expired' then
-    return { 'reservation_expired', reservation_id, it.expires_at }
+  if reservation.status == 'expired' then
+    return { 'reservation_expired', reservation_id, reservation.expires_at }
   end
-  return { 'reservation_closed', reservation_id, it.status }
+  return { 'reservation_closed', reservation_id, reservation.status }
 end
 
-local function held_of(line)
+-- Returns the units of a line that are still held.
+function held_units(line)
   return line.quantity - line.confirmed - line.released
 end
 
--- What is told about a reservation; of its lines also what a command has just left of their products.
-local function reservation_json(it)
+-- Returns a reservation as the JSON that callers read, with instants in milliseconds. A line that a command
+-- has just changed also has what is left of its product.
+function reservation_json(reservation)
   local lines = {}
-  for i = 1, #it.lines do
-    local line = it.lines[i]
-    local now_left = line.remaining and (',"remaining":%d'):format(line.remaining) or ''
+  for i = 1, #reservation.lines do
+    local line = reservation.lines[i]
+    local product_state = line.remaining and (',"remaining":%d'):format(line.remaining) or ''
     if line.low ~= nil then
-      now_left = now_left .. ',"low_stock":' .. tostring(line.low)
+      product_state = product_state .. ',"low_stock":' .. tostring(line.low)
     end
     lines[i] = ('{"product_id":"%s","quantity":%d,"confirmed":%d,"released":%d,"held":%d%s}'):format(
-      line.product_id, line.quantity, line.confirmed, line.released, held_of(line), now_left
+      line.product_id, line.quantity, line.confirmed, line.released, held_units(line), product_state
     )
   end
   return ('{"reservation_id":"%s","customer_id":"%s","status":"%s","lines":[%s],"extensions":%d,"created_at":%d,"expires_at":%d}'):format(
-    it.reservation_id, it.customer_id, it.status, table.concat(lines, ','), it.extensions, it.created_at, it.expires_at
+    reservation.reservation_id, reservation.customer_id, reservation.status, table.concat(lines, ','),
+    reservation.extensions, reservation.created_at, reservation.expires_at
   )
 end
 
--- Opens the product of a line, with a look at its set before anything is written: it is one, and has
--- the units. The line keeps the product and its keys.
-local function open_line(it, line, product_key, holds_key, log_key, allowance_key)
-  local stock = product(product_key, holds_key, log_key) or broken(product_key, 'the product of ' .. it.reservation_id)
-  if not line.stock and held_of(line) > 0
-    and not redis.call('ZSCORE', holds_key, ('%d:%s'):format(held_of(line), it.reservation_id)) then
-    broken(holds_key, it.reservation_id)
+-- Opens the product of a line; the line keeps it and its keys. It fails where the set of holds does not have
+-- the line's units.
+function open_line(reservation, line, product_key, holds_key, log_key, allowance_key)
+  local product = open_product(product_key, holds_key, log_key)
+    or fail_corrupt(product_key, 'the product of ' .. reservation.reservation_id)
+  if not line.product and held_units(line) > 0
+    and not redis.call('ZSCORE', holds_key, ('%d:%s'):format(held_units(line), reservation.reservation_id)) then
+    fail_corrupt(holds_key, reservation.reservation_id)
   end
-  line.stock, line.product_key, line.allowance_key = stock, product_key, allowance_key
-  -- What an earlier step of this script has told of the product is told, and may be so no longer.
+  line.product, line.product_key, line.allowance_key = product, product_key, allowance_key
+  -- An earlier step of this script may have told these, and they may have changed since.
   line.remaining, line.low = nil, nil
+end
+
+-- Opens the products of all lines of a reservation, whose keys are the lines of the running step.
+function open_lines(reservation)
+  for i = 1, #reservation.lines do
+    open_line(reservation, reservation.lines[i], keys_of_line(i))
+  end
 end

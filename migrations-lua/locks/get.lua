@@ -1,10 +1,10 @@
 --[[
-Tell who holds a lock, and its last fencing token.
+Returns the holders of a lock and its last fencing token.
 
 READ ONLY
 
 KEYS
-  lock_key         lock
+  lock_key   record  lock
 
 ARGV
   lock_name        id
@@ -14,10 +14,7 @@ REPLY
 ]]
 --- @include "lib/lock"
 
-local lock_key = unpack(keys)
-local lock_name = unpack(args)
+local lock = open_lock(lock_key)
+local last = lock.last_fencing_token > 0 and ('%d'):format(lock.last_fencing_token)
 
-local it = lock(lock_key)
-local last = it.last_fencing_token > 0 and ('%d'):format(it.last_fencing_token)
-
-return { 'ok', lock_name, is_held(it) and 'true' or 'false', holders_of(it), last }
+return { 'ok', lock_name, is_held(lock) and 'true' or 'false', holders_json(lock), last }

@@ -1,9 +1,9 @@
 --[[
-Give a lock back before its time is up.
+Releases a lock before its lease ends.
 
 KEYS
-  lock_key         lock
-  released_key     the lock that a lease was released from, for a minute
+  lock_key         record  lock
+  released_key     record  name of the lock that a lease was released from, kept for a minute
 
 ARGV
   lock_name        id
@@ -16,24 +16,19 @@ REPLY
 ]]
 --- @include "lib/lock"
 
-local lock_key, released_key = unpack(keys)
-local lock_name, lease_id = unpack(args)
-
--- A holder whose answer was lost asks again, and by then the lock may be somebody else's.
-if (live[released_key] or stored(released_key)) == lock_name then
+-- A holder whose reply was lost repeats the call, and by then the lock may be held by another lease.
+if (open_records[released_key] or read_record(released_key)) == lock_name then
   return { 'ok', lock_name, lease_id, 'true' }
 end
-local it = lock(lock_key)
-local refusal = refuse_lease(it, lock_name, lease_id)
+local lock = open_lock(lock_key)
+local refusal = check_lease(lock, lock_name, lease_id)
 if refusal then
   return refusal
 end
 
-it.lease_id, it.owner, it.expires_at, it.metadata = '', '""', 0, '{}'
-change(lock_key, encode_lock)
-live[released_key] = lock_name
-change(released_key, function(_, name)
-  return name, 60000
-end)
+lock.lease_id, lock.owner, lock.expires_at, lock.metadata = '', '""', 0, '{}'
+mark_dirty(lock_key, encode_lock)
+open_records[released_key] = lock_name
+mark_dirty(released_key, encode_release)
 
 return { 'ok', lock_name, lease_id, 'true' }

@@ -1,8 +1,8 @@
 --[[
-Give a lease more time, counted from now.
+Renews a lease, counted from now.
 
 KEYS
-  lock_key         lock
+  lock_key         record  lock
 
 ARGV
   lock_name        id
@@ -16,16 +16,13 @@ REPLY
 ]]
 --- @include "lib/lock"
 
-local lock_key = unpack(keys)
-local lock_name, lease_id, ttl_ms = unpack(args)
-
-local it = lock(lock_key)
-local refusal = refuse_lease(it, lock_name, lease_id)
+local lock = open_lock(lock_key)
+local refusal = check_lease(lock, lock_name, lease_id)
 if refusal then
   return refusal
 end
 
-it.expires_at = now + ttl_ms
-change(lock_key, encode_lock)
+lock.expires_at = now + ttl_ms
+mark_dirty(lock_key, encode_lock)
 
-return { 'ok', lease_fields(lock_name, it) }
+return { 'ok', lease_fields(lock_name, lock) }

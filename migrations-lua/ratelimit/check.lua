@@ -1,8 +1,8 @@
 --[[
-Ask a limit for room, and take it if there is.
+Takes units from a limit if they are there.
 
 KEYS
-  state_key        bucket, or sorted set of a window
+  state_key     mixed   bucket as a record, or window as a sorted set
 
 ARGV
   key              id
@@ -19,19 +19,15 @@ REPLY
 --- @include "lib/token_bucket"
 --- @include "lib/sliding_window"
 
-local state_key = unpack(keys)
-local key, cost, algorithm, limit, per_token, per_ms = unpack(args)
-
-cost, limit = tonumber(cost), tonumber(limit)
+cost, limit, per_token = tonumber(cost), tonumber(limit), tonumber(per_token)
 local allowed, remaining, retry_after_ms, reset_after_ms
 if algorithm == 'token_bucket' then
-  allowed, remaining, retry_after_ms, reset_after_ms = take_tokens(state_key, cost, limit, tonumber(per_token), tonumber(per_ms))
+  allowed, remaining, retry_after_ms, reset_after_ms = take_tokens(state_key, cost, limit, per_token, tonumber(per_ms))
 else
-  allowed, remaining, retry_after_ms, reset_after_ms = admit(state_key, cost, limit, tonumber(per_token))
+  allowed, remaining, retry_after_ms, reset_after_ms = admit(state_key, cost, limit, per_token)
 end
 
 if not allowed then
-  return { 'rate_limited', key, 'false', limit, remaining, retry_after_ms, reset_after_ms, cost, forget = true }
+  return { 'rate_limited', key, 'false', limit, remaining, retry_after_ms, reset_after_ms, cost, replayable = false }
 end
--- As text: a number loses its last digits on the way into the record of an idempotency key.
-return { 'ok', key, 'true', ('%d'):format(limit), ('%d'):format(remaining), retry_after_ms, ('%d'):format(reset_after_ms), ('%d'):format(cost) }
+return { 'ok', key, 'true', limit, remaining, retry_after_ms, reset_after_ms, cost }

@@ -1,13 +1,13 @@
 --[[
-Run commands over plain data keys, all of them or none; or say why nothing may happen. Keys, and the
-arguments after the first ones, are those of `batch/run`.
+Runs commands on data keys, all of them or none, or refuses with what the service has found. Its keys and
+further arguments are those of `batch/run`.
 
-ALONE
+OWN SCRIPT
 
 ARGV
-  conditions            what is watched and asked and how often it is tried, as the caller wrote it
-  refusal               JSON, what has been found before: the word of a refusal, and its fields; or null
-  watched               JSON, what was seen before
+  conditions            the watched keys, the guards and the attempts, as the caller wrote them
+  refusal               JSON, the code and fields of a refusal; or null
+  watched               JSON, the values of the watched keys
   attempts              how often it was tried
   budget                how many bytes may be read
 
@@ -19,22 +19,25 @@ REPLY
   result_too_large      most
 ]]
 --- @include "lib/data"
---- @include "lib/data_fitness"
+--- @include "lib/data_precheck"
 
-local conditions, refusal, watched, attempts, budget = unpack(args)
-
--- This is the place to refuse, and not before: the frame has seen by now whether it happened already.
+-- The refusal is made here and not by the service, because only the runner knows whether this call has
+-- happened before under its idempotency key.
 if refusal ~= 'null' then
-  local it = cjson.decode(refusal)
-  if it.word == 'guard_failed' then
-    return { it.word, it.key, it.op, cjson.encode(it.expected), cjson.encode(it.actual) }
+  local found = cjson.decode(refusal)
+  if found.word == 'guard_failed' then
+    return { found.word, found.key, found.op, cjson.encode(found.expected), cjson.encode(found.actual) }
   end
-  -- Another try may find nobody else, so this is not remembered.
-  return { 'transaction_conflict', attempts, forget = true }
+  -- Another attempt may find no conflict, so this is not remembered.
+  return { 'transaction_conflict', attempts, replayable = false }
 end
-local unfit = unfit_command(keys, args, 6, tonumber(budget))
+local unfit = check_data_commands(6, tonumber(budget))
 if unfit then
   return unfit
 end
+-- The check has found no command that fails. One that does all the same leaves the others half done.
+local results = run_data_commands(6, math.huge, function(message)
+  error(message, 0)
+end)
 
-return { 'ok', run_all_data(keys, args, 6, math.huge), watched, attempts }
+return { 'ok', results, watched, attempts }

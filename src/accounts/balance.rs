@@ -1,3 +1,5 @@
+//! `GET /accounts/{account_id}/balance`: the balance of an account, and nothing else of it.
+
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -11,20 +13,22 @@ use crate::{
 
 struct GetBalance(Id);
 
-/// What an account holds.
+/// The balance of an account. Amounts are in its currency.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({
-    "account_id": "alice", "currency": "USD", "balance": "97.50", "available": "97.50", "held": "0.00"
+    "account_id": "alice", "currency": "USD", "balance": "97.50", "available": "77.50", "held": "20.00"
 }))]
 pub struct Balance {
+    /// Id of the account.
     pub account_id: Id,
+    /// Currency of the account.
     #[schema(value_type = Currency)]
     pub currency: String,
-    /// Credits less debits.
+    /// Sum of all credits minus all debits. It is below zero while the account is overdrawn.
     pub balance: Money,
-    /// What can be spent.
+    /// Amount that can be spent now: `balance` minus `held` plus the overdraft limit.
     pub available: Money,
-    /// What is set aside.
+    /// Amount that open holds have set aside.
     pub held: Money,
 }
 
@@ -42,14 +46,15 @@ impl Operation for GetBalance {
 
 /// Get the balance of an account
 ///
-/// The cheapest question about an account.
+/// Reads less than `GET /accounts/{account_id}` and so is the cheapest way to ask for a balance. Money
+/// of holds that have expired counts as available from that millisecond on.
 #[utoipa::path(
     get,
     path = "/accounts/{account_id}/balance",
     operation_id = GetBalance::NAME,
     tag = "accounts",
-    params(("account_id" = Id, Path)),
-    responses((status = OK, body = Balance, description = "The balance.")),
+    params(("account_id" = Id, Path, description = "Id of the account.")),
+    responses((status = OK, body = Balance, description = "The balance of the account.")),
 )]
 pub async fn balance(
     State(store): State<Store>,

@@ -1,10 +1,12 @@
+//! `POST /accounts/close`: closes an account for good, and can move what is left in it first.
+
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Account, CODES, HOLDS, bind_account, transfer::same_account};
+use super::{Account, CODES, HOLDS, bind_account, check_two_accounts};
 use crate::{
-    api::{self, Answer, Caller, Command, IfMatch, Json, Problem},
+    api::{self, Answer, Caller, Command, Conditional, IfMatch, Json, Problem},
     store::{self, Completed, Context, GeneratedId, Invocation, Operation, Store},
     types::{Code, Id},
 };
@@ -13,13 +15,15 @@ use crate::{
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "account_id": "alice", "sweep_to": "bob" }))]
-pub struct Close {
+pub struct CloseAccount {
+    /// Id of the account to close.
     pub account_id: Id,
-    /// The account that gets what is left.
+    /// Account that receives the whole balance first: another account of the same currency. Without
+    /// it, the balance has to be zero already.
     pub sweep_to: Option<Id>,
 }
 
-/// An account that is closed.
+/// The account after it was closed.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({
     "account_id": "alice",
@@ -31,39 +35,34 @@ pub struct Close {
     "max_balance": null,
     "status": "closed",
     "frozen": null,
-    "metadata": {},
+    "metadata": { "customer": "1042" },
     "version": 9,
     "created_at": "2026-01-31T12:00:00.000Z",
     "sweep_transaction_id": "tx_0199f6c28f7a7c319d4e52a1b7f0c6aa"
 }))]
-pub struct Closed {
+pub struct ClosedAccount {
+    /// The account, with the status `closed`.
     #[serde(flatten)]
     pub account: Account,
-    /// The transaction that moved what was left; null where nothing was.
+    /// Id of the transaction that moved the balance to `sweep_to`; null if there was nothing to move.
     pub sweep_transaction_id: Option<String>,
 }
 
-/// What the script tells: the same, one beside the other.
+/// The reply of the script, where the account is a field beside the id.
 #[derive(Debug, Deserialize)]
-pub struct ClosedReply {
+pub struct CloseReply {
     account: Account,
     transaction_id: Option<String>,
 }
 
-/// The same, of one version of the account.
-pub struct Closing {
-    request: Close,
-    expected_version: IfMatch,
-}
-
-impl Operation for Closing {
+impl Operation for Conditional<CloseAccount> {
     const NAME: &'static str = "accounts/close";
     const CODES: &'static [Code] = CODES;
-    type Reply = ClosedReply;
+    type Reply = CloseReply;
 
     fn bind(&self, invocation: &mut Invocation) {
         let transaction_id = GeneratedId::new("tx_");
-        let Close { account_id, sweep_to } = &self.request;
+        let CloseAccount { account_id, sweep_to } = &self.request;
         bind_account(invocation, account_id).key("account_log", "postings", account_id).key(
             "holds_key",
             HOLDS,
@@ -77,7 +76,7 @@ impl Operation for Closing {
         }
         invocation
             .arg("account_id", account_id)
-            .arg("expected_version", &self.expected_version)
+            .arg("expected_version", &self.if_match)
             .generated_id("transaction_id", transaction_id);
         if let Some(sweep_to) = sweep_to {
             invocation.arg("sweep_to", sweep_to);
@@ -85,22 +84,22 @@ impl Operation for Closing {
     }
 }
 
-impl Command for Close {
-    type Operation = Closing;
-    type Output = Closed;
+impl Command for CloseAccount {
+    type Operation = Conditional<CloseAccount>;
+    type Output = ClosedAccount;
 
-    async fn prepare(self, _: &Store, _: &Context) -> Result<Closing, Problem> {
-        if self.sweep_to.as_ref() == Some(&self.account_id) {
-            return Err(same_account(&self.account_id));
+    async fn prepare(self, _: &Store, _: &Context) -> Result<Self::Operation, Problem> {
+        if let Some(sweep_to) = &self.sweep_to {
+            check_two_accounts(&self.account_id, sweep_to)?;
         }
-        Ok(Closing { request: self, expected_version: IfMatch::default() })
+        Ok(Conditional::on_any_version(self))
     }
 
     fn answer(
-        _: &Closing,
-        result: Result<Completed<ClosedReply>, store::Error>,
-    ) -> api::Result<Closed> {
-        let answer = Answer::ok(result?.map(|reply| Closed {
+        _: &Self::Operation,
+        result: Result<Completed<CloseReply>, store::Error>,
+    ) -> api::Result<ClosedAccount> {
+        let answer = Answer::ok(result?.map(|reply| ClosedAccount {
             account: reply.account,
             sweep_transaction_id: reply.transaction_id,
         }));
@@ -111,24 +110,25 @@ impl Command for Close {
 
 /// Close an account
 ///
-/// For good. It has to have a balance of zero and no open hold; `sweep_to` first moves what is above
-/// zero to another account, in the same step. It can still be read, and its id is not given again.
+/// The account needs a balance of zero and no open hold. With `sweep_to`, a balance above zero is
+/// moved to that account in the same step. A closed account can be read, but it is never opened
+/// again, and neither is another one under its id. With the header `If-Match`, the account is closed
+/// only if its version is one of those named there.
 #[utoipa::path(
     post,
     path = "/accounts/close",
-    operation_id = Closing::NAME,
+    operation_id = Conditional::<CloseAccount>::NAME,
     tag = "accounts",
     params(IfMatch),
-    request_body = Close,
-    responses((status = OK, body = Closed, description = "The account is closed.")),
+    request_body = CloseAccount,
+    responses((status = OK, body = ClosedAccount, description = "The account is closed.")),
     extensions(("x-refusals" = json!(["same_account"]))),
 )]
 pub async fn close(
     State(store): State<Store>,
     Caller(context): Caller,
-    expected_version: IfMatch,
-    Json(request): Json<Close>,
-) -> api::Result<Closed> {
-    let operation = Closing { expected_version, ..request.prepare(&store, &context).await? };
-    Close::answer(&operation, store.run(&operation, &context).await)
+    if_match: IfMatch,
+    Json(request): Json<CloseAccount>,
+) -> api::Result<ClosedAccount> {
+    Conditional::run(request, if_match, &store, &context).await
 }

@@ -1,3 +1,5 @@
+//! `POST /accounts/deposit`: brings money into an account from the account `external`.
+
 use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -40,16 +42,18 @@ impl Command for Deposit {
     }
 }
 
-/// Bring money in
+/// Deposit money
 ///
-/// The other side is the account `external`, so that the balances of the space still add up to zero.
+/// The account `external` of the same currency is debited by as much, so that all balances of the
+/// space still add up to zero. The deposit is refused if it would raise the balance above the
+/// account's `max_balance`.
 #[utoipa::path(
     post,
     path = "/accounts/deposit",
     operation_id = Deposit::NAME,
     tag = "accounts",
     request_body = ExternalTransfer,
-    responses((status = CREATED, body = Receipt, description = "The money is in.")),
+    responses((status = CREATED, body = Receipt, description = "The account has been credited.")),
 )]
 pub async fn deposit(
     State(store): State<Store>,

@@ -1,3 +1,5 @@
+//! `POST /accounts/extend`: postpones the moment at which a hold expires.
+
 use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -9,24 +11,27 @@ use crate::{
     types::{Code, Id, Ttl},
 };
 
-/// A hold that is needed for longer.
+/// A hold to keep open for longer.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = ExtendHold, example = json!({
+#[schema(example = json!({
     "hold_id": "hold_0199f6c28f7a7c319d4e52a1b7f0c6aa", "ttl_ms": 604_800_000
 }))]
-pub struct Extend {
+pub struct ExtendHold {
+    /// Id of the hold, as `POST /accounts/hold` answered it.
     pub hold_id: Id,
-    /// How long from now. It never ends earlier than it would have.
+    /// Time from now until the hold expires, in milliseconds: 1 to 2,592,000,000 (30 days). A hold
+    /// that expires later than that already keeps its `expires_at`.
     pub ttl_ms: Ttl,
 }
 
-pub struct Extending {
+/// An extension whose hold has been looked up, so that the keys of its account are known.
+pub struct HoldExtension {
     hold: OpenHold,
     ttl_ms: Ttl,
 }
 
-impl Operation for Extending {
+impl Operation for HoldExtension {
     const NAME: &'static str = "accounts/extend";
     const CODES: &'static [Code] = CODES;
     type Reply = HoldReply;
@@ -36,17 +41,17 @@ impl Operation for Extending {
     }
 }
 
-impl Command for Extend {
-    type Operation = Extending;
+impl Command for ExtendHold {
+    type Operation = HoldExtension;
     type Output = Hold;
 
-    async fn prepare(self, store: &Store, context: &Context) -> Result<Extending, Problem> {
-        let Extend { hold_id, ttl_ms } = self;
-        Ok(Extending { hold: OpenHold::find(hold_id, store, context).await?, ttl_ms })
+    async fn prepare(self, store: &Store, context: &Context) -> Result<HoldExtension, Problem> {
+        let ExtendHold { hold_id, ttl_ms } = self;
+        Ok(HoldExtension { hold: OpenHold::find(hold_id, store, context).await?, ttl_ms })
     }
 
     fn answer(
-        _: &Extending,
+        _: &HoldExtension,
         result: Result<Completed<HoldReply>, store::Error>,
     ) -> api::Result<Hold> {
         Ok(Answer::ok(result?.map(HoldReply::into_hold)))
@@ -55,20 +60,20 @@ impl Command for Extend {
 
 /// Extend a hold
 ///
-/// The money stays set aside for `ttl_ms` from now, or for as long as it is set aside already,
-/// whichever is longer.
+/// The hold expires `ttl_ms` from now, unless it expires later than that already. An extension never
+/// shortens a hold.
 #[utoipa::path(
     post,
     path = "/accounts/extend",
-    operation_id = Extending::NAME,
+    operation_id = HoldExtension::NAME,
     tag = "accounts",
-    request_body = Extend,
-    responses((status = OK, body = Hold, description = "The hold, with its new end.")),
+    request_body = ExtendHold,
+    responses((status = OK, body = Hold, description = "The hold, with its new `expires_at`.")),
 )]
 pub async fn extend(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(request): Json<Extend>,
+    Json(request): Json<ExtendHold>,
 ) -> api::Result<Hold> {
     request.run(&store, &context).await
 }

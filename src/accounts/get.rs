@@ -1,3 +1,5 @@
+//! `GET /accounts/{account_id}`, and the account as every other answer of the domain shows it.
+
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -9,85 +11,93 @@ use crate::{
     types::{Code, Currency, Id, Metadata, Money, Timestamp},
 };
 
-struct Get(Id);
+struct GetAccount(Id);
 
-/// An account. Amounts are decimal strings in its currency.
+/// An account. Amounts are in its currency.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({
     "account_id": "alice",
     "currency": "USD",
     "balance": "97.50",
-    "available": "97.50",
-    "held": "0.00",
-    "overdraft_limit": "0.00",
-    "max_balance": null,
+    "available": "127.50",
+    "held": "20.00",
+    "overdraft_limit": "50.00",
+    "max_balance": "10000.00",
     "status": "open",
     "frozen": null,
-    "metadata": {},
+    "metadata": { "customer": "1042" },
     "version": 2,
     "created_at": "2026-01-31T12:00:00.000Z"
 }))]
 pub struct Account {
-    /// What the caller calls it.
+    /// Id of the account, chosen by the caller who opened it.
     pub account_id: Id,
-    /// What its amounts are in.
+    /// Currency of the account. It never changes.
     #[schema(value_type = Currency)]
     pub currency: String,
-    /// Credits less debits.
+    /// Sum of all credits minus all debits. It is below zero while the account is overdrawn.
     pub balance: Money,
-    /// What can be spent: the balance without what is held, and with the overdraft limit.
+    /// Amount that can be spent now: `balance` minus `held` plus `overdraft_limit`.
     pub available: Money,
-    /// What is set aside.
+    /// Amount that open holds have set aside.
     pub held: Money,
-    /// How far below zero the balance may go.
+    /// Amount by which debits and holds may exceed the balance; zero if they may not.
     pub overdraft_limit: Money,
-    /// How far up it may go; null for no limit.
+    /// Balance that no credit may exceed; null if there is no limit.
     pub max_balance: Option<Money>,
-    /// Whether money can move.
+    /// State of the account.
     pub status: AccountStatus,
-    /// What cannot move, where it is frozen.
+    /// Direction that is frozen; null unless `status` is `frozen`.
     pub frozen: Option<FreezeDirection>,
-    /// The caller's own notes.
+    /// Entries that the caller keeps with the account.
     pub metadata: Metadata,
-    /// Counts the changes by calls; also the ETag. A hold that ends by its time gives its money back
-    /// without one.
+    /// Number of changes that calls have made, starting at 0; the ETag is this number in quotes. A
+    /// hold that expires changes `held` and `available` without a new version.
     pub version: u64,
-    /// When, on Redis' clock.
+    /// Moment at which the account was opened, by the clock of Redis.
     pub created_at: Timestamp,
-    /// The five newest transactions, newest first; only where one account is asked for.
+    /// The five newest transactions, newest first. Only `GET /accounts/{account_id}` answers them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recent_transactions: Option<Vec<Posting>>,
 }
 
-/// How an account stands.
+/// State of an account.
+///
+/// - `open`: money can move in both directions.
+/// - `frozen`: debits, credits or both are refused; see `frozen`.
+/// - `closed`: the account can be read, and nothing else, for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AccountStatus {
-    /// Money comes and goes.
+    /// Money can move in both directions.
     Open,
-    /// It can do so in one direction at most.
+    /// One direction or both are refused.
     Frozen,
-    /// Never again.
+    /// The account can only be read.
     Closed,
 }
 
-/// What a freeze stops.
+/// Postings that a freeze refuses.
+///
+/// - `debits`: money may not leave the account.
+/// - `credits`: money may not come in.
+/// - `both`: money may neither leave nor come in.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, strum::Display,
 )]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum FreezeDirection {
-    /// Money that would leave.
+    /// Money may not leave the account.
     Debits,
-    /// Money that would come in.
+    /// Money may not come in.
     Credits,
-    /// All of it.
+    /// Money may neither leave nor come in.
     #[default]
     Both,
 }
 
-/// What a script tells of one account.
+/// The reply of every script that answers one account.
 #[derive(Debug, Deserialize)]
 pub struct AccountReply {
     account: Account,
@@ -95,13 +105,14 @@ pub struct AccountReply {
 }
 
 impl AccountReply {
-    /// The account as it is answered, with its version as the ETag.
+    /// Answers the account, with its version as the ETag. `answer` chooses the status:
+    /// [`Answer::ok`] or [`Answer::created`].
     pub fn answer(
         done: Completed<AccountReply>,
         answer: fn(Completed<Account>) -> Answer<Account>,
     ) -> Answer<Account> {
         let answer = answer(done.map(|AccountReply { account, recent_transactions }| {
-            // Redis keeps the log oldest first.
+            // The log in Redis is oldest first.
             let newest = recent_transactions.map(|mut postings| {
                 postings.reverse();
                 postings
@@ -113,7 +124,7 @@ impl AccountReply {
     }
 }
 
-impl Operation for Get {
+impl Operation for GetAccount {
     const NAME: &'static str = "accounts/get";
     const CODES: &'static [Code] = CODES;
     type Reply = AccountReply;
@@ -128,19 +139,19 @@ impl Operation for Get {
 
 /// Get an account
 ///
-/// With its five newest transactions. The ETag is its version.
+/// Answers the account with its five newest transactions. The ETag is its version.
 #[utoipa::path(
     get,
     path = "/accounts/{account_id}",
-    operation_id = Get::NAME,
+    operation_id = GetAccount::NAME,
     tag = "accounts",
-    params(("account_id" = Id, Path)),
-    responses((status = OK, body = Account, description = "The account.")),
+    params(("account_id" = Id, Path, description = "Id of the account.")),
+    responses((status = OK, body = Account, description = "The account and its newest transactions.")),
 )]
 pub async fn get(
     State(store): State<Store>,
     Caller(context): Caller,
     Path(account_id): Path,
 ) -> api::Result<Account> {
-    Ok(AccountReply::answer(store.run(&Get(account_id), &context).await?, Answer::ok))
+    Ok(AccountReply::answer(store.run(&GetAccount(account_id), &context).await?, Answer::ok))
 }

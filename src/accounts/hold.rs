@@ -1,8 +1,10 @@
+//! `POST /accounts/hold`: sets money of an account aside for another account.
+
 use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{CODES, Description, HOLDS, Hold, HoldReply, transfer::same_account};
+use super::{CODES, Description, HOLDS, Hold, HoldReply, check_two_accounts};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
     store::{self, Completed, Context, GeneratedId, Invocation, Operation, Store},
@@ -13,16 +15,27 @@ use crate::{
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({
-    "from_account": "alice", "to_account": "hotel", "amount": "120.00", "ttl_ms": 604_800_000,
-    "description": "two nights"
+    "from_account": "alice",
+    "to_account": "hotel",
+    "amount": "120.00",
+    "ttl_ms": 604_800_000,
+    "description": "two nights",
+    "metadata": { "booking": "8812" }
 }))]
 pub struct PlaceHold {
+    /// Account that the money stays in.
     pub from_account: Id,
+    /// Account that captures will pay: another account of the same currency.
     pub to_account: Id,
+    /// Amount to set aside, in the currency of the accounts: above zero, with at most as many decimals
+    /// as the currency has.
     pub amount: Amount,
-    /// How long the money is set aside; then it is free again at that millisecond.
+    /// Time from now until the hold expires, in milliseconds: 1 to 2,592,000,000 (30 days).
     pub ttl_ms: Ttl,
+    /// The caller's explanation, kept with the hold and its captures: at most 1,000 characters.
+    #[schema(value_type = Option<String>, max_length = 1000)]
     pub description: Option<Description>,
+    /// Entries to keep with the hold and its captures: at most 50, and 8 KiB in all.
     #[serde(default)]
     pub metadata: Metadata,
 }
@@ -55,9 +68,7 @@ impl Command for PlaceHold {
     type Output = Hold;
 
     async fn prepare(self, _: &Store, _: &Context) -> Result<PlaceHold, Problem> {
-        if self.from_account == self.to_account {
-            return Err(same_account(&self.to_account));
-        }
+        check_two_accounts(&self.from_account, &self.to_account)?;
         Ok(self)
     }
 
@@ -69,10 +80,11 @@ impl Command for PlaceHold {
     }
 }
 
-/// Set money aside
+/// Place a hold
 ///
-/// It stays in its account and cannot be spent, until it is captured for the other account,
-/// released, or its time is up. It is refused for what a transfer would be refused for now.
+/// Sets money of an account aside, so that it can no longer be spent, until it is captured for the
+/// other account, released, or `ttl_ms` has passed. The hold is refused for every reason for which a
+/// transfer of the same amount would be refused now.
 #[utoipa::path(
     post,
     path = "/accounts/hold",

@@ -1,3 +1,6 @@
+//! `GET /accounts/integrity`: adds up the balances and holds of all accounts as they were at one
+//! moment.
+
 use std::collections::BTreeMap;
 
 use axum::extract::State;
@@ -6,12 +9,12 @@ use utoipa::ToSchema;
 
 use super::{CODES, HOLDS};
 use crate::{
-    api::{self, Answer, Caller, Problem},
+    api::{self, Answer, Caller, Problem, ScanStep},
     store::{Completed, Context, Invocation, Operation, Store},
     types::{Code, Currency, Id, Money, Timestamp, codes},
 };
 
-/// What all accounts of a space have, added up anew.
+/// The sums of all accounts of a space.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({
     "at": "2026-01-31T12:00:00.000Z",
@@ -20,55 +23,61 @@ use crate::{
     }]
 }))]
 pub struct Integrity {
-    /// The moment that the sums are of. Calls go on meanwhile; what they have moved since is left out.
+    /// The moment, on Redis' clock, at which the accounts had these balances. What calls have moved
+    /// since is left out.
     pub at: Timestamp,
+    /// The sums of each currency that has an account, in the order of the currencies' codes.
     pub currencies: Vec<CurrencyIntegrity>,
 }
 
-/// The accounts of one currency.
+/// The sums of the accounts in one currency.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CurrencyIntegrity {
+    /// The currency: a code of ISO 4217, or one that the service's configuration declares.
     #[schema(value_type = Currency)]
     pub currency: String,
-    /// How many there are, the world outside not among them.
+    /// The number of accounts; `external`, the account of the outside world, is not counted.
     #[schema(example = 2)]
     pub accounts: u64,
-    /// All balances, that of the world outside among them: zero.
+    /// The sum of all balances, that of `external` included. It is zero where the books are right.
     pub sum: Money,
-    /// What is set aside in all of them, each as its turn came.
+    /// The sum of what is held in all accounts, each account as it was when the check came to it.
     pub held: Money,
-    /// Whether the sum is zero, and what is held in each account is the sum of its open holds.
+    /// True if `sum` is zero, and each account holds what its open holds add up to.
     pub ok: bool,
-    /// Accounts with more than 2,000 holds: theirs were not added up.
+    /// The number of accounts with more than 2,000 holds, whose holds were not added up.
     #[schema(example = 0)]
     pub unchecked: u64,
 }
 
-/// A step of the walk through all accounts: it adds up those that the step before has named.
-struct Check<'a> {
+/// One step of the check: it adds up the accounts whose ids the step before has listed.
+struct CheckBooks {
+    /// The moment in microseconds since 1970; `None` lets the first step take the present.
     at_us: Option<u64>,
-    named: &'a [Id],
-    after: Option<&'a Id>,
+    step: ScanStep,
 }
 
-/// So many accounts in one script; it takes a millisecond or two.
-const STEP: u64 = 100;
+/// The number of accounts that one script adds up, which takes it a millisecond or two.
+const ACCOUNTS_PER_STEP: u64 = 100;
 
-/// So often is another moment taken, where the one before was no good.
-const ATTEMPTS: u32 = 5;
+/// The number of moments that are tried before the check gives up.
+const MAX_ATTEMPTS: u32 = 5;
 
 #[derive(Debug, Deserialize)]
-struct Checked {
-    /// 0 where some log did not reach back to the moment.
+struct CheckBooksReply {
+    /// The moment in microseconds since 1970; 0 where the log of an account does not reach back to it.
     at_us: u64,
-    outside: Vec<Totals>,
-    accounts: Vec<Totals>,
+    /// The outside world, one account for each currency; only the first step answers it.
+    outside: Vec<AccountTotals>,
+    accounts: Vec<AccountTotals>,
     next: Vec<Id>,
 }
 
+/// The totals of one account in minor units of its currency.
 #[derive(Debug, Deserialize)]
-struct Totals {
+struct AccountTotals {
     currency: String,
+    /// The decimals of the currency.
     scale: u32,
     #[serde(deserialize_with = "minor_units")]
     credits: i128,
@@ -76,18 +85,19 @@ struct Totals {
     debits: i128,
     #[serde(deserialize_with = "minor_units")]
     held: i128,
-    /// Whether what is held is the sum of the open holds, where that was added up.
+    /// True if `held` is the sum of the open holds; `None` where there are too many to add up.
     sound: Option<bool>,
 }
 
+/// Reads a number that is written as text, because JSON numbers are not exact to 36 digits.
 fn minor_units<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<i128, D::Error> {
     String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
 }
 
-impl Operation for Check<'_> {
+impl Operation for CheckBooks {
     const NAME: &'static str = "accounts/integrity";
     const CODES: &'static [Code] = CODES;
-    type Reply = Checked;
+    type Reply = CheckBooksReply;
 
     fn bind(&self, invocation: &mut Invocation) {
         invocation.key("external_key", "external", "accounts").key(
@@ -95,7 +105,7 @@ impl Operation for Check<'_> {
             "index",
             "accounts",
         );
-        for id in self.named {
+        for id in &self.step.ids {
             invocation.key("account_key", "account", id).key("account_log", "postings", id).key(
                 "holds_key",
                 HOLDS,
@@ -104,14 +114,14 @@ impl Operation for Check<'_> {
         }
         invocation
             .arg("at_us", self.at_us.map_or(String::new(), |at_us| at_us.to_string()))
-            .arg("after", self.after.map_or("", Id::as_str))
-            .arg("count", STEP);
+            .arg("after", self.step.after())
+            .arg("count", self.step.count);
     }
 }
 
-/// The sums of one currency.
+/// The sums of one currency, in minor units.
 #[derive(Default)]
-struct Sums {
+struct CurrencySums {
     scale: u32,
     accounts: u64,
     balances: i128,
@@ -120,8 +130,8 @@ struct Sums {
     unchecked: u64,
 }
 
-impl Sums {
-    fn add(&mut self, totals: &Totals) {
+impl CurrencySums {
+    fn add(&mut self, totals: &AccountTotals) {
         self.scale = totals.scale;
         self.balances += totals.credits - totals.debits;
         self.held += totals.held;
@@ -132,47 +142,62 @@ impl Sums {
     fn is_ok(&self) -> bool {
         self.balances == 0 && self.unsound == 0
     }
+
+    fn report(self, currency: String) -> CurrencyIntegrity {
+        CurrencyIntegrity {
+            currency,
+            accounts: self.accounts,
+            sum: Money::from_minor_units(self.balances, self.scale),
+            held: Money::from_minor_units(self.held, self.scale),
+            ok: self.is_ok(),
+            unchecked: self.unchecked,
+        }
+    }
 }
 
-/// Adds up all accounts as they were at one moment; `None` where that moment was no good.
-async fn add_up(
-    store: &Store,
-    context: &Context,
-) -> Result<Option<(u64, BTreeMap<String, Sums>)>, Problem> {
-    let mut sums: BTreeMap<String, Sums> = BTreeMap::new();
-    let (mut at_us, mut after, mut named) = (None, None, Vec::new());
+/// The sums by currency, and the moment in microseconds since 1970 that they are of.
+struct BookSums {
+    at_us: u64,
+    currencies: BTreeMap<String, CurrencySums>,
+}
+
+/// Adds up all accounts as they were at the moment of the first step. Answers `None` where the log of
+/// an account no longer reaches back to that moment.
+async fn add_up(store: &Store, context: &Context) -> Result<Option<BookSums>, Problem> {
+    let mut currencies: BTreeMap<String, CurrencySums> = BTreeMap::new();
+    let mut check = CheckBooks { at_us: None, step: ScanStep::first(ACCOUNTS_PER_STEP) };
     loop {
-        let check = Check { at_us, named: &named, after: after.as_ref() };
-        let checked = store.run(&check, context).await?.reply;
-        if checked.at_us == 0 {
+        let CheckBooksReply { at_us, outside, accounts, next } =
+            store.run(&check, context).await?.reply;
+        if at_us == 0 {
             return Ok(None);
         }
-        for totals in &checked.outside {
-            sums.entry(totals.currency.clone()).or_default().add(totals);
+        for totals in &outside {
+            currencies.entry(totals.currency.clone()).or_default().add(totals);
         }
-        for totals in &checked.accounts {
-            let sums = sums.entry(totals.currency.clone()).or_default();
+        for totals in &accounts {
+            let sums = currencies.entry(totals.currency.clone()).or_default();
             sums.add(totals);
             sums.accounts += 1;
         }
-        if checked.next.is_empty() {
-            return Ok(Some((checked.at_us, sums)));
+        if next.is_empty() {
+            return Ok(Some(BookSums { at_us, currencies }));
         }
-        at_us = Some(checked.at_us);
-        after = checked.next.last().cloned();
-        named = checked.next;
+        let step = ScanStep::reading(next, ACCOUNTS_PER_STEP);
+        check = CheckBooks { at_us: Some(at_us), step };
     }
 }
 
 /// Check the books
 ///
-/// Adds up all accounts of the space as they were at one moment, in small steps, so that nobody waits
-/// for it. `ok` is whether the balances of a currency add up to zero and what is held is what the
-/// open holds say.
+/// Adds up all accounts of the space as they were at one moment. The sums are taken in small steps,
+/// between which other calls run. `ok` says for each currency that the balances add up to zero and
+/// that each account holds what its open holds add up to. Where money moves so fast that the history
+/// of an account does not reach back to the beginning of the check, the answer is `store_busy`.
 #[utoipa::path(
     get,
     path = "/accounts/integrity",
-    operation_id = Check::NAME,
+    operation_id = CheckBooks::NAME,
     tag = "accounts",
     responses((status = OK, body = Integrity, description = "The sums.")),
 )]
@@ -181,30 +206,23 @@ pub async fn integrity(
     Caller(context): Caller,
 ) -> api::Result<Integrity> {
     let mut last = None;
-    for _ in 0..ATTEMPTS {
-        let Some((at_us, sums)) = add_up(&store, &context).await? else { continue };
-        let sound = sums.values().all(Sums::is_ok);
-        last = Some((at_us, sums));
-        // A clock that was set back makes a moment that never was; what is wrong stays wrong.
-        if sound {
+    for _ in 0..MAX_ATTEMPTS {
+        let Some(sums) = add_up(&store, &context).await? else { continue };
+        let is_ok = sums.currencies.values().all(CurrencySums::is_ok);
+        last = Some(sums);
+        // A clock that was set back during the check makes sums of sound books differ. Books that are
+        // really wrong are wrong at every moment, so another moment tells the two apart.
+        if is_ok {
             break;
         }
     }
-    let Some((at_us, sums)) = last else {
+    let Some(BookSums { at_us, currencies }) = last else {
         let detail = "So much is moving that the logs of some account do not reach back to the \
                       beginning of this check. Nothing is wrong; try again, or keep more of its \
                       history (--history).";
         return Err(Problem::new(codes::STORE_BUSY, detail));
     };
-    let currencies = sums.into_iter().map(|(currency, sums)| CurrencyIntegrity {
-        ok: sums.is_ok(),
-        sum: Money::from_minor_units(sums.balances, sums.scale),
-        held: Money::from_minor_units(sums.held, sums.scale),
-        accounts: sums.accounts,
-        unchecked: sums.unchecked,
-        currency,
-    });
-    let at = Timestamp::from_us(at_us);
-    let reply = Integrity { at, currencies: currencies.collect() };
+    let currencies = currencies.into_iter().map(|(currency, sums)| sums.report(currency)).collect();
+    let reply = Integrity { at: Timestamp::from_us(at_us), currencies };
     Ok(Answer::ok(Completed { reply, replayed: false }))
 }

@@ -1,5 +1,12 @@
-//! Double entry: every posting takes from one account what it gives to another, so the balances of a
-//! space and currency always add up to zero.
+//! Accounts, transfers and holds, in double entry: every posting takes from one account what it gives
+//! to another, so the balances of a space and currency always add up to zero. `app` merges the
+//! router; `commands` finds the commands by name, for `POST /atomic` and `POST /bulk`.
+//!
+//! Each file is one operation and its endpoint. A request body is named by what it asks for
+//! (`CaptureHold`), and is itself the operation where nothing has to be added to it. Where something
+//! has to be found or computed before it can run, the operation is a type of its own, named by a noun
+//! (`HoldCapture`), or [`Conditional`](crate::api::Conditional) where it honours `If-Match`. A type
+//! called `...Reply` has the fields of a script's reply where these are not the body of the answer.
 
 mod balance;
 mod capture;
@@ -28,13 +35,13 @@ mod withdraw;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    api::CommandEntry,
+    api::{CommandEntry, Problem},
     store::{Invocation, Store},
     types::{Id, Text},
 };
 
 pub use codes::CODES;
-pub use expire::Expire;
+pub use expire::ExpireHolds;
 
 use external_transfer::{ExternalTransfer, Receipt};
 use get::{Account, AccountReply, AccountStatus, FreezeDirection};
@@ -42,7 +49,7 @@ use get_hold::{Hold, HoldReply, OpenHold};
 use get_transaction::{Transaction, TransactionStatus};
 use transactions::Posting;
 
-/// The calls of this domain.
+/// The endpoints of this domain.
 pub fn router() -> OpenApiRouter<Store> {
     OpenApiRouter::new()
         .routes(routes!(open::open, list::list))
@@ -65,26 +72,26 @@ pub fn router() -> OpenApiRouter<Store> {
         .routes(routes!(integrity::integrity))
 }
 
-/// Its commands.
+/// The commands of this domain, which `POST /atomic` and `POST /bulk` take by name.
 pub const COMMANDS: &[CommandEntry] = &[
-    CommandEntry::of::<open::Open>(),
+    CommandEntry::of::<open::OpenAccount>(),
     CommandEntry::of::<transfer::Transfer>(),
     CommandEntry::of::<deposit::Deposit>(),
     CommandEntry::of::<withdraw::Withdraw>(),
     CommandEntry::of::<hold::PlaceHold>(),
-    CommandEntry::of::<capture::Capture>(),
-    CommandEntry::of::<release::Release>(),
-    CommandEntry::of::<extend::Extend>(),
-    CommandEntry::of::<reverse::Reverse>(),
-    CommandEntry::of::<freeze::Freeze>(),
-    CommandEntry::of::<unfreeze::Unfreeze>(),
-    CommandEntry::of::<close::Close>(),
+    CommandEntry::of::<capture::CaptureHold>(),
+    CommandEntry::of::<release::ReleaseHold>(),
+    CommandEntry::of::<extend::ExtendHold>(),
+    CommandEntry::of::<reverse::ReverseTransaction>(),
+    CommandEntry::of::<freeze::FreezeAccount>(),
+    CommandEntry::of::<unfreeze::UnfreezeAccount>(),
+    CommandEntry::of::<close::CloseAccount>(),
 ];
 
-/// Why something happened, in the caller's words.
+/// A caller's explanation of a transaction or a hold: 0 to 1,000 characters.
 type Description = Text<0, 1000>;
 
-/// Words that are paths of this domain, and so cannot be the id of an account.
+/// Path segments of this domain. An account with such an id could not be read at its own path.
 const RESERVED: [&str; 14] = [
     "transfer",
     "deposit",
@@ -102,14 +109,24 @@ const RESERVED: [&str; 14] = [
     "integrity",
 ];
 
-/// Whether an account may be called that.
+/// The kind of the key that holds the open holds of an account, in a sorted set beside its record.
+const HOLDS: &str = "account_holds";
+
+/// Returns `false` for the path segments and for `external`, the other side of deposits and
+/// withdrawals.
 fn may_be_opened(id: &Id) -> bool {
     id.as_str() != "external" && !RESERVED.contains(&id.as_str())
 }
 
-/// The set of an account's holds, beside its record.
-const HOLDS: &str = "account_holds";
+/// Refuses with `same_account` where an account would pay itself.
+fn check_two_accounts(from: &Id, to: &Id) -> Result<(), Problem> {
+    if from == to {
+        return Err(Problem::refused(codes::SAME_ACCOUNT, [("account_id", from.as_str().into())]));
+    }
+    Ok(())
+}
 
+/// Binds `account_key`, the record of an account.
 fn bind_account<'a>(invocation: &'a mut Invocation, id: &Id) -> &'a mut Invocation {
     invocation.key("account_key", "account", id)
 }

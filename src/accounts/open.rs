@@ -1,3 +1,5 @@
+//! `POST /accounts`: opens an account.
+
 use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -9,39 +11,52 @@ use crate::{
     types::{AmountOrZero, Code, Currency, Id, Invalid, Metadata},
 };
 
-/// A new account.
+/// An account to open.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = OpenAccount, example = json!({ "account_id": "alice", "currency": "USD", "initial_balance": "100.00" }))]
-pub struct Open {
+#[schema(example = json!({
+    "account_id": "alice",
+    "currency": "USD",
+    "initial_balance": "100.00",
+    "overdraft_limit": "50.00",
+    "max_balance": "10000.00",
+    "metadata": { "customer": "1042" }
+}))]
+pub struct OpenAccount {
+    /// Id of the new account, unique in its space. `external` and the path segments below `/accounts`
+    /// (`transfer`, `holds` and so on) are refused.
     pub account_id: Id,
+    /// Currency of the account. It never changes.
     #[serde(default)]
     #[schema(default = "USD")]
     pub currency: Currency,
-    /// Posted from `external`.
+    /// Amount to credit at once, as a deposit does: zero or more, with at most as many decimals as the
+    /// currency has.
     #[schema(default = "0")]
     pub initial_balance: Option<AmountOrZero>,
-    /// How far below zero the balance may go.
+    /// Amount by which debits and holds may exceed the balance: zero or more.
     #[schema(default = "0")]
     pub overdraft_limit: Option<AmountOrZero>,
-    /// How far up the balance may go; no limit where it is not given.
+    /// Balance that no credit may exceed, the initial one included: zero or more. There is no limit
+    /// if it is left out.
     pub max_balance: Option<AmountOrZero>,
+    /// Entries to keep with the account: at most 50, and 8 KiB in all.
     #[serde(default)]
     pub metadata: Metadata,
 }
 
-/// The same, with its amounts in the minor units of its currency.
-pub struct Opening {
-    request: Open,
+/// The account to open, with its amounts in minor units of its currency.
+pub struct NewAccount {
+    request: OpenAccount,
     initial_balance: i128,
     overdraft_limit: i128,
     max_balance: Option<i128>,
 }
 
-impl TryFrom<Open> for Opening {
+impl TryFrom<OpenAccount> for NewAccount {
     type Error = Problem;
 
-    fn try_from(request: Open) -> Result<Opening, Problem> {
+    fn try_from(request: OpenAccount) -> Result<NewAccount, Problem> {
         if !may_be_opened(&request.account_id) {
             let detail = format!("The id {} is a word of this service.", request.account_id);
             return Err(Problem::invalid(&Invalid::new("invalid_id", detail), "/account_id"));
@@ -54,7 +69,7 @@ impl TryFrom<Open> for Opening {
                 .map(Some)
                 .map_err(|invalid| Problem::invalid(&invalid, pointer)),
         };
-        Ok(Opening {
+        Ok(NewAccount {
             initial_balance: minor(request.initial_balance, "/initial_balance")?.unwrap_or(0),
             overdraft_limit: minor(request.overdraft_limit, "/overdraft_limit")?.unwrap_or(0),
             max_balance: minor(request.max_balance, "/max_balance")?,
@@ -63,14 +78,14 @@ impl TryFrom<Open> for Opening {
     }
 }
 
-impl Operation for Opening {
+impl Operation for NewAccount {
     const NAME: &'static str = "accounts/open";
     const CODES: &'static [Code] = CODES;
     type Reply = AccountReply;
 
     fn bind(&self, invocation: &mut Invocation) {
         let transaction_id = GeneratedId::new("tx_");
-        let Open { account_id, currency, metadata, .. } = &self.request;
+        let OpenAccount { account_id, currency, metadata, .. } = &self.request;
         bind_account(invocation, account_id)
             .key("account_log", "postings", account_id)
             .key("external_key", "external", "accounts")
@@ -87,16 +102,16 @@ impl Operation for Opening {
     }
 }
 
-impl Command for Open {
-    type Operation = Opening;
+impl Command for OpenAccount {
+    type Operation = NewAccount;
     type Output = Account;
 
-    async fn prepare(self, _: &Store, _: &Context) -> Result<Opening, Problem> {
-        Opening::try_from(self)
+    async fn prepare(self, _: &Store, _: &Context) -> Result<NewAccount, Problem> {
+        NewAccount::try_from(self)
     }
 
     fn answer(
-        _: &Opening,
+        _: &NewAccount,
         result: Result<Completed<AccountReply>, store::Error>,
     ) -> api::Result<Account> {
         Ok(AccountReply::answer(result?, Answer::created))
@@ -105,19 +120,19 @@ impl Command for Open {
 
 /// Open an account
 ///
-/// An initial balance is posted from the account `external`, like a deposit.
+/// An initial balance is a deposit: the account `external` of the currency is debited by as much.
 #[utoipa::path(
     post,
     path = "/accounts",
-    operation_id = Opening::NAME,
+    operation_id = NewAccount::NAME,
     tag = "accounts",
-    request_body = Open,
+    request_body = OpenAccount,
     responses((status = CREATED, body = Account, description = "The account is open.")),
 )]
 pub async fn open(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(request): Json<Open>,
+    Json(request): Json<OpenAccount>,
 ) -> api::Result<Account> {
     request.run(&store, &context).await
 }

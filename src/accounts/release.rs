@@ -1,3 +1,5 @@
+//! `POST /accounts/release`: ends a hold and gives what remains of it back.
+
 use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -9,17 +11,19 @@ use crate::{
     types::{Code, Id},
 };
 
-/// A hold to give back.
+/// A hold to release.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = ReleaseHold, example = json!({ "hold_id": "hold_0199f6c28f7a7c319d4e52a1b7f0c6aa" }))]
-pub struct Release {
+#[schema(example = json!({ "hold_id": "hold_0199f6c28f7a7c319d4e52a1b7f0c6aa" }))]
+pub struct ReleaseHold {
+    /// Id of the hold, as `POST /accounts/hold` answered it.
     pub hold_id: Id,
 }
 
-pub struct Releasing(OpenHold);
+/// A release whose hold has been looked up, so that the keys of its account are known.
+pub struct HoldRelease(OpenHold);
 
-impl Operation for Releasing {
+impl Operation for HoldRelease {
     const NAME: &'static str = "accounts/release";
     const CODES: &'static [Code] = CODES;
     type Reply = HoldReply;
@@ -29,16 +33,16 @@ impl Operation for Releasing {
     }
 }
 
-impl Command for Release {
-    type Operation = Releasing;
+impl Command for ReleaseHold {
+    type Operation = HoldRelease;
     type Output = Hold;
 
-    async fn prepare(self, store: &Store, context: &Context) -> Result<Releasing, Problem> {
-        Ok(Releasing(OpenHold::find(self.hold_id, store, context).await?))
+    async fn prepare(self, store: &Store, context: &Context) -> Result<HoldRelease, Problem> {
+        Ok(HoldRelease(OpenHold::find(self.hold_id, store, context).await?))
     }
 
     fn answer(
-        _: &Releasing,
+        _: &HoldRelease,
         result: Result<Completed<HoldReply>, store::Error>,
     ) -> api::Result<Hold> {
         Ok(Answer::ok(result?.map(HoldReply::into_hold)))
@@ -47,19 +51,19 @@ impl Command for Release {
 
 /// Release a hold
 ///
-/// What is still set aside can be spent again.
+/// Ends the hold. What remains of it can be spent again at once.
 #[utoipa::path(
     post,
     path = "/accounts/release",
-    operation_id = Releasing::NAME,
+    operation_id = HoldRelease::NAME,
     tag = "accounts",
-    request_body = Release,
-    responses((status = OK, body = Hold, description = "Nothing is set aside any more.")),
+    request_body = ReleaseHold,
+    responses((status = OK, body = Hold, description = "The hold, with nothing set aside any more.")),
 )]
 pub async fn release(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(request): Json<Release>,
+    Json(request): Json<ReleaseHold>,
 ) -> api::Result<Hold> {
     request.run(&store, &context).await
 }

@@ -1,3 +1,5 @@
+//! `POST /accounts/reverse`: moves the money of a transaction back.
+
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -9,20 +11,26 @@ use crate::{
     types::{Amount, Code, Id, Money, Text},
 };
 
-/// A transaction to move back.
+/// A transaction to reverse, whole or in part.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({
-    "transaction_id": "tx_0199f6c28f7a7c319d4e52a1b7f0c6aa", "amount": "1.00", "description": "cold soup"
+    "transaction_id": "tx_0199f6c28f7a7c319d4e52a1b7f0c6aa",
+    "amount": "1.00",
+    "description": "cold soup"
 }))]
-pub struct Reverse {
+pub struct ReverseTransaction {
+    /// Id of the transaction to reverse.
     pub transaction_id: Id,
-    /// All that has not been moved back yet, where nothing is said.
+    /// Amount to move back, in the currency of the transaction: above zero, and at most what has not
+    /// been reversed yet. All of that if it is left out.
     pub amount: Option<Amount>,
+    /// The caller's explanation, kept with the reversal: at most 1,000 characters.
+    #[schema(value_type = Option<String>, max_length = 1000)]
     pub description: Option<Description>,
 }
 
-/// A transaction that has been moved back, whole or in part.
+/// The reversal, which is a transaction of its own, and the transaction that it reverses.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({
     "transaction_id": "tx_0199f6c28f7b7d029b1f6a3c55e1d0f4",
@@ -53,44 +61,45 @@ pub struct Reverse {
         "reverses": null,
         "created_at": "2026-01-31T12:00:00.000Z",
         "description": "lunch",
-        "metadata": {}
+        "metadata": { "invoice": "2026-118" }
     }
 }))]
-pub struct Reversed {
-    /// The new transaction.
+pub struct ReversalReceipt {
+    /// The new transaction, of the kind `reversal`.
     #[serde(flatten)]
     pub transaction: Transaction,
-    /// The balance right after of the account that paid back; null for the world outside.
+    /// Balance right after of the account that has paid back; null if that is `external`.
     pub from_balance: Option<Money>,
-    /// The balance right after of the account that was paid back; null for the world outside.
+    /// Balance right after of the account that has been paid back; null if that is `external`.
     pub to_balance: Option<Money>,
-    /// The transaction that it moves back, right after.
+    /// The reversed transaction right after.
     pub original: Transaction,
 }
 
-/// What the script tells: the same, one within the other.
+/// The reply of the script, where the new transaction is a field beside the others.
 #[derive(Debug, Deserialize)]
-pub struct ReversedReply {
+pub struct ReversalReply {
     transaction: Transaction,
     original: Transaction,
     from_balance: Option<Money>,
     to_balance: Option<Money>,
 }
 
-pub struct Reversing {
-    request: Reverse,
-    /// Its accounts never change, so they may be asked for before. One that is not there is no error
-    /// yet: the command may have been sent before, under an idempotency key that remembers more.
+/// A reversal whose transaction has been looked up, so that the keys of both accounts are known.
+pub struct Reversal {
+    request: ReverseTransaction,
+    /// `None` if it is missing, which is not an error yet: the command may be a repeat whose answer is
+    /// kept under its idempotency key, and otherwise its own script refuses it.
     original: Option<Transaction>,
 }
 
-impl Operation for Reversing {
+impl Operation for Reversal {
     const NAME: &'static str = "accounts/reverse";
     const CODES: &'static [Code] = CODES;
-    type Reply = ReversedReply;
+    type Reply = ReversalReply;
 
     fn bind(&self, invocation: &mut Invocation) {
-        let Reverse { transaction_id, amount, description } = &self.request;
+        let ReverseTransaction { transaction_id, amount, description } = &self.request;
         let reversal_id = GeneratedId::new("tx_");
         invocation
             .key("transaction_key", "transaction", transaction_id)
@@ -113,43 +122,43 @@ impl Operation for Reversing {
     }
 }
 
-impl Command for Reverse {
-    type Operation = Reversing;
-    type Output = Reversed;
+impl Command for ReverseTransaction {
+    type Operation = Reversal;
+    type Output = ReversalReceipt;
 
-    async fn prepare(self, store: &Store, context: &Context) -> Result<Reversing, Problem> {
+    async fn prepare(self, store: &Store, context: &Context) -> Result<Reversal, Problem> {
         let original = Transaction::find(&self.transaction_id, store, context).await?;
-        Ok(Reversing { request: self, original })
+        Ok(Reversal { request: self, original })
     }
 
     fn answer(
-        _: &Reversing,
-        result: Result<Completed<ReversedReply>, store::Error>,
-    ) -> api::Result<Reversed> {
+        _: &Reversal,
+        result: Result<Completed<ReversalReply>, store::Error>,
+    ) -> api::Result<ReversalReceipt> {
         Ok(Answer::created(result?.map(|reply| {
-            let ReversedReply { transaction, original, from_balance, to_balance } = reply;
-            Reversed { transaction, original, from_balance, to_balance }
+            let ReversalReply { transaction, original, from_balance, to_balance } = reply;
+            ReversalReceipt { transaction, original, from_balance, to_balance }
         })))
     }
 }
 
 /// Reverse a transaction
 ///
-/// Moves its money back, whole or in part. Reversals of one transaction add up to its amount at
-/// most. Who was paid pays back, so it has to have the money, and neither account may be frozen
-/// against it or closed. A reversal is not reversed itself.
+/// Moves the money back, all of it or a part. The reversals of a transaction add up to its amount at
+/// most. The account that was paid needs the money, and neither account may be closed, or frozen in
+/// that direction. A reversal itself cannot be reversed.
 #[utoipa::path(
     post,
     path = "/accounts/reverse",
-    operation_id = Reversing::NAME,
+    operation_id = Reversal::NAME,
     tag = "accounts",
-    request_body = Reverse,
-    responses((status = CREATED, body = Reversed, description = "The money has moved back.")),
+    request_body = ReverseTransaction,
+    responses((status = CREATED, body = ReversalReceipt, description = "The money has moved back.")),
 )]
 pub async fn reverse(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(request): Json<Reverse>,
-) -> api::Result<Reversed> {
+    Json(request): Json<ReverseTransaction>,
+) -> api::Result<ReversalReceipt> {
     request.run(&store, &context).await
 }

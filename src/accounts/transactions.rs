@@ -1,24 +1,26 @@
+//! `GET /accounts/{account_id}/transactions`: pages through the postings of an account.
+
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{CODES, bind_account, get_transaction::TransactionKind};
 use crate::{
-    api::{self, Answer, Caller, Path, Query},
+    api::{self, Answer, Caller, LogPage, LogRange, Path, Query},
     store::{Invocation, Operation, Store},
     types::{Code, Id, Metadata, Money, Timestamp},
 };
 
-/// Which part of the history.
+/// The query parameters of the transactions of an account.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct HistoryPage {
-    /// The most transactions to answer.
+    /// The most transactions of the page, 1 to 500.
     #[serde(default = "HistoryPage::default_limit")]
     #[param(minimum = 1, maximum = 500, default = 10)]
     pub limit: u64,
-    /// The `next_cursor` of the page before; without it, the newest transactions.
+    /// The `next_cursor` of the page before. Without it the page begins with the newest transaction.
     pub cursor: Option<String>,
 }
 
@@ -28,7 +30,7 @@ impl HistoryPage {
     }
 }
 
-/// A transaction, as one of its two accounts sees it.
+/// A transaction as one of its two accounts records it.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({
     "transaction_id": "tx_0199f6c28f7a7c319d4e52a1b7f0c6aa",
@@ -42,23 +44,23 @@ impl HistoryPage {
     "created_at": "2026-01-31T12:00:00.000Z"
 }))]
 pub struct Posting {
-    /// Minted by the service.
+    /// The id of the transaction, given by the service: `tx_` and 32 hexadecimal digits.
     pub transaction_id: String,
-    /// Which command moved it.
+    /// The command that moved the money.
     pub kind: TransactionKind,
-    /// Whether it took or gave.
+    /// `debit` if the money left this account, `credit` if it came to it.
     pub direction: Direction,
-    /// The account on the other side; `external` for the world outside.
+    /// The account on the other side; `external` for the outside world.
     pub counterparty: Id,
-    /// What moved.
+    /// The money that moved, in the currency of the account; above zero.
     pub amount: Money,
-    /// The balance of this account right after.
+    /// The balance of this account right after, in its currency.
     pub balance_after: Money,
-    /// The caller's words.
+    /// The caller's description of the transaction, 0 to 1,000 characters; null if there is none.
     pub description: Option<String>,
-    /// The caller's own notes.
+    /// The caller's metadata of the transaction.
     pub metadata: Metadata,
-    /// When, on Redis' clock.
+    /// The moment of the transaction, on Redis' clock.
     #[serde(
         rename(deserialize = "created_at_us"),
         deserialize_with = "Timestamp::from_microseconds"
@@ -66,75 +68,89 @@ pub struct Posting {
     pub created_at: Timestamp,
 }
 
-/// Which way a posting goes, seen from an account.
+/// The direction in which the money of a posting moves: `debit` out of the account, `credit` into it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
-    /// It takes from the account.
+    /// The money leaves the account.
     Debit,
-    /// It gives to the account.
+    /// The money comes to the account.
     Credit,
 }
 
-struct History {
+struct ListTransactions {
     account_id: Id,
-    newest: Option<u64>,
-    /// One more than the page has, to see whether there is more.
-    limit: u64,
+    range: LogRange,
 }
 
-/// What the script answers: the postings in their order, and the number of the newest of them.
 #[derive(Debug, Deserialize)]
-struct Postings {
+struct ListTransactionsReply {
+    /// The number of the last one of `transactions`.
     newest: u64,
+    /// The postings of the page, the oldest first.
     transactions: Vec<Posting>,
+    /// The oldest posting that is kept; `None` where there is none.
     oldest: Option<Posting>,
+    /// The number of postings that are not kept any more.
     trimmed: u64,
     account_created_at: Timestamp,
 }
 
-/// Transactions of an account, newest first.
+/// A page of the transactions of an account, the newest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Transactions {
+    /// The transactions of this page, the newest first.
     pub transactions: Vec<Posting>,
-    /// Whether the history of the account reaches back to its opening. An account keeps its newest
+    /// True if the history reaches back to the opening of the account. An account keeps its newest
     /// transactions, 10,000 at least where the service's configuration says nothing else.
     #[schema(example = true)]
     pub history_complete: bool,
-    /// Where the history of the account begins: with its opening, or with the oldest transaction
-    /// that is still kept.
+    /// The moment with which the history begins: that of the opening of the account, or that of the
+    /// oldest transaction that is still kept.
     pub history_begins_at: Timestamp,
-    /// Where the next page begins; missing on the last one.
+    /// The `cursor` of the next page; missing on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "41")]
     pub next_cursor: Option<String>,
 }
 
-impl Operation for History {
+impl Operation for ListTransactions {
     const NAME: &'static str = "accounts/transactions";
     const CODES: &'static [Code] = CODES;
-    type Reply = Postings;
+    type Reply = ListTransactionsReply;
 
     fn bind(&self, invocation: &mut Invocation) {
         bind_account(invocation, &self.account_id)
             .key("account_log", "postings", &self.account_id)
-            .arg("account_id", &self.account_id)
-            .arg("newest", self.newest.map_or(String::new(), |newest| newest.to_string()))
-            .arg("limit", self.limit);
+            .arg("account_id", &self.account_id);
+        self.range.bind(invocation);
+    }
+}
+
+impl ListTransactionsReply {
+    fn into_page(self, range: &LogRange) -> Transactions {
+        let LogPage { entries, next_cursor } = LogPage::new(range, self.newest, self.transactions);
+        let oldest = self.oldest.filter(|_| self.trimmed > 0);
+        Transactions {
+            transactions: entries,
+            history_complete: self.trimmed == 0,
+            history_begins_at: oldest.map_or(self.account_created_at, |oldest| oldest.created_at),
+            next_cursor,
+        }
     }
 }
 
 /// List the transactions of an account
 ///
-/// Newest first. Pages neither repeat nor miss a transaction while new ones arrive. The answer says
-/// where the history that is kept begins.
+/// Answers a page of them, the newest first. Pages neither repeat nor miss a transaction while new
+/// ones arrive. The answer says with which moment the history that is kept begins.
 #[utoipa::path(
     get,
     path = "/accounts/{account_id}/transactions",
-    operation_id = History::NAME,
+    operation_id = ListTransactions::NAME,
     tag = "accounts",
-    params(("account_id" = Id, Path), HistoryPage),
-    responses((status = OK, body = Transactions, description = "One page.")),
+    params(("account_id" = Id, Path, description = "The id of the account."), HistoryPage),
+    responses((status = OK, body = Transactions, description = "The page of transactions.")),
     extensions(("x-refusals" = json!(["invalid_query"]))),
 )]
 pub async fn transactions(
@@ -143,26 +159,8 @@ pub async fn transactions(
     Caller(context): Caller,
     Path(account_id): Path,
 ) -> api::Result<Transactions> {
-    api::page_limit(page.limit)?;
-    let newest = api::number_cursor(page.cursor.as_deref())?;
-    let history = History { account_id, newest, limit: page.limit + 1 };
-    let done = store.run(&history, &context).await?;
-    Ok(Answer::ok(done.map(|postings| postings.into_page(page.limit))))
-}
-
-impl Postings {
-    fn into_page(mut self, limit: u64) -> Transactions {
-        self.transactions.reverse();
-        let more = self.transactions.len() as u64 > limit;
-        if more {
-            self.transactions.pop();
-        }
-        let oldest = self.oldest.filter(|_| self.trimmed > 0);
-        Transactions {
-            transactions: self.transactions,
-            history_complete: self.trimmed == 0,
-            history_begins_at: oldest.map_or(self.account_created_at, |oldest| oldest.created_at),
-            next_cursor: more.then(|| (self.newest - limit).to_string()),
-        }
-    }
+    let range = LogRange::new(page.limit, page.cursor.as_deref())?;
+    let history = ListTransactions { account_id, range };
+    let completed = store.run(&history, &context).await?;
+    Ok(Answer::ok(completed.map(|reply| reply.into_page(&history.range))))
 }

@@ -1,56 +1,54 @@
+//! `POST /accounts/unfreeze`: lets money leave a frozen account again, come in again, or both.
+
 use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{Account, AccountReply, CODES, FreezeDirection, HOLDS, bind_account};
 use crate::{
-    api::{self, Answer, Caller, Command, IfMatch, Json, Problem},
+    api::{self, Answer, Caller, Command, Conditional, IfMatch, Json, Problem},
     store::{self, Completed, Context, Invocation, Operation, Store},
     types::{Code, Id, enum_from_str},
 };
 
-/// An account to let go on.
+/// An account to unfreeze.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "account_id": "alice", "direction": "debits" }))]
-pub struct Unfreeze {
+pub struct UnfreezeAccount {
+    /// Id of the account to unfreeze.
     pub account_id: Id,
+    /// Postings to allow again. The other direction stays frozen if it was.
     #[serde(default, deserialize_with = "enum_from_str")]
     #[schema(default = "both")]
     pub direction: FreezeDirection,
 }
 
-/// The same, of one version of the account.
-pub struct Unfreezing {
-    request: Unfreeze,
-    expected_version: IfMatch,
-}
-
-impl Operation for Unfreezing {
+impl Operation for Conditional<UnfreezeAccount> {
     const NAME: &'static str = "accounts/unfreeze";
     const CODES: &'static [Code] = CODES;
     type Reply = AccountReply;
 
     fn bind(&self, invocation: &mut Invocation) {
-        let Unfreeze { account_id, direction } = &self.request;
+        let UnfreezeAccount { account_id, direction } = &self.request;
         bind_account(invocation, account_id)
             .key("holds_key", HOLDS, account_id)
             .arg("account_id", account_id)
             .arg("direction", direction)
-            .arg("expected_version", &self.expected_version);
+            .arg("expected_version", &self.if_match);
     }
 }
 
-impl Command for Unfreeze {
-    type Operation = Unfreezing;
+impl Command for UnfreezeAccount {
+    type Operation = Conditional<UnfreezeAccount>;
     type Output = Account;
 
-    async fn prepare(self, _: &Store, _: &Context) -> Result<Unfreezing, Problem> {
-        Ok(Unfreezing { request: self, expected_version: IfMatch::default() })
+    async fn prepare(self, _: &Store, _: &Context) -> Result<Self::Operation, Problem> {
+        Ok(Conditional::on_any_version(self))
     }
 
     fn answer(
-        _: &Unfreezing,
+        _: &Self::Operation,
         result: Result<Completed<AccountReply>, store::Error>,
     ) -> api::Result<Account> {
         Ok(AccountReply::answer(result?, Answer::ok))
@@ -59,22 +57,23 @@ impl Command for Unfreeze {
 
 /// Unfreeze an account
 ///
-/// Lets money leave it again, come in again, or both.
+/// Allows debits, credits or both again. An account that is not frozen in that direction stays as it
+/// is. With the header `If-Match`, the account is unfrozen only if its version is one of those named
+/// there.
 #[utoipa::path(
     post,
     path = "/accounts/unfreeze",
-    operation_id = Unfreezing::NAME,
+    operation_id = Conditional::<UnfreezeAccount>::NAME,
     tag = "accounts",
     params(IfMatch),
-    request_body = Unfreeze,
-    responses((status = OK, body = Account, description = "The account.")),
+    request_body = UnfreezeAccount,
+    responses((status = OK, body = Account, description = "The account after the change.")),
 )]
 pub async fn unfreeze(
     State(store): State<Store>,
     Caller(context): Caller,
-    expected_version: IfMatch,
-    Json(request): Json<Unfreeze>,
+    if_match: IfMatch,
+    Json(request): Json<UnfreezeAccount>,
 ) -> api::Result<Account> {
-    let operation = Unfreezing { request, expected_version };
-    Unfreeze::answer(&operation, store.run(&operation, &context).await)
+    Conditional::run(request, if_match, &store, &context).await
 }

@@ -1,55 +1,62 @@
+//! `PATCH /accounts/{account_id}`: changes the limits and the metadata of an account.
+
 use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{Account, AccountReply, CODES, HOLDS, bind_account};
 use crate::{
-    api::{self, Answer, Caller, IfMatch, Json, Path},
+    api::{self, Answer, Caller, Conditional, IfMatch, Json, Path},
     store::{Invocation, Operation, Store},
     types::{AmountOrZero, Code, Id, Metadata, non_null},
 };
 
-/// What to change of an account; what is not named stays as it is.
+/// Fields of an account to change. A field that is left out stays as it is.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = UpdateAccount, example = json!({ "overdraft_limit": "50.00", "metadata": { "tier": "gold" } }))]
-pub struct Update {
-    /// How far below zero the balance may go; not below what is overdrawn or held beyond the balance.
+#[schema(example = json!({
+    "overdraft_limit": "50.00", "max_balance": "10000.00", "metadata": { "tier": "gold" }
+}))]
+pub struct UpdateAccount {
+    /// New amount by which debits and holds may exceed the balance: zero or more, and at least what
+    /// they exceed it by now.
     #[serde(default, deserialize_with = "non_null")]
     #[schema(value_type = AmountOrZero, required = false)]
     pub overdraft_limit: Option<AmountOrZero>,
-    /// How far up the balance may go, not below the balance; null for no limit.
+    /// New balance that no credit may exceed: zero or more, and at least the balance now; null to lift
+    /// the limit.
     #[serde(default, deserialize_with = "non_null")]
     #[schema(value_type = Option<AmountOrZero>)]
     pub max_balance: Option<Option<AmountOrZero>>,
-    /// All of the caller's notes anew.
+    /// New entries in place of all old ones: at most 50, and 8 KiB in all.
     #[serde(default, deserialize_with = "non_null")]
     #[schema(value_type = Metadata, required = false)]
     pub metadata: Option<Metadata>,
 }
 
-struct Updating {
+/// The fields to change, and the account that the path names.
+struct AccountUpdate {
     account_id: Id,
-    request: Update,
-    expected_version: IfMatch,
+    fields: UpdateAccount,
 }
 
-impl Operation for Updating {
+impl Operation for Conditional<AccountUpdate> {
     const NAME: &'static str = "accounts/update";
     const CODES: &'static [Code] = CODES;
     type Reply = AccountReply;
 
     fn bind(&self, invocation: &mut Invocation) {
-        let Update { overdraft_limit, max_balance, metadata } = &self.request;
+        let AccountUpdate { account_id, fields } = &self.request;
+        let UpdateAccount { overdraft_limit, max_balance, metadata } = fields;
         let max_digits = match max_balance {
             Some(None) => "none".to_owned(),
             Some(limit) => AmountOrZero::digits_or_nothing(*limit),
             None => String::new(),
         };
-        bind_account(invocation, &self.account_id)
-            .key("holds_key", HOLDS, &self.account_id)
-            .arg("account_id", &self.account_id)
-            .arg("expected_version", &self.expected_version)
+        bind_account(invocation, account_id)
+            .key("holds_key", HOLDS, account_id)
+            .arg("account_id", account_id)
+            .arg("expected_version", &self.if_match)
             .arg("overdraft_limit", AmountOrZero::digits_or_nothing(*overdraft_limit))
             .arg("overdraft_decimals", overdraft_limit.map_or(0, AmountOrZero::decimals))
             .arg("max_balance", max_digits)
@@ -60,25 +67,26 @@ impl Operation for Updating {
 
 /// Change an account
 ///
-/// Its limits and its metadata. With the header `If-Match` only if its version is still the one of
-/// the ETag.
+/// Changes the limits and the metadata. With the header `If-Match`, the account is changed only if
+/// its version is one of those named there.
 #[utoipa::path(
     patch,
     path = "/accounts/{account_id}",
-    operation_id = Updating::NAME,
+    operation_id = Conditional::<AccountUpdate>::NAME,
     tag = "accounts",
-    params(("account_id" = Id, Path), IfMatch),
-    request_body = Update,
-    responses((status = OK, body = Account, description = "The account.")),
+    params(("account_id" = Id, Path, description = "Id of the account."), IfMatch),
+    request_body = UpdateAccount,
+    responses((status = OK, body = Account, description = "The account after the change.")),
     extensions(("x-refusals" = json!(["invalid_id"]))),
 )]
 pub async fn update(
     State(store): State<Store>,
     Caller(context): Caller,
     Path(account_id): Path,
-    expected_version: IfMatch,
-    Json(request): Json<Update>,
+    if_match: IfMatch,
+    Json(request): Json<UpdateAccount>,
 ) -> api::Result<Account> {
-    let updating = Updating { account_id, request, expected_version };
-    Ok(AccountReply::answer(store.run(&updating, &context).await?, Answer::ok))
+    let update = AccountUpdate { account_id, fields: request };
+    let reply = store.run(&Conditional { request: update, if_match }, &context).await?;
+    Ok(AccountReply::answer(reply, Answer::ok))
 }

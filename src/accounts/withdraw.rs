@@ -1,3 +1,5 @@
+//! `POST /accounts/withdraw`: takes money out of an account, to the account `external`.
+
 use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -40,16 +42,18 @@ impl Command for Withdraw {
     }
 }
 
-/// Take money out
+/// Withdraw money
 ///
-/// The other side is the account `external`. The account never goes below its overdraft limit.
+/// The account `external` of the same currency is credited with as much, so that all balances of the
+/// space still add up to zero. The withdrawal is refused if it is more than the account has
+/// available, its overdraft limit included.
 #[utoipa::path(
     post,
     path = "/accounts/withdraw",
     operation_id = Withdraw::NAME,
     tag = "accounts",
     request_body = ExternalTransfer,
-    responses((status = CREATED, body = Receipt, description = "The money is out.")),
+    responses((status = CREATED, body = Receipt, description = "The account has been debited.")),
 )]
 pub async fn withdraw(
     State(store): State<Store>,

@@ -1,20 +1,22 @@
 //! The parts that every endpoint shares: reading a request (`extract`), running a command (`command`),
-//! answering it (`answer`), refusing it (`problem`), and the code around every
+//! answering it (`answer`), changing one version of a record (`conditional`), reading pages
+//! (`paging`), refusing it (`problem`), and the code around every
 //! request (`middleware`). Handlers of all domains call it; it knows none of them.
 
 mod answer;
 mod command;
+mod conditional;
 mod extract;
 pub mod middleware;
+mod paging;
 mod problem;
 
 pub use answer::{Answer, REPLAYED};
 pub use command::{Command, CommandEntry, PreparedCommand};
-pub use extract::{
-    Caller, IfMatch, Json, Page, Path, Query, id_cursor, idempotency_key, number_cursor,
-    page_limit, read_json,
-};
+pub use conditional::Conditional;
+pub use extract::{Caller, IfMatch, Json, Path, Query, idempotency_key, read_json};
 pub use middleware::{InFlight, Limits, RequestInfo, ShutdownGate};
+pub use paging::{KeysetScan, ListPage, ListReply, Listed, LogPage, LogRange, Page, ScanStep};
 pub use problem::{Outcome, Problem, ProblemBody};
 
 /// The result of every handler.

@@ -268,19 +268,24 @@ impl From<Failure> for Problem {
             Failure::Overloaded => codes::OVERLOADED,
             Failure::ShuttingDown => codes::SHUTTING_DOWN,
             Failure::Unavailable(_) => codes::STORE_UNAVAILABLE,
-            Failure::Busy(_) | Failure::First { .. } => codes::STORE_BUSY,
+            Failure::Busy(_) | Failure::PrerequisiteRequired { .. } => codes::STORE_BUSY,
             Failure::Loading(_) => codes::STORE_LOADING,
             Failure::ReadOnly(_) => codes::STORE_READONLY,
             Failure::OutOfMemory(_) => codes::STORE_OUT_OF_MEMORY,
             Failure::Unknown { .. } => codes::OUTCOME_UNKNOWN,
-            Failure::Broken(_) => codes::INTERNAL_ERROR,
+            Failure::Script(_)
+            | Failure::NotIsolated
+            | Failure::Torn(_)
+            | Failure::UnexpectedReply(_) => codes::INTERNAL_ERROR,
         };
         let mut problem = Problem::from(code);
         problem.cause = Some(failure.clone());
-        if let Failure::Unknown { repeatable, .. } = failure {
+        if failure.may_have_written() {
             problem.outcome = Outcome::Unknown;
-            problem.code.retryable = repeatable;
-            if !repeatable {
+        }
+        if let Failure::Unknown { retry_safe, .. } = failure {
+            problem.code.retryable = retry_safe;
+            if !retry_safe {
                 problem.detail.push_str(
                     " This call had none: read what it would have changed before you send it again.",
                 );

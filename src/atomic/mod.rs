@@ -1,4 +1,6 @@
-//! Several commands as one: all of them happen or none does.
+//! Several commands of the domains as one: all of them happen or none does.
+//!
+//! `run` has the one operation; `app` serves its route.
 
 mod run;
 
@@ -6,7 +8,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::store::Store;
 
-/// The calls of this domain.
+/// Returns the routes of this domain.
 pub fn router() -> OpenApiRouter<Store> {
     OpenApiRouter::new().routes(routes!(run::run))
 }

@@ -1,3 +1,5 @@
+//! `POST /batch/get`: reads many data keys at one moment.
+
 use std::collections::HashSet;
 
 use axum::extract::State;
@@ -8,44 +10,45 @@ use utoipa::ToSchema;
 use super::MAX_KEYS;
 use crate::{
     api::{self, Answer, Caller, Json, Problem},
-    data::{self, Encoding, READ_BUDGET, written},
+    data::{self, Encoding, READ_BUDGET},
     store::{Invocation, Operation, RedisValue, Store},
-    types::{Code, Id, Invalid, enum_from_str},
+    types::{Code, Id, enum_from_str},
 };
 
-/// Keys to read.
+/// Reads data keys.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = BatchGet, example = json!({ "keys": ["greeting", "farewell"] }))]
-pub struct Get {
+#[schema(example = json!({ "keys": ["greeting", "farewell"] }))]
+pub struct BatchGet {
+    /// Data keys to read, 1 to 1,000.
     #[schema(min_items = 1, max_items = 1000)]
     pub keys: Vec<Id>,
-    /// How the values are to be written.
+    /// Encoding of the values in the answer.
     #[serde(default, deserialize_with = "enum_from_str")]
     #[schema(default = "text")]
     pub encoding: Encoding,
 }
 
-/// What the keys hold.
+/// The values of data keys.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = BatchValues, example = json!({ "values": { "greeting": "hello", "farewell": null } }))]
-pub struct Values {
-    /// By key; null where there is nothing, or nothing that is a string. Bytes that are no text are an
-    /// object of their `base64`, where base64 was not asked for.
+#[schema(example = json!({ "values": { "greeting": "hello", "farewell": null } }))]
+pub struct BatchValues {
+    /// Values by key; null for a key that holds no string. With the encoding `text`, bytes that are not
+    /// UTF-8 are an object whose field `base64` has them.
     #[schema(value_type = Object)]
     pub values: Map<String, Value>,
 }
 
-/// What the script tells.
+/// The reply of the script, in the order of the keys.
 #[derive(Debug, Deserialize)]
-pub struct ValuesReply {
+pub struct BatchGetReply {
     values: Vec<RedisValue>,
 }
 
-impl Operation for Get {
+impl Operation for BatchGet {
     const NAME: &'static str = "batch/get";
     const CODES: &'static [Code] = data::CODES;
-    type Reply = ValuesReply;
+    type Reply = BatchGetReply;
 
     fn bind(&self, invocation: &mut Invocation) {
         invocation.arg("budget", READ_BUDGET);
@@ -57,45 +60,39 @@ impl Operation for Get {
 
 /// Read data keys
 ///
-/// All at one moment. It is a read, though it is sent by POST for its body.
+/// All keys are read at the same moment. The call changes nothing, though it is a POST for the sake of
+/// its body. All values together have 4 MiB at most.
 #[utoipa::path(
     post,
     path = "/batch/get",
-    operation_id = Get::NAME,
+    operation_id = BatchGet::NAME,
     tag = "batch",
-    request_body = Get,
-    responses((status = OK, body = Values, description = "What they hold.")),
+    request_body = BatchGet,
+    responses((status = OK, body = BatchValues, description = "The values of the keys.")),
 )]
 pub async fn get(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(mut order): Json<Get>,
-) -> api::Result<Values> {
-    if !(1..=MAX_KEYS).contains(&order.keys.len()) {
-        let invalid = Invalid::new("validation_failed", "There are 1 to 1000 keys.");
-        return Err(Problem::invalid(&invalid, "/keys"));
+    Json(mut request): Json<BatchGet>,
+) -> api::Result<BatchValues> {
+    if !(1..=MAX_KEYS).contains(&request.keys.len()) {
+        return Err(Problem::validation("/keys", "There are 1 to 1000 keys."));
     }
-    let mut named = HashSet::new();
-    order.keys.retain(|key| named.insert(key.clone()));
-    let done = store.run(&order, &context).await?;
-    let Get { keys, encoding } = order;
-    Ok(Answer::ok(done.map(|reply| {
-        Values {
-            values: keys
-                .into_iter()
-                .zip(reply.values)
-                .map(|(key, answered)| (String::from(key), value(answered, encoding)))
-                .collect(),
-        }
+    let mut seen = HashSet::new();
+    request.keys.retain(|key| seen.insert(key.clone()));
+    let completed = store.run(&request, &context).await?;
+    let BatchGet { keys, encoding } = request;
+    Ok(Answer::ok(completed.map(|reply| {
+        let values = keys.into_iter().zip(reply.values);
+        let values = values.map(|(key, value)| (String::from(key), json_value(value, encoding)));
+        BatchValues { values: values.collect() }
     })))
 }
 
-fn value(answered: RedisValue, encoding: Encoding) -> Value {
-    match answered {
-        RedisValue::Bytes(bytes) => match written(bytes, encoding) {
-            (value, Some(name)) if encoding == Encoding::Text => serde_json::json!({ name: value }),
-            (value, _) => value,
-        },
-        _ => Value::Null,
+fn json_value(value: RedisValue, encoding: Encoding) -> Value {
+    let RedisValue::Bytes(bytes) = value else { return Value::Null };
+    match encoding.encode(bytes) {
+        (value, Some(name)) if encoding == Encoding::Text => serde_json::json!({ name: value }),
+        (value, _) => value,
     }
 }

@@ -1,4 +1,7 @@
-//! Plain data keys, many at once, each for itself.
+//! Plain data keys, many in one call, where each command succeeds or fails on its own.
+//!
+//! `run` takes commands of any type, `set` and `get` write and read many strings in one step. The
+//! commands themselves are those of [`crate::data`]; `app` serves the routes.
 
 mod get;
 mod run;
@@ -8,7 +11,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::store::Store;
 
-/// The calls of this domain.
+/// Returns the routes of this domain.
 pub fn router() -> OpenApiRouter<Store> {
     OpenApiRouter::new()
         .routes(routes!(run::run))
@@ -16,5 +19,5 @@ pub fn router() -> OpenApiRouter<Store> {
         .routes(routes!(get::get))
 }
 
-/// The most keys that are read or written in one step.
+/// The most keys that `set` writes and `get` reads in one call.
 const MAX_KEYS: usize = 1000;

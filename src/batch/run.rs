@@ -1,3 +1,8 @@
+//! `POST /batch`: runs commands over data keys, in chunks, each command on its own.
+//!
+//! [`run`] checks the commands and cuts them into chunks; a [`ChunkRunner`] runs one chunk after the
+//! other, each in one script, and collects the results.
+
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -6,19 +11,23 @@ use utoipa::ToSchema;
 
 use crate::{
     api::{self, Answer, Caller, Json, Problem},
-    data::{self, Command, Failed, Input, READ_BUDGET, Status},
+    data::{
+        self, CommandReply, CommandStatus, DataCommand, DataCommandInput, DataFailure, DataResult,
+        READ_BUDGET, read_commands,
+    },
     store::{self, Completed, Context, Invocation, Operation, RedisValue, Store},
-    types::{Code, Invalid, codes},
+    types::{Code, codes},
 };
 
-/// The most operations of one call, and of one chunk of it.
+/// The most operations of one call.
 const MAX_OPERATIONS: usize = 10_000;
+/// The most operations of one chunk.
 const MAX_CHUNK: usize = 1000;
 
-/// Commands over data keys, each for itself.
+/// Runs commands over data keys, each on its own.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({
+#[schema(as = Batch, example = json!({
     "operations": [
         { "type": "set", "key": "greeting", "value": "hello", "ttl_ms": 60_000 },
         { "type": "incr", "key": "visits", "by": 1 },
@@ -26,19 +35,20 @@ const MAX_CHUNK: usize = 1000;
         { "type": "get", "key": "greeting" }
     ]
 }))]
-pub struct Batch {
-    /// They run in their order.
-    #[schema(value_type = Vec<Input>, min_items = 1, max_items = 10_000)]
+pub struct DataBatch {
+    /// Commands to run, 1 to 10,000. They run in this order.
+    #[schema(value_type = Vec<DataCommandInput>, min_items = 1, max_items = 10_000)]
     pub operations: Vec<Box<RawValue>>,
-    /// So many go to Redis at a time.
-    #[serde(default = "Batch::default_chunk")]
+    /// Number of commands, 1 to 1,000, that go to Redis in one script. Commands with many values make
+    /// smaller chunks.
+    #[serde(default = "DataBatch::default_chunk_size")]
     #[schema(minimum = 1, maximum = 1000, default = 100)]
     pub chunk_size: usize,
 }
 
-/// What has become of each.
+/// The results of a batch.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = BatchResults, example = json!({
+#[schema(example = json!({
     "results": [
         { "type": "set", "key": "greeting", "status": "ok", "result": true },
         { "type": "incr", "key": "visits", "status": "ok", "result": 42 },
@@ -49,33 +59,186 @@ pub struct Batch {
     "succeeded": 2,
     "failed": 1
 }))]
-pub struct Results {
-    /// One for each operation, in their order.
-    pub results: Vec<data::Result>,
-    /// How many have happened.
+pub struct BatchResults {
+    /// One result for each operation, in the order of the operations.
+    pub results: Vec<DataResult>,
+    /// Number of operations that were applied.
     pub succeeded: usize,
-    /// How many have not, or nobody knows.
+    /// Number of operations that were not applied, or of which that is unknown.
     pub failed: usize,
 }
 
-impl Batch {
-    fn default_chunk() -> usize {
+impl DataBatch {
+    fn default_chunk_size() -> usize {
         100
     }
 }
 
+/// Run commands over data keys, each on its own
+///
+/// The commands run in chunks, one chunk after the other. A command that fails says so in its result,
+/// and so does each command of a chunk that fails as a whole; the others go on, unless Redis has been
+/// unavailable for the whole store timeout. The keys are the caller's own: no key of the service can be
+/// reached. With an Idempotency-Key each chunk is applied once. A chunk that failed is applied when the
+/// call is sent again, which is after the chunks behind it. All commands together read 4 MiB of values
+/// at most.
+#[utoipa::path(
+    post,
+    path = "/batch",
+    operation_id = Chunk::NAME,
+    tag = "batch",
+    request_body = DataBatch,
+    responses((status = OK, body = BatchResults, description = "One result for each operation.")),
+    extensions(("x-refusals" = json!(["command_not_allowed"]))),
+)]
+pub async fn run(
+    State(store): State<Store>,
+    Caller(context): Caller,
+    Json(DataBatch { operations, chunk_size }): Json<DataBatch>,
+) -> api::Result<BatchResults> {
+    if !(1..=MAX_CHUNK).contains(&chunk_size) {
+        return Err(Problem::validation("/chunk_size", "A chunk has 1 to 1000 operations."));
+    }
+    let commands = read_commands(&operations, MAX_OPERATIONS)?;
+    let digest = match context.idempotency_key {
+        Some(_) => DataCommand::digest(&commands, chunk_size),
+        None => String::new(),
+    };
+    let mut runner = ChunkRunner::new(&store, &context, &digest, commands.len());
+    for (number, commands) in chunks(&commands, chunk_size).enumerate() {
+        runner.run(number, commands).await?;
+    }
+    Ok(Answer::ok(runner.finish()))
+}
+
+/// Cuts commands into chunks of at most `size` commands, and of no more script arguments than one
+/// script can take.
+fn chunks(commands: &[DataCommand], size: usize) -> impl Iterator<Item = &[DataCommand]> {
+    let mut rest = commands;
+    std::iter::from_fn(move || {
+        let mut script_arguments = 0;
+        let fits = |command: &&DataCommand| {
+            script_arguments += command.script_arguments();
+            script_arguments <= DataCommand::MAX_SCRIPT_ARGUMENTS
+        };
+        let count = rest.iter().take(size).take_while(fits).count();
+        let (chunk, after) = rest.split_at_checked(count).filter(|(chunk, _)| !chunk.is_empty())?;
+        rest = after;
+        Some(chunk)
+    })
+}
+
+/// Runs the chunks of one call one after the other, and collects the results of their commands.
+struct ChunkRunner<'a> {
+    store: &'a Store,
+    context: &'a Context,
+    /// Digest of all commands of the call; empty without an idempotency key.
+    digest: &'a str,
+    started: Instant,
+    results: Vec<DataResult>,
+    /// Bytes of values that the chunks to come may read.
+    budget: usize,
+    /// True if every chunk so far was a replay.
+    replayed: bool,
+    /// The failure of all chunks to come, once Redis has been unavailable for too long.
+    given_up: Option<DataFailure>,
+}
+
+impl<'a> ChunkRunner<'a> {
+    fn new(
+        store: &'a Store,
+        context: &'a Context,
+        digest: &'a str,
+        count: usize,
+    ) -> ChunkRunner<'a> {
+        ChunkRunner {
+            store,
+            context,
+            digest,
+            started: Instant::now(),
+            results: Vec::with_capacity(count),
+            budget: READ_BUDGET,
+            replayed: true,
+            given_up: None,
+        }
+    }
+
+    /// Runs a chunk and adds its results. An error is returned only for a call that must not begin,
+    /// because its idempotency key belongs to another call; every other failure becomes a result.
+    async fn run(&mut self, number: usize, commands: &[DataCommand]) -> Result<(), Problem> {
+        if let Some(failure) = self.given_up.clone() {
+            self.add_failures(commands, &failure);
+            return Ok(());
+        }
+        let chunk = Chunk { commands, digest: self.digest, budget: self.budget };
+        match self.store.run(&chunk, &self.context_of_chunk(number)).await {
+            Ok(Completed { reply, replayed }) => {
+                self.replayed &= replayed;
+                self.add_replies(commands, reply);
+            }
+            Err(error @ store::Error::KeyReused) if number == 0 => return Err(error.into()),
+            Err(error) => {
+                self.replayed = false;
+                let unavailable =
+                    matches!(&error, store::Error::Failed(failure) if !failure.is_script_error());
+                self.add_failures(commands, &DataFailure::from(&Problem::from(error)));
+                // Each further chunk would wait for the store timeout again, for hours in all.
+                if unavailable && self.started.elapsed() > self.store.timeout() {
+                    let problem = Problem::from(codes::STORE_UNAVAILABLE);
+                    self.given_up = Some(DataFailure::from(&problem));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The context of a chunk. The first chunk has the idempotency key of the call, so that another
+    /// call under the same key is detected. The others add their number behind a space, which no
+    /// caller can send within a key.
+    fn context_of_chunk(&self, number: usize) -> Context {
+        let Context { space, idempotency_key } = self.context;
+        let numbered = |key: &String| match number {
+            0 => key.clone(),
+            _ => format!("{key} {number}"),
+        };
+        let idempotency_key = idempotency_key.as_ref().map(numbered);
+        Context { space: space.clone(), idempotency_key }
+    }
+
+    fn add_replies(&mut self, commands: &[DataCommand], reply: ChunkReply) {
+        for (command, reply) in commands.iter().zip(reply.results) {
+            if let (_, RedisValue::Bytes(bytes)) = &reply {
+                self.budget = self.budget.saturating_sub(bytes.len());
+            }
+            self.results.push(DataResult::from_reply(command, reply));
+        }
+    }
+
+    fn add_failures(&mut self, commands: &[DataCommand], failure: &DataFailure) {
+        let failed = |command| DataResult::failed(command, failure.clone());
+        self.results.extend(commands.iter().map(failed));
+    }
+
+    fn finish(self) -> Completed<BatchResults> {
+        let ChunkRunner { results, replayed, .. } = self;
+        let is_ok = |result: &&DataResult| result.status == CommandStatus::Ok;
+        let succeeded = results.iter().filter(is_ok).count();
+        let failed = results.len() - succeeded;
+        Completed { reply: BatchResults { results, succeeded, failed }, replayed }
+    }
+}
+
+/// One chunk, which one script runs.
 struct Chunk<'a> {
-    commands: &'a [Command],
-    /// What tells the whole call from others.
-    whole: &'a str,
-    /// How much it may read.
+    commands: &'a [DataCommand],
+    digest: &'a str,
     budget: usize,
 }
 
-/// What the script tells.
+/// The reply of the script.
 #[derive(Debug, Deserialize)]
 struct ChunkReply {
-    results: Vec<data::Told>,
+    results: Vec<CommandReply>,
 }
 
 impl Operation for Chunk<'_> {
@@ -84,102 +247,7 @@ impl Operation for Chunk<'_> {
     type Reply = ChunkReply;
 
     fn bind(&self, invocation: &mut Invocation) {
-        invocation.arg("whole", self.whole).derived_arg("budget", self.budget);
+        invocation.arg("whole", self.digest).derived_arg("budget", self.budget);
         self.commands.iter().for_each(|command| command.bind(invocation));
     }
-}
-
-/// Run commands over data keys, each for itself
-///
-/// In chunks, one after the other; a command that fails, or a whole chunk, is told in its results, and
-/// the others go on, unless Redis has been away for the whole of the store timeout. The keys are the
-/// caller's own: nothing of the service can be reached by them. With an Idempotency-Key each chunk
-/// happens once; one that has failed happens when the call is sent again, so later than the chunks after
-/// it. All together read 4 MiB of values at most.
-#[utoipa::path(
-    post,
-    path = "/batch",
-    operation_id = Chunk::NAME,
-    tag = "batch",
-    request_body = Batch,
-    responses((status = OK, body = Results, description = "What has become of each.")),
-    extensions(("x-refusals" = json!(["command_not_allowed"]))),
-)]
-pub async fn run(
-    State(store): State<Store>,
-    Caller(context): Caller,
-    Json(Batch { operations, chunk_size }): Json<Batch>,
-) -> api::Result<Results> {
-    if !(1..=MAX_CHUNK).contains(&chunk_size) {
-        let invalid = Invalid::new("validation_failed", "A chunk has 1 to 1000 operations.");
-        return Err(Problem::invalid(&invalid, "/chunk_size"));
-    }
-    let commands = Input::read_all(&operations, MAX_OPERATIONS)?;
-    let once = context.idempotency_key.is_some();
-    let whole = if once { Command::digest(&commands, chunk_size) } else { String::new() };
-    let started = Instant::now();
-    let mut results = Vec::with_capacity(commands.len());
-    let mut budget = READ_BUDGET;
-    let mut replayed = true;
-    let mut given_up = None;
-    for (number, commands) in chunks(&commands, chunk_size).enumerate() {
-        let fail = |error: &Failed| {
-            let failed = |command| data::Result::failed(command, error.clone());
-            commands.iter().map(failed).collect::<Vec<_>>()
-        };
-        if let Some(error) = &given_up {
-            results.extend(fail(error));
-            continue;
-        }
-        // The first chunk has the call's own key, so that another call under it is known as one. The
-        // others have a blank in theirs, which no caller can have sent.
-        let numbered = |key: &String| match number {
-            0 => key.clone(),
-            _ => format!("{key} {number}"),
-        };
-        let idempotency_key = context.idempotency_key.as_ref().map(numbered);
-        let context = Context { space: context.space.clone(), idempotency_key };
-        match store.run(&Chunk { commands, whole: &whole, budget }, &context).await {
-            Ok(done) => {
-                replayed &= done.replayed;
-                for (command, told) in commands.iter().zip(done.reply.results) {
-                    if let RedisValue::Bytes(bytes) = &told.1 {
-                        budget = budget.saturating_sub(bytes.len());
-                    }
-                    results.push(data::Result::of(command, told));
-                }
-            }
-            // Of another call than the one that is under the key nothing is begun.
-            Err(error @ store::Error::KeyReused) if number == 0 => return Err(error.into()),
-            Err(error) => {
-                replayed = false;
-                let absent =
-                    matches!(&error, store::Error::Failed(failure) if !failure.is_script_error());
-                results.extend(fail(&Failed::from(&Problem::from(error))));
-                // A store that is away is not asked again and again for hours.
-                if absent && started.elapsed() > store.timeout() {
-                    given_up = Some(Failed::from(&Problem::from(codes::STORE_UNAVAILABLE)));
-                }
-            }
-        }
-    }
-    let succeeded = results.iter().filter(|result| result.status == Status::Ok).count();
-    let failed = results.len() - succeeded;
-    Ok(Answer::ok(Completed { reply: Results { results, succeeded, failed }, replayed }))
-}
-
-/// At most so many commands in each, and at most so many words as a script can take.
-fn chunks(commands: &[Command], size: usize) -> impl Iterator<Item = &[Command]> {
-    let mut rest = commands;
-    std::iter::from_fn(move || {
-        let mut words = 0;
-        let fits = |command: &&Command| {
-            words += command.words();
-            words <= Command::MAX_WORDS
-        };
-        let count = rest.iter().take(size).take_while(fits).count();
-        let (chunk, after) = rest.split_at_checked(count).filter(|(chunk, _)| !chunk.is_empty())?;
-        rest = after;
-        Some(chunk)
-    })
 }

@@ -1,3 +1,5 @@
+//! `POST /batch/set`: writes many data keys in one step.
+
 use std::collections::BTreeMap;
 
 use axum::extract::State;
@@ -9,86 +11,85 @@ use crate::{
     api::{self, Answer, Caller, Json, Problem},
     data::{self, Encoding},
     store::{Invocation, Operation, Store},
-    types::{Code, Id, Invalid, Ttl, enum_from_str},
+    types::{Code, Id, Ttl, enum_from_str},
 };
 
-/// Values to write.
+/// Writes data keys.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = BatchSet, example = json!({
+#[schema(example = json!({
     "values": { "greeting": "hello", "farewell": "bye" }, "ttl_ms": 60_000
 }))]
-pub struct Set {
-    /// By key; at most 1,000.
+pub struct BatchSet {
+    /// Strings to write, by key; 1 to 1,000.
     pub values: BTreeMap<Id, String>,
-    /// How long they last; without it, they have no end.
+    /// Time in milliseconds after which the keys end. Without it they never end.
     pub ttl_ms: Option<Ttl>,
-    /// How the values are written.
+    /// Encoding of the values in this request.
     #[serde(default, deserialize_with = "enum_from_str")]
     #[schema(default = "text")]
     pub encoding: Encoding,
 }
 
-/// Values that are written.
+/// The result of a batch of writes.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
-#[schema(as = BatchWritten, example = json!({ "written": 2 }))]
-pub struct Written {
-    /// How many.
+#[schema(example = json!({ "written": 2 }))]
+pub struct BatchWritten {
+    /// Number of keys that were written.
     pub written: u64,
 }
 
-/// The same, with its values as they are to be kept.
-struct Setting {
+/// A batch of writes whose values have been checked and decoded.
+struct DecodedBatchSet {
     values: Vec<(Id, Vec<u8>)>,
     ttl_ms: Option<Ttl>,
 }
 
-impl TryFrom<Set> for Setting {
+impl TryFrom<BatchSet> for DecodedBatchSet {
     type Error = Problem;
 
-    fn try_from(order: Set) -> Result<Setting, Problem> {
-        let Set { values, ttl_ms, encoding } = order;
+    fn try_from(request: BatchSet) -> Result<DecodedBatchSet, Problem> {
+        let BatchSet { values, ttl_ms, encoding } = request;
         if !(1..=MAX_KEYS).contains(&values.len()) {
-            let invalid = Invalid::new("validation_failed", "There are 1 to 1000 values.");
-            return Err(Problem::invalid(&invalid, "/values"));
+            return Err(Problem::validation("/values", "There are 1 to 1000 values."));
         }
         let decode = |(key, value): (Id, String)| {
             let bytes = encoding.decode(value, &format!("/values/{key}"))?;
             Ok((key, bytes))
         };
         let values = values.into_iter().map(decode).collect::<Result<_, Problem>>()?;
-        Ok(Setting { values, ttl_ms })
+        Ok(DecodedBatchSet { values, ttl_ms })
     }
 }
 
-impl Operation for Setting {
+impl Operation for DecodedBatchSet {
     const NAME: &'static str = "batch/set";
     const CODES: &'static [Code] = data::CODES;
-    type Reply = Written;
+    type Reply = BatchWritten;
 
     fn bind(&self, invocation: &mut Invocation) {
         invocation.arg("ttl_ms", self.ttl_ms.map_or(String::new(), |ttl| ttl.to_string()));
         for (key, value) in &self.values {
-            invocation.data_key(key).word(value);
+            invocation.data_key(key).raw_arg(value);
         }
     }
 }
 
 /// Write data keys
 ///
-/// All in one step. What a key held before, of whatever type, is gone.
+/// All keys are written in one step. A value that a key held before, of whatever type, is replaced.
 #[utoipa::path(
     post,
     path = "/batch/set",
-    operation_id = Setting::NAME,
+    operation_id = DecodedBatchSet::NAME,
     tag = "batch",
-    request_body = Set,
-    responses((status = OK, body = Written, description = "They are written.")),
+    request_body = BatchSet,
+    responses((status = OK, body = BatchWritten, description = "The keys were written.")),
 )]
 pub async fn set(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(order): Json<Set>,
-) -> api::Result<Written> {
-    Ok(Answer::ok(store.run(&Setting::try_from(order)?, &context).await?))
+    Json(request): Json<BatchSet>,
+) -> api::Result<BatchWritten> {
+    Ok(Answer::ok(store.run(&DecodedBatchSet::try_from(request)?, &context).await?))
 }

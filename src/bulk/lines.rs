@@ -1,3 +1,5 @@
+//! Cuts the body of a stream into lines while it arrives. `run` reads from it.
+
 use std::{mem, time::Duration};
 
 use axum::body::{Body, Bytes};
@@ -7,39 +9,42 @@ use tokio::time::timeout;
 
 use crate::{api::Problem, types::codes};
 
-/// The longest line. Some hundreds of lines are on their way at a time, and they must fit into memory.
-const MAX_LINE: usize = 64 * 1024;
+/// The most bytes of a line. Several hundred lines of a stream are in memory at a time.
+const MAX_LINE_BYTES: usize = 64 * 1024;
 
-/// The lines of a body, as they come in.
-pub struct Lines {
+/// Reads a body line by line.
+pub struct LineReader {
     body: Body,
-    /// How long the next part of the body may take.
+    /// The longest time to wait for the next part of the body.
     body_timeout: Duration,
     buffer: Vec<u8>,
-    /// Where the next line begins in the buffer, and how far there is no end of it.
+    /// Index in the buffer at which the next line begins.
     start: usize,
+    /// Index in the buffer up to which there is no further line end.
     searched: usize,
-    /// Whether the line that is read is longer than one may be; nothing of it is kept.
+    /// True while the current line is too long. Its bytes are dropped, up to its end.
     too_long: bool,
+    /// True once the body has arrived completely.
     ended: bool,
-    broken: Option<Problem>,
+    /// The failure of the body, until it is returned.
+    failure: Option<Problem>,
 }
 
-/// What comes next in a body.
-pub enum Next<'a> {
-    /// A line, without its end.
+/// The next line of a body, or the reason why there is none.
+pub enum NextLine<'a> {
+    /// A line without its line end.
     Line(&'a [u8]),
-    /// A line that cannot be taken; others may follow it.
-    Bad(Problem),
-    /// The body stands still, or has been cut off: nothing can follow.
-    Broken(Problem),
-    /// Nothing follows.
+    /// A line that is too long. Other lines can follow.
+    Rejected(Problem),
+    /// The body did not arrive in time, or was cut off. Nothing follows.
+    BodyFailed(Problem),
+    /// The body has no further line.
     End,
 }
 
-impl Lines {
-    pub fn new(body: Body, body_timeout: Duration) -> Lines {
-        Lines {
+impl LineReader {
+    pub fn new(body: Body, body_timeout: Duration) -> LineReader {
+        LineReader {
             body,
             body_timeout,
             buffer: Vec::new(),
@@ -47,79 +52,89 @@ impl Lines {
             searched: 0,
             too_long: false,
             ended: false,
-            broken: None,
+            failure: None,
         }
     }
 
-    /// Asks for the body, and lets the connection take a turn: a client that waits to be asked, with
-    /// `Expect: 100-continue`, would otherwise see the head of our answer first and go on waiting.
-    pub async fn ask(&mut self) {
+    /// Asks the connection for the body, and takes what is there already. A caller that sent
+    /// `Expect: 100-continue` sends its body only after this. Asked later, it would first receive the
+    /// head of the answer, and keep waiting.
+    pub async fn start(&mut self) {
         tokio::select! {
             biased;
-            frame = self.body.frame() => self.take(frame),
+            frame = self.body.frame() => self.accept(frame),
             () = tokio::task::yield_now() => {}
         }
     }
 
-    fn take(&mut self, frame: Option<Result<Frame<Bytes>, axum::Error>>) {
+    /// Takes a part of the body, its end, or its failure.
+    fn accept(&mut self, frame: Option<Result<Frame<Bytes>, axum::Error>>) {
         match frame {
             None => self.ended = true,
             Some(Ok(frame)) => {
                 self.buffer.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
             }
             Some(Err(_)) => {
-                self.broken = Some(Problem::new(codes::MALFORMED_JSON, "The body was cut off."))
+                self.failure = Some(Problem::new(codes::MALFORMED_JSON, "The body was cut off."))
             }
         }
     }
 
-    /// Reads what is left, and keeps nothing of it.
-    pub async fn read_away(&mut self) {
+    /// Reads the rest of the body and drops it.
+    pub async fn discard_rest(&mut self) {
         while let Some(Ok(_)) = self.body.frame().await {}
     }
 
-    /// The next line. Nothing is lost where it is not waited for.
-    pub async fn next(&mut self) -> Next<'_> {
+    /// Returns the next line. It is safe to drop the future before it is ready: nothing is lost.
+    pub async fn next(&mut self) -> NextLine<'_> {
         loop {
             let end = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n');
             if let Some(end) = end.map(|end| self.searched + end) {
                 let line = self.start..end;
                 (self.start, self.searched) = (end + 1, end + 1);
-                if mem::take(&mut self.too_long) || line.len() > MAX_LINE {
-                    return Next::Bad(line_too_long());
+                if mem::take(&mut self.too_long) || line.len() > MAX_LINE_BYTES {
+                    return NextLine::Rejected(line_too_long());
                 }
-                return Next::Line(&self.buffer[line]);
+                return NextLine::Line(&self.buffer[line]);
             }
-            self.buffer.drain(..self.start);
-            if self.buffer.len() > MAX_LINE {
-                // Its end is still looked for, but nothing of it is kept.
-                self.too_long = true;
-                self.buffer.clear();
-            }
-            (self.start, self.searched) = (0, self.buffer.len());
+            self.compact();
             if self.ended {
-                let rest = 0..mem::take(&mut self.searched);
-                self.start = rest.end;
-                self.searched = rest.end;
-                return match rest.len() {
-                    _ if mem::take(&mut self.too_long) => Next::Bad(line_too_long()),
-                    0 => Next::End,
-                    _ => Next::Line(&self.buffer[rest]),
-                };
+                return self.last_line();
             }
-            if let Some(problem) = self.broken.take() {
-                return Next::Broken(problem);
+            if let Some(problem) = self.failure.take() {
+                return NextLine::BodyFailed(problem);
             }
             match timeout(self.body_timeout, self.body.frame()).await {
-                Ok(frame) => self.take(frame),
-                Err(_) => self.broken = Some(codes::REQUEST_TIMEOUT.into()),
+                Ok(frame) => self.accept(frame),
+                Err(_) => self.failure = Some(codes::REQUEST_TIMEOUT.into()),
             }
+        }
+    }
+
+    /// Keeps in the buffer only the line that is incomplete, and nothing of it if it is too long.
+    fn compact(&mut self) {
+        self.buffer.drain(..self.start);
+        if self.buffer.len() > MAX_LINE_BYTES {
+            self.too_long = true;
+            self.buffer.clear();
+        }
+        (self.start, self.searched) = (0, self.buffer.len());
+    }
+
+    /// Returns the bytes behind the last line end, which are a line too if there are any.
+    fn last_line(&mut self) -> NextLine<'_> {
+        let rest = 0..mem::take(&mut self.searched);
+        (self.start, self.searched) = (rest.end, rest.end);
+        match rest.len() {
+            _ if mem::take(&mut self.too_long) => NextLine::Rejected(line_too_long()),
+            0 => NextLine::End,
+            _ => NextLine::Line(&self.buffer[rest]),
         }
     }
 }
 
 fn line_too_long() -> Problem {
-    let detail = format_args!("A line has {MAX_LINE} bytes at most.");
+    let detail = format_args!("A line has {MAX_LINE_BYTES} bytes at most.");
     Problem::new(codes::PAYLOAD_TOO_LARGE, detail)
 }
 
@@ -130,21 +145,21 @@ mod tests {
 
     use super::*;
 
-    /// What comes out of a body that comes in these parts: each line, `bad` or `broken`.
+    /// Reads a body that arrives in these parts, and returns each line, or the code of its problem.
     async fn read(parts: &[&[u8]]) -> Vec<String> {
         let (mut sender, body) = Channel::<Bytes>::new(parts.len().max(1));
         for part in parts {
             sender.send_data(Bytes::copy_from_slice(part)).await.unwrap();
         }
         drop(sender);
-        let mut lines = Lines::new(Body::new(body), Duration::from_secs(5));
+        let mut lines = LineReader::new(Body::new(body), Duration::from_secs(5));
         let mut seen = Vec::new();
         loop {
             seen.push(match lines.next().await {
-                Next::Line(line) => String::from_utf8_lossy(line).into_owned(),
-                Next::Bad(problem) => problem.code().to_owned(),
-                Next::Broken(_) => "broken".to_owned(),
-                Next::End => return seen,
+                NextLine::Line(line) => String::from_utf8_lossy(line).into_owned(),
+                NextLine::Rejected(problem) => problem.code().to_owned(),
+                NextLine::BodyFailed(_) => "broken".to_owned(),
+                NextLine::End => return seen,
             });
         }
     }
@@ -162,15 +177,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_line_that_is_too_long_is_bad_and_the_next_one_is_not() {
-        let long = vec![b'x'; MAX_LINE + 1];
-        let fits = vec![b'y'; MAX_LINE];
-        for size in [1000, MAX_LINE, 4 * MAX_LINE] {
+        let long = vec![b'x'; MAX_LINE_BYTES + 1];
+        let fits = vec![b'y'; MAX_LINE_BYTES];
+        for size in [1000, MAX_LINE_BYTES, 4 * MAX_LINE_BYTES] {
             let text = [&long, b"\n".as_slice(), &fits, b"\nend".as_slice()].concat();
             let parts: Vec<&[u8]> = text.chunks(size).collect();
             let seen = read(&parts).await;
             assert_eq!(seen.len(), 3);
             assert_eq!(seen[0], "payload_too_large");
-            assert_eq!(seen[1].len(), MAX_LINE);
+            assert_eq!(seen[1].len(), MAX_LINE_BYTES);
             assert_eq!(seen[2], "end");
         }
         assert_eq!(read(&[&long]).await, ["payload_too_large"]);

@@ -1,4 +1,6 @@
-use std::{io, sync::Arc, time::Duration};
+//! `POST /bulk`: the handler of a stream, its reader and its writer.
+
+use std::{io, mem, pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     Extension,
@@ -14,52 +16,56 @@ use serde_json::value::RawValue;
 use tokio::{sync::mpsc, time::timeout};
 use utoipa::ToSchema;
 
-use super::lines::{Lines, Next};
+use super::lines::{LineReader, NextLine};
 use crate::{
     api::{
         self, Caller, InFlight, PreparedCommand, Problem, RequestInfo, ShutdownGate,
         idempotency_key, read_json,
     },
     domains::command,
-    store::{Context, PendingReply, Store},
+    store::{Context, OrderedQueue, PendingReply, Store},
     types::codes,
 };
 
-/// How many lines may be on their way: two scripts full, and what the next one will carry.
-const WINDOW: usize = 384;
+/// The most lines that are submitted and not yet answered: three scripts of 128. Redis runs two of
+/// them while the third one fills.
+const MAX_SUBMITTED: usize = 384;
 
-/// How long a caller may go on sending that has been told that nothing more is taken.
-const LINGER: Duration = Duration::from_secs(1);
-
-/// How many lines may be prepared at a time.
+/// The most lines that are prepared at a time.
 const MAX_PREPARING: usize = 128;
 
-/// So much is put together before it is written, if there is more to come at once.
-const WRITE_AT: usize = 16 * 1024;
+/// The longest time in which the rest of a body is read and dropped after the last answer. Closing the
+/// connection on a caller that still sends could take away answers that it has not read.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Results are collected up to so many bytes before they are sent, if more of them are ready.
+const SEND_BYTES: usize = 16 * 1024;
 
 /// One command of a stream.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = BulkLine, example = json!({
+#[schema(example = json!({
     "operation": "accounts/transfer",
     "input": { "from_account": "alice", "to_account": "bob", "amount": "2.50" },
     "idempotency_key": "payout-7-line-1"
 }))]
-pub struct Line<'a> {
-    /// Its name, as the document has it.
+pub struct BulkLine<'a> {
+    /// Name of the command.
     #[schema(example = "accounts/transfer")]
     pub operation: String,
-    /// The body that its own endpoint takes.
+    /// Body that the command's own endpoint takes. Where an endpoint takes an id in its path, the body
+    /// here has it as a field.
     #[serde(borrow)]
     #[schema(value_type = Object)]
     pub input: &'a RawValue,
-    /// As the header of its own endpoint.
+    /// Key under which this line is applied at most once, like the header `Idempotency-Key` of the
+    /// command's own endpoint: 1 to 255 visible ASCII characters.
     pub idempotency_key: Option<String>,
 }
 
-/// What has become of one line.
+/// The result of one line.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = BulkResult, example = json!({
+#[schema(example = json!({
     "index": 0,
     "status": 201,
     "body": {
@@ -76,55 +82,37 @@ pub struct Line<'a> {
         "created_at": "2026-01-31T12:00:00.000Z"
     }
 }))]
-pub struct LineResult<T> {
-    /// Which line, counted from 0; empty ones are not counted.
+pub struct BulkResult<T> {
+    /// Number of the line, counted from 0. Empty lines are not counted.
     pub index: u64,
-    /// The status that its own endpoint would have answered.
+    /// HTTP status that the command's own endpoint would have answered.
     pub status: u16,
-    /// Whether it is the answer to an earlier send under the same idempotency key.
+    /// True if this is the answer to an earlier call under the same idempotency key; otherwise the
+    /// field is left out.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub replayed: bool,
-    /// What its own endpoint would have answered: its answer, or a problem.
+    /// Body that the command's own endpoint would have answered: its answer or a problem.
     #[schema(value_type = Object)]
     pub body: T,
 }
 
-/// A line that has been read, on its way to its answer.
-enum Entry {
-    Submitted { prepared: Box<dyn PreparedCommand>, pending: PendingReply, context: Context },
-    Refused(Problem),
-}
-
-/// A line that can begin, or what is wrong with it.
-type Ready = Result<(Box<dyn PreparedCommand>, Context), Problem>;
-
-/// What the two ends of a stream share.
-struct Stream {
-    store: Store,
-    context: Context,
-    request_info: RequestInfo,
-    gate: ShutdownGate,
-    /// The answer goes on after its head, and whoever drains the service waits for all of it.
-    _in_flight: InFlight,
-}
-
 /// Run a stream of commands, each on its own
 ///
-/// Takes one command a line and answers one result a line, in the same order, while the lines still
-/// come in; lines are run in their order too, many in one script. A line that is wrong or refused is
-/// that line's problem and nobody else's. Read the answers while you send: what is not read within the
-/// body timeout ends the stream, and so does a pause of that length between two parts of the body. A
-/// line has 64 KiB at most. Each line may have its own `idempotency_key`; a stream that was cut off
-/// can then be sent again as it is.
+/// The body has one command a line, and the answer one result a line, in the same order and while
+/// lines still arrive. The commands run in the order of the lines, many in one script. A line that is
+/// invalid or refused does not affect the others. Read the answer while you send: the stream ends if
+/// the answer is not read within the body timeout, or if the body pauses for so long. A line has 64 KiB
+/// at most. Each line can have an `idempotency_key` of its own; a stream that was cut off can then be
+/// sent again as it is.
 #[utoipa::path(
     post,
     path = "/bulk",
     operation_id = "bulk/run",
     tag = "bulk",
-    request_body(content = Line, content_type = "application/x-ndjson"),
+    request_body(content = BulkLine, content_type = "application/x-ndjson"),
     responses((
         status = OK,
-        body = LineResult<serde_json::Value>,
+        body = BulkResult<serde_json::Value>,
         content_type = "application/x-ndjson",
         description = "One result a line."
     )),
@@ -149,14 +137,14 @@ pub async fn run(
         return Err(Problem::new(codes::IDEMPOTENCY_KEY_INVALID, detail));
     }
     let body_timeout = request_info.limits.body_timeout;
-    let mut lines = Lines::new(request.into_body(), body_timeout);
-    lines.ask().await;
-    let (entries, read) = mpsc::channel(WINDOW);
-    let (answers, body) = Channel::new(1);
+    let mut lines = LineReader::new(request.into_body(), body_timeout);
+    lines.start().await;
+    let (submitted, received) = mpsc::channel(MAX_SUBMITTED);
+    let (results, body) = Channel::new(1);
     let _in_flight = gate.enter().ok_or(codes::SHUTTING_DOWN)?;
     let stream = Arc::new(Stream { store, context, request_info, gate, _in_flight });
-    tokio::spawn(Arc::clone(&stream).read(lines, entries));
-    tokio::spawn(stream.write(read, answers, body_timeout));
+    tokio::spawn(Arc::clone(&stream).read(lines, submitted));
+    tokio::spawn(stream.write(received, results, body_timeout));
     let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
     Ok((kind, Body::new(body)).into_response())
 }
@@ -168,111 +156,144 @@ fn is_ndjson(kind: &str) -> bool {
         .any(|known| essence.eq_ignore_ascii_case(known))
 }
 
+/// The state that the reader and the writer of a stream share.
+struct Stream {
+    store: Store,
+    context: Context,
+    request_info: RequestInfo,
+    gate: ShutdownGate,
+    /// Counts the stream as a request in flight until both tasks have ended.
+    _in_flight: InFlight,
+}
+
+/// A line whose command can run, or the problem of the line.
+type PreparedLine = Result<(Box<dyn PreparedCommand>, Context), Problem>;
+
+/// A line on its way from the reader to the writer.
+enum SubmittedLine {
+    /// Its command was submitted to Redis.
+    Pending { command: Box<dyn PreparedCommand>, reply: PendingReply, context: Context },
+    /// It has a problem, and nothing of it runs.
+    Rejected(Problem),
+}
+
+/// The reader.
 impl Stream {
-    /// Reads lines and begins them, until there are no more or nobody is left to be answered.
-    async fn read(self: Arc<Self>, mut lines: Lines, entries: mpsc::Sender<Entry>) {
+    /// Prepares and submits lines until the body ends or fails, the service shuts down, or the writer
+    /// is gone.
+    async fn read(self: Arc<Self>, mut lines: LineReader, submitted: mpsc::Sender<SubmittedLine>) {
         let queue = self.store.ordered();
-        let closed = self.gate.closed();
-        let mut closed = std::pin::pin!(closed);
-        // Some commands ask first whose hold or reservation theirs is. That never changes, so lines
-        // behind them need not wait to ask the same, and all of it is one script.
+        let mut shutdown = pin!(self.gate.closed());
+        // To prepare a line can take a read, of whose account a hold is, for example. What it reads
+        // never changes, so that the line need not wait for those before it, and the reads of many
+        // lines share a script.
         let mut preparing = FuturesOrdered::new();
         let mut reading = true;
         while reading || !preparing.is_empty() {
             let next = tokio::select! {
                 biased;
-                () = entries.closed() => return,
-                Some(ready) = preparing.next() => {
-                    let ready: Ready = ready;
-                    let entry = match ready {
-                        Ok((prepared, context)) => {
-                            let pending = queue.submit(prepared.operation(), &context).await;
-                            Entry::Submitted { prepared, pending, context }
-                        }
-                        Err(problem) => Entry::Refused(problem),
-                    };
-                    if entries.send(entry).await.is_err() {
+                () = submitted.closed() => return,
+                Some(prepared) = preparing.next() => {
+                    let line = submit(prepared, &queue).await;
+                    if submitted.send(line).await.is_err() {
                         return;
                     }
                     continue;
                 }
-                () = &mut closed, if reading => Next::Broken(codes::SHUTTING_DOWN.into()),
+                () = &mut shutdown, if reading => {
+                    NextLine::BodyFailed(codes::SHUTTING_DOWN.into())
+                }
                 next = lines.next(), if reading && preparing.len() < MAX_PREPARING => next,
             };
+            reading = !matches!(next, NextLine::BodyFailed(_) | NextLine::End);
             let line = match next {
-                Next::Line(line) if line.trim_ascii().is_empty() => continue,
-                Next::Line(line) => Ok(line.to_vec()),
-                Next::Bad(problem) => Err(problem),
-                Next::Broken(problem) => {
-                    reading = false;
-                    Err(problem)
-                }
-                Next::End => {
-                    reading = false;
-                    continue;
-                }
+                NextLine::Line(line) if line.trim_ascii().is_empty() => continue,
+                NextLine::Line(line) => Ok(line.to_vec()),
+                NextLine::Rejected(problem) | NextLine::BodyFailed(problem) => Err(problem),
+                NextLine::End => continue,
             };
             preparing.push_back(self.prepare(line));
         }
-        // Whoever closes on a caller that still sends takes away what it has not read yet.
-        drop(entries);
-        let _ = timeout(LINGER, lines.read_away()).await;
+        drop(submitted);
+        let _ = timeout(DISCARD_TIMEOUT, lines.discard_rest()).await;
     }
 
-    async fn prepare(&self, line: Result<Vec<u8>, Problem>) -> Ready {
+    /// Reads a line and checks its command as the command's own endpoint would.
+    async fn prepare(&self, line: Result<Vec<u8>, Problem>) -> PreparedLine {
         let line = line?;
-        let Line { operation, input, idempotency_key: key } = read_json(&line)?;
-        let command = command(&operation)?;
+        let BulkLine { operation, input, idempotency_key: key } = read_json(&line)?;
+        let entry = command(&operation)?;
         let idempotency_key = key.as_deref().map(idempotency_key).transpose()?;
         let context = Context { space: self.context.space.clone(), idempotency_key };
-        let prepared = command.prepare(input, &self.store, &context).await;
+        let prepared = entry.prepare(input, &self.store, &context).await;
         Ok((prepared.map_err(|problem| problem.prefix_pointer("/input"))?, context))
     }
+}
 
-    /// Writes the answers in the order of the lines, until there are no more or nobody reads them.
+/// Submits the command of a line, as soon as the queue has room.
+async fn submit(prepared: PreparedLine, queue: &OrderedQueue) -> SubmittedLine {
+    match prepared {
+        Ok((command, context)) => {
+            let reply = queue.submit(command.operation(), &context).await;
+            SubmittedLine::Pending { command, reply, context }
+        }
+        Err(problem) => SubmittedLine::Rejected(problem),
+    }
+}
+
+/// The writer.
+impl Stream {
+    /// Writes the results in the order of the lines, until the reader has ended or the caller does not
+    /// read them.
     async fn write(
         self: Arc<Self>,
-        mut entries: mpsc::Receiver<Entry>,
-        mut answers: Sender<Bytes, io::Error>,
+        mut submitted: mpsc::Receiver<SubmittedLine>,
+        mut results: Sender<Bytes, io::Error>,
         body_timeout: Duration,
     ) {
-        let mut text = Vec::with_capacity(2 * WRITE_AT);
+        let mut text = Vec::with_capacity(2 * SEND_BYTES);
         let mut index = 0;
-        while let Some(entry) = entries.recv().await {
-            let result = match entry {
-                Entry::Refused(problem) => Err(problem),
-                Entry::Submitted { prepared, pending, context } => {
-                    let raw = self.store.wait(pending, prepared.operation(), &context).await;
-                    prepared.answer(raw).map_err(|problem| problem.prefix_pointer("/input"))
-                }
-            };
-            self.tell(index, result, &mut text);
+        while let Some(line) = submitted.recv().await {
+            let result = self.result_of(line).await;
+            self.append(index, result, &mut text);
             index += 1;
-            if text.len() >= WRITE_AT || entries.is_empty() {
-                let part =
-                    Bytes::from(std::mem::replace(&mut text, Vec::with_capacity(2 * WRITE_AT)));
-                if !matches!(timeout(body_timeout, answers.send_data(part)).await, Ok(Ok(()))) {
-                    // An answer that just ended would look like a whole one.
-                    answers.abort(io::ErrorKind::TimedOut.into());
+            if text.len() >= SEND_BYTES || submitted.is_empty() {
+                let part = Bytes::from(mem::replace(&mut text, Vec::with_capacity(2 * SEND_BYTES)));
+                if !matches!(timeout(body_timeout, results.send_data(part)).await, Ok(Ok(()))) {
+                    // An aborted answer tells the caller that results are missing; one that ends
+                    // would look complete.
+                    results.abort(io::ErrorKind::TimedOut.into());
                     return;
                 }
             }
         }
     }
 
-    fn tell(&self, index: u64, result: api::Result<Box<RawValue>>, text: &mut Vec<u8>) {
+    /// Waits for the reply of a line, and answers what the command's own endpoint would.
+    async fn result_of(&self, line: SubmittedLine) -> api::Result<Box<RawValue>> {
+        match line {
+            SubmittedLine::Rejected(problem) => Err(problem),
+            SubmittedLine::Pending { command, reply, context } => {
+                let reply = self.store.wait(reply, command.operation(), &context).await;
+                command.answer(reply).map_err(|problem| problem.prefix_pointer("/input"))
+            }
+        }
+    }
+
+    /// Appends a result as one line of JSON.
+    fn append(&self, index: u64, result: api::Result<Box<RawValue>>, text: &mut Vec<u8>) {
         // Writing into a Vec cannot fail.
         let _ = match result {
             Ok(answer) => {
                 let (status, replayed) = (answer.status().as_u16(), answer.is_replay());
                 let body = answer.into_body();
-                serde_json::to_writer(&mut *text, &LineResult { index, status, replayed, body })
+                serde_json::to_writer(&mut *text, &BulkResult { index, status, replayed, body })
             }
             Err(problem) => {
                 problem.count();
                 let (status, replayed) = (problem.status().as_u16(), problem.is_replay());
                 let body = problem.body(&self.request_info);
-                serde_json::to_writer(&mut *text, &LineResult { index, status, replayed, body })
+                serde_json::to_writer(&mut *text, &BulkResult { index, status, replayed, body })
             }
         };
         text.push(b'\n');

@@ -1,33 +1,37 @@
+//! `POST /counters/batch`: changes several counters in one step, together or each for itself.
+
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{CODES, Changed, bind_counter, checked};
+use super::{CODES, Changed, bind_counter, reject_reserved};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
     store::{self, Completed, Context, Invocation, Operation, Store},
-    types::{Code, Count, Id, Invalid, codes, enum_from_str, objects},
+    types::{Code, Count, Id, codes, enum_from_str, objects},
 };
 
 /// The most operations of one batch.
 const MAX_OPERATIONS: usize = 128;
 
-/// Counters to change in one step.
+/// Changes several counters in one step.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = CounterBatch, example = json!({
+#[schema(example = json!({
     "operations": [
         { "counter": "visits", "action": "incr", "value": 1 },
         { "counter": "seats-left", "action": "decr", "value": 2 }
     ]
 }))]
-pub struct Batch {
-    /// In their order; a later one sees what an earlier one did.
+pub struct CounterBatch {
+    /// Changes to apply, 1 to 128. They are applied in this order, and a later one sees the result of
+    /// an earlier one.
     #[serde(deserialize_with = "objects")]
     #[schema(min_items = 1, max_items = 128)]
-    pub operations: Vec<Line>,
-    /// Whether one refusal is a refusal of all; with false, each is for itself.
-    #[serde(default = "Batch::default_atomic")]
+    pub operations: Vec<CounterChange>,
+    /// With `true` one refused operation refuses the whole call; with `false` the other operations are
+    /// applied all the same.
+    #[serde(default = "CounterBatch::default_atomic")]
     #[schema(default = true)]
     pub atomic: bool,
 }
@@ -35,106 +39,110 @@ pub struct Batch {
 /// One change of one counter.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = CounterChange)]
-pub struct Line {
+pub struct CounterChange {
+    /// Name of the counter. A counter exists from its first change on.
     pub counter: Id,
+    /// Kind of change.
     #[serde(deserialize_with = "enum_from_str")]
     pub action: Action,
-    /// How far, at least 1; or the new value.
+    /// For `incr` and `decr` the step, at least 1; for `set` the new value.
     pub value: Count,
 }
 
-/// What is done to a counter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema, strum::Display)]
+/// A kind of change. `incr` adds the value, `decr` subtracts it but not below 0, and `set` replaces
+/// the counter by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, strum::Display)]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum Action {
-    /// It goes up.
+    /// The value is added.
     Incr,
-    /// It goes down, not below 0.
+    /// The value is subtracted; the change is refused if the counter would fall below 0.
     Decr,
-    /// It is given a value.
+    /// The counter gets the value.
     Set,
 }
 
-/// What has become of each.
+/// The results of a batch.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = CounterBatchResults, example = json!({
+#[schema(example = json!({
     "results": [
         { "counter": "visits", "value": 42, "previous": 41, "applied": 1 },
         { "counter": "seats-left", "value": 48, "previous": 50, "applied": -2 }
     ]
 }))]
-pub struct Results {
-    /// One for each operation, in their order.
-    results: Vec<Outcome>,
+pub struct CounterBatchResults {
+    /// One result for each operation, in the order of the operations.
+    results: Vec<CounterBatchResult>,
 }
 
-/// What has become of one.
+/// The result of one operation: the changed counter, or why the change was refused.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
-#[schema(as = CounterBatchResult)]
-pub enum Outcome {
-    /// It has happened.
+pub enum CounterBatchResult {
+    /// The change was applied.
     Changed(Changed),
-    /// It was refused; only where each is for itself.
+    /// The change was refused, and the counter is as it was. Only a batch with `atomic: false` has
+    /// such a result.
     Refused {
-        /// The counter.
+        /// Name of the counter.
         counter: Id,
-        /// The code of the problem.
+        /// Problem code of the refusal; `GET /problems/{code}` explains it.
         #[schema(value_type = String, example = "counter_below_minimum")]
         code: &'static str,
-        /// Its title.
+        /// Title of the problem code.
         #[schema(value_type = String, example = "Minimum of the counter")]
         title: &'static str,
     },
 }
 
-/// What the script tells.
+/// The reply of the script.
 #[derive(Debug, Deserialize)]
-pub struct BatchReply {
-    results: Vec<OutcomeReply>,
+pub struct CounterBatchReply {
+    results: Vec<CounterChangeReply>,
 }
 
+/// One element of the reply: `value` and `previous` of an applied change, or the `code` of a refusal.
 #[derive(Debug, Deserialize)]
-struct OutcomeReply {
+struct CounterChangeReply {
     counter: Id,
     value: Option<i64>,
     previous: Option<i64>,
     code: Option<String>,
 }
 
-impl OutcomeReply {
-    fn into_outcome(self) -> Outcome {
-        let OutcomeReply { counter, value, previous, code } = self;
+impl CounterChangeReply {
+    fn into_result(self) -> CounterBatchResult {
+        let CounterChangeReply { counter, value, previous, code } = self;
         match (value, previous) {
             (Some(value), Some(previous)) => {
-                Outcome::Changed(Changed { counter, value, previous, applied: value - previous })
+                let applied = value - previous;
+                CounterBatchResult::Changed(Changed { counter, value, previous, applied })
             }
             _ => {
-                let word = code.unwrap_or_default();
-                let known = CODES.iter().chain(codes::CODES).find(|known| known.code == word);
+                let name = code.unwrap_or_default();
+                let known = CODES.iter().chain(codes::CODES).find(|known| known.code == name);
                 let Code { code, title, .. } = *known.unwrap_or(&codes::INTERNAL_ERROR);
-                Outcome::Refused { counter, code, title }
+                CounterBatchResult::Refused { counter, code, title }
             }
         }
     }
 }
 
-impl Batch {
+impl CounterBatch {
     fn default_atomic() -> bool {
         true
     }
 }
 
-impl Operation for Batch {
+impl Operation for CounterBatch {
     const NAME: &'static str = "counters/batch";
     const CODES: &'static [Code] = CODES;
-    type Reply = BatchReply;
+    type Reply = CounterBatchReply;
 
     fn bind(&self, invocation: &mut Invocation) {
         invocation.arg("atomic", self.atomic);
-        for Line { counter, action, value } in &self.operations {
+        for CounterChange { counter, action, value } in &self.operations {
             bind_counter(invocation, counter)
                 .arg("counter_name", counter)
                 .arg("action", action)
@@ -143,54 +151,54 @@ impl Operation for Batch {
     }
 }
 
-impl Command for Batch {
-    type Operation = Batch;
-    type Output = Results;
+impl Command for CounterBatch {
+    type Operation = CounterBatch;
+    type Output = CounterBatchResults;
 
-    async fn prepare(self, _: &Store, _: &Context) -> Result<Batch, Problem> {
-        let refuse = |detail, pointer: &str| {
-            Err(Problem::invalid(&Invalid::new("validation_failed", detail), pointer))
-        };
+    async fn prepare(self, _: &Store, _: &Context) -> Result<CounterBatch, Problem> {
         if !(1..=MAX_OPERATIONS).contains(&self.operations.len()) {
-            return refuse("There are 1 to 128 operations.", "/operations");
+            return Err(Problem::validation("/operations", "There are 1 to 128 operations."));
         }
         let mut operations = Vec::with_capacity(self.operations.len());
-        for (index, line) in self.operations.into_iter().enumerate() {
-            if line.action != Action::Set && line.value < Count::of(1) {
-                return refuse("A step is at least 1.", &format!("/operations/{index}/value"));
+        for (index, change) in self.operations.into_iter().enumerate() {
+            if change.action != Action::Set && change.value < Count::of(1) {
+                let pointer = format!("/operations/{index}/value");
+                return Err(Problem::validation(&pointer, "A step is at least 1."));
             }
-            let counter = checked(line.counter, &format!("/operations/{index}/counter"))?;
-            operations.push(Line { counter, ..line });
+            let pointer = format!("/operations/{index}/counter");
+            let counter = reject_reserved(change.counter, &pointer)?;
+            operations.push(CounterChange { counter, ..change });
         }
-        Ok(Batch { operations, ..self })
+        Ok(CounterBatch { operations, ..self })
     }
 
     fn answer(
-        _: &Batch,
-        result: Result<Completed<BatchReply>, store::Error>,
-    ) -> api::Result<Results> {
-        Ok(Answer::ok(result?.map(|reply| Results {
-            results: reply.results.into_iter().map(OutcomeReply::into_outcome).collect(),
+        _: &CounterBatch,
+        result: Result<Completed<CounterBatchReply>, store::Error>,
+    ) -> api::Result<CounterBatchResults> {
+        Ok(Answer::ok(result?.map(|reply| CounterBatchResults {
+            results: reply.results.into_iter().map(CounterChangeReply::into_result).collect(),
         })))
     }
 }
 
 /// Change several counters
 ///
-/// All of them or none: the refusal's `operation_index` says which one it was. With `atomic: false`
-/// each is for itself, and its result says what has become of it.
+/// All changes are applied or none is: if one is refused, the problem's `operation_index` says which,
+/// counted from 0. With `atomic: false` each change is applied or refused on its own, and the results
+/// say which of the two happened.
 #[utoipa::path(
     post,
     path = "/counters/batch",
-    operation_id = Batch::NAME,
+    operation_id = CounterBatch::NAME,
     tag = "counters",
-    request_body = Batch,
-    responses((status = OK, body = Results, description = "What has become of each.")),
+    request_body = CounterBatch,
+    responses((status = OK, body = CounterBatchResults, description = "One result for each change.")),
 )]
 pub async fn batch(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(request): Json<Batch>,
-) -> api::Result<Results> {
+    Json(request): Json<CounterBatch>,
+) -> api::Result<CounterBatchResults> {
     request.run(&store, &context).await
 }

@@ -1,45 +1,48 @@
+//! `POST /counters/decrement`: subtracts from a counter, not past a lower bound.
+
 use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{CODES, Change, Changed, ChangedReply, OnBound, TtlMode};
+use super::{BoundedStep, CODES, Changed, ChangedReply, OnBound, TtlMode};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
     store::{self, Completed, Context, Invocation, Operation, Store},
     types::{Code, Count, Id, Ttl, enum_from_str},
 };
 
-/// A counter that goes down.
+/// Subtracts from a counter.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "counter": "seats-left", "by": 2, "initial": 50 }))]
 pub struct Decrement {
+    /// Name of the counter. A counter exists from its first change on.
     pub counter: Id,
-    /// How far.
+    /// Step to subtract, at least 1.
     #[serde(default = "Decrement::default_by")]
     #[schema(minimum = 1, default = 1)]
     pub by: Count,
-    /// How far down it may go.
+    /// Lower bound that the new value must not fall below.
     #[serde(default)]
     #[schema(default = 0)]
     pub min: Count,
-    /// What a counter that is not there yet counts from.
+    /// Value that a counter counts from if it does not exist yet.
     #[serde(default)]
     pub initial: Count,
-    /// How long it lasts; without it, a new counter has no end.
+    /// Time to live in milliseconds, which `ttl_mode` applies. Without it a new counter never ends.
     pub ttl_ms: Option<Ttl>,
-    /// What this makes of the time to live of a counter that is there.
+    /// Says which counters get `ttl_ms`; any mode but `keep` needs one.
     #[serde(default, deserialize_with = "enum_from_str")]
     #[schema(default = "keep")]
     pub ttl_mode: TtlMode,
-    /// What becomes of a change that would pass the bound.
+    /// Says whether a step that would pass `min` is refused or shortened.
     #[serde(default, deserialize_with = "enum_from_str")]
     #[schema(default = "reject")]
     pub on_bound: OnBound,
 }
 
-/// The same, with a step that makes sense.
-pub struct Decrementing(Change);
+/// A decrement whose values have been checked.
+pub struct CheckedDecrement(BoundedStep);
 
 impl Decrement {
     fn default_by() -> Count {
@@ -47,7 +50,7 @@ impl Decrement {
     }
 }
 
-impl Operation for Decrementing {
+impl Operation for CheckedDecrement {
     const NAME: &'static str = "counters/decrement";
     const CODES: &'static [Code] = CODES;
     type Reply = ChangedReply;
@@ -58,35 +61,36 @@ impl Operation for Decrementing {
 }
 
 impl Command for Decrement {
-    type Operation = Decrementing;
+    type Operation = CheckedDecrement;
     type Output = Changed;
 
-    async fn prepare(self, _: &Store, _: &Context) -> Result<Decrementing, Problem> {
+    async fn prepare(self, _: &Store, _: &Context) -> Result<CheckedDecrement, Problem> {
         let Decrement { counter, by, min, initial, ttl_ms, ttl_mode, on_bound } = self;
         let bound = Some(min);
-        let change = Change { counter, by, bound, initial, ttl_ms, ttl_mode, on_bound };
-        change.check().map(Decrementing)
+        let step = BoundedStep { counter, by, bound, initial, ttl_ms, ttl_mode, on_bound };
+        step.check().map(CheckedDecrement)
     }
 
     fn answer(
-        _: &Decrementing,
+        _: &CheckedDecrement,
         result: Result<Completed<ChangedReply>, store::Error>,
     ) -> api::Result<Changed> {
         Ok(Answer::ok(result?.map(ChangedReply::into_changed)))
     }
 }
 
-/// Count down
+/// Decrement a counter
 ///
-/// Whole or not at all; with `on_bound` `saturate` as far as `min`. `applied` says how far it went, and
-/// is below zero. Where nothing is applied nothing is written.
+/// The whole step is applied, or it is refused and nothing changes. With `on_bound: saturate` the
+/// counter goes down to `min` instead. `applied` is the negative number by which the counter changed.
+/// A step of which nothing can be applied writes nothing.
 #[utoipa::path(
     post,
     path = "/counters/decrement",
-    operation_id = Decrementing::NAME,
+    operation_id = CheckedDecrement::NAME,
     tag = "counters",
     request_body = Decrement,
-    responses((status = OK, body = Changed, description = "The counter has moved, as far as it may.")),
+    responses((status = OK, body = Changed, description = "The step was applied, as far as `min` allows.")),
 )]
 pub async fn decrement(
     State(store): State<Store>,

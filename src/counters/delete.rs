@@ -1,33 +1,37 @@
+//! `DELETE /counters/{counter}`: removes a counter.
+
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{CODES, bind_counter, checked};
+use super::{CODES, bind_counter, reject_reserved};
 use crate::{
     api::{self, Answer, Caller, Command, Path, Problem},
     store::{self, Completed, Context, Invocation, Operation, Store},
     types::{Code, Id},
 };
 
-/// A counter to remove.
+/// Removes a counter.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Delete {
+pub struct DeleteCounter {
+    /// Name of the counter.
     pub counter: Id,
 }
 
-/// A counter that is gone.
+/// The result of a deletion.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({ "counter": "downloads", "deleted": true, "previous": 42 }))]
 pub struct Deleted {
+    /// Name of the counter.
     pub counter: Id,
-    /// Whether it was there.
+    /// True if the counter existed.
     pub deleted: bool,
-    /// What it had.
+    /// Value that the counter had; 0 if it did not exist.
     pub previous: i64,
 }
 
-impl Operation for Delete {
+impl Operation for DeleteCounter {
     const NAME: &'static str = "counters/delete";
     const CODES: &'static [Code] = CODES;
     type Reply = Deleted;
@@ -37,37 +41,37 @@ impl Operation for Delete {
     }
 }
 
-impl Command for Delete {
-    type Operation = Delete;
+impl Command for DeleteCounter {
+    type Operation = DeleteCounter;
     type Output = Deleted;
 
-    async fn prepare(self, _: &Store, _: &Context) -> Result<Delete, Problem> {
-        Ok(Delete { counter: checked(self.counter, "/counter")? })
+    async fn prepare(self, _: &Store, _: &Context) -> Result<DeleteCounter, Problem> {
+        Ok(DeleteCounter { counter: reject_reserved(self.counter, "/counter")? })
     }
 
     fn answer(
-        _: &Delete,
+        _: &DeleteCounter,
         result: Result<Completed<Deleted>, store::Error>,
     ) -> api::Result<Deleted> {
         Ok(Answer::ok(result?))
     }
 }
 
-/// Remove a counter
+/// Delete a counter
 ///
-/// It is 0 again, as if nobody had touched it, and its time to live is forgotten.
+/// The counter reads as 0 afterwards, as if it had never been changed. Its time to live is removed too.
 #[utoipa::path(
     delete,
     path = "/counters/{counter}",
-    operation_id = Delete::NAME,
+    operation_id = DeleteCounter::NAME,
     tag = "counters",
-    params(("counter" = Id, Path, example = "downloads")),
-    responses((status = OK, body = Deleted, description = "The counter is gone.")),
+    params(("counter" = Id, Path, description = "Name of the counter", example = "downloads")),
+    responses((status = OK, body = Deleted, description = "The counter does not exist any more.")),
 )]
 pub async fn delete(
     State(store): State<Store>,
     Caller(context): Caller,
     Path(counter): Path,
 ) -> api::Result<Deleted> {
-    Delete { counter }.run(&store, &context).await
+    DeleteCounter { counter }.run(&store, &context).await
 }

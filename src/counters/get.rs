@@ -1,3 +1,5 @@
+//! `GET /counters/{counter}`: reads a counter.
+
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -9,24 +11,26 @@ use crate::{
     types::{Code, Id, Timestamp},
 };
 
-struct Get(Id);
+/// Reads a counter by its name.
+struct GetCounter(Id);
 
-/// How far a counter has come.
+/// A counter as it is now.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({
     "counter": "downloads", "value": 42, "exists": true, "expires_at": "2026-01-31T12:00:00.000Z"
 }))]
 pub struct Counter {
+    /// Name of the counter.
     pub counter: Id,
-    /// 0 where nobody has touched it.
+    /// Current value; 0 if the counter does not exist.
     pub value: i64,
-    /// Whether anybody has.
+    /// True if the counter exists: it was changed, and has neither ended nor been deleted since.
     pub exists: bool,
-    /// When it is 0 again; null for never.
+    /// Time at which the counter ends and reads as 0 again; null if it never ends.
     pub expires_at: Option<Timestamp>,
 }
 
-impl Operation for Get {
+impl Operation for GetCounter {
     const NAME: &'static str = "counters/get";
     const CODES: &'static [Code] = CODES;
     type Reply = Counter;
@@ -38,19 +42,19 @@ impl Operation for Get {
 
 /// Get a counter
 ///
-/// A counter needs no declaration: one that nobody has touched is 0.
+/// A counter needs no declaration: one that was never changed reads as 0 with `exists: false`.
 #[utoipa::path(
     get,
     path = "/counters/{counter}",
-    operation_id = Get::NAME,
+    operation_id = GetCounter::NAME,
     tag = "counters",
-    params(("counter" = Id, Path, example = "downloads")),
-    responses((status = OK, body = Counter, description = "The counter.")),
+    params(("counter" = Id, Path, description = "Name of the counter", example = "downloads")),
+    responses((status = OK, body = Counter, description = "The counter as it is now.")),
 )]
 pub async fn get(
     State(store): State<Store>,
     Caller(context): Caller,
     Path(counter): Path,
 ) -> api::Result<Counter> {
-    Ok(Answer::ok(store.run(&Get(counter), &context).await?))
+    Ok(Answer::ok(store.run(&GetCounter(counter), &context).await?))
 }

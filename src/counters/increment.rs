@@ -1,43 +1,46 @@
+//! `POST /counters/increment`: adds to a counter, not past an upper bound.
+
 use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{CODES, Change, Changed, ChangedReply, OnBound, TtlMode};
+use super::{BoundedStep, CODES, Changed, ChangedReply, OnBound, TtlMode};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
     store::{self, Completed, Context, Invocation, Operation, Store},
     types::{Code, Count, Id, Ttl, enum_from_str},
 };
 
-/// A counter that goes up.
+/// Adds to a counter.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "counter": "coupon-WINTER", "by": 1, "max": 100, "ttl_ms": 86_400_000 }))]
 pub struct Increment {
+    /// Name of the counter. A counter exists from its first change on.
     pub counter: Id,
-    /// How far.
+    /// Step to add, at least 1.
     #[serde(default = "Increment::default_by")]
     #[schema(minimum = 1, default = 1)]
     pub by: Count,
-    /// How far up it may go; as far as counters go, where nothing is said.
+    /// Upper bound that the new value must not exceed. Without it the bound is 2^53 - 1.
     pub max: Option<Count>,
-    /// What a counter that is not there yet counts from.
+    /// Value that a counter counts from if it does not exist yet.
     #[serde(default)]
     pub initial: Count,
-    /// How long it lasts; without it, a new counter has no end.
+    /// Time to live in milliseconds, which `ttl_mode` applies. Without it a new counter never ends.
     pub ttl_ms: Option<Ttl>,
-    /// What this makes of the time to live of a counter that is there.
+    /// Says which counters get `ttl_ms`; any mode but `keep` needs one.
     #[serde(default, deserialize_with = "enum_from_str")]
     #[schema(default = "keep")]
     pub ttl_mode: TtlMode,
-    /// What becomes of a change that would pass the bound.
+    /// Says whether a step that would pass `max` is refused or shortened.
     #[serde(default, deserialize_with = "enum_from_str")]
     #[schema(default = "reject")]
     pub on_bound: OnBound,
 }
 
-/// The same, with a step that makes sense.
-pub struct Incrementing(Change);
+/// An increment whose values have been checked.
+pub struct CheckedIncrement(BoundedStep);
 
 impl Increment {
     fn default_by() -> Count {
@@ -45,7 +48,7 @@ impl Increment {
     }
 }
 
-impl Operation for Incrementing {
+impl Operation for CheckedIncrement {
     const NAME: &'static str = "counters/increment";
     const CODES: &'static [Code] = CODES;
     type Reply = ChangedReply;
@@ -56,35 +59,35 @@ impl Operation for Incrementing {
 }
 
 impl Command for Increment {
-    type Operation = Incrementing;
+    type Operation = CheckedIncrement;
     type Output = Changed;
 
-    async fn prepare(self, _: &Store, _: &Context) -> Result<Incrementing, Problem> {
+    async fn prepare(self, _: &Store, _: &Context) -> Result<CheckedIncrement, Problem> {
         let Increment { counter, by, max, initial, ttl_ms, ttl_mode, on_bound } = self;
-        let bound = max;
-        let change = Change { counter, by, bound, initial, ttl_ms, ttl_mode, on_bound };
-        change.check().map(Incrementing)
+        let step = BoundedStep { counter, by, bound: max, initial, ttl_ms, ttl_mode, on_bound };
+        step.check().map(CheckedIncrement)
     }
 
     fn answer(
-        _: &Incrementing,
+        _: &CheckedIncrement,
         result: Result<Completed<ChangedReply>, store::Error>,
     ) -> api::Result<Changed> {
         Ok(Answer::ok(result?.map(ChangedReply::into_changed)))
     }
 }
 
-/// Count up
+/// Increment a counter
 ///
-/// Whole or not at all; with `on_bound` `saturate` as far as `max`. `applied` says how far it went, so
-/// what everybody applied adds up to what the counter has. Where nothing is applied nothing is written.
+/// The whole step is applied, or it is refused and nothing changes. With `on_bound: saturate` the
+/// counter goes up to `max` instead, and `applied` says by how much: the `applied` of all calls together
+/// are what the counter has moved. A step of which nothing can be applied writes nothing.
 #[utoipa::path(
     post,
     path = "/counters/increment",
-    operation_id = Incrementing::NAME,
+    operation_id = CheckedIncrement::NAME,
     tag = "counters",
     request_body = Increment,
-    responses((status = OK, body = Changed, description = "The counter has moved, as far as it may.")),
+    responses((status = OK, body = Changed, description = "The step was applied, as far as `max` allows.")),
 )]
 pub async fn increment(
     State(store): State<Store>,

@@ -1,4 +1,8 @@
-//! Whole numbers that many change at once, within bounds.
+//! Counters: whole numbers that many callers change at the same time, within bounds.
+//!
+//! Each operation has a file of its own. This file has the routes that `app` serves, the commands
+//! that `domains` offers to `/atomic` and `/bulk`, and what several operations
+//! share.
 
 mod batch;
 pub mod codes;
@@ -21,7 +25,7 @@ use crate::{
 
 pub use codes::CODES;
 
-/// The calls of this domain.
+/// Returns the routes of this domain.
 pub fn router() -> OpenApiRouter<Store> {
     OpenApiRouter::new()
         .routes(routes!(increment::increment))
@@ -32,21 +36,21 @@ pub fn router() -> OpenApiRouter<Store> {
         .routes(routes!(get::get, delete::delete))
 }
 
-/// Its commands.
+/// The commands of this domain that `/atomic` and `/bulk` can run.
 pub const COMMANDS: &[CommandEntry] = &[
     CommandEntry::of::<increment::Increment>(),
     CommandEntry::of::<decrement::Decrement>(),
-    CommandEntry::of::<set::Set>(),
-    CommandEntry::of::<reset::Reset>(),
-    CommandEntry::of::<delete::Delete>(),
-    CommandEntry::of::<batch::Batch>(),
+    CommandEntry::of::<set::SetCounter>(),
+    CommandEntry::of::<reset::ResetCounter>(),
+    CommandEntry::of::<delete::DeleteCounter>(),
+    CommandEntry::of::<batch::CounterBatch>(),
 ];
 
-/// Words that are paths of this domain, and so cannot be the name of a counter.
+/// Names that are paths of this domain (`POST /counters/set`), and that no counter can have.
 const RESERVED: [&str; 5] = ["increment", "decrement", "set", "reset", "batch"];
 
-/// A counter that may be called that.
-fn checked(counter: Id, pointer: &str) -> Result<Id, Problem> {
+/// Returns the name of a counter unless it is reserved; the problem points at `pointer`.
+fn reject_reserved(counter: Id, pointer: &str) -> Result<Id, Problem> {
     if RESERVED.contains(&counter.as_str()) {
         let detail = format!("The id {counter} is a word of this service.");
         return Err(Problem::invalid(&Invalid::new("invalid_id", detail), pointer));
@@ -54,25 +58,27 @@ fn checked(counter: Id, pointer: &str) -> Result<Id, Problem> {
     Ok(counter)
 }
 
+/// Binds the key of a counter, `lockstep:{space}:counter:<name>`.
 fn bind_counter<'a>(invocation: &'a mut Invocation, counter: &Id) -> &'a mut Invocation {
     invocation.key("counter_key", "counter", counter)
 }
 
-/// A counter, changed.
+/// A counter after a change.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({ "counter": "downloads", "value": 42, "previous": 41, "applied": 1 }))]
 pub struct Changed {
-    /// What the caller calls it.
+    /// Name of the counter.
     pub counter: Id,
-    /// What it has now.
+    /// Value after the change.
     pub value: i64,
-    /// What it had before.
+    /// Value before the change. For a counter that did not exist this is `initial`, or 0.
     pub previous: i64,
-    /// What has come to it, or gone where this is below zero: `value - previous`.
+    /// Difference that the change made: `value - previous`. It is negative where the counter went
+    /// down.
     pub applied: i64,
 }
 
-/// What a script tells of a change.
+/// The reply of the scripts that change one counter.
 #[derive(Debug, Deserialize)]
 pub struct ChangedReply {
     counter: Id,
@@ -87,34 +93,41 @@ impl ChangedReply {
     }
 }
 
-/// What a change makes of a counter's time to live.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema, strum::Display)]
+/// The effect of a change on the time to live of a counter. `keep` gives `ttl_ms` to a new counter only,
+/// `refresh` sets it with every change, and `if_none` gives it to a counter that has no end.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, strum::Display,
+)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum TtlMode {
-    /// It stays as it is; a new counter is given it.
+    /// A new counter gets `ttl_ms`; an existing one keeps the end it has.
     #[default]
     Keep,
-    /// It begins anew with every change.
+    /// Every change makes the counter end `ttl_ms` from now.
     Refresh,
-    /// It is given to a counter that has none.
+    /// A counter that has no end gets `ttl_ms`; any other keeps the end it has.
     IfNone,
 }
 
-/// What becomes of a change that would pass a bound.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema, strum::Display)]
+/// The treatment of a change that would pass the bound. `reject` refuses it, and `saturate` applies as
+/// much of it as fits.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, strum::Display,
+)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum OnBound {
-    /// Nothing.
+    /// The change is refused, and nothing is written.
     #[default]
     Reject,
-    /// It goes as far as the bound.
+    /// The counter is moved to the bound and no further.
     Saturate,
 }
 
-/// How far, how long, and what at the bound: the same for both directions.
-pub struct Change {
+/// The values that an increment and a decrement share; `bound` is the `max` of the one and the `min`
+/// of the other.
+pub struct BoundedStep {
     counter: Id,
     by: Count,
     bound: Option<Count>,
@@ -124,28 +137,25 @@ pub struct Change {
     on_bound: OnBound,
 }
 
-impl Change {
-    fn check(self) -> Result<Change, Problem> {
-        let refuse = |detail, pointer| {
-            Err(Problem::invalid(&Invalid::new("validation_failed", detail), pointer))
-        };
+impl BoundedStep {
+    /// Refuses a step below 1, a `ttl_mode` that lacks its `ttl_ms`, and a reserved name.
+    fn check(self) -> Result<BoundedStep, Problem> {
         if self.by < Count::of(1) {
-            return refuse(
-                "A step is at least 1; the other direction has a call of its own.",
-                "/by",
-            );
+            let detail = "A step is at least 1; the other direction has a call of its own.";
+            return Err(Problem::validation("/by", detail));
         }
         if self.ttl_ms.is_none() && self.ttl_mode != TtlMode::Keep {
-            return refuse("This ttl_mode needs a ttl_ms.", "/ttl_ms");
+            return Err(Problem::validation("/ttl_ms", "This ttl_mode needs a ttl_ms."));
         }
-        Ok(Change { counter: checked(self.counter, "/counter")?, ..self })
+        Ok(BoundedStep { counter: reject_reserved(self.counter, "/counter")?, ..self })
     }
 
-    fn bind(&self, bound: &'static str, invocation: &mut Invocation) {
+    /// Binds the keys and arguments that both scripts take; `bound_name` is `max` or `min`.
+    fn bind(&self, bound_name: &'static str, invocation: &mut Invocation) {
         bind_counter(invocation, &self.counter)
             .arg("counter_name", &self.counter)
             .arg("by", self.by)
-            .arg(bound, self.bound.map_or(String::new(), |bound| bound.to_string()))
+            .arg(bound_name, self.bound.map_or(String::new(), |bound| bound.to_string()))
             .arg("initial", self.initial)
             .arg("ttl_ms", self.ttl_ms.map_or(String::new(), |ttl| ttl.to_string()))
             .arg("ttl_mode", self.ttl_mode)

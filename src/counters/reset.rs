@@ -1,26 +1,29 @@
+//! `POST /counters/reset`: gives a counter its starting value and answers the value it had.
+
 use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{CODES, Changed, ChangedReply, bind_counter, checked};
+use super::{CODES, Changed, ChangedReply, bind_counter, reject_reserved};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
     store::{self, Completed, Context, Invocation, Operation, Store},
     types::{Code, Count, Id},
 };
 
-/// A counter to begin anew.
+/// Starts a counter again.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = ResetCounter, example = json!({ "counter": "downloads" }))]
-pub struct Reset {
+#[schema(example = json!({ "counter": "downloads" }))]
+pub struct ResetCounter {
+    /// Name of the counter.
     pub counter: Id,
-    /// What it begins with.
+    /// Value that the counter starts again from.
     #[serde(default)]
     pub value: Count,
 }
 
-impl Operation for Reset {
+impl Operation for ResetCounter {
     const NAME: &'static str = "counters/reset";
     const CODES: &'static [Code] = CODES;
     type Reply = ChangedReply;
@@ -32,16 +35,16 @@ impl Operation for Reset {
     }
 }
 
-impl Command for Reset {
-    type Operation = Reset;
+impl Command for ResetCounter {
+    type Operation = ResetCounter;
     type Output = Changed;
 
-    async fn prepare(self, _: &Store, _: &Context) -> Result<Reset, Problem> {
-        Ok(Reset { counter: checked(self.counter, "/counter")?, ..self })
+    async fn prepare(self, _: &Store, _: &Context) -> Result<ResetCounter, Problem> {
+        Ok(ResetCounter { counter: reject_reserved(self.counter, "/counter")?, ..self })
     }
 
     fn answer(
-        _: &Reset,
+        _: &ResetCounter,
         result: Result<Completed<ChangedReply>, store::Error>,
     ) -> api::Result<Changed> {
         Ok(Answer::ok(result?.map(ChangedReply::into_changed)))
@@ -50,20 +53,20 @@ impl Command for Reset {
 
 /// Reset a counter
 ///
-/// `previous` is what it had come to: nobody's step is lost between reading and beginning anew. Its
-/// time to live stays.
+/// The counter is read and reset in one step, so `previous` includes every change made before. The
+/// counter keeps its time to live.
 #[utoipa::path(
     post,
     path = "/counters/reset",
-    operation_id = Reset::NAME,
+    operation_id = ResetCounter::NAME,
     tag = "counters",
-    request_body = Reset,
-    responses((status = OK, body = Changed, description = "The counter begins anew.")),
+    request_body = ResetCounter,
+    responses((status = OK, body = Changed, description = "The counter starts again from `value`.")),
 )]
 pub async fn reset(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(request): Json<Reset>,
+    Json(request): Json<ResetCounter>,
 ) -> api::Result<Changed> {
     request.run(&store, &context).await
 }

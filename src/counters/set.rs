@@ -1,26 +1,31 @@
+//! `POST /counters/set`: gives a counter a value, optionally only if it has an expected one now.
+
 use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{CODES, Changed, ChangedReply, bind_counter, checked};
+use super::{CODES, Changed, ChangedReply, bind_counter, reject_reserved};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
     store::{self, Completed, Context, Invocation, Operation, Store},
     types::{Code, Count, Id},
 };
 
-/// A counter and its new value.
+/// Gives a counter a new value.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = SetCounter, example = json!({ "counter": "seats-left", "value": 60, "if_value": 48 }))]
-pub struct Set {
+#[schema(example = json!({ "counter": "seats-left", "value": 60, "if_value": 48 }))]
+pub struct SetCounter {
+    /// Name of the counter. A counter exists from its first change on.
     pub counter: Id,
+    /// Value that the counter gets.
     pub value: Count,
-    /// Refuse if it has another one; a counter that is not there has 0.
+    /// Value that the counter must have now, or the call is refused. A counter that does not exist
+    /// has 0.
     pub if_value: Option<Count>,
 }
 
-impl Operation for Set {
+impl Operation for SetCounter {
     const NAME: &'static str = "counters/set";
     const CODES: &'static [Code] = CODES;
     type Reply = ChangedReply;
@@ -33,16 +38,16 @@ impl Operation for Set {
     }
 }
 
-impl Command for Set {
-    type Operation = Set;
+impl Command for SetCounter {
+    type Operation = SetCounter;
     type Output = Changed;
 
-    async fn prepare(self, _: &Store, _: &Context) -> Result<Set, Problem> {
-        Ok(Set { counter: checked(self.counter, "/counter")?, ..self })
+    async fn prepare(self, _: &Store, _: &Context) -> Result<SetCounter, Problem> {
+        Ok(SetCounter { counter: reject_reserved(self.counter, "/counter")?, ..self })
     }
 
     fn answer(
-        _: &Set,
+        _: &SetCounter,
         result: Result<Completed<ChangedReply>, store::Error>,
     ) -> api::Result<Changed> {
         Ok(Answer::ok(result?.map(ChangedReply::into_changed)))
@@ -51,19 +56,20 @@ impl Command for Set {
 
 /// Set a counter
 ///
-/// With `if_value` only if it has that value. Its time to live stays; a new counter has no end.
+/// With `if_value` the call is refused unless the counter has that value now. An existing counter keeps
+/// its time to live, and a new one never ends.
 #[utoipa::path(
     post,
     path = "/counters/set",
-    operation_id = Set::NAME,
+    operation_id = SetCounter::NAME,
     tag = "counters",
-    request_body = Set,
+    request_body = SetCounter,
     responses((status = OK, body = Changed, description = "The counter has its new value.")),
 )]
 pub async fn set(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(request): Json<Set>,
+    Json(request): Json<SetCounter>,
 ) -> api::Result<Changed> {
     request.run(&store, &context).await
 }

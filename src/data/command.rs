@@ -1,3 +1,5 @@
+//! A checked command over a data key, and the table of command types.
+
 use serde::Serialize;
 use sha1_smol::Sha1;
 use utoipa::ToSchema;
@@ -5,111 +7,131 @@ use utoipa::ToSchema;
 use super::Encoding;
 use crate::{store::Invocation, types::Id};
 
-/// What can be done to a data key.
+/// A command over a data key, named after the command of Redis: `set` and `get` for strings, `incr`
+/// and `decr` for numbers, `del` and `expire` for any key, `hset` and `hget` for hashes, `lpush` and
+/// `rpush` for lists, `sadd` for sets and `zadd` for sorted sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-#[schema(as = DataCommandType)]
-pub enum Word {
+pub enum DataCommandType {
     /// Writes a string.
     Set,
     /// Reads a string.
     Get,
-    /// Counts up.
+    /// Adds to a number.
     Incr,
-    /// Counts down.
+    /// Subtracts from a number.
     Decr,
-    /// Removes a key.
+    /// Deletes a key.
     Del,
-    /// Gives a key an end.
+    /// Gives a key a time to live.
     Expire,
     /// Writes fields of a hash.
     Hset,
     /// Reads a field of a hash.
     Hget,
-    /// Puts values at the head of a list.
+    /// Adds values to the head of a list.
     Lpush,
-    /// Puts values at the end of a list.
+    /// Adds values to the tail of a list.
     Rpush,
-    /// Puts members into a set.
+    /// Adds members to a set.
     Sadd,
-    /// Puts members with their scores into a sorted set.
+    /// Adds members to a sorted set, each with its score.
     Zadd,
 }
 
-/// Each with its name, with Redis' name for it, and with the fields that it takes.
-const WORDS: [(Word, &str, &str, &[&str]); 12] = [
-    (Word::Set, "set", "SET", &["value", "ttl_ms"]),
-    (Word::Get, "get", "GET", &[]),
-    (Word::Incr, "incr", "INCRBY", &["by"]),
-    (Word::Decr, "decr", "DECRBY", &["by"]),
-    (Word::Del, "del", "DEL", &[]),
-    (Word::Expire, "expire", "PEXPIRE", &["ttl_ms"]),
-    (Word::Hset, "hset", "HSET", &["fields"]),
-    (Word::Hget, "hget", "HGET", &["field"]),
-    (Word::Lpush, "lpush", "LPUSH", &["values"]),
-    (Word::Rpush, "rpush", "RPUSH", &["values"]),
-    (Word::Sadd, "sadd", "SADD", &["members"]),
-    (Word::Zadd, "zadd", "ZADD", &["members"]),
+/// A row of the table of command types.
+struct Specification {
+    command_type: DataCommandType,
+    /// The name that callers use.
+    name: &'static str,
+    /// The name of the command of Redis.
+    redis_name: &'static str,
+    /// The optional fields of the input that belong to this type.
+    fields: &'static [&'static str],
+}
+
+const fn row(
+    command_type: DataCommandType,
+    name: &'static str,
+    redis_name: &'static str,
+    fields: &'static [&'static str],
+) -> Specification {
+    Specification { command_type, name, redis_name, fields }
+}
+
+/// One row for each type, in the order of the enum; a test checks the order.
+const SPECIFICATIONS: [Specification; 12] = [
+    row(DataCommandType::Set, "set", "SET", &["value", "ttl_ms"]),
+    row(DataCommandType::Get, "get", "GET", &[]),
+    row(DataCommandType::Incr, "incr", "INCRBY", &["by"]),
+    row(DataCommandType::Decr, "decr", "DECRBY", &["by"]),
+    row(DataCommandType::Del, "del", "DEL", &[]),
+    row(DataCommandType::Expire, "expire", "PEXPIRE", &["ttl_ms"]),
+    row(DataCommandType::Hset, "hset", "HSET", &["fields"]),
+    row(DataCommandType::Hget, "hget", "HGET", &["field"]),
+    row(DataCommandType::Lpush, "lpush", "LPUSH", &["values"]),
+    row(DataCommandType::Rpush, "rpush", "RPUSH", &["values"]),
+    row(DataCommandType::Sadd, "sadd", "SADD", &["members"]),
+    row(DataCommandType::Zadd, "zadd", "ZADD", &["members"]),
 ];
 
-impl Word {
-    /// The one of that name.
-    pub fn named(name: &str) -> Option<Word> {
-        WORDS.iter().find(|(_, known, ..)| *known == name).map(|(word, ..)| *word)
+impl DataCommandType {
+    /// Returns the type that callers call by this name.
+    pub fn from_name(name: &str) -> Option<DataCommandType> {
+        SPECIFICATIONS.iter().find(|row| row.name == name).map(|row| row.command_type)
     }
 
-    /// What callers call it.
+    /// Returns the name that callers use.
     pub fn name(self) -> &'static str {
-        self.row().1
+        self.specification().name
     }
 
-    /// What Redis calls it.
-    pub fn of_redis(self) -> &'static str {
-        self.row().2
+    /// Returns the name of the command of Redis.
+    pub fn redis_name(self) -> &'static str {
+        self.specification().redis_name
     }
 
-    /// The fields of its input.
+    /// Returns the optional fields of the input that belong to this type.
     pub fn fields(self) -> &'static [&'static str] {
-        self.row().3
+        self.specification().fields
     }
 
-    fn row(self) -> &'static (Word, &'static str, &'static str, &'static [&'static str]) {
-        // The table is in the order of the enum, and a test holds it there.
-        &WORDS[self as usize]
+    fn specification(self) -> &'static Specification {
+        &SPECIFICATIONS[self as usize]
     }
 }
 
-/// A command that has been checked.
+/// A command whose input has been checked, as Redis takes it.
 #[derive(Debug, Clone)]
-pub struct Command {
-    /// What it does.
-    pub word: Word,
-    /// To which data key.
+pub struct DataCommand {
+    /// Type of the command.
+    pub kind: DataCommandType,
+    /// Data key that it reads or changes.
     pub key: Id,
-    /// What Redis is given after the key.
+    /// Arguments of the command of Redis, after the key.
     pub arguments: Vec<Vec<u8>>,
-    /// How its result is written.
+    /// Encoding of the result.
     pub encoding: Encoding,
 }
 
-impl Command {
-    /// The most arguments of one command, and the most words of all commands of one script: so many
-    /// go through Lua at once.
+impl DataCommand {
+    /// The most arguments of one command. A script hands all of them to Redis at once, on Lua's stack.
     pub const MAX_ARGUMENTS: usize = 2000;
-    /// See [`Command::MAX_ARGUMENTS`].
-    pub const MAX_WORDS: usize = 6000;
+    /// The most script arguments of all commands of one script.
+    pub const MAX_SCRIPT_ARGUMENTS: usize = 6000;
 
-    /// How many words it is to the script.
-    pub fn words(&self) -> usize {
+    /// Returns the number of script arguments that [`DataCommand::bind`] binds.
+    pub fn script_arguments(&self) -> usize {
         2 + self.arguments.len()
     }
 
-    /// What tells a list of commands, run in chunks of a size, from all others.
-    pub fn digest(commands: &[Command], chunk_size: usize) -> String {
+    /// Returns the SHA-1 of a list of commands and its chunk size, in hexadecimal. Two calls have the
+    /// same digest only if they ask for the same.
+    pub fn digest(commands: &[DataCommand], chunk_size: usize) -> String {
         let mut sha1 = Sha1::from(chunk_size.to_string());
-        for Command { word, key, arguments, encoding } in commands {
-            let given = [word.name().as_bytes(), key.as_str().as_bytes(), &[*encoding as u8]];
-            for part in given.into_iter().chain(arguments.iter().map(Vec::as_slice)) {
+        for DataCommand { kind, key, arguments, encoding } in commands {
+            let head = [kind.name().as_bytes(), key.as_str().as_bytes(), &[*encoding as u8]];
+            for part in head.into_iter().chain(arguments.iter().map(Vec::as_slice)) {
                 // The length keeps ("a", "bc") and ("ab", "c") apart.
                 sha1.update(&part.len().to_le_bytes());
                 sha1.update(part);
@@ -118,12 +140,12 @@ impl Command {
         sha1.digest().to_string()
     }
 
-    /// Binds its key, and its words.
+    /// Binds the key, the name of the command of Redis, the number of its arguments, and those.
     pub fn bind(&self, invocation: &mut Invocation) {
-        invocation.data_key(&self.key).word(self.word.of_redis());
-        invocation.word(self.arguments.len().to_string());
+        invocation.data_key(&self.key).raw_arg(self.kind.redis_name());
+        invocation.raw_arg(self.arguments.len().to_string());
         for argument in &self.arguments {
-            invocation.word(argument);
+            invocation.raw_arg(argument);
         }
     }
 }
@@ -133,10 +155,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_in_the_order_of_the_words() {
-        for (word, name, ..) in WORDS {
-            assert_eq!(word.name(), name);
-            assert_eq!(Word::named(name), Some(word));
+    fn the_table_is_in_the_order_of_the_enum() {
+        for row in SPECIFICATIONS {
+            assert_eq!(row.command_type.name(), row.name);
+            assert_eq!(DataCommandType::from_name(row.name), Some(row.command_type));
         }
     }
 }

@@ -1,3 +1,5 @@
+//! Reads and checks the commands over data keys that callers send, and the encoding of their values.
+
 use std::collections::BTreeMap;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -5,96 +7,112 @@ use serde::{
     Deserialize,
     de::{Deserializer, MapAccess, Visitor, value::MapAccessDeserializer},
 };
-use serde_json::value::RawValue;
+use serde_json::{Value, json, value::RawValue};
 use utoipa::ToSchema;
 
-use super::{Command, Word, codes, refuse};
+use super::{DataCommand, DataCommandType, codes};
 use crate::{
     api::{Problem, read_json},
     types::{Id, Ttl, enum_from_str},
 };
 
-/// One command over a data key. Which fields there are goes with the type.
+/// One command over a data key. Its `type` decides which of the other fields are needed or allowed.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = DataCommand, example = json!({ "type": "incr", "key": "visits", "by": 1 }))]
-pub struct Input {
-    /// What to do.
+pub struct DataCommandInput {
+    /// Type of the command.
     #[serde(rename = "type")]
-    #[schema(value_type = Word)]
+    #[schema(value_type = DataCommandType)]
     pub kind: String,
-    /// Of which key; the caller's own, and none of the service's.
+    /// Data key that the command reads or changes. Keys of the service are out of its reach.
     pub key: Id,
-    /// Of `set`.
+    /// For `set`, which needs it: value to write.
     pub value: Option<String>,
-    /// Of `set`, where it is to end, and of `expire`.
+    /// For `expire`, which needs it, and for `set`: time in milliseconds after which the key ends. A
+    /// `set` without it writes a value that never ends.
     pub ttl_ms: Option<Ttl>,
-    /// Of `incr` and `decr`: how far, 1 where nothing is said.
+    /// For `incr` and `decr`: step to add or to subtract, from -(2^63 - 1) to 2^63 - 1; 1 if it is not
+    /// given.
     pub by: Option<i64>,
-    /// Of `hset`.
+    /// For `hset`, which needs it: values to write, by the name of their field; at least one.
     pub fields: Option<BTreeMap<String, String>>,
-    /// Of `hget`.
+    /// For `hget`, which needs it: name of the field to read.
     pub field: Option<String>,
-    /// Of `lpush` and `rpush`.
+    /// For `lpush` and `rpush`, which need it: values to add, one after the other; at least one.
     pub values: Option<Vec<String>>,
-    /// Of `sadd`: strings; of `zadd`: objects of a `member` and its `score`.
+    /// For `sadd` and `zadd`, which need it: members to add, at least one. Members of a set are
+    /// strings, and those of a sorted set are objects with a `member` and its `score`.
     #[schema(value_type = Option<Vec<Object>>)]
     pub members: Option<Vec<Member>>,
-    /// How the values in it and in its result are written.
+    /// Encoding of the values in this command and in its result.
     #[serde(default, deserialize_with = "enum_from_str")]
     #[schema(default = "text")]
     pub encoding: Encoding,
 }
 
-/// How bytes are written in JSON.
+/// An encoding of bytes in JSON: `text` for UTF-8, and `base64` (RFC 4648, with padding) for any bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Encoding {
-    /// As they are, in UTF-8.
+    /// The bytes are UTF-8, and stand in JSON as they are.
     #[default]
     Text,
-    /// In base64 (RFC 4648, with padding), for bytes that are no text.
+    /// The bytes are written in base64 (RFC 4648, with padding).
     Base64,
 }
 
 impl Encoding {
-    /// The bytes of a value at a pointer.
+    /// Returns the bytes of a value that a caller sent.
     ///
     /// # Errors
     ///
-    /// Where it is to be base64 and is not.
+    /// `validation_failed` at `pointer` if the value should be base64 and is not.
     pub fn decode(self, value: String, pointer: &str) -> Result<Vec<u8>, Problem> {
         match self {
             Encoding::Text => Ok(value.into_bytes()),
-            Encoding::Base64 => BASE64_STANDARD
-                .decode(value)
-                .map_err(|error| refuse(format!("This is no base64: {error}."), pointer)),
+            Encoding::Base64 => BASE64_STANDARD.decode(value).map_err(|error| {
+                Problem::validation(pointer, format!("This is no base64: {error}."))
+            }),
+        }
+    }
+
+    /// Returns a stored value as JSON, and `base64` if it is written in that: because this encoding
+    /// asks for it, or because the bytes are not UTF-8.
+    pub fn encode(self, bytes: Vec<u8>) -> (Value, Option<&'static str>) {
+        let base64 = |bytes: &[u8]| (BASE64_STANDARD.encode(bytes).into(), Some("base64"));
+        match self {
+            Encoding::Base64 => base64(&bytes),
+            Encoding::Text => match String::from_utf8(bytes) {
+                Ok(text) => (text.into(), None),
+                Err(error) => base64(error.as_bytes()),
+            },
         }
     }
 }
 
-/// A member of a set, or of a sorted set with its score.
+/// A member of a set, or a member of a sorted set with its score.
 #[derive(Debug)]
 pub enum Member {
-    /// Of a set.
+    /// A member of a set.
     Plain(String),
-    /// Of a sorted set.
-    Scored(Scored),
+    /// A member of a sorted set.
+    Scored(ScoredMember),
 }
 
-/// A member of a sorted set.
+/// A member of a sorted set with its score.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Scored {
+pub struct ScoredMember {
     member: String,
     score: f64,
 }
 
 impl<'de> Deserialize<'de> for Member {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Member, D::Error> {
-        struct Either;
+        struct StringOrObject;
 
-        impl<'de> Visitor<'de> for Either {
+        impl<'de> Visitor<'de> for StringOrObject {
             type Value = Member;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -106,123 +124,57 @@ impl<'de> Deserialize<'de> for Member {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Member, A::Error> {
-                Scored::deserialize(MapAccessDeserializer::new(map)).map(Member::Scored)
+                ScoredMember::deserialize(MapAccessDeserializer::new(map)).map(Member::Scored)
             }
         }
 
-        deserializer.deserialize_any(Either)
+        deserializer.deserialize_any(StringOrObject)
     }
 }
 
-impl Input {
-    /// Reads a list of commands.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with one of them, with pointers that begin at `/operations`.
-    pub fn read_all(list: &[Box<RawValue>], most: usize) -> Result<Vec<Command>, Problem> {
-        if !(1..=most).contains(&list.len()) {
-            return Err(refuse(format!("There are 1 to {most} operations."), "/operations"));
+/// Reads and checks a list of 1 to `max_commands` commands.
+///
+/// # Errors
+///
+/// `command_not_allowed` for a type that does not exist, and `validation_failed` for everything else,
+/// with pointers that begin with `/operations`.
+pub fn read_commands(
+    list: &[Box<RawValue>],
+    max_commands: usize,
+) -> Result<Vec<DataCommand>, Problem> {
+    if !(1..=max_commands).contains(&list.len()) {
+        let detail = format!("There are 1 to {max_commands} operations.");
+        return Err(Problem::validation("/operations", detail));
+    }
+    let read = |(index, json): (usize, &RawValue)| {
+        read_json::<DataCommandInput>(json.get().as_bytes())
+            .and_then(DataCommandInput::check)
+            .map_err(|problem| problem.prefix_pointer(&format!("/operations/{index}")))
+    };
+    list.iter().map(AsRef::as_ref).enumerate().map(read).collect()
+}
+
+impl DataCommandInput {
+    /// Checks the fields, and makes the command of them.
+    fn check(self) -> Result<DataCommand, Problem> {
+        let kind = DataCommandType::from_name(&self.kind)
+            .ok_or_else(|| command_not_allowed(&self.kind))?;
+        self.reject_foreign_fields(kind)?;
+        let (key, encoding) = (self.key.clone(), self.encoding);
+        let arguments = self.into_arguments(kind)?;
+        if arguments.len() > DataCommand::MAX_ARGUMENTS {
+            let most = DataCommand::MAX_ARGUMENTS;
+            return Err(Problem::validation(
+                "",
+                format!("One command has at most {most} arguments."),
+            ));
         }
-        let read = |(index, text): (usize, &RawValue)| {
-            read_json::<Input>(text.get().as_bytes())
-                .and_then(Input::check)
-                .map_err(|problem| problem.prefix_pointer(&format!("/operations/{index}")))
-        };
-        list.iter().map(AsRef::as_ref).enumerate().map(read).collect()
+        Ok(DataCommand { kind, key, arguments, encoding })
     }
 
-    /// The command, with its arguments as Redis takes them.
-    fn check(self) -> Result<Command, Problem> {
-        let Some(word) = Word::named(&self.kind) else {
-            let members = [("command", self.kind.as_str().into())];
-            return Err(Problem::refused(codes::COMMAND_NOT_ALLOWED, members)
-                .with("errors", vec![serde_json::json!({ "pointer": "/type", "detail": "There is no such command." })]));
-        };
-        self.refuse_foreign(word)?;
-        let Input { key, value, ttl_ms, by, fields, field, values, members, encoding, .. } = self;
-        let missing =
-            |name: &str| refuse(format!("This command needs {name}."), &format!("/{name}"));
-        let some = |count: usize, name: &str| match count {
-            0 => Err(refuse("There is at least one.", &format!("/{name}"))),
-            _ => Ok(()),
-        };
-        let ttl = |ttl: Ttl| ttl.to_string().into_bytes();
-        let arguments = match word {
-            Word::Get | Word::Del => Vec::new(),
-            Word::Set => {
-                let value = value.ok_or_else(|| missing("value"))?;
-                let mut arguments = vec![encoding.decode(value, "/value")?];
-                if let Some(ttl_ms) = ttl_ms {
-                    arguments.extend([b"PX".to_vec(), ttl(ttl_ms)]);
-                }
-                arguments
-            }
-            Word::Incr | Word::Decr => match by.unwrap_or(1) {
-                // Its opposite is no number of 64 bits.
-                i64::MIN => return Err(refuse("A step is at least -(2^63 - 1).", "/by")),
-                by => vec![by.to_string().into_bytes()],
-            },
-            Word::Expire => vec![ttl(ttl_ms.ok_or_else(|| missing("ttl_ms"))?)],
-            Word::Hget => {
-                let field = field.ok_or_else(|| missing("field"))?;
-                vec![field.into_bytes()]
-            }
-            Word::Hset => {
-                let fields = fields.ok_or_else(|| missing("fields"))?;
-                some(fields.len(), "fields")?;
-                let mut arguments = Vec::with_capacity(2 * fields.len());
-                for (field, value) in fields {
-                    let pointer =
-                        format!("/fields/{}", field.replace('~', "~0").replace('/', "~1"));
-                    let value = encoding.decode(value, &pointer)?;
-                    arguments.extend([field.into_bytes(), value]);
-                }
-                arguments
-            }
-            Word::Lpush | Word::Rpush => {
-                let values = values.ok_or_else(|| missing("values"))?;
-                some(values.len(), "values")?;
-                let values = values.into_iter().enumerate();
-                let decode = |(index, value)| encoding.decode(value, &format!("/values/{index}"));
-                values.map(decode).collect::<Result<_, _>>()?
-            }
-            Word::Sadd | Word::Zadd => {
-                let members = members.ok_or_else(|| missing("members"))?;
-                some(members.len(), "members")?;
-                let mut arguments = Vec::with_capacity(2 * members.len());
-                for (index, member) in members.into_iter().enumerate() {
-                    let pointer = format!("/members/{index}");
-                    match (word, member) {
-                        (Word::Sadd, Member::Plain(member)) => {
-                            arguments.push(encoding.decode(member, &pointer)?);
-                        }
-                        (Word::Zadd, Member::Scored(Scored { member, score })) => {
-                            let member = encoding.decode(member, &format!("{pointer}/member"))?;
-                            arguments.extend([score.to_string().into_bytes(), member]);
-                        }
-                        (Word::Sadd, _) => {
-                            return Err(refuse("A member of a set is a string.", &pointer));
-                        }
-                        _ => {
-                            let detail =
-                                "A member of a sorted set is an object of a member and its score.";
-                            return Err(refuse(detail, &pointer));
-                        }
-                    }
-                }
-                arguments
-            }
-        };
-        if arguments.len() > Command::MAX_ARGUMENTS {
-            let most = Command::MAX_ARGUMENTS;
-            return Err(refuse(format!("One command has at most {most} arguments."), ""));
-        }
-        Ok(Command { word, key, arguments, encoding })
-    }
-
-    fn refuse_foreign(&self, word: Word) -> Result<(), Problem> {
-        let given = [
+    /// Refuses a field that belongs to another type of command.
+    fn reject_foreign_fields(&self, kind: DataCommandType) -> Result<(), Problem> {
+        let fields = [
             ("value", self.value.is_some()),
             ("ttl_ms", self.ttl_ms.is_some()),
             ("by", self.by.is_some()),
@@ -231,12 +183,121 @@ impl Input {
             ("values", self.values.is_some()),
             ("members", self.members.is_some()),
         ];
-        let own = word.fields();
-        match given.iter().find(|(name, given)| *given && !own.contains(name)) {
+        match fields.iter().find(|(name, given)| *given && !kind.fields().contains(name)) {
             Some((name, _)) => {
-                Err(refuse(format!("This command has no {name}."), &format!("/{name}")))
+                let detail = format!("This command has no {name}.");
+                Err(Problem::validation(&format!("/{name}"), detail))
             }
             None => Ok(()),
         }
     }
+
+    /// Makes the arguments of the command of Redis, after the key.
+    fn into_arguments(self, kind: DataCommandType) -> Result<Vec<Vec<u8>>, Problem> {
+        let DataCommandInput {
+            value, ttl_ms, by, fields, field, values, members, encoding, ..
+        } = self;
+        match kind {
+            DataCommandType::Get | DataCommandType::Del => Ok(Vec::new()),
+            DataCommandType::Set => set_arguments(require("value", value)?, ttl_ms, encoding),
+            DataCommandType::Incr | DataCommandType::Decr => match by.unwrap_or(1) {
+                // A decrement negates its step, and the opposite of -2^63 does not fit into 64 bits.
+                i64::MIN => Err(Problem::validation("/by", "A step is at least -(2^63 - 1).")),
+                by => Ok(vec![by.to_string().into_bytes()]),
+            },
+            DataCommandType::Expire => {
+                Ok(vec![require("ttl_ms", ttl_ms)?.to_string().into_bytes()])
+            }
+            DataCommandType::Hget => Ok(vec![require("field", field)?.into_bytes()]),
+            DataCommandType::Hset => hash_arguments(require("fields", fields)?, encoding),
+            DataCommandType::Lpush | DataCommandType::Rpush => {
+                list_arguments(require("values", values)?, encoding)
+            }
+            DataCommandType::Sadd => set_members(require("members", members)?, encoding),
+            DataCommandType::Zadd => sorted_set_members(require("members", members)?, encoding),
+        }
+    }
+}
+
+/// The problem of a type that does not exist.
+fn command_not_allowed(name: &str) -> Problem {
+    let error = json!({ "pointer": "/type", "detail": "There is no such command." });
+    Problem::refused(codes::COMMAND_NOT_ALLOWED, [("command", name.into())])
+        .with("errors", vec![error])
+}
+
+/// Returns a field that the command needs, or a problem that points at it.
+fn require<T>(name: &str, field: Option<T>) -> Result<T, Problem> {
+    field.ok_or_else(|| {
+        Problem::validation(&format!("/{name}"), format!("This command needs {name}."))
+    })
+}
+
+/// Refuses an empty list or map.
+fn require_entries(name: &str, count: usize) -> Result<(), Problem> {
+    match count {
+        0 => Err(Problem::validation(&format!("/{name}"), "There is at least one.")),
+        _ => Ok(()),
+    }
+}
+
+fn set_arguments(
+    value: String,
+    ttl_ms: Option<Ttl>,
+    encoding: Encoding,
+) -> Result<Vec<Vec<u8>>, Problem> {
+    let mut arguments = vec![encoding.decode(value, "/value")?];
+    if let Some(ttl_ms) = ttl_ms {
+        arguments.extend([b"PX".to_vec(), ttl_ms.to_string().into_bytes()]);
+    }
+    Ok(arguments)
+}
+
+fn hash_arguments(
+    fields: BTreeMap<String, String>,
+    encoding: Encoding,
+) -> Result<Vec<Vec<u8>>, Problem> {
+    require_entries("fields", fields.len())?;
+    let mut arguments = Vec::with_capacity(2 * fields.len());
+    for (field, value) in fields {
+        let pointer = format!("/fields/{}", field.replace('~', "~0").replace('/', "~1"));
+        let value = encoding.decode(value, &pointer)?;
+        arguments.extend([field.into_bytes(), value]);
+    }
+    Ok(arguments)
+}
+
+fn list_arguments(values: Vec<String>, encoding: Encoding) -> Result<Vec<Vec<u8>>, Problem> {
+    require_entries("values", values.len())?;
+    let values = values.into_iter().enumerate();
+    values.map(|(index, value)| encoding.decode(value, &format!("/values/{index}"))).collect()
+}
+
+fn set_members(members: Vec<Member>, encoding: Encoding) -> Result<Vec<Vec<u8>>, Problem> {
+    require_entries("members", members.len())?;
+    let decode = |(index, member)| {
+        let pointer = format!("/members/{index}");
+        match member {
+            Member::Plain(member) => encoding.decode(member, &pointer),
+            Member::Scored(_) => {
+                Err(Problem::validation(&pointer, "A member of a set is a string."))
+            }
+        }
+    };
+    members.into_iter().enumerate().map(decode).collect()
+}
+
+fn sorted_set_members(members: Vec<Member>, encoding: Encoding) -> Result<Vec<Vec<u8>>, Problem> {
+    require_entries("members", members.len())?;
+    let mut arguments = Vec::with_capacity(2 * members.len());
+    for (index, member) in members.into_iter().enumerate() {
+        let pointer = format!("/members/{index}");
+        let Member::Scored(ScoredMember { member, score }) = member else {
+            let detail = "A member of a sorted set is an object of a member and its score.";
+            return Err(Problem::validation(&pointer, detail));
+        };
+        let member = encoding.decode(member, &format!("{pointer}/member"))?;
+        arguments.extend([score.to_string().into_bytes(), member]);
+    }
+    Ok(arguments)
 }

@@ -1,85 +1,96 @@
-use base64::{Engine, prelude::BASE64_STANDARD};
+//! The results of commands over data keys, made of the replies of Redis.
+
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{Command, Encoding, READ_BUDGET, Word, codes};
-use crate::{api::Problem, store::RedisValue, types::Id};
+use super::{DataCommand, DataCommandType, READ_BUDGET};
+use crate::{
+    api::Problem,
+    store::RedisValue,
+    types::{Id, codes},
+};
 
-/// What has become of one command.
+/// The result of one command.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = DataResult, example = json!({ "type": "incr", "key": "visits", "status": "ok", "result": 42 }))]
-pub struct Result {
-    /// What it was to do.
+#[schema(example = json!({ "type": "incr", "key": "visits", "status": "ok", "result": 42 }))]
+pub struct DataResult {
+    /// Type of the command.
     #[serde(rename = "type")]
-    pub kind: Word,
-    /// To which key.
+    pub kind: DataCommandType,
+    /// Data key of the command.
     pub key: Id,
-    /// Whether it has.
-    pub status: Status,
-    /// What it answered: of `get` and `hget` a string or null, of `set`, `del` and `expire` whether they
-    /// did anything, of `incr` and `decr` the new number, of the others how many entries are new or
-    /// there.
+    /// `ok` if the command was applied, otherwise `error`.
+    pub status: CommandStatus,
+    /// Result of an applied command: for `get` and `hget` the string, or null if there is none; for
+    /// `incr` and `decr` the new number; for `set` true; for `del` and `expire` whether the key existed;
+    /// for `hset`, `sadd` and `zadd` the number of entries that are new; for `lpush` and `rpush` the new
+    /// length of the list.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub result: Option<Value>,
-    /// `base64` where the result is bytes that are no text, or base64 was asked for.
+    /// `base64` if `result` is written in base64: because the command asked for it, or because the
+    /// value is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoding: Option<&'static str>,
-    /// Why it has not.
+    /// Reason why the command was not applied.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<Failed>,
+    pub error: Option<DataFailure>,
 }
 
-/// Whether a command has happened.
+/// The status of a command. `ok` says that it was applied; `error` that it was not, or that this is
+/// unknown: `outcome` tells the two apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Status {
-    /// It has.
+#[schema(as = Status)]
+pub enum CommandStatus {
+    /// The command was applied.
     Ok,
-    /// It has not, or nobody knows; the error says which.
+    /// The command was not applied, or it is unknown whether it was.
     Error,
 }
 
-/// Why a command has not happened.
+/// The reason why a command was not applied.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct Failed {
-    /// The code of the problem.
+#[schema(as = Failed)]
+pub struct DataFailure {
+    /// Problem code; `GET /problems/{code}` explains it.
     #[schema(example = "wrong_type")]
     pub code: String,
-    /// A sentence for a person.
+    /// Explanation of this case in a sentence.
     pub detail: String,
-    /// `not_applied`, or `unknown` where its chunk was sent and no answer came.
+    /// `not_applied` if the command changed nothing, or `unknown` if its chunk was sent to Redis and no
+    /// answer came.
     #[schema(example = "not_applied")]
     pub outcome: Value,
 }
 
-/// What the script tells of one command: `ok` and what Redis answered, or `error` and why.
-pub type Told = (String, RedisValue);
+/// The reply of a script for one command: `ok` and the reply of Redis, or `error` and its message.
+pub type CommandReply = (String, RedisValue);
 
-impl Result {
-    /// Of a command that Redis has answered.
-    pub fn of(command: &Command, (word, answered): Told) -> Result {
-        if word != "ok" {
-            return Result::failed(command, Failed::of(&answered));
+impl DataResult {
+    /// Makes the result of a command that Redis has replied to.
+    pub fn from_reply(command: &DataCommand, (status, reply): CommandReply) -> DataResult {
+        if status != "ok" {
+            return DataResult::failed(command, DataFailure::from_redis(&reply));
         }
-        let (result, encoding) = typed(command, answered);
-        Result {
-            kind: command.word,
+        let (result, encoding) = json_result(command, reply);
+        DataResult {
+            kind: command.kind,
             key: command.key.clone(),
-            status: Status::Ok,
+            status: CommandStatus::Ok,
             result: Some(result),
             encoding,
             error: None,
         }
     }
 
-    /// Of a command that has not happened.
-    pub fn failed(command: &Command, error: Failed) -> Result {
-        Result {
-            kind: command.word,
+    /// Makes the result of a command that was not applied, or of which that is unknown.
+    pub fn failed(command: &DataCommand, error: DataFailure) -> DataResult {
+        DataResult {
+            kind: command.kind,
             key: command.key.clone(),
-            status: Status::Error,
+            status: CommandStatus::Error,
             result: None,
             encoding: None,
             error: Some(error),
@@ -87,53 +98,44 @@ impl Result {
     }
 }
 
-/// A value as JSON, and how it is written where it is no text.
-pub fn written(bytes: Vec<u8>, encoding: Encoding) -> (Value, Option<&'static str>) {
-    let base64 = |bytes: &[u8]| (BASE64_STANDARD.encode(bytes).into(), Some("base64"));
-    match encoding {
-        Encoding::Base64 => base64(&bytes),
-        Encoding::Text => match String::from_utf8(bytes) {
-            Ok(text) => (text.into(), None),
-            Err(error) => base64(error.as_bytes()),
-        },
-    }
-}
-
-fn typed(command: &Command, answered: RedisValue) -> (Value, Option<&'static str>) {
-    match (command.word, answered) {
-        (Word::Set, _) => (true.into(), None),
-        (Word::Del | Word::Expire, RedisValue::Number(number)) => ((number > 0).into(), None),
-        (_, RedisValue::Nothing) => (Value::Null, None),
+/// Returns a reply as JSON in the type that callers expect of the command, and its encoding if that is
+/// base64.
+fn json_result(command: &DataCommand, reply: RedisValue) -> (Value, Option<&'static str>) {
+    use DataCommandType::{Decr, Del, Expire, Incr, Set};
+    match (command.kind, reply) {
+        (Set, _) => (true.into(), None),
+        (Del | Expire, RedisValue::Number(number)) => ((number > 0).into(), None),
+        (_, RedisValue::Nil) => (Value::Null, None),
         (_, RedisValue::Number(number)) => (number.into(), None),
-        (Word::Incr | Word::Decr, RedisValue::Bytes(digits)) => {
-            let number =
-                std::str::from_utf8(&digits).ok().and_then(|text| text.parse::<i64>().ok());
-            (number.into(), None)
+        // The script reads the number as text, because Lua would round one beyond 2^53.
+        (Incr | Decr, RedisValue::Bytes(digits)) => {
+            let digits = std::str::from_utf8(&digits).ok();
+            (digits.and_then(|digits| digits.parse::<i64>().ok()).into(), None)
         }
-        (_, RedisValue::Bytes(bytes)) => written(bytes, command.encoding),
+        (_, RedisValue::Bytes(bytes)) => command.encoding.encode(bytes),
     }
 }
 
-impl Failed {
-    /// By what Redis says.
-    fn of(error: &RedisValue) -> Failed {
-        let error = match error {
-            RedisValue::Bytes(error) => String::from_utf8_lossy(error),
+impl DataFailure {
+    /// Makes a failure of an error message of Redis, or of the script's own `TOOLARGE`.
+    fn from_redis(error: &RedisValue) -> DataFailure {
+        let message = match error {
+            RedisValue::Bytes(message) => String::from_utf8_lossy(message),
             _ => "".into(),
         };
-        if error.contains("TOOLARGE") {
+        if message.contains("TOOLARGE") {
             let members = [("most", READ_BUDGET.into())];
-            return Failed::from(&Problem::refused(codes::RESULT_TOO_LARGE, members));
+            return DataFailure::from(&Problem::refused(super::codes::RESULT_TOO_LARGE, members));
         }
-        let of_the_value = ["WRONGTYPE", "not an integer", "overflow", "not a valid float"];
-        let detail = if error.contains(of_the_value[0]) {
+        let not_a_number = ["not an integer", "overflow", "not a valid float"];
+        let detail = if message.contains("WRONGTYPE") {
             "The key holds a value of another type."
-        } else if of_the_value.iter().any(|part| error.contains(part)) {
+        } else if not_a_number.iter().any(|part| message.contains(part)) {
             "The value is no number of 64 bits, or would be none any more."
         } else {
-            return Failed::from(&Problem::from(crate::types::codes::INTERNAL_ERROR));
+            return DataFailure::from(&Problem::from(codes::INTERNAL_ERROR));
         };
-        Failed {
+        DataFailure {
             code: "wrong_type".to_owned(),
             detail: detail.to_owned(),
             outcome: "not_applied".into(),
@@ -141,9 +143,9 @@ impl Failed {
     }
 }
 
-impl From<&Problem> for Failed {
-    fn from(problem: &Problem) -> Failed {
-        Failed {
+impl From<&Problem> for DataFailure {
+    fn from(problem: &Problem) -> DataFailure {
+        DataFailure {
             code: problem.code().to_owned(),
             detail: problem.detail().to_owned(),
             outcome: serde_json::to_value(problem.outcome()).unwrap_or_default(),

@@ -1,47 +1,60 @@
+//! `POST /inventory/adjust`: adds units to the stock of a product, or takes them out of it.
+
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{CODES, bind_product, get_reservation::count_crossing};
+use super::{CODES, bind_product, get_reservation::count_low_stock_change};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
     store::{self, Completed, Context, Invocation, Operation, Store},
-    types::{Code, Id, Invalid, Stock, Text, enum_from_str},
+    types::{Code, Id, Stock, Text, enum_from_str},
 };
 
-/// A change of what is on hand.
+/// A change of the units on hand of a product.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({
     "product_id": "espresso-cup", "delta": 50, "reason": "received", "reference": "delivery 7"
 }))]
 pub struct Adjust {
+    /// The id of the product.
     pub product_id: Id,
-    /// Units that come, or go where it is below zero.
+    /// Units to add, or to take out where it is below zero: -10^12 to 10^12, and not 0.
     #[schema(minimum = -1_000_000_000_000_i64, maximum = 1_000_000_000_000_i64)]
     pub delta: i64,
+    /// The cause of the change, which the movement of the product keeps.
     #[serde(deserialize_with = "enum_from_str")]
     pub reason: Reason,
-    /// What it goes back to, in the caller's words.
+    /// The caller's reference for the change, such as the number of a delivery: 0 to 200 characters.
     pub reference: Option<Text<0, 200>>,
-    /// Refuse if another number is on hand.
+    /// The units on hand that the caller knows of, 0 to 10^12. Where another number is on hand, the
+    /// change is refused with `quantity_stale`.
     pub expected_on_hand: Option<Stock>,
 }
 
-/// Why stock changes.
+/// The cause of an adjustment: units were `received` from a supplier, `returned` by a customer,
+/// `damaged` or `lost`, another number was `counted`, or there was an `other` cause. The service
+/// treats all of them alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, strum::Display)]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum Reason {
+    /// A supplier has delivered units.
     Received,
+    /// A customer has brought units back.
     Returned,
+    /// Units cannot be sold any more.
     Damaged,
+    /// Units are missing.
     Lost,
+    /// A count has found another number.
     Counted,
+    /// Any other cause.
     Other,
 }
 
-/// A product's stock after a change.
+/// The stock of a product after an adjustment.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({
     "product_id": "espresso-cup",
@@ -55,18 +68,27 @@ pub enum Reason {
     "version": 3
 }))]
 pub struct Adjusted {
+    /// The id of the product.
     pub product_id: Id,
+    /// Units that were added, or taken out where it is below zero: -10^12 to 10^12.
     pub delta: i64,
+    /// The cause that the request named.
     pub reason: Reason,
+    /// The reference that the request named; null if it named none.
     pub reference: Option<String>,
+    /// Units on hand before the change: 0 to 10^12.
     pub previous_on_hand: u64,
+    /// Units on hand after the change: `reserved` to 10^12.
     pub on_hand: u64,
+    /// Units that are held by reservations: 0 to `on_hand`.
     pub reserved: u64,
+    /// Units that can be reserved after the change: `on_hand` less `reserved`.
     pub available: u64,
-    /// Counts the changes by calls; also the ETag.
+    /// The version of the product, which is also the ETag. Every call that changes the product
+    /// raises it by one.
     pub version: u64,
-    /// True where this call made the stock low, false where it made it rise again; missing where it
-    /// did neither.
+    /// True if the stock was not low before and is low now, false if it was low and no longer is;
+    /// missing if neither has happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub low_stock: Option<bool>,
 }
@@ -94,7 +116,7 @@ impl Command for Adjust {
     async fn prepare(self, _: &Store, _: &Context) -> Result<Adjust, Problem> {
         if self.delta == 0 || self.delta.unsigned_abs() > 1_000_000_000_000 {
             let detail = "A delta is -10^12 to 10^12, and not zero.";
-            return Err(Problem::invalid(&Invalid::new("validation_failed", detail), "/delta"));
+            return Err(Problem::validation("/delta", detail));
         }
         Ok(self)
     }
@@ -103,27 +125,27 @@ impl Command for Adjust {
         _: &Adjust,
         result: Result<Completed<Adjusted>, store::Error>,
     ) -> api::Result<Adjusted> {
-        let done = result?;
-        if let Some(low) = done.reply.low_stock {
-            count_crossing(low, done.replayed);
+        let completed = result?;
+        if let Some(low) = completed.reply.low_stock {
+            count_low_stock_change(low, completed.replayed);
         }
-        let answer = Answer::ok(done);
+        let answer = Answer::ok(completed);
         let version = answer.body().version;
         Ok(answer.with_version(version))
     }
 }
 
-/// Change what is on hand
+/// Change the units on hand
 ///
-/// Never below what is reserved. With `expected_on_hand` it is refused when somebody else was
-/// faster, so that a count is not applied twice.
+/// Adds units to the stock of a product, or takes them out of it. Fewer units than are reserved never
+/// remain. Name `expected_on_hand` so that a count is not applied to stock that has changed meanwhile.
 #[utoipa::path(
     post,
     path = "/inventory/adjust",
     operation_id = Adjust::NAME,
     tag = "inventory",
     request_body = Adjust,
-    responses((status = OK, body = Adjusted, description = "The stock has changed.")),
+    responses((status = OK, body = Adjusted, description = "The stock after the change.")),
 )]
 pub async fn adjust(
     State(store): State<Store>,

@@ -1,3 +1,5 @@
+//! `POST /inventory/cancel`: ends a reservation and makes its units available again.
+
 use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -9,19 +11,21 @@ use crate::{
     types::{Code, Id},
 };
 
-/// A reservation to give back.
+/// A reservation to cancel.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = CancelReservation, example = json!({
+#[schema(example = json!({
     "reservation_id": "res_0199f6c28f7a7c319d4e52a1b7f0c6aa"
 }))]
-pub struct Cancel {
+pub struct CancelReservation {
+    /// The id of the reservation, as `POST /inventory/reserve` answered it.
     pub reservation_id: Id,
 }
 
-pub struct Cancelling(HeldReservation);
+/// A cancellation whose reservation has been looked up, so that the keys of its products are known.
+pub struct Cancellation(HeldReservation);
 
-impl Operation for Cancelling {
+impl Operation for Cancellation {
     const NAME: &'static str = "inventory/cancel";
     const CODES: &'static [Code] = CODES;
     type Reply = ReservationReply;
@@ -31,37 +35,37 @@ impl Operation for Cancelling {
     }
 }
 
-impl Command for Cancel {
-    type Operation = Cancelling;
+impl Command for CancelReservation {
+    type Operation = Cancellation;
     type Output = Reservation;
 
-    async fn prepare(self, store: &Store, context: &Context) -> Result<Cancelling, Problem> {
-        Ok(Cancelling(HeldReservation::find(self.reservation_id, store, context).await?))
+    async fn prepare(self, store: &Store, context: &Context) -> Result<Cancellation, Problem> {
+        Ok(Cancellation(HeldReservation::find(self.reservation_id, store, context).await?))
     }
 
     fn answer(
-        _: &Cancelling,
+        _: &Cancellation,
         result: Result<Completed<ReservationReply>, store::Error>,
     ) -> api::Result<Reservation> {
-        Ok(Answer::ok(ReservationReply::changed(result?)))
+        Ok(Answer::ok(ReservationReply::into_changed(result?)))
     }
 }
 
 /// Cancel a reservation
 ///
-/// What it still holds is available again.
+/// The units that it still holds are available again. Units that were confirmed stay sold.
 #[utoipa::path(
     post,
     path = "/inventory/cancel",
-    operation_id = Cancelling::NAME,
+    operation_id = Cancellation::NAME,
     tag = "inventory",
-    request_body = Cancel,
-    responses((status = OK, body = Reservation, description = "The units are available again.")),
+    request_body = CancelReservation,
+    responses((status = OK, body = Reservation, description = "The cancelled reservation.")),
 )]
 pub async fn cancel(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(request): Json<Cancel>,
+    Json(request): Json<CancelReservation>,
 ) -> api::Result<Reservation> {
     request.run(&store, &context).await
 }

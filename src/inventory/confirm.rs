@@ -1,10 +1,12 @@
+//! `POST /inventory/confirm`: sells the units of a reservation, all of them or a part.
+
 use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{
     CODES, HeldReservation, Reservation, ReservationReply,
-    reserve::{Line, merged},
+    reserve::{Line, merge_lines},
 };
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
@@ -12,42 +14,47 @@ use crate::{
     types::{Code, Id, enum_from_str},
 };
 
-/// What to sell of a reservation.
+/// A reservation whose units are to be sold.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = ConfirmReservation, example = json!({
+#[schema(example = json!({
     "reservation_id": "res_0199f6c28f7a7c319d4e52a1b7f0c6aa"
 }))]
-pub struct Confirm {
+pub struct ConfirmReservation {
+    /// The id of the reservation, as `POST /inventory/reserve` answered it.
     pub reservation_id: Id,
-    /// A part of it; all that it holds, where nothing is said.
+    /// The units to sell, of each product no more than the reservation holds: 1 to 100 lines. Without
+    /// it all units are sold that the reservation holds.
     #[schema(min_items = 1, max_items = 100)]
     pub lines: Option<Vec<Line>>,
-    /// What becomes of the rest.
+    /// The treatment of the units that `lines` does not name.
     #[serde(default, deserialize_with = "enum_from_str")]
     #[schema(default = "release")]
     pub remainder: Remainder,
 }
 
-/// What becomes of the units that are not confirmed.
+/// The treatment of units that are not confirmed: `release` makes them available again, `keep` leaves
+/// them reserved until the reservation expires.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema, strum::Display)]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum Remainder {
-    /// They are available again.
+    /// The units are available again.
     #[default]
     Release,
-    /// They stay set aside until the reservation's end.
+    /// The units stay reserved until the reservation expires.
     Keep,
 }
 
-pub struct Confirming {
+/// A confirmation whose reservation has been looked up, so that the keys of its products are known.
+pub struct Confirmation {
     held: HeldReservation,
+    /// The units to sell, each product once; empty for all that the reservation holds.
     lines: Vec<Line>,
     remainder: Remainder,
 }
 
-impl Operation for Confirming {
+impl Operation for Confirmation {
     const NAME: &'static str = "inventory/confirm";
     const CODES: &'static [Code] = CODES;
     type Reply = ReservationReply;
@@ -60,41 +67,41 @@ impl Operation for Confirming {
     }
 }
 
-impl Command for Confirm {
-    type Operation = Confirming;
+impl Command for ConfirmReservation {
+    type Operation = Confirmation;
     type Output = Reservation;
 
-    async fn prepare(self, store: &Store, context: &Context) -> Result<Confirming, Problem> {
-        let Confirm { reservation_id, lines, remainder } = self;
-        let lines = lines.map(merged).transpose()?.unwrap_or_default();
+    async fn prepare(self, store: &Store, context: &Context) -> Result<Confirmation, Problem> {
+        let ConfirmReservation { reservation_id, lines, remainder } = self;
+        let lines = lines.map(merge_lines).transpose()?.unwrap_or_default();
         let held = HeldReservation::find(reservation_id, store, context).await?;
-        Ok(Confirming { held, lines, remainder })
+        Ok(Confirmation { held, lines, remainder })
     }
 
     fn answer(
-        _: &Confirming,
+        _: &Confirmation,
         result: Result<Completed<ReservationReply>, store::Error>,
     ) -> api::Result<Reservation> {
-        Ok(Answer::ok(ReservationReply::changed(result?)))
+        Ok(Answer::ok(ReservationReply::into_changed(result?)))
     }
 }
 
 /// Confirm a reservation
 ///
-/// Its units are sold: all of them, or those of `lines`. The rest is released, or kept for another
-/// confirmation.
+/// Sells the units that the reservation holds: all of them, or those of `lines`. `remainder` says
+/// whether the rest is available again, or stays reserved for another confirmation.
 #[utoipa::path(
     post,
     path = "/inventory/confirm",
-    operation_id = Confirming::NAME,
+    operation_id = Confirmation::NAME,
     tag = "inventory",
-    request_body = Confirm,
-    responses((status = OK, body = Reservation, description = "The units are sold.")),
+    request_body = ConfirmReservation,
+    responses((status = OK, body = Reservation, description = "The reservation, whose units are sold.")),
 )]
 pub async fn confirm(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(request): Json<Confirm>,
+    Json(request): Json<ConfirmReservation>,
 ) -> api::Result<Reservation> {
     request.run(&store, &context).await
 }

@@ -1,62 +1,68 @@
+//! `GET /inventory/customers/{customer_id}/reservations`: lists the reservations of a customer.
+
 use axum::extract::State;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{CODES, Reservation};
 use crate::{
-    api::{self, Answer, Caller, Page, Path, Query},
+    api::{self, Answer, Caller, KeysetScan, ListReply, Listed, Page, Path, Query, ScanStep},
     store::{Completed, Invocation, Operation, Store},
     types::{Code, Id},
 };
 
-/// Reservations of a customer, newest first.
+/// A page of the reservations of a customer, the newest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Reservations {
+    /// The reservations, the newest first.
     pub reservations: Vec<Reservation>,
-    /// Where the next page begins; missing on the last one.
+    /// The `cursor` of the next page; missing on the last one. A page may have fewer reservations
+    /// than its limit, or none, and still have a next one: those that ended more than 7 days ago are
+    /// left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "res_0199f6c28f7a7c319d4e52a1b7f0c6aa")]
     pub next_cursor: Option<String>,
 }
 
-/// A step of a walk through a customer's reservations, as through a space's accounts.
-struct ListPage<'a> {
+struct ListReservations<'a> {
     customer_id: &'a Id,
-    named: &'a [Id],
-    before: Option<&'a Id>,
-    count: u64,
+    step: ScanStep,
 }
 
-#[derive(Debug, Deserialize)]
-struct ListReply {
-    reservations: Vec<Reservation>,
-    next: Vec<Id>,
-}
-
-impl Operation for ListPage<'_> {
+impl Operation for ListReservations<'_> {
     const NAME: &'static str = "inventory/customer_reservations";
     const CODES: &'static [Code] = CODES;
-    type Reply = ListReply;
+    type Reply = ListReply<Reservation>;
 
     fn bind(&self, invocation: &mut Invocation) {
-        invocation.key("customer_key", "reservations", self.customer_id);
-        for id in self.named {
+        let ListReservations { customer_id, step } = self;
+        invocation.key("customer_key", "reservations", customer_id);
+        for id in &step.ids {
             invocation.key("reservation_key", "reservation", id);
         }
-        invocation.arg("before", self.before.map_or("", Id::as_str)).arg("count", self.count);
+        // The list runs from the newest to the oldest, so the next ids stand before the last one.
+        invocation.arg("before", step.after()).arg("count", step.count);
+    }
+}
+
+impl Listed for Reservation {
+    fn id(&self) -> &str {
+        &self.reservation_id
     }
 }
 
 /// List the reservations of a customer
 ///
-/// Newest first, those that have ended among them for as long as they are remembered.
+/// Answers a page of them, the newest first. A reservation that has ended is listed for 7 days more.
+/// The newest reservations of a customer are kept in the list, 10,000 at least where the service's
+/// configuration says nothing else.
 #[utoipa::path(
     get,
     path = "/inventory/customers/{customer_id}/reservations",
-    operation_id = ListPage::NAME,
+    operation_id = ListReservations::NAME,
     tag = "inventory",
-    params(("customer_id" = Id, Path), Page),
-    responses((status = OK, body = Reservations, description = "One page.")),
+    params(("customer_id" = Id, Path, description = "The id of the customer."), Page),
+    responses((status = OK, body = Reservations, description = "The page of reservations.")),
     extensions(("x-refusals" = json!(["invalid_query"]))),
 )]
 pub async fn customer_reservations(
@@ -65,18 +71,9 @@ pub async fn customer_reservations(
     Caller(context): Caller,
     Path(customer_id): Path,
 ) -> api::Result<Reservations> {
-    api::page_limit(page.limit)?;
-    let cursor = api::id_cursor(page.cursor)?;
-    let customer_id = &customer_id;
-    let names = ListPage { customer_id, named: &[], before: cursor.as_ref(), count: page.limit };
-    let named = store.run(&names, &context).await?.reply.next;
-    let before = named.last();
-    let tells = ListPage { customer_id, named: &named, before, count: 1 };
-    let ListReply { reservations, next } = match before {
-        Some(_) => store.run(&tells, &context).await?.reply,
-        None => ListReply { reservations: Vec::new(), next: Vec::new() },
-    };
-    let next_cursor = before.filter(|_| !next.is_empty()).map(Id::to_string);
-    let reply = Reservations { reservations, next_cursor };
+    let scan = KeysetScan::new(page.limit, page.cursor)?;
+    let operation = |step| ListReservations { customer_id: &customer_id, step };
+    let list = scan.page(&store, &context, operation, |_| true).await?;
+    let reply = Reservations { reservations: list.items, next_cursor: list.next_cursor };
     Ok(Answer::ok(Completed { reply, replayed: false }))
 }

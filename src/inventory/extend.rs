@@ -1,3 +1,5 @@
+//! `POST /inventory/extend`: postpones the moment at which a reservation expires.
+
 use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -9,24 +11,28 @@ use crate::{
     types::{Code, Id, Ttl},
 };
 
-/// A reservation that is needed for longer.
+/// A reservation to hold for longer.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = ExtendReservation, example = json!({
+#[schema(example = json!({
     "reservation_id": "res_0199f6c28f7a7c319d4e52a1b7f0c6aa", "ttl_ms": 300_000
 }))]
-pub struct Extend {
+pub struct ExtendReservation {
+    /// The id of the reservation, as `POST /inventory/reserve` answered it.
     pub reservation_id: Id,
-    /// How long from now. It never ends earlier than it would have.
+    /// Time from now until the reservation expires, in milliseconds: 1 to 2,592,000,000 (30 days),
+    /// and at most 24 hours after the reservation was made. A reservation that expires later than that
+    /// already keeps its `expires_at`.
     pub ttl_ms: Ttl,
 }
 
-pub struct Extending {
+/// An extension whose reservation has been looked up, so that the keys of its products are known.
+pub struct ReservationExtension {
     held: HeldReservation,
     ttl_ms: Ttl,
 }
 
-impl Operation for Extending {
+impl Operation for ReservationExtension {
     const NAME: &'static str = "inventory/extend";
     const CODES: &'static [Code] = CODES;
     type Reply = ReservationReply;
@@ -36,39 +42,43 @@ impl Operation for Extending {
     }
 }
 
-impl Command for Extend {
-    type Operation = Extending;
+impl Command for ExtendReservation {
+    type Operation = ReservationExtension;
     type Output = Reservation;
 
-    async fn prepare(self, store: &Store, context: &Context) -> Result<Extending, Problem> {
-        let Extend { reservation_id, ttl_ms } = self;
-        Ok(Extending { held: HeldReservation::find(reservation_id, store, context).await?, ttl_ms })
+    async fn prepare(
+        self,
+        store: &Store,
+        context: &Context,
+    ) -> Result<ReservationExtension, Problem> {
+        let held = HeldReservation::find(self.reservation_id, store, context).await?;
+        Ok(ReservationExtension { held, ttl_ms: self.ttl_ms })
     }
 
     fn answer(
-        _: &Extending,
+        _: &ReservationExtension,
         result: Result<Completed<ReservationReply>, store::Error>,
     ) -> api::Result<Reservation> {
-        Ok(Answer::ok(ReservationReply::changed(result?)))
+        Ok(Answer::ok(ReservationReply::into_changed(result?)))
     }
 }
 
 /// Extend a reservation
 ///
-/// The units stay set aside for `ttl_ms` from now, or for as long as they are already, whichever is
-/// longer. At most 10 times, and for 24 hours in all.
+/// The reservation expires `ttl_ms` from now, unless it expires later than that already. It can be
+/// extended 10 times, and then holds its units for at most 24 hours in all.
 #[utoipa::path(
     post,
     path = "/inventory/extend",
-    operation_id = Extending::NAME,
+    operation_id = ReservationExtension::NAME,
     tag = "inventory",
-    request_body = Extend,
-    responses((status = OK, body = Reservation, description = "The reservation, with its new end.")),
+    request_body = ExtendReservation,
+    responses((status = OK, body = Reservation, description = "The reservation, with its new `expires_at`.")),
 )]
 pub async fn extend(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(request): Json<Extend>,
+    Json(request): Json<ExtendReservation>,
 ) -> api::Result<Reservation> {
     request.run(&store, &context).await
 }

@@ -1,3 +1,6 @@
+//! `GET /inventory/products/{product_id}`: answers a product and its stock. Here is also the product
+//! as the other calls of this domain answer it.
+
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -30,50 +33,54 @@ struct GetProduct(Id);
     "created_at": "2026-01-31T12:00:00.000Z"
 }))]
 pub struct Product {
-    /// What the caller calls the product.
+    /// The id of the product, given by the caller that added it.
     pub product_id: Id,
-    /// For people.
+    /// The name of the product, 1 to 200 characters.
     pub name: String,
-    /// The caller's words.
+    /// The description of the product, 0 to 1,000 characters; null if there is none.
     pub description: Option<String>,
-    /// Of one unit.
+    /// The price of one unit, zero or more.
     pub price: Money,
-    /// What its price is in.
+    /// The currency of the price: a code of ISO 4217, or one that the service's configuration
+    /// declares.
     #[schema(value_type = Currency)]
     pub currency: String,
-    /// What is on the shelf.
+    /// Units in stock, those that are reserved included: 0 to 10^12.
     pub on_hand: u64,
-    /// What of it is promised.
+    /// Units that are held by reservations: 0 to `on_hand`.
     pub reserved: u64,
-    /// What can be reserved: on hand less reserved.
+    /// Units that can be reserved: `on_hand` less `reserved`.
     pub available: u64,
-    /// What has been sold in all.
+    /// Units that were sold since the product was added.
     pub sold: u64,
-    /// The stock is low while fewer units than this are available; null for never.
+    /// The stock is low while fewer units than this are available, 1 to 10^12; null for never.
     pub low_stock: Option<u64>,
-    /// The most units that one customer may have reserved and bought; null for no limit.
+    /// The most units that one customer may have reserved and bought together, 1 to 10^12; null for
+    /// no limit.
     pub max_per_customer: Option<u64>,
-    /// The caller's own notes.
+    /// The strings that a caller has attached to the product.
     pub metadata: Metadata,
-    /// Counts the changes by calls; also the ETag.
+    /// The version of the product, which is also the ETag. It is 1 at first, and every call that
+    /// changes the product raises it by one. An expiry does not.
     pub version: u64,
-    /// When, on Redis' clock.
+    /// The moment at which the product was added, on Redis' clock.
     pub created_at: Timestamp,
 }
 
-/// What a script tells of one product.
+/// The reply of a script that answers one product.
 #[derive(Debug, Deserialize)]
 pub struct ProductReply {
     product: Product,
 }
 
 impl ProductReply {
-    /// The product as it is answered, with its version as the ETag.
+    /// Makes the answer to the caller, with the version of the product as its ETag. `answer` chooses
+    /// the status.
     pub fn answer(
-        done: Completed<ProductReply>,
+        completed: Completed<ProductReply>,
         answer: fn(Completed<Product>) -> Answer<Product>,
     ) -> Answer<Product> {
-        let answer = answer(done.map(|reply| reply.product));
+        let answer = answer(completed.map(|reply| reply.product));
         let version = answer.body().version;
         answer.with_version(version)
     }
@@ -91,14 +98,14 @@ impl Operation for GetProduct {
 
 /// Get a product and its stock
 ///
-/// Units of reservations whose time is up count as available from that millisecond on. The ETag is
-/// the version.
+/// Units of an expired reservation are available from the millisecond of its expiry on. The ETag is
+/// the product's version.
 #[utoipa::path(
     get,
     path = "/inventory/products/{product_id}",
     operation_id = GetProduct::NAME,
     tag = "inventory",
-    params(("product_id" = Id, Path)),
+    params(("product_id" = Id, Path, description = "The id of the product.")),
     responses((status = OK, body = Product, description = "The product.")),
 )]
 pub async fn get_product(

@@ -1,83 +1,80 @@
+//! `GET /inventory/integrity`: recomputes the stock of products from what has changed it.
+
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{CODES, bind_product};
+use super::{CODES, bind_products};
 use crate::{
-    api::{self, Answer, Caller, Page, Query},
+    api::{self, Answer, Caller, KeysetScan, ListReply, Listed, Page, Query, ScanStep},
     store::{Completed, Invocation, Operation, Store},
     types::{Code, Id},
 };
 
-/// The stock of products, recomputed.
+/// A page of products whose stock was recomputed.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct StockIntegrity {
-    /// Whether all of this page are.
+    /// True if the stock of every product of this page is right.
     #[schema(example = true)]
     pub ok: bool,
+    /// The products of this page, in the order of their ids.
     pub products: Vec<CheckedProduct>,
-    /// Where the next page begins; missing on the last one.
+    /// The `cursor` of the next page; missing on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "espresso-cup")]
     pub next_cursor: Option<String>,
 }
 
-/// The stock of one product, recomputed.
+/// The stock of one product, and whether it is right.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct CheckedProduct {
+    /// The id of the product.
     pub product_id: Id,
+    /// Units in stock, those that are reserved included: 0 to 10^12.
     #[schema(example = 100)]
     pub on_hand: u64,
+    /// Units that are held by reservations: 0 to `on_hand`.
     #[schema(example = 2)]
     pub reserved: u64,
+    /// Units that were sold since the product was added.
     #[schema(example = 0)]
     pub sold: u64,
-    /// Whether what is on hand is the initial stock with all adjustments, less what was sold, and what
-    /// is reserved is the sum of the live holds. Of more than 2,000 holds the sum is not taken.
+    /// True if `on_hand` is the initial stock with all adjustments, less `sold`, and `reserved` is
+    /// the sum of the holds of live reservations. Of a product with more than 2,000 holds that sum
+    /// is not checked.
     pub ok: bool,
 }
 
-/// A step of a walk through the products of a space, as the list takes it.
-struct Check<'a> {
-    named: &'a [Id],
-    after: Option<&'a Id>,
-    count: u64,
-}
+struct CheckStock(ScanStep);
 
-#[derive(Debug, Deserialize)]
-struct Checked {
-    products: Vec<CheckedProduct>,
-    next: Vec<Id>,
-}
-
-impl Operation for Check<'_> {
+impl Operation for CheckStock {
     const NAME: &'static str = "inventory/integrity";
     const CODES: &'static [Code] = CODES;
-    type Reply = Checked;
+    type Reply = ListReply<CheckedProduct>;
 
     fn bind(&self, invocation: &mut Invocation) {
-        invocation.key("index_key", "index", "products");
-        for id in self.named {
-            bind_product(invocation, id);
-        }
-        invocation.arg("after", self.after.map_or("", Id::as_str)).arg("count", self.count);
-        for id in self.named {
-            invocation.arg("product_id", id);
-        }
+        bind_products(invocation, &self.0);
+    }
+}
+
+impl Listed for CheckedProduct {
+    fn id(&self) -> &str {
+        self.product_id.as_str()
     }
 }
 
 /// Check the stock
 ///
-/// Recomputes each product from what has changed it, and what is reserved from the live holds. Each
-/// product is checked at one moment.
+/// Recomputes the units on hand of each product from the changes that were made to it, and the
+/// reserved units from the reservations that hold them. Each product is checked as it is at one
+/// moment; products of one page are not all checked at the same moment.
 #[utoipa::path(
     get,
     path = "/inventory/integrity",
-    operation_id = Check::NAME,
+    operation_id = CheckStock::NAME,
     tag = "inventory",
     params(Page),
-    responses((status = OK, body = StockIntegrity, description = "One page.")),
+    responses((status = OK, body = StockIntegrity, description = "The page of checked products.")),
     extensions(("x-refusals" = json!(["invalid_query"]))),
 )]
 pub async fn integrity(
@@ -85,18 +82,9 @@ pub async fn integrity(
     Query(page): Query<Page>,
     Caller(context): Caller,
 ) -> api::Result<StockIntegrity> {
-    api::page_limit(page.limit)?;
-    let cursor = api::id_cursor(page.cursor)?;
-    let names = Check { named: &[], after: cursor.as_ref(), count: page.limit };
-    let named = store.run(&names, &context).await?.reply.next;
-    let after = named.last();
-    let tells = Check { named: &named, after, count: 1 };
-    let Checked { products, next } = match after {
-        Some(_) => store.run(&tells, &context).await?.reply,
-        None => Checked { products: Vec::new(), next: Vec::new() },
-    };
-    let next_cursor = after.filter(|_| !next.is_empty()).map(Id::to_string);
-    let ok = products.iter().all(|product| product.ok);
-    let reply = StockIntegrity { ok, products, next_cursor };
+    let scan = KeysetScan::new(page.limit, page.cursor)?;
+    let list = scan.page(&store, &context, CheckStock, |_| true).await?;
+    let ok = list.items.iter().all(|product| product.ok);
+    let reply = StockIntegrity { ok, products: list.items, next_cursor: list.next_cursor };
     Ok(Answer::ok(Completed { reply, replayed: false }))
 }

@@ -1,4 +1,12 @@
-//! Stock that is never sold twice: units are reserved, and come back by themselves when time is up.
+//! Products and reservations of their units. A reservation holds units until they are sold or released,
+//! or until it expires; no unit is ever sold twice. `app` merges the router; `commands` finds the
+//! commands by name, for `POST /atomic` and `POST /bulk`.
+//!
+//! Each file is one operation and its endpoint. A request body is named by what it asks for
+//! (`ConfirmReservation`), and is itself the operation where nothing has to be added to it. Where
+//! something has to be found or computed before it can run, the operation is a type of its own, named
+//! by a noun (`Confirmation`). A type called `...Reply` has the fields of a script's reply where these
+//! are not the body of the answer.
 
 mod add_product;
 mod adjust;
@@ -19,18 +27,18 @@ mod update_product;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    api::CommandEntry,
+    api::{CommandEntry, ScanStep},
     store::{Invocation, Store},
     types::Id,
 };
 
 pub use codes::CODES;
-pub use expire::Expire;
+pub use expire::ExpireReservations;
 
 use get_product::{Product, ProductReply};
 use get_reservation::{HeldReservation, Reservation, ReservationReply};
 
-/// The calls of this domain.
+/// The endpoints of this domain.
 pub fn router() -> OpenApiRouter<Store> {
     OpenApiRouter::new()
         .routes(routes!(add_product::add_product, list_products::list_products))
@@ -46,24 +54,37 @@ pub fn router() -> OpenApiRouter<Store> {
         .routes(routes!(integrity::integrity))
 }
 
-/// Its commands.
+/// The commands of this domain, which `POST /atomic` and `POST /bulk` take by name.
 pub const COMMANDS: &[CommandEntry] = &[
     CommandEntry::of::<add_product::AddProduct>(),
     CommandEntry::of::<adjust::Adjust>(),
     CommandEntry::of::<reserve::Reserve>(),
-    CommandEntry::of::<confirm::Confirm>(),
-    CommandEntry::of::<cancel::Cancel>(),
-    CommandEntry::of::<extend::Extend>(),
+    CommandEntry::of::<confirm::ConfirmReservation>(),
+    CommandEntry::of::<cancel::CancelReservation>(),
+    CommandEntry::of::<extend::ExtendReservation>(),
 ];
 
-/// The set of a product's holds, beside its record.
+/// The kind of the keys under which the holds of products are kept.
 const HOLDS: &str = "product_holds";
 
-/// The keys of a product, of the holds on it, and of its movements.
+/// Binds the keys of a product, of its holds and of its movements.
 fn bind_product<'a>(invocation: &'a mut Invocation, id: &Id) -> &'a mut Invocation {
     invocation.key("product_key", "product", id).key("holds_key", HOLDS, id).key(
         "log_key",
         "movements",
         id,
     )
+}
+
+/// Binds one step of a scan over the products of a space: their index, the products to read, and the
+/// ids to list.
+fn bind_products(invocation: &mut Invocation, step: &ScanStep) {
+    invocation.key("index_key", "index", "products");
+    for id in &step.ids {
+        bind_product(invocation, id);
+    }
+    invocation.arg("after", step.after()).arg("count", step.count);
+    for id in &step.ids {
+        invocation.arg("product_id", id);
+    }
 }

@@ -1,15 +1,17 @@
+//! `GET /inventory/products/{product_id}/movements`: pages through the changes of a product's stock.
+
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{CODES, bind_product};
 use crate::{
-    api::{self, Answer, Caller, Page, Path, Query},
+    api::{self, Answer, Caller, LogPage, LogRange, Page, Path, Query},
     store::{Invocation, Operation, Store},
     types::{Code, Id, Timestamp},
 };
 
-/// A change of a product's stock.
+/// One change of a product's stock.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({
     "reason": "reserved",
@@ -22,76 +24,86 @@ use crate::{
     "created_at": "2026-01-31T12:00:00.000Z"
 }))]
 pub struct Movement {
-    /// What changed it: `initial`, a reason of an adjustment, `reserved`, `sold`, `released` or
-    /// `expired`.
+    /// The cause of the change: `initial` for the stock that the product was added with, the reason
+    /// of an adjustment, or `reserved`, `sold`, `released` or `expired` for a reservation.
     pub reason: String,
+    /// Units by which `on_hand` changed, below zero if they left: -10^12 to 10^12.
     pub on_hand_change: i64,
+    /// Units by which `reserved` changed, below zero if they left: -10^12 to 10^12.
     pub reserved_change: i64,
-    /// On hand right after.
+    /// Units on hand right after the change: 0 to 10^12.
     pub on_hand: u64,
-    /// Reserved right after.
+    /// Units reserved right after the change: 0 to `on_hand`.
     pub reserved: u64,
-    /// The customer, where one was the cause.
+    /// The id of the customer whose call reserved, bought or released the units; null for every
+    /// other change.
     pub actor: Option<Id>,
-    /// The reservation, or what an adjustment goes back to.
+    /// The id of the reservation, or the `reference` of the adjustment; null if there is none.
     pub reference: Option<String>,
-    /// When, on Redis' clock. An expiry is written by the next call that changes the product, with
-    /// the instant at which it happened.
+    /// The moment of the change, on Redis' clock. An expired reservation is written down by the next
+    /// call that changes the product, with the moment at which it expired.
     pub created_at: Timestamp,
 }
 
-/// Movements of a product, newest first.
+/// A page of the movements of a product, the newest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Movements {
+    /// The movements of this page, the newest first.
     pub movements: Vec<Movement>,
-    /// Whether the history reaches back to the product's beginning. A product keeps its newest
+    /// True if the history reaches back to the addition of the product. A product keeps its newest
     /// movements, 10,000 at least where the service's configuration says nothing else.
     #[schema(example = true)]
     pub history_complete: bool,
-    /// Where the next page begins; missing on the last one.
+    /// The `cursor` of the next page; missing on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "41")]
     pub next_cursor: Option<String>,
 }
 
-struct History {
+struct ListMovements {
     product_id: Id,
-    newest: Option<u64>,
-    /// One more than the page has, to see whether there is more.
-    limit: u64,
+    range: LogRange,
 }
 
-/// What the script answers: the movements in their order, and the number of the newest of them.
 #[derive(Debug, Deserialize)]
-struct Logged {
+struct ListMovementsReply {
+    /// The number of the last one of `movements`.
     newest: u64,
+    /// The movements of the page, the oldest first.
     movements: Vec<Movement>,
+    /// The number of movements that are not kept any more.
     trimmed: u64,
 }
 
-impl Operation for History {
+impl Operation for ListMovements {
     const NAME: &'static str = "inventory/movements";
     const CODES: &'static [Code] = CODES;
-    type Reply = Logged;
+    type Reply = ListMovementsReply;
 
     fn bind(&self, invocation: &mut Invocation) {
-        bind_product(invocation, &self.product_id)
-            .arg("product_id", &self.product_id)
-            .arg("newest", self.newest.map_or(String::new(), |newest| newest.to_string()))
-            .arg("limit", self.limit);
+        bind_product(invocation, &self.product_id).arg("product_id", &self.product_id);
+        self.range.bind(invocation);
+    }
+}
+
+impl ListMovementsReply {
+    fn into_page(self, range: &LogRange) -> Movements {
+        let LogPage { entries, next_cursor } = LogPage::new(range, self.newest, self.movements);
+        Movements { movements: entries, history_complete: self.trimmed == 0, next_cursor }
     }
 }
 
 /// List the movements of a product
 ///
-/// Every change of its stock, newest first. Pages neither repeat nor miss one while new ones arrive.
+/// Answers a page of the changes of its stock, the newest first. Pages neither repeat nor miss a
+/// movement while new ones arrive.
 #[utoipa::path(
     get,
     path = "/inventory/products/{product_id}/movements",
-    operation_id = History::NAME,
+    operation_id = ListMovements::NAME,
     tag = "inventory",
-    params(("product_id" = Id, Path), Page),
-    responses((status = OK, body = Movements, description = "One page.")),
+    params(("product_id" = Id, Path, description = "The id of the product."), Page),
+    responses((status = OK, body = Movements, description = "The page of movements.")),
     extensions(("x-refusals" = json!(["invalid_query"]))),
 )]
 pub async fn movements(
@@ -100,24 +112,8 @@ pub async fn movements(
     Caller(context): Caller,
     Path(product_id): Path,
 ) -> api::Result<Movements> {
-    api::page_limit(page.limit)?;
-    let newest = api::number_cursor(page.cursor.as_deref())?;
-    let history = History { product_id, newest, limit: page.limit + 1 };
-    let done = store.run(&history, &context).await?;
-    Ok(Answer::ok(done.map(|logged| logged.into_page(page.limit))))
-}
-
-impl Logged {
-    fn into_page(mut self, limit: u64) -> Movements {
-        self.movements.reverse();
-        let more = self.movements.len() as u64 > limit;
-        if more {
-            self.movements.pop();
-        }
-        Movements {
-            movements: self.movements,
-            history_complete: self.trimmed == 0,
-            next_cursor: more.then(|| (self.newest - limit).to_string()),
-        }
-    }
+    let range = LogRange::new(page.limit, page.cursor.as_deref())?;
+    let history = ListMovements { product_id, range };
+    let completed = store.run(&history, &context).await?;
+    Ok(Answer::ok(completed.map(|reply| reply.into_page(&history.range))))
 }

@@ -1,18 +1,20 @@
+//! `POST /inventory/reserve`: holds units of products for a customer.
+
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{CODES, Reservation, ReservationReply, bind_product, get_reservation::allowance};
+use super::{CODES, Reservation, ReservationReply, bind_product, get_reservation::allowance_id};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
     store::{self, Completed, Context, GeneratedId, Invocation, Operation, Store},
-    types::{Code, Id, Invalid, Quantity, Ttl},
+    types::{Code, Id, Quantity, Ttl},
 };
 
-/// The most lines of one reservation.
+/// The most lines of one request.
 const MAX_LINES: usize = 100;
 
-/// Units to set aside: `lines`, or one `product_id` with its `quantity`.
+/// Units to reserve for a customer: either `lines`, or one `product_id` with its `quantity`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({
@@ -21,15 +23,16 @@ const MAX_LINES: usize = 100;
     "ttl_ms": 300_000
 }))]
 pub struct Reserve {
+    /// The id of the customer for whom the units are held.
     pub customer_id: Id,
-    /// All of them are reserved or none is.
+    /// The units to reserve, 1 to 100 lines. Lines of one product are added up.
     #[schema(min_items = 1, max_items = 100)]
     pub lines: Option<Vec<Line>>,
-    /// The one product, where there are no `lines`.
+    /// The id of the product, where there are no `lines`.
     pub product_id: Option<Id>,
-    /// Its units, where there are no `lines`.
+    /// Units of that product, where there are no `lines`: 1 to 10^12.
     pub quantity: Option<Quantity>,
-    /// How long the units are held.
+    /// Time for which the units are held, in milliseconds: 1 to 2,592,000,000 (30 days).
     #[serde(default = "Reserve::default_ttl")]
     #[schema(default = 300_000)]
     pub ttl_ms: Ttl,
@@ -39,12 +42,14 @@ pub struct Reserve {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Line {
+    /// The id of the product.
     pub product_id: Id,
+    /// Units of the product: 1 to 10^12.
     pub quantity: Quantity,
 }
 
-/// The same, with each product once.
-pub struct ReserveRequest {
+/// A reservation to make: its lines name each product once, and it has an id.
+pub struct NewReservation {
     customer_id: Id,
     lines: Vec<Line>,
     ttl_ms: Ttl,
@@ -57,18 +62,18 @@ impl Reserve {
     }
 }
 
-fn refuse(detail: &str, pointer: &str) -> Problem {
-    Problem::invalid(&Invalid::new("validation_failed", detail), pointer)
-}
-
-/// Each product once: two lines of one product count together, or both could pass where only one may.
+/// Adds up the lines of one product, in the order of the first of them.
+///
+/// A script checks line by line that there are enough units. Of two lines of one product, each could
+/// pass where both together must not.
 ///
 /// # Errors
 ///
-/// Where there are too many or too few of them.
-pub fn merged(given: Vec<Line>) -> Result<Vec<Line>, Problem> {
+/// `validation_failed` where there are not 1 to 100 lines, or the units of one product add up to more
+/// than 10^12.
+pub fn merge_lines(given: Vec<Line>) -> Result<Vec<Line>, Problem> {
     if given.is_empty() || given.len() > MAX_LINES {
-        return Err(refuse("There are 1 to 100 lines.", "/lines"));
+        return Err(Problem::validation("/lines", "There are 1 to 100 lines."));
     }
     let mut lines: Vec<Line> = Vec::with_capacity(given.len());
     for (index, line) in given.into_iter().enumerate() {
@@ -77,7 +82,7 @@ pub fn merged(given: Vec<Line>) -> Result<Vec<Line>, Problem> {
             Some(known) => {
                 known.quantity = known.quantity.plus(line.quantity).ok_or_else(|| {
                     let pointer = format!("/lines/{index}/quantity");
-                    refuse("A quantity is at most 10^12.", &pointer)
+                    Problem::validation(&pointer, "A quantity is at most 10^12.")
                 })?;
             }
         }
@@ -85,25 +90,28 @@ pub fn merged(given: Vec<Line>) -> Result<Vec<Line>, Problem> {
     Ok(lines)
 }
 
-impl TryFrom<Reserve> for ReserveRequest {
+impl TryFrom<Reserve> for NewReservation {
     type Error = Problem;
 
-    fn try_from(request: Reserve) -> Result<ReserveRequest, Problem> {
+    fn try_from(request: Reserve) -> Result<NewReservation, Problem> {
         let given = match (request.lines, request.product_id, request.quantity) {
             (Some(lines), None, None) => lines,
             (None, Some(product_id), Some(quantity)) => vec![Line { product_id, quantity }],
-            _ => return Err(refuse("Give either lines, or product_id and quantity.", "")),
+            _ => {
+                let detail = "Give either lines, or product_id and quantity.";
+                return Err(Problem::validation("", detail));
+            }
         };
-        Ok(ReserveRequest {
+        Ok(NewReservation {
             customer_id: request.customer_id,
-            lines: merged(given)?,
+            lines: merge_lines(given)?,
             ttl_ms: request.ttl_ms,
             reservation_id: GeneratedId::new("res_"),
         })
     }
 }
 
-impl Operation for ReserveRequest {
+impl Operation for NewReservation {
     const NAME: &'static str = "inventory/reserve";
     const CODES: &'static [Code] = CODES;
     type Reply = ReservationReply;
@@ -117,7 +125,7 @@ impl Operation for ReserveRequest {
             .arg("ttl_ms", self.ttl_ms);
         for Line { product_id, quantity } in &self.lines {
             bind_product(invocation, product_id)
-                .key("allowance_key", "allowance", allowance(&self.customer_id, product_id))
+                .key("allowance_key", "allowance", allowance_id(&self.customer_id, product_id))
                 .arg("product_id", product_id)
                 .arg("quantity", quantity);
         }
@@ -125,32 +133,33 @@ impl Operation for ReserveRequest {
 }
 
 impl Command for Reserve {
-    type Operation = ReserveRequest;
+    type Operation = NewReservation;
     type Output = Reservation;
 
-    async fn prepare(self, _: &Store, _: &Context) -> Result<ReserveRequest, Problem> {
-        ReserveRequest::try_from(self)
+    async fn prepare(self, _: &Store, _: &Context) -> Result<NewReservation, Problem> {
+        NewReservation::try_from(self)
     }
 
     fn answer(
-        _: &ReserveRequest,
+        _: &NewReservation,
         result: Result<Completed<ReservationReply>, store::Error>,
     ) -> api::Result<Reservation> {
-        Ok(Answer::created(ReservationReply::changed(result?)))
+        Ok(Answer::created(ReservationReply::into_changed(result?)))
     }
 }
 
 /// Reserve units
 ///
-/// All lines or none; lines of one product are counted together and answered as one. When `ttl_ms`
-/// has passed the units are available again at that millisecond.
+/// Reserves the units of all lines or of none. Lines of one product are added up, and answered as one
+/// line. The units are held until they are confirmed or cancelled; what is still held when `ttl_ms` has
+/// passed is available again from that millisecond on.
 #[utoipa::path(
     post,
     path = "/inventory/reserve",
-    operation_id = ReserveRequest::NAME,
+    operation_id = NewReservation::NAME,
     tag = "inventory",
     request_body = Reserve,
-    responses((status = CREATED, body = Reservation, description = "The units are set aside.")),
+    responses((status = CREATED, body = Reservation, description = "The new reservation.")),
 )]
 pub async fn reserve(
     State(store): State<Store>,

@@ -1,3 +1,5 @@
+//! `POST /locks`: acquires a lock for a limited time.
+
 use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -9,18 +11,21 @@ use crate::{
     types::{Code, Id, Metadata, Text, Ttl},
 };
 
-/// A lock to take.
+/// Acquires a lock.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "lock": "nightly-report", "owner": "worker-7", "ttl_ms": 30_000 }))]
 pub struct Acquire {
+    /// Name of the lock. A lock needs no declaration.
     pub lock: Id,
-    /// Who takes it, for others to see.
+    /// Name of the holder, 1 to 200 characters. Everybody who reads the lock sees it.
     pub owner: Text<1, 200>,
-    /// How long the lease lasts if it is not renewed.
+    /// Time in milliseconds after which the lease expires unless it is renewed.
     #[serde(default = "Acquire::default_ttl")]
     #[schema(default = 30_000)]
     pub ttl_ms: Ttl,
+    /// Entries that the caller attaches to the lease: at most 50 and 8 KiB. Everybody who reads the
+    /// lock sees them.
     #[serde(default)]
     pub metadata: Metadata,
 }
@@ -48,15 +53,16 @@ impl Operation for Acquire {
 
 /// Acquire a lock
 ///
-/// It is taken at once or refused. The answer's `lease_id` is the only proof of it, and its
-/// `fencing_token` is greater than every earlier one of this lock.
+/// The call does not wait: the lock is acquired at once, or the call is refused. The `lease_id` in the
+/// answer is needed to renew and to release the lock. The `fencing_token` is greater than that of every
+/// earlier lease on the lock.
 #[utoipa::path(
     post,
     path = "/locks",
     operation_id = Acquire::NAME,
     tag = "locks",
     request_body = Acquire,
-    responses((status = CREATED, body = Lease, description = "The lock is held.")),
+    responses((status = CREATED, body = Lease, description = "The lock was acquired.")),
 )]
 pub async fn acquire(
     State(store): State<Store>,

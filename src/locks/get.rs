@@ -1,3 +1,5 @@
+//! `GET /locks/{lock}`: reads who holds a lock.
+
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -9,21 +11,25 @@ use crate::{
     types::{Code, Id},
 };
 
-struct Get(Id);
+/// Reads a lock by its name.
+struct GetLock(Id);
 
-/// How a lock stands.
+/// A lock as it is now.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Lock {
+    /// Name of the lock.
     pub lock: Id,
-    /// Whether anybody holds it now.
+    /// True if a lease holds the lock now.
     pub held: bool,
+    /// Current holders; empty for a free lock.
     pub holders: Vec<Holder>,
-    /// The token of the newest lease; null for a lock that was not held for an hour or more.
+    /// Fencing token of the newest lease; null if the lock has not been held for an hour or was never
+    /// held.
     #[schema(example = 1_769_860_800_000_000_u64)]
     pub last_fencing_token: Option<u64>,
 }
 
-impl Operation for Get {
+impl Operation for GetLock {
     const NAME: &'static str = "locks/get";
     const CODES: &'static [Code] = CODES;
     type Reply = Lock;
@@ -33,21 +39,21 @@ impl Operation for Get {
     }
 }
 
-/// Look at a lock
+/// Get a lock
 ///
 /// A lock needs no declaration: one that was never held is free.
 #[utoipa::path(
     get,
     path = "/locks/{lock}",
-    operation_id = Get::NAME,
+    operation_id = GetLock::NAME,
     tag = "locks",
-    params(("lock" = Id, Path)),
-    responses((status = OK, body = Lock, description = "How the lock stands.")),
+    params(("lock" = Id, Path, description = "Name of the lock")),
+    responses((status = OK, body = Lock, description = "The lock as it is now.")),
 )]
 pub async fn get(
     State(store): State<Store>,
     Caller(context): Caller,
     Path(lock): Path,
 ) -> api::Result<Lock> {
-    Ok(Answer::ok(store.run(&Get(lock), &context).await?))
+    Ok(Answer::ok(store.run(&GetLock(lock), &context).await?))
 }

@@ -1,4 +1,9 @@
-//! Leases on names: held by one or by none, proved by a secret, over when they say so.
+//! Locks: a name is held by at most one lease at a time, for a limited time, and the lease's secret id
+//! proves it.
+//!
+//! Each operation has a file of its own. This file has the routes that `app` serves, the commands
+//! that `domains` offers to `/atomic` and `/bulk`, and what several operations
+//! share.
 
 mod acquire;
 pub mod codes;
@@ -18,7 +23,7 @@ use crate::{
 
 pub use codes::CODES;
 
-/// The calls of this domain.
+/// Returns the routes of this domain.
 pub fn router() -> OpenApiRouter<Store> {
     OpenApiRouter::new()
         .routes(routes!(acquire::acquire))
@@ -27,15 +32,16 @@ pub fn router() -> OpenApiRouter<Store> {
         .routes(routes!(get::get))
 }
 
-/// Its commands that can be one of several. A lock is taken before the work that it is for, and so not
-/// together with it.
-pub const COMMANDS: &[CommandEntry] = &[CommandEntry::of::<release::Release>()];
+/// The commands of this domain that `/atomic` and `/bulk` can run. A lock can be released together
+/// with the work that it protects, but it has to be acquired before that work, in a call of its own.
+pub const COMMANDS: &[CommandEntry] = &[CommandEntry::of::<release::ReleaseLock>()];
 
+/// Binds the key of a lock, `lockstep:{space}:lock:<name>`.
 fn bind_lock<'a>(invocation: &'a mut Invocation, name: &Id) -> &'a mut Invocation {
     invocation.key("lock_key", "lock", name)
 }
 
-/// A lock, held.
+/// A lease: the right to hold a lock until it expires.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({
     "lease_id": "lease_0199f6c28f7a7c319d4e52a1b7f0c6aa",
@@ -48,46 +54,47 @@ fn bind_lock<'a>(invocation: &'a mut Invocation, name: &Id) -> &'a mut Invocatio
     "metadata": {}
 }))]
 pub struct Lease {
-    /// Proves the lease; keep it to yourself.
+    /// Secret id of the lease. Whoever knows it can renew and release the lease.
     pub lease_id: String,
-    /// What the caller calls the lock.
+    /// Name of the lock.
     pub lock: Id,
-    /// Who holds it, as told when it was acquired.
+    /// Name of the holder, as the caller gave it when the lock was acquired.
     pub owner: String,
-    /// Who else may hold it.
+    /// Mode of the lease: only `exclusive`, with which the lock has no other holder.
     pub mode: Mode,
-    /// Greater than that of every lease on this lock before. Hand it to what the lock protects.
+    /// Number that is greater than that of every earlier lease on this lock. Pass it to the resource
+    /// that the lock protects, so that it can turn away writers whose lease has expired.
     pub fencing_token: u64,
-    /// When it is over, from that millisecond on.
+    /// Time at which the lease expires, on the clock of Redis.
     pub expires_at: Timestamp,
-    /// How long it still lasts.
+    /// Remaining time of the lease in milliseconds.
     pub expires_in_ms: u64,
-    /// The caller's own notes.
+    /// Metadata that the caller gave when the lock was acquired.
     pub metadata: Metadata,
 }
 
-/// Who else may hold a lock at the same time.
+/// The mode of a lease. With `exclusive` no other lease can hold the lock at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// Nobody.
+    /// The lock has one holder at most.
     Exclusive,
 }
 
-/// Who holds a lock, as others may see it: without the lease's id.
+/// The holder of a lock as everybody can see it, without the secret id of the lease.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Holder {
-    /// Who holds it, as told when it was acquired.
+    /// Name of the holder, as the caller gave it when the lock was acquired.
     #[schema(example = "worker-7")]
     pub owner: String,
-    /// Who else may hold it.
+    /// Mode of the lease: only `exclusive`, with which the lock has no other holder.
     pub mode: Mode,
-    /// Its fencing token.
+    /// Fencing token of the lease.
     #[schema(example = 1_769_860_800_000_000_u64)]
     pub fencing_token: u64,
-    /// How long it still lasts.
+    /// Remaining time of the lease in milliseconds.
     #[schema(example = 30_000)]
     pub expires_in_ms: u64,
-    /// The caller's own notes.
+    /// Metadata that the caller gave when the lock was acquired.
     pub metadata: Metadata,
 }

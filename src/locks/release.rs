@@ -1,3 +1,5 @@
+//! `POST /locks/release`: releases a lock before its lease expires.
+
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -9,18 +11,20 @@ use crate::{
     types::{Code, Id},
 };
 
-/// A lease to give back.
+/// Releases a lock.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({
+#[schema(as = Release, example = json!({
     "lock": "nightly-report", "lease_id": "lease_0199f6c28f7a7c319d4e52a1b7f0c6aa"
 }))]
-pub struct Release {
+pub struct ReleaseLock {
+    /// Name of the lock.
     pub lock: Id,
+    /// Id of the lease that holds the lock, from the answer to `POST /locks`.
     pub lease_id: Id,
 }
 
-/// A lease that was given back.
+/// A lock that was released.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({
     "lock": "nightly-report",
@@ -28,12 +32,15 @@ pub struct Release {
     "released": true
 }))]
 pub struct Released {
+    /// Name of the lock.
     pub lock: Id,
+    /// Id of the lease that held the lock.
     pub lease_id: String,
+    /// Always `true`.
     pub released: bool,
 }
 
-impl Operation for Release {
+impl Operation for ReleaseLock {
     const NAME: &'static str = "locks/release";
     const CODES: &'static [Code] = CODES;
     type Reply = Released;
@@ -46,16 +53,16 @@ impl Operation for Release {
     }
 }
 
-impl Command for Release {
-    type Operation = Release;
+impl Command for ReleaseLock {
+    type Operation = ReleaseLock;
     type Output = Released;
 
-    async fn prepare(self, _: &Store, _: &Context) -> Result<Release, Problem> {
+    async fn prepare(self, _: &Store, _: &Context) -> Result<ReleaseLock, Problem> {
         Ok(self)
     }
 
     fn answer(
-        _: &Release,
+        _: &ReleaseLock,
         result: Result<Completed<Released>, store::Error>,
     ) -> api::Result<Released> {
         Ok(Answer::ok(result?))
@@ -64,19 +71,20 @@ impl Command for Release {
 
 /// Release a lock
 ///
-/// Only by the lease that holds it. A repeat within a minute is answered the same.
+/// Only the lease that holds the lock can release it. A repeat within a minute answers the same again,
+/// even if the lock has a new holder by then.
 #[utoipa::path(
     post,
     path = "/locks/release",
-    operation_id = Release::NAME,
+    operation_id = ReleaseLock::NAME,
     tag = "locks",
-    request_body = Release,
-    responses((status = OK, body = Released, description = "The lock is free.")),
+    request_body = ReleaseLock,
+    responses((status = OK, body = Released, description = "The lock was released.")),
 )]
 pub async fn release(
     State(store): State<Store>,
     Caller(context): Caller,
-    Json(request): Json<Release>,
+    Json(request): Json<ReleaseLock>,
 ) -> api::Result<Released> {
     request.run(&store, &context).await
 }

@@ -1,3 +1,5 @@
+//! `POST /locks/renew`: lets a lease expire later.
+
 use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -9,7 +11,7 @@ use crate::{
     types::{Code, Id, Ttl},
 };
 
-/// A lease to prolong.
+/// Renews a lease.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({
@@ -18,9 +20,11 @@ use crate::{
     "ttl_ms": 30_000
 }))]
 pub struct Renew {
+    /// Name of the lock.
     pub lock: Id,
+    /// Id of the lease that holds the lock, from the answer to `POST /locks`.
     pub lease_id: Id,
-    /// How long it lasts from now.
+    /// Time in milliseconds, counted from now, after which the lease expires.
     pub ttl_ms: Ttl,
 }
 
@@ -39,14 +43,15 @@ impl Operation for Renew {
 
 /// Renew a lease
 ///
-/// It ends `ttl_ms` from now, which may be sooner than before. The fencing token stays.
+/// The lease expires `ttl_ms` from now, which can be sooner than before. Its fencing token stays the
+/// same. A lease that has expired cannot be renewed.
 #[utoipa::path(
     post,
     path = "/locks/renew",
     operation_id = Renew::NAME,
     tag = "locks",
     request_body = Renew,
-    responses((status = OK, body = Lease, description = "The lease, prolonged.")),
+    responses((status = OK, body = Lease, description = "The renewed lease.")),
 )]
 pub async fn renew(
     State(store): State<Store>,

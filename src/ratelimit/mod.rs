@@ -1,4 +1,7 @@
-//! Quotas that are exact, however many instances ask.
+//! Rate limits that are exact however many instances of the service and of its callers there are.
+//!
+//! `check` has the one operation, and `rule` the algorithms and their limits. This file has the
+//! routes that `app` serves, the commands that `domains` offers to `/atomic` and `/bulk`.
 
 mod check;
 pub mod codes;
@@ -10,10 +13,10 @@ use crate::{api::CommandEntry, store::Store};
 
 pub use codes::CODES;
 
-/// The calls of this domain.
+/// Returns the routes of this domain.
 pub fn router() -> OpenApiRouter<Store> {
     OpenApiRouter::new().routes(routes!(check::check))
 }
 
-/// Its commands.
-pub const COMMANDS: &[CommandEntry] = &[CommandEntry::of::<check::Check>()];
+/// The commands of this domain that `/atomic` and `/bulk` can run.
+pub const COMMANDS: &[CommandEntry] = &[CommandEntry::of::<check::CheckRequest>()];

@@ -1,67 +1,82 @@
+//! The rules of a rate limit, checked and reduced to whole numbers. `check` makes them of a request.
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::types::{Invalid, Ttl};
 
-/// The most a double counts exactly, and so the finest a bucket can be: 2^53 - 1.
+/// The greatest whole number up to which Lua counts exactly. A full bucket has at most so many parts.
 const MAX_EXACT: u64 = (1 << 53) - 1;
 
-/// No wait may be longer: about 317 years.
+/// The longest time that an empty bucket can take to fill, about 317 years.
 const MAX_WAIT_MS: u64 = 10_000_000_000_000;
 
-/// The algorithms of a limit.
+/// An algorithm that limits a rate. `token_bucket` allows bursts of up to `capacity` and refills it
+/// evenly over time; `sliding_window` allows at most `limit` in any period of `window_ms`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Algorithm {
-    /// `capacity` tokens at once; `refill_tokens` come back evenly over every `refill_interval_ms`.
+    /// A full bucket has `capacity` tokens, and `refill_tokens` come back evenly over every
+    /// `refill_interval_ms`.
     #[default]
     TokenBucket,
-    /// At most `limit` in any stretch of `window_ms`, by an exact log.
+    /// At most `limit` are admitted in any period of `window_ms`; every admission is logged, so the
+    /// count is exact.
     SlidingWindow,
 }
 
-/// A rule that makes sense, ready for the script.
+/// A rule whose values have been checked, in the numbers that the script counts with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
-    /// Counts in parts of a token, so that every millisecond refills a whole number of them.
+    /// A bucket that counts in parts of a token, so that every millisecond refills a whole number of
+    /// parts and nothing is ever rounded.
     TokenBucket {
-        /// Tokens at once.
+        /// Tokens in a full bucket.
         capacity: u64,
-        /// Parts of one token.
+        /// Number of parts of one token.
         per_token: u64,
-        /// Parts that one millisecond brings back.
+        /// Number of parts that come back in one millisecond.
         per_ms: u64,
     },
-    /// Keeps one entry per admission.
+    /// A window that keeps one entry for each admission.
     SlidingWindow {
-        /// Units in any window.
+        /// The most units in any window.
         limit: u64,
-        /// Its length.
+        /// Length of the window in milliseconds.
         window_ms: u64,
     },
 }
 
 impl Rule {
-    /// A bucket; the fraction `refill_tokens / refill_interval_ms` is reduced, never rounded.
+    /// Makes a bucket of a refill rate. The fraction `refill_tokens / interval` is reduced to lowest
+    /// terms and never rounded.
+    ///
+    /// # Errors
+    ///
+    /// `validation_failed` if a number is 0, or too large to be counted exactly.
     pub fn token_bucket(capacity: u64, refill_tokens: u64, interval: Ttl) -> Result<Rule, Invalid> {
-        let refuse = |detail: &str| Err(Invalid::new("validation_failed", detail));
+        let invalid = |detail: &str| Err(Invalid::new("validation_failed", detail));
         if capacity == 0 || refill_tokens == 0 {
-            return refuse("A bucket has a capacity and a refill of at least 1.");
+            return invalid("A bucket has a capacity and a refill of at least 1.");
         }
         let common = greatest_common_divisor(refill_tokens, interval.as_ms());
         let (per_token, per_ms) = (interval.as_ms() / common, refill_tokens / common);
         match capacity.checked_mul(per_token) {
             Some(parts) if parts <= MAX_EXACT && per_ms <= MAX_EXACT => {
                 if parts / per_ms > MAX_WAIT_MS {
-                    return refuse("This bucket would take more than 10^13 ms to fill.");
+                    return invalid("This bucket would take more than 10^13 ms to fill.");
                 }
                 Ok(Rule::TokenBucket { capacity, per_token, per_ms })
             }
-            _ => refuse("capacity times refill_interval_ms is at most 2^53 - 1."),
+            _ => invalid("capacity times refill_interval_ms is at most 2^53 - 1."),
         }
     }
 
-    /// A window.
+    /// Makes a window.
+    ///
+    /// # Errors
+    ///
+    /// `validation_failed` if the limit is not 1 to 10,000: the log has one entry per admission.
     pub fn sliding_window(limit: u64, window: Ttl) -> Result<Rule, Invalid> {
         if !(1..=10_000).contains(&limit) {
             let detail = "The limit of a sliding window is 1 to 10000.";
@@ -70,14 +85,15 @@ impl Rule {
         Ok(Rule::SlidingWindow { limit, window_ms: window.as_ms() })
     }
 
-    /// The most that can be taken at once.
+    /// Returns the most units that one check can take.
     pub fn limit(self) -> u64 {
         match self {
             Rule::TokenBucket { capacity: limit, .. } | Rule::SlidingWindow { limit, .. } => limit,
         }
     }
 
-    /// In how many seconds the whole limit is there again: the `w` of RateLimit-Policy.
+    /// Returns the seconds, rounded up, after which a used-up limit is whole again: the parameter `w`
+    /// of the header `RateLimit-Policy`.
     pub fn window_seconds(self) -> u64 {
         let ms = match self {
             Rule::TokenBucket { capacity, per_token, per_ms } => {

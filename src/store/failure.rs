@@ -1,52 +1,75 @@
-/// Why Redis gave no reply to an operation, and so what may be said of it.
+//! Failures of the store: why an operation has no reply, and so what may be said of its effect. The
+//! batcher classifies; `api` turns a failure into a problem.
+
+use redis::ServerError;
+
+/// Why Redis gave no reply to an operation.
+///
+/// Every variant but [`Failure::Unknown`], [`Failure::Torn`] and [`Failure::UnexpectedReply`] means
+/// that nothing was written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// Too much is waiting already; nothing was sent.
+    /// The queue is full; nothing was sent.
     #[error("the queue to the store is full")]
     Overloaded,
-    /// The service is ending; nothing was sent.
+    /// The service is shutting down; nothing was sent.
     #[error("the service is shutting down")]
     ShuttingDown,
-    /// No connection, or the server refuses everybody; nothing happened.
+    /// There is no connection, or the server refuses every command.
     #[error("the store cannot be reached: {0}")]
     Unavailable(String),
-    /// A script has been running for too long; nothing happened.
+    /// Another script has been running for too long.
     #[error("the store is busy: {0}")]
     Busy(String),
-    /// The server is reading its data; nothing happened.
+    /// The server is reading its data.
     #[error("the store is loading: {0}")]
     Loading(String),
-    /// A replica, or a disk that cannot be written; nothing happened.
+    /// The server is a replica, or cannot write to its disk.
     #[error("the store is read-only: {0}")]
     ReadOnly(String),
-    /// The server is at its memory limit; nothing happened.
+    /// The server is at its memory limit.
     #[error("the store is out of memory: {0}")]
     OutOfMemory(String),
-    /// It was sent, and no answer came: it may have happened. A repeat under the same idempotency
-    /// key finds out.
+    /// The call was sent and its effect is not known: no reply came, or an error that does not say
+    /// whether the script had written.
     #[error("no answer: {cause}")]
     Unknown {
-        /// What was seen instead of an answer.
+        /// The error that took the place of a reply.
         cause: String,
-        /// Whether the call carried an idempotency key.
-        repeatable: bool,
+        /// True if a repeat finds out and has no second effect: the call carries an idempotency key.
+        retry_safe: bool,
     },
-    /// Another operation must run first, on these keys; the script wrote nothing.
+    /// The script ended before its first write and asks for another operation to run first.
     #[error("{operation} has to run first")]
-    First {
+    PrerequisiteRequired {
         /// The operation's name.
         operation: String,
-        /// Its keys.
+        /// The keys it is to run on.
         keys: Vec<String>,
     },
-    /// A fault of ours, or a record that is not ours: the script wrote nothing.
+    /// The script ended before its first write, because one of its steps must be the only one.
+    #[error("a step has to be alone in its script")]
+    NotIsolated,
+    /// The script failed and wrote nothing, or undid what it had written: a fault of ours, a record
+    /// that is not ours, or a missing right.
     #[error("the script failed: {0}")]
-    Broken(String),
+    Script(String),
+    /// A commit failed in the middle and could not be undone. It is never sent again.
+    #[error("a commit is torn: {0}")]
+    Torn(String),
+    /// The script ran, and its reply has a shape that its header does not know: a fault of ours.
+    #[error("unexpected reply: {0}")]
+    UnexpectedReply(String),
 }
 
 impl Failure {
-    /// What an error reply of the server means, by its first word.
-    pub(super) fn from_reply(code: &str, message: String) -> Failure {
+    /// Classifies an error reply by its code, the first word.
+    ///
+    /// The runner answers `ABORTED`, `NOT_ISOLATED`, `PREREQUISITE` or `TORN` for everything that it
+    /// can catch, so the codes of Redis' own are those of calls that it refused before the script
+    /// began. Any other error leaves the outcome unknown.
+    pub(super) fn from_error_reply(code: &str, details: &str) -> Failure {
+        let message = format!("{code} {details}");
         match code {
             "LOADING" => Failure::Loading(message),
             "BUSY" => Failure::Busy(message),
@@ -54,26 +77,38 @@ impl Failure {
             "OOM" => Failure::OutOfMemory(message),
             "CLUSTERDOWN" | "MOVED" | "ASK" | "TRYAGAIN" | "MASTERDOWN" | "NOREPLICAS"
             | "NOAUTH" | "NOPERM" | "WRONGPASS" => Failure::Unavailable(message),
-            _ => Failure::Broken(message),
+            "NOT_ISOLATED" => Failure::NotIsolated,
+            "PREREQUISITE" => {
+                let mut words = details.split_whitespace().map(str::to_owned);
+                let operation = words.next().unwrap_or_default();
+                Failure::PrerequisiteRequired { operation, keys: words.collect() }
+            }
+            "ABORTED" => Failure::Script(details.to_owned()),
+            "TORN" => Failure::Torn(details.to_owned()),
+            _ if details.contains("Error compiling script") => Failure::Script(message),
+            _ => Failure::Unknown { cause: message, retry_safe: false },
         }
     }
 
-    /// What follows the word `FIRST`, as the frame wrote it: an operation and its keys. Redis adds
-    /// the place in the script.
-    pub(super) fn first(details: &str) -> Failure {
-        let words = details.split_whitespace().take_while(|word| *word != "script:");
-        let mut words = words.map(str::to_owned);
-        Failure::First { operation: words.next().unwrap_or_default(), keys: words.collect() }
+    /// Classifies an error reply as the driver gives it.
+    pub(super) fn from_server_error(error: &ServerError) -> Failure {
+        Failure::from_error_reply(error.code(), error.details().unwrap_or_default())
     }
 
-    /// Whether the script is sure to have ended before it wrote anything, and the fault is of one
-    /// of its steps.
+    /// True if the script certainly wrote nothing and one of its steps is at fault, so that the others
+    /// may be sent again.
     pub fn is_script_error(&self) -> bool {
-        matches!(self, Failure::Broken(_) | Failure::First { .. })
+        use Failure::{NotIsolated, PrerequisiteRequired, Script};
+        matches!(self, Script(_) | NotIsolated | PrerequisiteRequired { .. })
     }
 
-    /// Whether it certainly did not happen and may well work in a moment.
-    pub(super) fn passes(&self) -> bool {
+    /// True if the effect of the call is not known.
+    pub fn may_have_written(&self) -> bool {
+        matches!(self, Failure::Unknown { .. } | Failure::Torn(_) | Failure::UnexpectedReply(_))
+    }
+
+    /// True if nothing was written and the same call may succeed in a moment.
+    pub(super) fn is_transient(&self) -> bool {
         use Failure::{Busy, Loading, ReadOnly, Unavailable};
         matches!(self, Unavailable(_) | Busy(_) | Loading(_) | ReadOnly(_))
     }
@@ -83,18 +118,42 @@ impl Failure {
 mod tests {
     use super::*;
 
+    fn class(code: &str) -> Failure {
+        Failure::from_error_reply(code, "m")
+    }
+
     #[test]
-    fn error_replies_have_their_class() {
-        let class = |code| Failure::from_reply(code, "m".to_owned());
-        let message = || "m".to_owned();
-        assert_eq!(class("BUSY"), Failure::Busy(message()));
-        assert_eq!(class("LOADING"), Failure::Loading(message()));
-        assert_eq!(class("READONLY"), Failure::ReadOnly(message()));
-        assert_eq!(class("MISCONF"), Failure::ReadOnly(message()));
-        assert_eq!(class("OOM"), Failure::OutOfMemory(message()));
-        assert_eq!(class("CLUSTERDOWN"), Failure::Unavailable(message()));
-        assert_eq!(class("MOVED"), Failure::Unavailable(message()));
-        assert_eq!(class("ERR"), Failure::Broken(message()));
-        assert!(class("BUSY").passes() && !class("OOM").passes() && !class("ERR").passes());
+    fn error_replies_are_classified_by_their_code() {
+        let message = |code: &str| format!("{code} m");
+        assert_eq!(class("BUSY"), Failure::Busy(message("BUSY")));
+        assert_eq!(class("LOADING"), Failure::Loading(message("LOADING")));
+        assert_eq!(class("READONLY"), Failure::ReadOnly(message("READONLY")));
+        assert_eq!(class("MISCONF"), Failure::ReadOnly(message("MISCONF")));
+        assert_eq!(class("OOM"), Failure::OutOfMemory(message("OOM")));
+        assert_eq!(class("CLUSTERDOWN"), Failure::Unavailable(message("CLUSTERDOWN")));
+        assert_eq!(class("MOVED"), Failure::Unavailable(message("MOVED")));
+        assert_eq!(class("ABORTED"), Failure::Script("m".to_owned()));
+        assert_eq!(class("TORN"), Failure::Torn("m".to_owned()));
+        assert_eq!(class("NOT_ISOLATED"), Failure::NotIsolated);
+        assert!(class("BUSY").is_transient() && !class("OOM").is_transient());
+        assert!(!class("TORN").is_transient() && !class("TORN").is_script_error());
+    }
+
+    #[test]
+    fn an_error_that_nothing_is_known_of_leaves_the_outcome_unknown() {
+        for code in ["ERR", "WRONGTYPE", "EXECABORT", "SOMETHING"] {
+            let cause = format!("{code} m");
+            assert_eq!(class(code), Failure::Unknown { cause, retry_safe: false });
+        }
+        let compile = Failure::from_error_reply("ERR", "Error compiling script (new function)");
+        assert!(matches!(compile, Failure::Script(_)));
+    }
+
+    #[test]
+    fn a_prerequisite_names_its_operation_and_keys() {
+        let failure = Failure::from_error_reply("PREREQUISITE", "accounts/expire a b");
+        let keys = vec!["a".to_owned(), "b".to_owned()];
+        let operation = "accounts/expire".to_owned();
+        assert_eq!(failure, Failure::PrerequisiteRequired { operation, keys });
     }
 }

@@ -1,3 +1,5 @@
+//! Guards of a transaction: conditions on data keys, which `run` evaluates before anything happens.
+
 use std::cmp::Ordering;
 
 use rust_decimal::Decimal;
@@ -7,90 +9,102 @@ use utoipa::ToSchema;
 use crate::{
     api::Problem,
     store::WatchedValue,
-    types::{Id, Invalid, enum_from_str},
+    types::{Id, enum_from_str},
 };
 
-/// What must be so of a key for a transaction to happen.
+/// A condition on a data key. The transaction happens only if all guards hold.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({ "key": "balance", "op": "gte", "value": "10" }))]
 pub struct DataGuard {
+    /// Data key whose value is compared.
     pub key: Id,
+    /// Comparison that must hold between the stored value and `value`.
     #[serde(deserialize_with = "enum_from_str")]
-    pub op: Op,
-    /// To compare with; not for `exists` and `absent`.
+    pub op: GuardOperator,
+    /// Value to compare with; not for `exists` and `absent`. For `gt`, `gte`, `lt` and `lte` it is a
+    /// plain decimal number of up to 28 digits.
     pub value: Option<String>,
 }
 
-/// How a key is compared.
+/// A comparison. `eq` and `ne` compare the stored string as text, and a key that holds no string is
+/// `ne` to every value; `gt`, `gte`, `lt` and `lte` compare it as a number, and fail if it is none;
+/// `exists` and `absent` ask whether the key exists, with a value of any type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Op {
-    /// It holds exactly this text.
+#[schema(as = Op)]
+pub enum GuardOperator {
+    /// The key holds exactly this text.
     Eq,
-    /// It holds another text, or nothing.
+    /// The key holds another text, or no string.
     Ne,
-    /// It holds a greater number.
+    /// The key holds a greater number.
     Gt,
-    /// It holds this number or a greater one.
+    /// The key holds this number or a greater one.
     Gte,
-    /// It holds a smaller number.
+    /// The key holds a smaller number.
     Lt,
-    /// It holds this number or a smaller one.
+    /// The key holds this number or a smaller one.
     Lte,
-    /// It holds anything, of whatever type.
+    /// The key exists, whatever type of value it has.
     Exists,
-    /// It holds nothing.
+    /// The key does not exist.
     Absent,
 }
 
-/// A guard that has failed, as the script tells it.
+/// A guard that does not hold. The script answers these members with the refusal `guard_failed`.
 #[derive(Debug, Clone, Serialize)]
 pub struct FailedGuard<'a> {
+    /// Data key of the guard.
     pub key: &'a Id,
-    pub op: Op,
+    /// Comparison that does not hold.
+    pub op: GuardOperator,
+    /// Value of the guard, if it has one.
     pub expected: Option<&'a str>,
+    /// The string that the key holds, the type of another value, or `None` for a key that does not
+    /// exist.
     pub actual: Option<String>,
 }
 
 impl DataGuard {
-    /// Refuses what can never be judged.
+    /// Checks that the guard has a value if and only if its comparison needs one.
     ///
     /// # Errors
     ///
-    /// With pointers that begin at the guard.
+    /// `validation_failed`, with a pointer that begins at the guard.
     pub fn check(&self) -> Result<(), Problem> {
-        let refuse =
-            |detail| Err(Problem::invalid(&Invalid::new("validation_failed", detail), "/value"));
+        use GuardOperator::{Absent, Eq, Exists, Ne};
+        let invalid = |detail| Err(Problem::validation("/value", detail));
         match (self.op, &self.value) {
-            (Op::Exists | Op::Absent, Some(_)) => refuse("This guard has no value."),
-            (Op::Exists | Op::Absent, None) => Ok(()),
-            (_, None) => refuse("This guard needs a value."),
-            (Op::Eq | Op::Ne, Some(_)) => Ok(()),
-            (_, Some(value)) if number(value.as_bytes()).is_none() => {
-                refuse("This guard compares numbers, and this is none of up to 28 digits.")
+            (Exists | Absent, Some(_)) => invalid("This guard has no value."),
+            (Exists | Absent, None) => Ok(()),
+            (_, None) => invalid("This guard needs a value."),
+            (Eq | Ne, Some(_)) => Ok(()),
+            (_, Some(value)) if parse_decimal(value.as_bytes()).is_none() => {
+                invalid("This guard compares numbers, and this is none of up to 28 digits.")
             }
             _ => Ok(()),
         }
     }
 
-    /// Why it fails, or nothing where it holds.
-    pub fn judge(&self, seen: &WatchedValue) -> Option<FailedGuard<'_>> {
+    /// Evaluates the guard for a watched value; `None` if it holds.
+    pub fn evaluate(&self, watched: &WatchedValue) -> Option<FailedGuard<'_>> {
         let expected = self.value.as_deref();
-        let text = seen.text.as_deref();
-        let order =
-            || -> Option<Ordering> { Some(number(text?)?.cmp(&number(expected?.as_bytes())?)) };
-        let holds = match self.op {
-            Op::Eq => text == expected.map(str::as_bytes),
-            Op::Ne => text != expected.map(str::as_bytes),
-            Op::Gt => order().is_some_and(Ordering::is_gt),
-            Op::Gte => order().is_some_and(Ordering::is_ge),
-            Op::Lt => order().is_some_and(Ordering::is_lt),
-            Op::Lte => order().is_some_and(Ordering::is_le),
-            Op::Exists => seen.kind != "none",
-            Op::Absent => seen.kind == "none",
+        let text = watched.text.as_deref();
+        let ordering = || -> Option<Ordering> {
+            Some(parse_decimal(text?)?.cmp(&parse_decimal(expected?.as_bytes())?))
         };
-        let actual = || match (text, seen.kind.as_str()) {
+        let holds = match self.op {
+            GuardOperator::Eq => text == expected.map(str::as_bytes),
+            GuardOperator::Ne => text != expected.map(str::as_bytes),
+            GuardOperator::Gt => ordering().is_some_and(Ordering::is_gt),
+            GuardOperator::Gte => ordering().is_some_and(Ordering::is_ge),
+            GuardOperator::Lt => ordering().is_some_and(Ordering::is_lt),
+            GuardOperator::Lte => ordering().is_some_and(Ordering::is_le),
+            GuardOperator::Exists => watched.kind != "none",
+            GuardOperator::Absent => watched.kind == "none",
+        };
+        let actual = || match (text, watched.kind.as_str()) {
             (Some(text), _) => Some(String::from_utf8_lossy(text).into_owned()),
             (None, "none") => None,
             (None, kind) => Some(format!("a {kind}")),
@@ -99,8 +113,8 @@ impl DataGuard {
     }
 }
 
-/// A decimal number of up to 28 digits, written plainly.
-fn number(text: &[u8]) -> Option<Decimal> {
+/// Reads a decimal number of up to 28 digits without an exponent.
+fn parse_decimal(text: &[u8]) -> Option<Decimal> {
     let text = std::str::from_utf8(text).ok()?;
     let plain = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.".contains(&byte));
     if plain { Decimal::from_str_exact(text).ok() } else { None }
@@ -108,14 +122,16 @@ fn number(text: &[u8]) -> Option<Decimal> {
 
 #[cfg(test)]
 mod tests {
+    use GuardOperator as Op;
+
     use super::*;
 
-    fn holds(op: Op, actual: Option<&str>, value: &str) -> bool {
+    fn holds(op: GuardOperator, actual: Option<&str>, value: &str) -> bool {
         let key = Id::try_from("k".to_owned()).unwrap();
         let guard = DataGuard { key, op, value: Some(value.to_owned()) };
         let kind = if actual.is_some() { "string" } else { "none" }.to_owned();
         guard
-            .judge(&WatchedValue { kind, text: actual.map(|text| text.as_bytes().to_vec()) })
+            .evaluate(&WatchedValue { kind, text: actual.map(|text| text.as_bytes().to_vec()) })
             .is_none()
     }
 

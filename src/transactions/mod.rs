@@ -1,4 +1,7 @@
-//! Optimistic transactions over plain data keys: watch, read, judge, and run all or nothing.
+//! Optimistic transactions over plain data keys: watch and read keys, evaluate guards, and run all
+//! commands or none.
+//!
+//! `run` has the one operation, `guard` its conditions; the commands are those of [`crate::data`].
 
 mod guard;
 mod run;
@@ -7,7 +10,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::store::Store;
 
-/// The calls of this domain.
+/// Returns the routes of this domain.
 pub fn router() -> OpenApiRouter<Store> {
     OpenApiRouter::new().routes(routes!(run::run))
 }

@@ -1,3 +1,9 @@
+//! `POST /transactions`: runs commands over data keys, all or none, if the guards hold.
+//!
+//! A call without `watch` and `guards` is one script. With them it is a loop: WATCH and read the keys,
+//! evaluate the guards, and run the script by MULTI and EXEC, which does nothing if another caller has
+//! changed a watched key since. Then the loop begins again, after a short pause.
+
 use std::{
     collections::{BTreeSet, HashMap},
     time::Duration,
@@ -12,28 +18,32 @@ use utoipa::ToSchema;
 use super::guard::{DataGuard, FailedGuard};
 use crate::{
     api::{self, Answer, Caller, Json, Problem},
-    data::{self, Command, Encoding, Input, READ_BUDGET, written},
+    data::{
+        self, CommandReply, DataCommand, DataCommandInput, DataResult, Encoding, READ_BUDGET,
+        read_commands,
+    },
     store::{Completed, Context, ExecOutcome, Invocation, Operation, Store, WatchedValue},
-    types::{Code, Id, Invalid, objects},
+    types::{Code, Id, objects},
 };
 
-/// The most operations, watched keys and guards of one call each.
+/// The most operations, watched keys and guards of one call, each.
 const MAX_OPERATIONS: usize = 128;
 
-/// The pause before another attempt is up to this, doubled with each, and up to the longest.
+/// The longest pause before the second attempt. It doubles with every further attempt.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
-const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause before any attempt.
+const MAX_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long a value may be that is watched or judged.
-const LONGEST: usize = 64 * 1024;
+/// The most bytes of a value that is watched or guarded.
+const MAX_WATCHED_BYTES: usize = 64 * 1024;
 
 const ATTEMPTS: &str = "lockstep_transaction_attempts_total";
 const CONFLICTS: &str = "lockstep_transaction_conflicts_total";
 
-/// Commands over data keys, all or none, if guards hold.
+/// Commands over data keys, all or none, if the guards hold.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = DataTransaction, example = json!({
+#[schema(example = json!({
     "watch": ["balance"],
     "guards": [{ "key": "balance", "op": "gte", "value": "10" }],
     "operations": [
@@ -42,20 +52,22 @@ const CONFLICTS: &str = "lockstep_transaction_conflicts_total";
     ],
     "max_attempts": 3
 }))]
-pub struct Transaction {
-    /// They run in their order.
-    #[schema(value_type = Vec<Input>, min_items = 1, max_items = 128)]
+pub struct DataTransaction {
+    /// Commands to run, 1 to 128. They run in this order, and a later one sees the result of an earlier
+    /// one.
+    #[schema(value_type = Vec<DataCommandInput>, min_items = 1, max_items = 128)]
     pub operations: Vec<Box<RawValue>>,
-    /// Keys whose values are answered as they were when it happened.
+    /// Data keys to watch, up to 128. The answer has their values from right before the transaction.
     #[serde(default)]
     #[schema(max_items = 128)]
     pub watch: Vec<Id>,
-    /// All of them must hold.
+    /// Conditions, up to 128, that must all hold right before the transaction.
     #[serde(default, deserialize_with = "objects")]
     #[schema(max_items = 128)]
     pub guards: Vec<DataGuard>,
-    /// How often it is tried while others change the same keys.
-    #[serde(default = "Transaction::default_attempts")]
+    /// The most attempts, 1 to 10. An attempt fails if another caller changes a watched or guarded key
+    /// meanwhile.
+    #[serde(default = "DataTransaction::default_attempts")]
     #[schema(minimum = 1, maximum = 10, default = 3)]
     pub max_attempts: u32,
 }
@@ -71,83 +83,201 @@ pub struct Transaction {
     "attempts": 1
 }))]
 pub struct Committed {
-    /// One for each operation, in their order.
-    pub results: Vec<data::Result>,
-    /// What the watched keys held before it; null for nothing, or nothing that is a string.
+    /// One result for each operation, in the order of the operations.
+    pub results: Vec<DataResult>,
+    /// Values of the watched keys right before the transaction, by key; null for a key that held no
+    /// string. Bytes that are not UTF-8 are written in base64.
     #[schema(value_type = Object)]
     pub watched: Map<String, Value>,
-    /// How often it was tried.
+    /// Number of attempts that the transaction took.
     pub attempts: u32,
 }
 
-impl Transaction {
+impl DataTransaction {
     fn default_attempts() -> u32 {
         3
     }
 }
 
-/// The same, checked.
+/// Run a transaction over data keys
+///
+/// All operations are applied or none is. Before the first of them runs, the same step checks that
+/// every key has the type that its operations need, so that none fails half way. With `watch` or
+/// `guards` those keys are watched and read first, and the operations run by MULTI and EXEC; if another
+/// caller changes one of the keys meanwhile, the call tries again after a short pause. Many callers
+/// that contend for the same keys are served faster by the other operations of this service, which
+/// never need a second attempt. A watched or guarded value has 64 KiB at most, and all operations
+/// together read 4 MiB of values at most.
+#[utoipa::path(
+    post,
+    path = "/transactions",
+    operation_id = Attempt::NAME,
+    tag = "transactions",
+    request_body = DataTransaction,
+    responses((status = OK, body = Committed, description = "All operations were applied.")),
+    extensions(("x-refusals" = json!(["command_not_allowed"]))),
+)]
+pub async fn run(
+    State(store): State<Store>,
+    Caller(context): Caller,
+    Json(request): Json<DataTransaction>,
+) -> api::Result<Committed> {
+    let transaction = CheckedTransaction::try_from(request)?;
+    match transaction.run(&store, &context).await {
+        Ok(completed) => Ok(Answer::ok(completed.map(|reply| transaction.committed(reply)))),
+        Err(problem) => Err(point_at_operation(problem)),
+    }
+}
+
+/// A transaction whose values have been checked.
 struct CheckedTransaction {
-    commands: Vec<Command>,
+    commands: Vec<DataCommand>,
     watch: Vec<Id>,
     guards: Vec<DataGuard>,
     max_attempts: u32,
-    /// All keys that it is watched or judged by, each once.
-    keys: Vec<Id>,
+    /// The keys of `watch` and of `guards`, each once.
+    watched_keys: Vec<Id>,
 }
 
-impl TryFrom<Transaction> for CheckedTransaction {
+impl TryFrom<DataTransaction> for CheckedTransaction {
     type Error = Problem;
 
-    fn try_from(request: Transaction) -> Result<CheckedTransaction, Problem> {
-        let refuse = |detail: &str, pointer: &str| {
-            Err(Problem::invalid(&Invalid::new("validation_failed", detail), pointer))
-        };
-        let Transaction { operations, watch, guards, max_attempts } = request;
+    fn try_from(request: DataTransaction) -> Result<CheckedTransaction, Problem> {
+        let DataTransaction { operations, watch, guards, max_attempts } = request;
         if !(1..=10).contains(&max_attempts) {
-            return refuse("There are 1 to 10 attempts.", "/max_attempts");
+            return Err(Problem::validation("/max_attempts", "There are 1 to 10 attempts."));
         }
         if watch.len() > MAX_OPERATIONS {
-            return refuse("At most 128 keys are watched.", "/watch");
+            return Err(Problem::validation("/watch", "At most 128 keys are watched."));
         }
         if guards.len() > MAX_OPERATIONS {
-            return refuse("There are at most 128 guards.", "/guards");
+            return Err(Problem::validation("/guards", "There are at most 128 guards."));
         }
         for (index, guard) in guards.iter().enumerate() {
             guard.check().map_err(|problem| problem.prefix_pointer(&format!("/guards/{index}")))?;
         }
-        let commands = Input::read_all(&operations, MAX_OPERATIONS)?;
-        if commands.iter().map(Command::words).sum::<usize>() > Command::MAX_WORDS {
-            return refuse("All operations together have too many values.", "/operations");
+        let commands = read_commands(&operations, MAX_OPERATIONS)?;
+        let script_arguments: usize = commands.iter().map(DataCommand::script_arguments).sum();
+        if script_arguments > DataCommand::MAX_SCRIPT_ARGUMENTS {
+            let detail = "All operations together have too many values.";
+            return Err(Problem::validation("/operations", detail));
         }
-        let of_guards = guards.iter().map(|guard| &guard.key);
-        let keys: BTreeSet<&Id> = watch.iter().chain(of_guards).collect();
-        let keys = keys.into_iter().cloned().collect();
-        Ok(CheckedTransaction { commands, watch, guards, max_attempts, keys })
+        let guarded = guards.iter().map(|guard| &guard.key);
+        let watched_keys: BTreeSet<&Id> = watch.iter().chain(guarded).collect();
+        let watched_keys = watched_keys.into_iter().cloned().collect();
+        Ok(CheckedTransaction { commands, watch, guards, max_attempts, watched_keys })
+    }
+}
+
+impl CheckedTransaction {
+    /// Runs the transaction, with further attempts while other callers change its keys.
+    async fn run(
+        &self,
+        store: &Store,
+        context: &Context,
+    ) -> Result<Completed<AttemptReply>, Problem> {
+        if self.watched_keys.is_empty() {
+            // Without a watched key there is no conflict, and one script does all.
+            count(ATTEMPTS);
+            return Ok(store.run(&self.attempt(&HashMap::new(), 1), context).await?);
+        }
+        let mut pause = FIRST_PAUSE;
+        let mut load = false;
+        for number in 1..=self.max_attempts {
+            if number > 1 {
+                // A random part of the pause, or contending callers would meet again.
+                sleep(pause.mul_f64(fastrand::f64())).await;
+                pause = (2 * pause).min(MAX_PAUSE);
+            }
+            if let Some(completed) = self.try_once(number, &mut load, store, context).await? {
+                return Ok(completed);
+            }
+        }
+        // The change that got in the way may have been this very call, sent before under the same
+        // idempotency key. The script finds that out; otherwise it refuses.
+        let refusal = Some(AttemptRefusal::TransactionConflict);
+        let number = self.max_attempts;
+        let last = Attempt { transaction: self, refusal, watched: String::new(), number };
+        Ok(store.run(&last, context).await?)
+    }
+
+    /// Makes one attempt; `None` if another caller changed a watched key meanwhile. `load` says whether
+    /// the script has to be sent along, because Redis did not know it before.
+    async fn try_once(
+        &self,
+        number: u32,
+        load: &mut bool,
+        store: &Store,
+        context: &Context,
+    ) -> Result<Option<Completed<AttemptReply>>, Problem> {
+        loop {
+            let (watch, values) =
+                store.watch(&self.watched_keys, MAX_WATCHED_BYTES + 1, context).await?;
+            reject_large_values(&values)?;
+            let values: HashMap<&Id, &WatchedValue> =
+                self.watched_keys.iter().zip(&values).collect();
+            match watch.commit(&self.attempt(&values, number), *load, context).await? {
+                ExecOutcome::Completed(completed) => {
+                    count(ATTEMPTS);
+                    return Ok(Some(completed));
+                }
+                ExecOutcome::Conflict => {
+                    count(ATTEMPTS);
+                    count(CONFLICTS);
+                    return Ok(None);
+                }
+                ExecOutcome::ScriptNotLoaded => *load = true,
+            }
+        }
+    }
+
+    /// Evaluates the guards for the watched values, and makes the operation that EXEC runs.
+    fn attempt<'a>(&'a self, values: &HashMap<&Id, &WatchedValue>, number: u32) -> Attempt<'a> {
+        let failed = self.guards.iter().find_map(|guard| guard.evaluate(values.get(&guard.key)?));
+        let value = |key: &Id| match values.get(key).and_then(|value| value.text.clone()) {
+            Some(bytes) => Encoding::Text.encode(bytes).0,
+            None => Value::Null,
+        };
+        let watched: Map<String, Value> =
+            self.watch.iter().map(|key| (key.to_string(), value(key))).collect();
+        Attempt {
+            transaction: self,
+            refusal: failed.map(AttemptRefusal::GuardFailed),
+            watched: Value::Object(watched).to_string(),
+            number,
+        }
+    }
+
+    fn committed(&self, reply: AttemptReply) -> Committed {
+        let AttemptReply { results, watched, attempts } = reply;
+        let results = self.commands.iter().zip(results);
+        let results = results.map(|(command, reply)| DataResult::from_reply(command, reply));
+        Committed { results: results.collect(), watched, attempts }
     }
 }
 
 /// One attempt, as EXEC runs it.
 struct Attempt<'a> {
-    request: &'a CheckedTransaction,
-    refusal: Option<Refusal<'a>>,
+    transaction: &'a CheckedTransaction,
+    refusal: Option<AttemptRefusal<'a>>,
+    /// The watched values as a JSON object.
     watched: String,
     number: u32,
 }
 
-/// Why nothing may happen. The script says so, and not we: only there it is known whether the call has
-/// happened before, under its idempotency key.
+/// The reason why an attempt must do nothing. The script answers the refusal, because only there it is
+/// known whether the call has happened before, under its idempotency key.
 #[derive(Serialize)]
 #[serde(tag = "word", rename_all = "snake_case")]
-enum Refusal<'a> {
+enum AttemptRefusal<'a> {
     GuardFailed(FailedGuard<'a>),
     TransactionConflict,
 }
 
-/// What the script tells.
+/// The reply of the script.
 #[derive(Debug, Deserialize)]
 struct AttemptReply {
-    results: Vec<data::Told>,
+    results: Vec<CommandReply>,
     watched: Map<String, Value>,
     attempts: u32,
 }
@@ -158,8 +288,8 @@ impl Operation for Attempt<'_> {
     type Reply = AttemptReply;
 
     fn bind(&self, invocation: &mut Invocation) {
-        let CheckedTransaction { commands, watch, guards, max_attempts, .. } = self.request;
-        let text = |value: Result<String, serde_json::Error>| value.unwrap_or_default();
+        let CheckedTransaction { commands, watch, guards, max_attempts, .. } = self.transaction;
+        let text = |json: Result<String, serde_json::Error>| json.unwrap_or_default();
         invocation
             .arg("conditions", text(serde_json::to_string(&(watch, guards, max_attempts))))
             .derived_arg("refusal", text(serde_json::to_string(&self.refusal)))
@@ -170,107 +300,21 @@ impl Operation for Attempt<'_> {
     }
 }
 
-impl CheckedTransaction {
-    fn attempt<'a>(&'a self, seen: &HashMap<&Id, &WatchedValue>, number: u32) -> Attempt<'a> {
-        let failed = self.guards.iter().find_map(|guard| guard.judge(seen.get(&guard.key)?));
-        let value = |key: &Id| match seen.get(key).and_then(|seen| seen.text.clone()) {
-            Some(bytes) => written(bytes, Encoding::Text).0,
-            None => Value::Null,
-        };
-        let watched: Map<String, Value> =
-            self.watch.iter().map(|key| (key.to_string(), value(key))).collect();
-        Attempt {
-            request: self,
-            refusal: failed.map(Refusal::GuardFailed),
-            watched: Value::Object(watched).to_string(),
-            number,
-        }
-    }
-
-    /// Reads, judges and runs it, as often as it takes while others are faster.
-    async fn run(
-        &self,
-        store: &Store,
-        context: &Context,
-    ) -> Result<Completed<AttemptReply>, Problem> {
-        let counted = |name: &'static str| metrics::counter!(name).increment(1);
-        if self.keys.is_empty() {
-            // Nothing that others do is in its way.
-            counted(ATTEMPTS);
-            return Ok(store.run(&self.attempt(&HashMap::new(), 1), context).await?);
-        }
-        let mut pause = FIRST_PAUSE;
-        let (mut number, mut load) = (1, false);
-        while number <= self.max_attempts {
-            let (watch, seen) = store.watch(&self.keys, LONGEST + 1, context).await?;
-            refuse_too_large(&seen)?;
-            let seen: HashMap<&Id, &WatchedValue> = self.keys.iter().zip(&seen).collect();
-            match watch.commit(&self.attempt(&seen, number), load, context).await? {
-                ExecOutcome::Completed(done) => {
-                    counted(ATTEMPTS);
-                    return Ok(done);
-                }
-                ExecOutcome::Unknown => load = true,
-                ExecOutcome::Conflict => {
-                    counted(ATTEMPTS);
-                    counted(CONFLICTS);
-                    number += 1;
-                    if number <= self.max_attempts {
-                        // Nobody waits as long as the others, or they would meet again.
-                        sleep(pause.mul_f64(fastrand::f64())).await;
-                        pause = (2 * pause).min(LONGEST_PAUSE);
-                    }
-                }
-            }
-        }
-        // Who was faster may have been the same call, under the same idempotency key.
-        let refusal = Some(Refusal::TransactionConflict);
-        let last = Attempt { request: self, refusal, watched: String::new(), number: number - 1 };
-        Ok(store.run(&last, context).await?)
-    }
-}
-
-fn refuse_too_large(seen: &[WatchedValue]) -> Result<(), Problem> {
-    let lengths = || seen.iter().filter_map(|seen| seen.text.as_ref()).map(Vec::len);
-    let most = match lengths().any(|length| length > LONGEST) {
-        true => LONGEST,
-        false if lengths().sum::<usize>() > READ_BUDGET => READ_BUDGET,
-        false => return Ok(()),
+/// Refuses watched values that are too long, each or all together.
+fn reject_large_values(values: &[WatchedValue]) -> Result<(), Problem> {
+    let lengths = || values.iter().filter_map(|value| value.text.as_ref()).map(Vec::len);
+    let most = if lengths().any(|length| length > MAX_WATCHED_BYTES) {
+        MAX_WATCHED_BYTES
+    } else if lengths().sum::<usize>() > READ_BUDGET {
+        READ_BUDGET
+    } else {
+        return Ok(());
     };
     Err(Problem::refused(data::codes::RESULT_TOO_LARGE, [("most", most.into())]))
 }
 
-/// Run a transaction over data keys
-///
-/// All operations or none. What they need of their keys is checked before the first of them runs, in the
-/// same step, so that none fails half way. With `watch` or `guards`, those keys are watched, read and
-/// judged before, and the operations run by MULTI and EXEC; where somebody has changed one of them in
-/// between it is tried again, after a short pause. Where many contend for the same keys, the commands of
-/// this service are faster: they need no second attempt. A key that is watched or guarded has at most
-/// 64 KiB, and the operations read 4 MiB of values at most.
-#[utoipa::path(
-    post,
-    path = "/transactions",
-    operation_id = Attempt::NAME,
-    tag = "transactions",
-    request_body = Transaction,
-    responses((status = OK, body = Committed, description = "All of it has happened.")),
-    extensions(("x-refusals" = json!(["command_not_allowed"]))),
-)]
-pub async fn run(
-    State(store): State<Store>,
-    Caller(context): Caller,
-    Json(request): Json<Transaction>,
-) -> api::Result<Committed> {
-    let request = CheckedTransaction::try_from(request)?;
-    match request.run(&store, &context).await {
-        Ok(done) => Ok(Answer::ok(done.map(|reply| committed(&request, reply)))),
-        Err(problem) => Err(pointed(problem)),
-    }
-}
-
-/// The problem with a pointer to the operation that it is of, where it is of one.
-fn pointed(problem: Problem) -> Problem {
+/// Adds a pointer to the operation that was refused, if the problem names one.
+fn point_at_operation(problem: Problem) -> Problem {
     match problem.member("operation_index").and_then(Value::as_u64) {
         Some(index) => {
             let pointer = format!("/operations/{index}");
@@ -281,9 +325,6 @@ fn pointed(problem: Problem) -> Problem {
     }
 }
 
-fn committed(request: &CheckedTransaction, reply: AttemptReply) -> Committed {
-    let AttemptReply { results, watched, attempts } = reply;
-    let results = request.commands.iter().zip(results);
-    let results = results.map(|(command, told)| data::Result::of(command, told)).collect();
-    Committed { results, watched, attempts }
+fn count(counter: &'static str) {
+    metrics::counter!(counter).increment(1);
 }

@@ -85,7 +85,7 @@ code_table! {
         "The call was sent to Redis and no answer came in time: it may have happened or not. Repeat it with the same Idempotency-Key to learn which."
         "A timeout does not mean that the call failed. With an Idempotency-Key, a repeat answers what happened the first time, or runs the call now; it never runs twice."
     INTERNAL_ERROR "internal_error" 500 final "Internal error"
-        "This is our fault. Nothing was done; the cause is in the log under this request's id."
+        "This is a fault of the service. The cause is in its log under the id of this request, and `outcome` says whether anything can have changed."
         "The service has a bug, or another client has written to one of its keys. The cause is in the log, under the id of the request."
 }
 

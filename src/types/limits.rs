@@ -34,7 +34,7 @@ pub const MAX_METADATA_BYTES: usize = 8 * 1024;
 
 /// Most open holds of an account, or reservations of a product, that an integrity check adds up.
 /// It reports an account or product with more as unchecked.
-pub const MOST_HOLDS: usize = 2000;
+pub const MAX_HOLDS: usize = 2000;
 
 /// Most extensions of one reservation.
 pub const MAX_EXTENSIONS: u64 = 10;

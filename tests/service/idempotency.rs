@@ -224,7 +224,7 @@ async fn keys_that_cannot_be_used_are_refused() {
 
 #[tokio::test]
 async fn the_record_has_an_end_that_a_repeat_moves() {
-    let service = Service::with(|settings| settings.records.once_ttl_ms = 500_000);
+    let service = Service::with(|settings| settings.retention.idempotency_ttl_ms = 500_000);
     let body = json!({ "account_id": "alice" });
     service.post_once("/accounts", body.clone(), "k").await.assert(201);
     let key = service.key("once", "k");
@@ -289,7 +289,7 @@ async fn lost_replies_have_no_second_effect() {
     let port = lossy(1).await;
     let mut service = Service::with(|settings| {
         settings.url = format!("redis://127.0.0.1:{port}");
-        settings.lanes = 1;
+        settings.batch_workers = 1;
     });
     service.space = direct.space.clone();
     for payment in 0..40 {

@@ -85,7 +85,7 @@ async fn an_error_in_one_step_leaves_the_others_unwritten() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_bad_record_in_a_batch_fails_only_its_own_calls() {
-    let service = Service::with(|settings| settings.lanes = 1);
+    let service = Service::with(|settings| settings.batch_workers = 1);
     service.open("alice", "100").await;
     service.open("bob", "0").await;
     crate::support::seed(
@@ -153,7 +153,8 @@ proptest! {
         let key = format!("lockstep:{{{}}}:none", unique("amount-"));
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations-lua/lib/amount.lua");
         let source = format!(
-            "#!lua\n{}\nlocal a, b, c, d, e = unpack(ARGV)\nreturn {{ \
+            "#!lua\nlocal net, digits_of, plus, minus, total, decimal, signed_decimal, signed_difference\n\
+             local MAX_DIGITS, MAX_TOTAL_DIGITS\n{}\nlocal a, b, c, d, e = unpack(ARGV)\nreturn {{ \
              signed_decimal(tonumber(ARGV[6]), net(a, b, c, d, e)), \
              net(a, b, c, d, e) < 0 and 'below' or 'above', plus(a, b) or 'none', \
              total({{ a, b, c, d, e }}) }}",

@@ -120,7 +120,7 @@ async fn more_calls_than_the_queue_holds() {
     let server = Server::start(&["--busy-reply-threshold", "100"]);
     let service = Service::with(|settings| {
         settings.url.clone_from(&server.url);
-        (settings.lanes, settings.queue) = (1, 4);
+        (settings.batch_workers, settings.queue) = (1, 4);
         settings.timeout = Duration::from_secs(60);
     });
     service.open("alice", "0").await;

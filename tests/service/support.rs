@@ -148,12 +148,12 @@ impl Service {
     pub fn with(change: impl FnOnce(&mut Settings)) -> Service {
         let mut settings = Settings {
             url: redis_url().to_owned(),
-            lanes: 2,
+            batch_workers: 2,
             transactions: 16,
             queue: 8192,
             timeout: Duration::from_secs(20),
-            records: Retention {
-                once_ttl_ms: 3_600_000,
+            retention: Retention {
+                idempotency_ttl_ms: 3_600_000,
                 transaction_ttl_ms: 3_600_000,
                 history: 1000,
             },

@@ -4,13 +4,11 @@
 mod caller;
 mod if_match;
 mod json;
-mod page;
 mod path;
 mod query;
 
 pub use caller::{Caller, idempotency_key};
 pub use if_match::IfMatch;
 pub use json::{Json, read_json};
-pub use page::{Page, id_cursor, number_cursor, page_limit};
 pub use path::Path;
 pub use query::Query;

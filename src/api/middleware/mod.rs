@@ -82,7 +82,7 @@ fn log(problem: &Problem, request_id: &str, trace_id: Option<&str>) {
     let code = problem.code();
     match &problem.cause {
         None => tracing::debug!(request_id, trace_id, code, "refused"),
-        Some(cause @ Failure::Broken(_)) => {
+        Some(cause @ (Failure::Script(_) | Failure::Torn(_) | Failure::UnexpectedReply(_))) => {
             tracing::error!(request_id, trace_id, code, %cause, "an operation failed");
         }
         Some(cause) => tracing::warn!(request_id, trace_id, code, %cause, "no answer of the store"),

@@ -270,7 +270,7 @@ async fn a_repeat_answers_the_same_when_the_hold_is_long_gone() {
 /// itself there for the next.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_capture_leaves_others_of_the_same_script_alone() {
-    let service = Service::with(|settings| settings.lanes = 1);
+    let service = Service::with(|settings| settings.batch_workers = 1);
     service.open("alice", "100").await;
     service.open("hotel", "0").await;
     let body = json!({ "account_id": "small", "max_balance": "1" });

@@ -91,7 +91,7 @@ async fn a_cursor_past_the_newest_is_the_newest() {
 
 #[tokio::test]
 async fn says_where_the_history_begins() {
-    let service = Service::with(|settings| settings.records.history = 100);
+    let service = Service::with(|settings| settings.retention.history = 100);
     service.open("alice", "0").await;
     for number in 1..=358 {
         let body = json!({

@@ -373,7 +373,7 @@ async fn a_lost_reply_is_unknown_for_each_operation_of_its_chunk() {
     let port = lossy(1).await;
     let mut service = Service::with(|settings| {
         settings.url = format!("redis://127.0.0.1:{port}");
-        settings.lanes = 1;
+        settings.batch_workers = 1;
     });
     service.space.clone_from(&direct.space);
     let body =

@@ -289,7 +289,7 @@ async fn lines_that_ask_first_keep_their_order() {
 /// among its steps.
 #[tokio::test(flavor = "multi_thread")]
 async fn lines_run_in_their_order_beside_calls_that_are_refused() {
-    let service = Service::with(|settings| settings.lanes = 1);
+    let service = Service::with(|settings| settings.batch_workers = 1);
     let refusing: Vec<_> = (0..4)
         .map(|_| {
             let service = service.clone();

@@ -1,0 +1,147 @@
+//! Batches: pending calls that share a script, and the reading of Redis' reply to one. `worker` sends
+//! them, `retry` sends them again.
+
+use std::sync::Arc;
+
+use redis::Value;
+use tokio::time::Instant;
+
+use super::{Completions, MAX_KEYS, MAX_STEPS, PendingCall, StepReply, retry::Retry};
+use crate::store::Failure;
+
+/// Calls of one script and one space, sent as one EVALSHA.
+pub(super) struct ScriptBatch {
+    /// Never empty.
+    pub calls: Vec<PendingCall>,
+    /// True to send the source by EVAL, because the server does not know its SHA-1.
+    pub send_source: bool,
+}
+
+/// Groups calls by script and space; within a batch they keep their order. Calls that nobody waits for
+/// any more are dropped, calls past their deadline fail: nothing was sent of either.
+pub(super) fn group(
+    collected: &mut Vec<PendingCall>,
+    completions: &mut Completions,
+) -> Vec<ScriptBatch> {
+    let mut batches: Vec<ScriptBatch> = Vec::new();
+    let now = Instant::now();
+    for call in collected.drain(..) {
+        if call.reply.is_closed() {
+            continue;
+        }
+        if call.deadline < now {
+            completions.push(call, Err(Failure::Overloaded));
+            continue;
+        }
+        match batches.iter_mut().rev().find(|batch| batch.is_for(&call)) {
+            Some(batch) if batch.has_room_for(&call) => batch.calls.push(call),
+            _ => batches.push(ScriptBatch::of(call)),
+        }
+    }
+    batches
+}
+
+impl ScriptBatch {
+    fn of(call: PendingCall) -> ScriptBatch {
+        ScriptBatch { calls: vec![call], send_source: false }
+    }
+
+    fn is_for(&self, call: &PendingCall) -> bool {
+        let first = &self.calls[0];
+        Arc::ptr_eq(&first.host_script, &call.host_script)
+            && first.space == call.space
+            && first.runs_in_host() == call.runs_in_host()
+    }
+
+    fn has_room_for(&self, call: &PendingCall) -> bool {
+        let weight: usize = self.calls.iter().map(|call| call.invocation.weight).sum();
+        let keys: usize = self.calls.iter().map(|call| call.invocation.keys.len()).sum();
+        keys + call.invocation.keys.len() <= MAX_KEYS
+            && weight + call.invocation.weight <= MAX_STEPS
+    }
+
+    /// Reads the server's reply: completes the calls, or decides by the kind of an error whether they
+    /// are sent again. `last` forbids another attempt after a pause.
+    pub fn on_reply(
+        mut self,
+        reply: Value,
+        last: bool,
+        retry: &mut Retry,
+        completions: &mut Completions,
+    ) {
+        match reply {
+            Value::Array(values) if values.len() == 2 * self.calls.len() => {
+                let mut values = values.into_iter();
+                for call in self.calls {
+                    let replayed = values.next() == Some(Value::Int(1));
+                    let reply = values.next().unwrap_or_default();
+                    completions.push(call, Ok(StepReply { replayed, reply }));
+                }
+            }
+            Value::ServerError(error) if error.code() == "NOSCRIPT" && !self.send_source => {
+                self.send_source = true;
+                retry.batches.push(self);
+            }
+            Value::ServerError(error) => {
+                let failure = Failure::from_server_error(&error);
+                if failure.is_transient() && !last {
+                    retry.after_pause(self);
+                } else if failure.is_script_error() && self.calls.len() > 1 {
+                    // Nothing was written. Sent alone, every call but the one at fault will work.
+                    retry.batches.extend(self.calls.into_iter().map(ScriptBatch::of));
+                } else {
+                    self.fail(&failure, completions);
+                }
+            }
+            other => self.fail(&Failure::UnexpectedReply(format!("{other:?}")), completions),
+        }
+    }
+
+    /// Decides for a batch that got no reply: calls that cannot have run and calls that cannot take
+    /// effect twice are sent again, the others fail.
+    pub fn on_connection_error(
+        self,
+        failure: &Failure,
+        last: bool,
+        retry: &mut Retry,
+        completions: &mut Completions,
+    ) {
+        if failure.is_transient() {
+            if last {
+                return self.fail(failure, completions);
+            }
+            return retry.after_pause(self);
+        }
+        let ScriptBatch { calls, send_source } = self;
+        let (safe, unsafe_calls): (Vec<_>, Vec<_>) =
+            calls.into_iter().partition(PendingCall::is_retry_safe);
+        let safe = ScriptBatch { calls: safe, send_source };
+        if last {
+            safe.fail(failure, completions);
+        } else if !safe.calls.is_empty() {
+            retry.after_pause(safe);
+        }
+        ScriptBatch { calls: unsafe_calls, send_source }.fail(failure, completions);
+    }
+
+    fn fail(self, failure: &Failure, completions: &mut Completions) {
+        if let Failure::Torn(cause) = failure {
+            metrics::counter!("lockstep_torn_commits_total").increment(1);
+            let operations: Vec<_> = self.calls.iter().map(|call| call.operation).collect();
+            tracing::error!(%cause, ?operations, "A COMMIT IS TORN: part of it was written");
+        }
+        for call in self.calls {
+            let failure = match failure {
+                // A read has no effect to be unsure of.
+                Failure::Unknown { cause, .. } if call.host_script.header.read_only => {
+                    Failure::Unavailable(cause.clone())
+                }
+                Failure::Unknown { cause, .. } => {
+                    Failure::Unknown { cause: cause.clone(), retry_safe: call.is_retry_safe() }
+                }
+                other => other.clone(),
+            };
+            completions.push(call, Err(failure));
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The batcher: the way of a call from the queue to Redis and back. [`super::Store`] puts pending calls
+//! into the queue of a batch worker.
+//!
+//! Read in this order: `worker` takes calls from the queue and decides when a batch is sent; `batch`
+//! groups calls into scripts and reads replies; `wire` writes a script and its arguments as Redis gets
+//! them; `connection` makes the shared connection; `retry` sends again what may be sent again.
+
+mod batch;
+mod connection;
+mod retry;
+mod wire;
+mod worker;
+
+use std::sync::Arc;
+
+use redis::Value;
+use tokio::{sync::oneshot, time::Instant};
+
+use super::{Failure, Script, invocation::EncodedInvocation};
+
+pub(super) use connection::checkout;
+pub(super) use wire::RunnerArgs;
+pub(super) use worker::BatchWorker;
+
+/// The most steps in one script. A thousand would block Redis for tens of milliseconds.
+pub(super) const MAX_STEPS: usize = 128;
+
+/// The most keys in one script, well under the limit of Lua's `unpack`.
+pub(super) const MAX_KEYS: usize = 2000;
+
+/// The most arguments of one operation, for the same reason.
+pub(super) const MAX_ARGS: usize = 7000;
+
+/// One operation that waits for its reply.
+pub(super) struct PendingCall {
+    /// The script that runs it: its own, or the one of all commands.
+    pub host_script: Arc<Script>,
+    pub operation: &'static str,
+    pub invocation: EncodedInvocation,
+    /// All keys of one script share a hash slot, so calls of different spaces never share a script.
+    pub space: String,
+    /// A call that is still in the queue at this moment fails with [`Failure::Overloaded`].
+    pub deadline: Instant,
+    pub reply: oneshot::Sender<CallResult>,
+}
+
+/// The result that a pending call's caller gets.
+pub(super) type CallResult = Result<StepReply, Failure>;
+
+/// The runner's reply for one step.
+pub(super) struct StepReply {
+    pub replayed: bool,
+    pub reply: Value,
+}
+
+impl PendingCall {
+    /// True if it runs in the script of all commands, as the lines of a stream do. Such calls share a
+    /// script only with one another: when a step of [`super::operation::Composite`] refuses, its whole
+    /// script is sent again step by step, and lines would lose their order.
+    fn runs_in_host(&self) -> bool {
+        self.operation != self.host_script.name
+    }
+
+    /// True if sending it twice has no second effect.
+    fn is_retry_safe(&self) -> bool {
+        self.host_script.header.read_only || !self.invocation.fingerprint.is_empty()
+    }
+}
+
+/// Finished calls whose results are not yet delivered. Delivery waits until the next batch is sent, so
+/// that Redis is not idle meanwhile.
+#[derive(Default)]
+struct Completions(Vec<(oneshot::Sender<CallResult>, CallResult)>);
+
+impl Completions {
+    fn push(&mut self, call: PendingCall, result: CallResult) {
+        self.0.push((call.reply, result));
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn deliver(&mut self) {
+        for (reply, result) in self.0.drain(..) {
+            // The caller may have gone. The effect stays.
+            let _ = reply.send(result);
+        }
+    }
+}

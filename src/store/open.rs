@@ -1,0 +1,92 @@
+//! Opening and closing a store: its connection pools, its queues and its batch workers.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
+    time::Duration,
+};
+
+use deadpool_redis::{Manager, Pool, Runtime};
+use redis::{
+    AsyncConnectionConfig, ConnectionInfo, IntoConnectionInfo,
+    io::tcp::{TcpSettings, socket2},
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Clock, Inner, Settings, Store,
+    batcher::{BatchWorker, RunnerArgs},
+    single_flight::SingleFlight,
+};
+
+impl Store {
+    /// Opens a store and starts its batch workers. Connections are made when they are needed. Must be
+    /// called within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// When the URL is not one of Redis.
+    pub fn open(settings: &Settings) -> redis::RedisResult<Store> {
+        let info = settings.url.as_str().into_connection_info()?;
+        let keepalive = socket2::TcpKeepalive::new().with_time(Duration::from_secs(30));
+        let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
+        let info = info.set_tcp_settings(tcp);
+        // Two pools: probes and the sweeper do not wait behind transactions.
+        let pool = connection_pool(&info, settings.batch_workers + 16, settings.timeout)?;
+        let transaction_pool = connection_pool(&info, settings.transactions, settings.timeout)?;
+
+        let runner_args = RunnerArgs { clock: Clock::default(), retention: settings.retention };
+        let closing = CancellationToken::new();
+        let queue_length = settings.queue.div_ceil(settings.batch_workers).max(1);
+        let (mut queues, mut workers) = (Vec::new(), Vec::new());
+        for _ in 0..settings.batch_workers {
+            let (pool, runner_args) = (pool.clone(), runner_args.clone());
+            let worker = BatchWorker { pool, runner_args, timeout: settings.timeout };
+            let (sender, queue) = mpsc::channel(queue_length);
+            queues.push(sender);
+            workers.push(tokio::spawn(worker.run(queue, closing.clone())));
+        }
+        Ok(Store(Arc::new(Inner {
+            pool,
+            transaction_pool,
+            queues,
+            next_queue: AtomicUsize::new(0),
+            single_flight: SingleFlight::default(),
+            timeout: settings.timeout,
+            runner_args,
+            closing,
+            workers: Mutex::new(workers),
+        })))
+    }
+
+    /// Closes the queues and returns when every call that was taken has its result.
+    pub async fn close(&self) {
+        self.0.closing.cancel();
+        let workers = {
+            let mut workers = self.0.workers.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *workers)
+        };
+        for worker in workers {
+            // A worker that panicked has nothing left to wait for.
+            let _ = worker.await;
+        }
+    }
+}
+
+fn connection_pool(
+    info: &ConnectionInfo,
+    size: usize,
+    timeout: Duration,
+) -> redis::RedisResult<Pool> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(timeout))
+        .set_response_timeout(Some(timeout));
+    Pool::builder(Manager::new_with_config(info.clone(), config)?)
+        .max_size(size)
+        .wait_timeout(Some(timeout))
+        .create_timeout(Some(timeout))
+        .recycle_timeout(Some(timeout))
+        .runtime(Runtime::Tokio1)
+        .build()
+        .map_err(|error| redis::RedisError::from(std::io::Error::other(error)))
+}

@@ -1,0 +1,41 @@
+//! Ordered queues: operations that run in the order in which they are submitted. `bulk` has one for each
+//! stream.
+
+use std::sync::atomic::Ordering;
+
+use super::{
+    Context, ErasedOperation, Failure, Library, PendingReply, Store, invocation::EncodedInvocation,
+    operation::Composite,
+};
+
+/// A place at one batch worker. What is submitted here keeps its order: it goes through one queue, and in
+/// one script, that of all commands, whatever the operations are.
+pub struct OrderedQueue {
+    store: Store,
+    worker: usize,
+}
+
+impl Store {
+    /// Opens an ordered queue at the next batch worker.
+    pub fn ordered(&self) -> OrderedQueue {
+        let worker = self.0.next_queue.fetch_add(1, Ordering::Relaxed) % self.0.queues.len();
+        OrderedQueue { store: self.clone(), worker }
+    }
+}
+
+impl OrderedQueue {
+    /// Hands an operation over as soon as the worker's queue has room. [`Store::wait`] waits for its
+    /// reply.
+    pub async fn submit(&self, operation: &dyn ErasedOperation, context: &Context) -> PendingReply {
+        let library = Library::embedded();
+        let script = library.script(operation.name());
+        let invocation = EncodedInvocation::of(operation, &script, context);
+        let host_script = library.script(Composite::NAME);
+        let (call, mut pending) =
+            self.store.pending_call(&script, &host_script, invocation, &context.space);
+        if self.store.0.queues[self.worker].send(call).await.is_err() {
+            pending.fail(Failure::ShuttingDown);
+        }
+        pending
+    }
+}

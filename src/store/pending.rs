@@ -1,0 +1,157 @@
+//! Pending replies: handing a call to a batch worker and waiting for its result. A script may ask for a
+//! prerequisite; it is run here, once for all callers that need it, and the call is sent again.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use tokio::{
+    sync::{mpsc::error::TrySendError, oneshot},
+    time::Instant,
+};
+
+use super::{
+    Context, ErasedOperation, Error, Failure, Inner, Library, RawReply, Script, Store,
+    batcher::{CallResult, PendingCall, StepReply},
+    invocation::EncodedInvocation,
+    script::RunOutcome,
+    single_flight::Leader,
+};
+use crate::types::Id;
+
+/// An operation that was handed to a batch worker. [`Store::wait`] waits for its reply.
+pub struct PendingReply {
+    result: Result<oneshot::Receiver<CallResult>, Failure>,
+    started: Instant,
+}
+
+impl PendingReply {
+    /// Turns a call that could not be queued into one that has failed.
+    pub(super) fn fail(&mut self, failure: Failure) {
+        self.result = Err(failure);
+    }
+
+    async fn result(self) -> CallResult {
+        // A worker drops a call only when it ends.
+        self.result?.await.unwrap_or(Err(Failure::ShuttingDown))
+    }
+}
+
+impl Store {
+    /// Hands an operation to a batch worker, in the operation's own script.
+    pub(super) fn enqueue(
+        &self,
+        operation: &dyn ErasedOperation,
+        context: &Context,
+    ) -> PendingReply {
+        let script = Library::embedded().script(operation.name());
+        let invocation = EncodedInvocation::of(operation, &script, context);
+        self.enqueue_invocation(&script, invocation, &context.space)
+    }
+
+    /// Hands an encoded invocation to the next batch worker, or fails at once where its queue is full.
+    pub(super) fn enqueue_invocation(
+        &self,
+        script: &Arc<Script>,
+        invocation: EncodedInvocation,
+        space: &Id,
+    ) -> PendingReply {
+        let (call, mut pending) = self.pending_call(script, script, invocation, space);
+        let Inner { queues, next_queue, .. } = &*self.0;
+        let queue = &queues[next_queue.fetch_add(1, Ordering::Relaxed) % queues.len()];
+        if let Err(error) = queue.try_send(call) {
+            pending.fail(match error {
+                TrySendError::Full(_) => Failure::Overloaded,
+                TrySendError::Closed(_) => Failure::ShuttingDown,
+            });
+        }
+        pending
+    }
+
+    /// Builds the queue entry and the handle that its caller waits on. `host_script` is the script that
+    /// runs the operation: its own, or the one of all commands.
+    pub(super) fn pending_call(
+        &self,
+        script: &Arc<Script>,
+        host_script: &Arc<Script>,
+        invocation: EncodedInvocation,
+        space: &Id,
+    ) -> (PendingCall, PendingReply) {
+        let (reply, result) = oneshot::channel();
+        let started = Instant::now();
+        let call = PendingCall {
+            host_script: Arc::clone(host_script),
+            operation: script.name,
+            invocation,
+            space: space.to_string(),
+            deadline: started + self.0.timeout,
+            reply,
+        };
+        (call, PendingReply { result: Ok(result), started })
+    }
+
+    /// Waits for the reply of an operation that was handed over before.
+    ///
+    /// When its script asks for a prerequisite, one caller runs that for all who need it, and the
+    /// operation is sent again, for at most one store timeout.
+    ///
+    /// # Errors
+    ///
+    /// The failure that took the place of a reply.
+    pub async fn wait(
+        &self,
+        mut pending: PendingReply,
+        operation: &dyn ErasedOperation,
+        context: &Context,
+    ) -> Result<RawReply, Error> {
+        let started = pending.started;
+        let waiting_since = Instant::now();
+        let mut leader: Option<Leader<'_>> = None;
+        let result = loop {
+            match pending.result().await {
+                Err(Failure::PrerequisiteRequired { operation: prerequisite, keys })
+                    if waiting_since.elapsed() < self.0.timeout =>
+                {
+                    if leader.as_ref().is_none_or(|leader| !leader.leads(&keys)) {
+                        drop(leader.take());
+                        leader = self.0.single_flight.lead(&keys).await;
+                    }
+                    if leader.is_some()
+                        && let Err(failure) =
+                            self.run_prerequisite(&prerequisite, &keys, context).await
+                    {
+                        break Err(failure);
+                    }
+                    pending = self.enqueue(operation, context);
+                }
+                result => break result,
+            }
+        };
+        let script = Library::embedded().script(operation.name());
+        match result {
+            Ok(StepReply { replayed, reply }) => {
+                Ok(RawReply { script, reply, replayed, started: Some(started) })
+            }
+            Err(failure) => {
+                script.record(RunOutcome::Failed, started.elapsed());
+                Err(failure.into())
+            }
+        }
+    }
+
+    /// Runs a prerequisite on its keys. Its failures are never an unknown outcome: the operation that
+    /// needs it has not run.
+    async fn run_prerequisite(
+        &self,
+        name: &str,
+        keys: &[String],
+        context: &Context,
+    ) -> Result<(), Failure> {
+        let script = Library::embedded().script(name);
+        let invocation = EncodedInvocation::of_keys(keys);
+        let pending = self.enqueue_invocation(&script, invocation, &context.space);
+        match pending.result().await {
+            Ok(_) => Ok(()),
+            Err(Failure::Unknown { cause, .. }) => Err(Failure::Unavailable(cause)),
+            Err(failure) => Err(failure),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+#![expect(clippy::panic, reason = "a script that cannot be assembled is found by the first test")]
+
+//! Assembly: one Lua source for each operation, made of the runner, the shared functions that it includes,
+//! and the operation; or of all commands, for the operation that runs others. `library` calls it once a
+//! process.
+//!
+//! A shared file is wrapped in a block. Only the names in its `--- @export` line are seen outside, so that
+//! its other names cannot collide with those of another file. The header of an operation becomes its local
+//! variables.
+
+use include_dir::{Dir, include_dir};
+
+use super::header::{Header, KeyType, Params};
+
+/// The folder is the registry of operations: a new file needs no other mention.
+pub(super) static FOLDER: Dir = include_dir!("$CARGO_MANIFEST_DIR/migrations-lua");
+
+/// The line of `runner.lua` whose place the shared functions and the operations take.
+const PLACE: &str = "--- @operations\n";
+
+/// Returns the source of the script `name`. `all` are the names of all operations.
+pub(super) fn assemble(name: &str, header: &Header, all: &[&str]) -> String {
+    let mut names = vec![name];
+    if header.runs_operations {
+        let is_command = |other: &&str| {
+            let header = read_header(other);
+            *other != name && !header.read_only && !header.internal && !header.own_script
+        };
+        names.extend(all.iter().copied().filter(is_command));
+        names.sort_unstable();
+    }
+    let mut included = Vec::new();
+    names.iter().for_each(|name| include(file(name), &mut included));
+    let shared: String = included.into_iter().map(shared_block).collect();
+    let operations: String = names.iter().map(|name| operation(name)).collect();
+    let flags = if header.read_only { " flags=no-writes" } else { "" };
+    let runner = file("runner").replacen(PLACE, &format!("{shared}\n{operations}"), 1);
+    format!("#!lua{flags}\n{runner}")
+}
+
+/// Reads the header of an operation's file.
+pub(super) fn read_header(name: &str) -> Header {
+    Header::parse(file(name)).unwrap_or_else(|fault| panic!("migrations-lua/{name}.lua: {fault}"))
+}
+
+/// Returns a shared file in a block of its own, with its exported names declared before it.
+fn shared_block(path: &str) -> String {
+    let source = file(path);
+    let exports = source.lines().find_map(|line| line.strip_prefix("--- @export "));
+    let exports = exports.unwrap_or_else(|| panic!("migrations-lua/{path}.lua exports nothing"));
+    format!("local {exports}\ndo\n{source}end\n")
+}
+
+/// Returns an operation as a function of the position of its first key and argument, and the layout of its
+/// keys, as `runner.lua` reads them.
+fn operation(name: &str) -> String {
+    let header = read_header(name);
+    let source = file(name);
+    let locals = |list: &str, first: &str, params: &Params| match params.fixed.as_slice() {
+        [] => String::new(),
+        names => format!(
+            "local {} = unpack({list}, {first} + 1, {first} + {})\n",
+            names.join(", "),
+            names.len()
+        ),
+    };
+    format!(
+        "operations['{name}'] = function(before_keys, before_args)\n{}{}{source}\nend\nlayouts['{name}'] = {}\n",
+        locals("KEYS", "before_keys", &header.keys),
+        locals("ARGV", "before_args", &header.args),
+        layout(&header),
+    )
+}
+
+fn layout(header: &Header) -> String {
+    let records = |types: &[KeyType]| {
+        let loaded = types.iter().enumerate().filter(|(_, key_type)| key_type.is_loaded());
+        loaded.map(|(index, _)| format!("{}, ", index + 1)).collect::<String>()
+    };
+    let mut layout = format!(
+        "{{ fixed_keys = {}, keys_per_line = {}, fixed_args = {}, args_per_line = {}",
+        header.keys.fixed.len(),
+        header.keys.repeated.len(),
+        header.args.fixed.len(),
+        header.args.repeated.len(),
+    );
+    if !header.runs_operations {
+        layout += &format!(", records = {{ {}}}", records(&header.key_types.fixed));
+    }
+    if header.key_types.repeated.iter().any(|key_type| key_type.is_loaded()) {
+        layout += &format!(", line_records = {{ {}}}", records(&header.key_types.repeated));
+    }
+    layout + " }"
+}
+
+/// Collects the files that a source includes, each once and after what it includes itself.
+fn include(source: &'static str, included: &mut Vec<&'static str>) {
+    for line in source.lines() {
+        let path = line.strip_prefix("--- @include \"").and_then(|rest| rest.strip_suffix('"'));
+        if let Some(path) = path.filter(|path| !included.contains(path)) {
+            include(file(path), included);
+            included.push(path);
+        }
+    }
+}
+
+fn file(path: &str) -> &'static str {
+    FOLDER
+        .get_file(format!("{path}.lua"))
+        .and_then(|file| file.contents_utf8())
+        .unwrap_or_else(|| panic!("there is no migrations-lua/{path}.lua"))
+}

@@ -1,0 +1,123 @@
+#![expect(clippy::panic, reason = "a script that is missing is found by the first test")]
+
+//! The library: every script, assembled once a process, with the histograms of its runs. The store looks
+//! scripts up by the name of their operation.
+
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{Arc, LazyLock, OnceLock},
+    time::Duration,
+};
+
+use include_dir::Dir;
+use metrics::Histogram;
+
+use super::{
+    Header,
+    assemble::{FOLDER, assemble, read_header},
+};
+use crate::store::Error;
+
+/// One operation, as Redis runs it.
+pub struct Script {
+    /// The name of the operation, such as `accounts/transfer`.
+    pub name: &'static str,
+    /// Its keys, arguments and replies.
+    pub header: Header,
+    /// The runner, the shared functions that it includes, and the operation.
+    pub source: String,
+    /// The SHA-1 of the source, by which Redis knows it.
+    pub sha1: String,
+    durations: OnceLock<[Histogram; 3]>,
+}
+
+/// The outcome of one run, a label of its metric.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::store) enum RunOutcome {
+    /// The operation replied `ok`.
+    Ok,
+    /// The operation refused.
+    Refused,
+    /// There is no reply, or one that the header does not know.
+    Failed,
+}
+
+impl<T> From<&Result<T, Error>> for RunOutcome {
+    fn from(result: &Result<T, Error>) -> RunOutcome {
+        match result {
+            Ok(_) => RunOutcome::Ok,
+            Err(Error::Refused(_) | Error::KeyReused | Error::TooLarge { .. }) => {
+                RunOutcome::Refused
+            }
+            Err(Error::Failed(_)) => RunOutcome::Failed,
+        }
+    }
+}
+
+/// Every script, by name: `accounts/transfer` for `migrations-lua/accounts/transfer.lua`.
+pub struct Library(HashMap<&'static str, Arc<Script>>);
+
+impl Library {
+    /// The scripts that were compiled in.
+    ///
+    /// # Panics
+    ///
+    /// Where a file has no header or includes a missing one. `tests/contracts.rs` finds it first.
+    pub fn embedded() -> &'static Library {
+        static LIBRARY: LazyLock<Library> = LazyLock::new(|| {
+            let not_operations = ["lib", "once"].map(Path::new);
+            let folders = FOLDER.dirs().filter(|folder| !not_operations.contains(&folder.path()));
+            let names = folders
+                .flat_map(Dir::files)
+                .filter_map(|file| file.path().to_str().and_then(|path| path.strip_suffix(".lua")));
+            let names: Vec<_> = names.collect();
+            let script = |name: &&'static str| (*name, Arc::new(Script::assemble(name, &names)));
+            Library(names.iter().map(script).collect())
+        });
+        &LIBRARY
+    }
+
+    /// The script of an operation.
+    ///
+    /// # Panics
+    ///
+    /// Where there is none of that name. `tests/contracts.rs` finds it first.
+    pub fn script(&self, name: &str) -> Arc<Script> {
+        let script = self.0.get(name).unwrap_or_else(|| panic!("there is no script {name}"));
+        Arc::clone(script)
+    }
+
+    /// All scripts, in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = &Script> {
+        self.0.values().map(Arc::as_ref)
+    }
+}
+
+impl Script {
+    fn assemble(name: &'static str, all: &[&str]) -> Script {
+        let header = read_header(name);
+        let source = assemble(name, &header, all);
+        let sha1 = sha1_smol::Sha1::from(&source).digest().to_string();
+        Script { name, header, source, sha1, durations: OnceLock::new() }
+    }
+
+    /// Records the duration of one run. The labels are looked up once a script, not for every run.
+    pub(in crate::store) fn record(&self, outcome: RunOutcome, duration: Duration) {
+        let histogram = |outcome: &'static str| {
+            metrics::histogram!(
+                "lockstep_operation_duration_seconds",
+                "operation" => self.name,
+                "outcome" => outcome,
+            )
+        };
+        let [ok, refused, failed] =
+            self.durations.get_or_init(|| ["ok", "refused", "failed"].map(histogram));
+        let histogram = match outcome {
+            RunOutcome::Ok => ok,
+            RunOutcome::Refused => refused,
+            RunOutcome::Failed => failed,
+        };
+        histogram.record(duration);
+    }
+}

@@ -1,0 +1,32 @@
+//! Settings of the store: how it reaches Redis, how long it waits, how much it keeps. `config` fills
+//! them from the command line.
+
+use std::time::Duration;
+
+/// How to reach Redis, and the bounds on waiting for it.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `redis://host:port/db` or `unix:///path`.
+    pub url: String,
+    /// Batch workers, each with a queue and one shared connection.
+    pub batch_workers: usize,
+    /// Connections for transactions by WATCH; each transaction has one to itself.
+    pub transactions: usize,
+    /// Calls that may wait over all queues; the next one is refused as `overloaded`.
+    pub queue: usize,
+    /// The longest a call waits to be sent, and then again for its reply.
+    pub timeout: Duration,
+    /// How much is kept of past calls.
+    pub retention: Retention,
+}
+
+/// How much is kept of past calls, and for how long. Every script is given these.
+#[derive(Debug, Clone, Copy)]
+pub struct Retention {
+    /// The life of an idempotency record, in milliseconds.
+    pub idempotency_ttl_ms: u64,
+    /// The time in which a transaction can be found by its id and reversed, in milliseconds.
+    pub transaction_ttl_ms: u64,
+    /// The least number of newest entries that each log keeps.
+    pub history: u64,
+}

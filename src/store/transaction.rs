@@ -1,0 +1,206 @@
+//! Transactions by WATCH: read data keys, then run one script by MULTI and EXEC if none of them has
+//! changed. `transactions` calls it.
+
+use deadpool_redis::Connection;
+use redis::{Pipeline, Value};
+use tokio::time::{Instant, timeout};
+
+use super::{
+    Completed, Context, Error, Failure, Library, Operation, RawReply, Store,
+    batcher::checkout,
+    invocation::{EncodedInvocation, data_prefix},
+};
+use crate::types::Id;
+
+/// A WATCH on a connection of its own. The connection goes back to the pool only after EXEC has ended the
+/// WATCH. Dropped before that, as when the caller goes away, it is closed.
+pub struct Watch {
+    connection: Option<Connection>,
+    started: Instant,
+    store: Store,
+}
+
+/// The outcome of an EXEC.
+#[derive(Debug)]
+pub enum ExecOutcome<T> {
+    /// The script ran.
+    Completed(T),
+    /// A watched key has changed, and nothing ran.
+    Conflict,
+    /// The server does not know the script, and nothing ran.
+    ScriptNotLoaded,
+}
+
+/// The value of a watched data key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchedValue {
+    /// The answer of TYPE; `none` where the key does not exist.
+    pub kind: String,
+    /// The bytes of a string, cut at the length that was asked for.
+    pub text: Option<Vec<u8>>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            drop(Connection::take(connection));
+        }
+    }
+}
+
+impl Store {
+    /// Watches data keys and reads their values, of strings at most `max_bytes`.
+    ///
+    /// # Errors
+    ///
+    /// The failure that took the place of a reply. Nothing has happened.
+    pub async fn watch(
+        &self,
+        keys: &[Id],
+        max_bytes: usize,
+        context: &Context,
+    ) -> Result<(Watch, Vec<WatchedValue>), Failure> {
+        let connection = checkout(&self.0.transaction_pool, self.0.timeout).await?;
+        let mut watch =
+            Watch { connection: Some(connection), started: Instant::now(), store: self.clone() };
+        let prefix = data_prefix(&format!("lockstep:{{{}}}:", context.space));
+        let names: Vec<String> = keys.iter().map(|key| format!("{prefix}{key}")).collect();
+        let mut pipeline = Pipeline::with_capacity(1 + 2 * keys.len());
+        pipeline.cmd("WATCH").arg(&names);
+        for name in &names {
+            pipeline.cmd("TYPE").arg(name);
+            pipeline.cmd("GETRANGE").arg(name).arg(0).arg(max_bytes.saturating_sub(1));
+        }
+        let values = watch.read(pipeline).await.map_err(nothing_ran)?;
+        Ok((watch, values))
+    }
+}
+
+impl Watch {
+    async fn read(&mut self, pipeline: Pipeline) -> Result<Vec<WatchedValue>, Failure> {
+        let mut replies = self.send(pipeline).await?.into_iter();
+        fail_on_error(replies.next())?;
+        let mut values = Vec::with_capacity(replies.len() / 2);
+        while let (Some(kind), Some(text)) = (replies.next(), replies.next()) {
+            let Value::SimpleString(kind) = kind else {
+                fail_on_error(Some(kind))?;
+                return Err(unexpected_reply());
+            };
+            let text = match (kind.as_str(), text) {
+                ("string", Value::BulkString(text)) => Some(text),
+                ("string", other) => {
+                    fail_on_error(Some(other))?;
+                    return Err(unexpected_reply());
+                }
+                // GETRANGE fails on a key of another type, which TYPE has told already.
+                _ => None,
+            };
+            values.push(WatchedValue { kind, text });
+        }
+        Ok(values)
+    }
+
+    /// Runs an operation by MULTI and EXEC. `send_source` sends the script's source instead of its SHA-1.
+    ///
+    /// # Errors
+    ///
+    /// The operation's refusal, or the failure that took the place of a reply.
+    pub async fn commit<O: Operation>(
+        mut self,
+        operation: &O,
+        send_source: bool,
+        context: &Context,
+    ) -> Result<ExecOutcome<Completed<O::Reply>>, Error> {
+        let script = Library::embedded().script(O::NAME);
+        let invocation = EncodedInvocation::of(operation, &script, context);
+        let retry_safe = !invocation.fingerprint.is_empty();
+        let mut pipeline = Pipeline::with_capacity(3);
+        pipeline.cmd("MULTI");
+        let steps = [(O::NAME, &invocation)].into_iter();
+        self.store.0.runner_args.encode(&mut pipeline, &script, send_source, steps);
+        pipeline.cmd("EXEC");
+        let replies = self.send(pipeline).await.map_err(|failure| match failure {
+            Failure::Unknown { cause, .. } => Failure::Unknown { cause, retry_safe },
+            other => other,
+        })?;
+        let mut replies = replies.into_iter();
+        let (Some(_), Some(queued), Some(executed)) =
+            (replies.next(), replies.next(), replies.next())
+        else {
+            return Err(unexpected_reply().into());
+        };
+        let executed = match executed {
+            Value::Array(values) => values.into_iter().next(),
+            Value::Nil => {
+                self.check_in();
+                return Ok(ExecOutcome::Conflict);
+            }
+            error => {
+                // EXEC says only that it was discarded. The reason was told when the script was queued.
+                fail_on_error(Some(queued)).map_err(nothing_ran)?;
+                Some(error)
+            }
+        };
+        // Whatever EXEC has answered, it has ended the WATCH.
+        self.check_in();
+        match executed {
+            Some(Value::ServerError(error)) if error.code() == "NOSCRIPT" => {
+                Ok(ExecOutcome::ScriptNotLoaded)
+            }
+            Some(Value::Array(values)) if values.len() == 2 => {
+                let mut values = values.into_iter();
+                let replayed = values.next() == Some(Value::Int(1));
+                let reply = values.next().unwrap_or_default();
+                let raw = RawReply { script, reply, replayed, started: Some(self.started) };
+                raw.read::<O>().map(ExecOutcome::Completed)
+            }
+            other => Err(fail_on_error(other).err().unwrap_or_else(unexpected_reply).into()),
+        }
+    }
+
+    async fn send(&mut self, mut pipeline: Pipeline) -> Result<Vec<Value>, Failure> {
+        let unknown = |cause: String| Failure::Unknown { cause, retry_safe: false };
+        let Some(connection) = &mut self.connection else { return Err(unknown("none".to_owned())) };
+        let count = pipeline.len();
+        pipeline.ignore_errors();
+        let sent = connection.send_packed_commands(&pipeline, 0, count);
+        let time_limit = self.store.0.timeout;
+        match timeout(time_limit, sent).await {
+            Ok(Ok(replies)) if replies.len() == count => Ok(replies),
+            Ok(Ok(_)) => Err(unknown("replies are missing".to_owned())),
+            Ok(Err(error)) => Err(unknown(error.to_string())),
+            Err(_) => Err(unknown(format!("no reply within {} ms", time_limit.as_millis()))),
+        }
+    }
+
+    /// Gives the connection back to its pool. No WATCH is left on it.
+    fn check_in(&mut self) {
+        drop(self.connection.take());
+    }
+}
+
+/// Returns the failure that an error reply stands for, and nothing for every other reply.
+fn fail_on_error(reply: Option<Value>) -> Result<(), Failure> {
+    let Some(Value::ServerError(error)) = reply else { return Ok(()) };
+    let details = error.details().unwrap_or_default();
+    // EXECABORT carries the code of the reason in its text: nothing ran.
+    match details.split_once("because of: ") {
+        Some((_, reason)) => {
+            let (code, details) = reason.split_once(' ').unwrap_or((reason, ""));
+            Err(Failure::from_error_reply(code, details))
+        }
+        None => Err(Failure::from_server_error(&error)),
+    }
+}
+
+/// The same failure of a command that cannot have had an effect.
+fn nothing_ran(failure: Failure) -> Failure {
+    match failure {
+        Failure::Unknown { cause, .. } => Failure::Unavailable(cause),
+        other => other,
+    }
+}
+
+fn unexpected_reply() -> Failure {
+    Failure::UnexpectedReply("the reply to a transaction has no known shape".to_owned())
+}
