@@ -1,4 +1,5 @@
-//! Every setting, once: the flag, its environment variable, its default and its help.
+//! The settings of the program: for each its flag, environment variable, default and help. The
+//! comments of the fields are the text of `--help`. `cli` reads them.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -6,142 +7,148 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{server::Timeouts, store, telemetry::LogFormat, types::Currency};
 
-/// Atomic business operations over HTTP, on Redis or Valkey.
+/// Atomic business operations over HTTP, on Redis or Valkey
 #[derive(Debug, Parser)]
 #[command(version, about, args_conflicts_with_subcommands = true)]
 pub struct Cli {
-    /// What to do; serve, where nothing is said.
+    /// The command to run; `serve` by default.
     #[command(subcommand)]
-    pub command: Option<Command>,
-    /// The settings of `serve`.
+    pub command: Option<CliCommand>,
+    /// Settings of `serve`, when no command is given.
     #[command(flatten)]
     pub serve: Serve,
 }
 
-/// What the program can do.
+/// The commands of the program.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum CliCommand {
     /// Serve the operations over HTTP (the default)
     Serve(Box<Serve>),
     /// Print the OpenAPI document
     Openapi,
-    /// Ask a running service whether it is ready; exit with 0 if it is
+    /// Ask a running service whether it is ready, and exit with 0 if it is
     Healthcheck(Healthcheck),
 }
 
-/// The settings of the service.
+/// Settings of `serve`.
 #[derive(Debug, Clone, Args)]
 pub struct Serve {
-    /// Address to listen on
+    /// Address and port to listen on; port 0 chooses a free one
     #[arg(long, env = "LOCKSTEP_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
 
-    /// Listen on other addresses than loopback although there is no authentication: something in
-    /// front must keep strangers out
+    /// Allow an address other than loopback although callers are not authenticated; a gateway or
+    /// firewall in front must keep strangers out
     #[arg(long, env = "LOCKSTEP_INSECURE")]
     pub insecure: bool,
 
-    /// Redis or Valkey to use, redis://HOST:PORT/DB or unix:///PATH; without it, a server of its
-    /// own is started in the data directory
+    /// Redis or Valkey to use, redis://HOST:PORT/DB or unix:///PATH; by default the service starts
+    /// an embedded server of its own
     #[arg(long, env = "LOCKSTEP_REDIS_URL")]
     pub redis_url: Option<String>,
 
-    /// Where the embedded server keeps its data
+    /// Directory in which the embedded server keeps its data
     #[arg(long, env = "LOCKSTEP_DATA_DIR", default_value = "lockstep-data")]
     pub data_dir: PathBuf,
 
-    /// Path in front of every route, for gateways that want one, such as /lockstep
+    /// Prefix of every path, such as /lockstep, for gateways that need one
     #[arg(long, env = "LOCKSTEP_BASE_PATH", default_value = "", value_parser = base_path)]
     pub base_path: String,
 
-    /// How log lines are written
+    /// Format of log lines
     #[arg(long, env = "LOCKSTEP_LOG_FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
 
-    /// What is logged, such as info or lockstep=debug
+    /// Log filter, such as info or lockstep=debug
     #[arg(long, env = "LOCKSTEP_LOG", default_value = "info")]
     pub log: String,
 
-    /// How long a command is remembered under its Idempotency-Key
+    /// Time for which the answer to a command is kept under its Idempotency-Key, in milliseconds (24
+    /// hours)
     #[arg(long, env = "LOCKSTEP_IDEMPOTENCY_TTL_MS", default_value_t = 86_400_000, value_parser = positive())]
     pub idempotency_ttl_ms: u64,
 
-    /// How long a transaction can be found by its id and reversed (90 days)
+    /// Time for which a transaction of an account can be read by its id and reversed, in milliseconds
+    /// (90 days)
     #[arg(long, env = "LOCKSTEP_TRANSACTION_TTL_MS", default_value_t = 7_776_000_000, value_parser = positive())]
     pub transaction_ttl_ms: u64,
 
-    /// How many of its newest transactions an account keeps at least
+    /// Newest transactions that the history of an account keeps at least
     #[arg(long, env = "LOCKSTEP_HISTORY", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..=1_000_000))]
     pub history: u64,
 
-    /// A currency beside those of ISO 4217 and how many decimals it has, such as POINTS=0; again for
-    /// every one
+    /// Currency beside those of ISO 4217, with its number of decimals, such as POINTS=0; can be given
+    /// several times
     #[arg(long = "currency", env = "LOCKSTEP_CURRENCIES", value_delimiter = ',', value_parser = Currency::declaration)]
     pub currencies: Vec<Currency>,
 
-    /// How often the sweeper takes a look at a part of the keys for holds that have ended
+    /// Pause between two pages of the sweeper, which ends expired holds and reservations that no
+    /// call reads, in milliseconds
     #[arg(long, env = "LOCKSTEP_SWEEP_INTERVAL_MS", default_value_t = 1000, value_parser = positive())]
     pub sweep_interval_ms: u64,
 
-    /// Connections to Redis that carry scripts, each with a queue of its own; with one, more calls
-    /// share a script
+    /// Connections to Redis for operations, each with a queue of its own; with fewer connections,
+    /// more operations share a script
     #[arg(long, env = "LOCKSTEP_STORE_CONNECTIONS", default_value_t = 1, value_parser = positive())]
     pub store_connections: u64,
 
-    /// Connections to Redis for POST /transactions, one for each that is on its way
+    /// Connections to Redis for POST /transactions; each transaction in progress uses one
     #[arg(long, env = "LOCKSTEP_STORE_TRANSACTIONS", default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub store_transactions: u64,
 
-    /// Calls that may wait for Redis before the next one is refused as overloaded
+    /// Operations that may wait for Redis before the next one is refused as overloaded
     #[arg(long, env = "LOCKSTEP_STORE_QUEUE", default_value_t = 8192, value_parser = positive())]
     pub store_queue: u64,
 
-    /// How long a call waits to be sent to Redis, and then for its answer
+    /// Longest time that an operation waits to be sent to Redis, and again for its reply, in
+    /// milliseconds
     #[arg(long, env = "LOCKSTEP_STORE_TIMEOUT_MS", default_value_t = 5000, value_parser = positive())]
     pub store_timeout_ms: u64,
 
-    /// Largest body that is read
+    /// Largest request body in bytes
     #[arg(long, env = "LOCKSTEP_BODY_LIMIT_BYTES", default_value_t = 262_144, value_parser = positive())]
     pub body_limit_bytes: u64,
 
-    /// How long a body may take to arrive
+    /// Longest time that a request body may take to arrive, in milliseconds
     #[arg(long, env = "LOCKSTEP_BODY_TIMEOUT_MS", default_value_t = 10_000, value_parser = positive())]
     pub body_timeout_ms: u64,
 
-    /// How long a new connection may stay silent
+    /// Longest time from accepting a connection to its first byte, in milliseconds
     #[arg(long, env = "LOCKSTEP_FIRST_BYTE_TIMEOUT_MS", default_value_t = 10_000, value_parser = positive())]
     pub first_byte_timeout_ms: u64,
 
-    /// How long the head of a request may take, and how long a connection may idle between two
+    /// Longest time for the head of a request, and longest idle time between two requests of a
+    /// connection, in milliseconds
     #[arg(long, env = "LOCKSTEP_HEADER_TIMEOUT_MS", default_value_t = 75_000, value_parser = positive())]
     pub header_timeout_ms: u64,
 
-    /// How long the service waits for open requests when it is told to stop
+    /// Longest time that the service waits for requests in flight when it stops, in milliseconds
     #[arg(long, env = "LOCKSTEP_DRAIN_TIMEOUT_MS", default_value_t = 10_000, value_parser = positive())]
     pub drain_timeout_ms: u64,
 
-    /// Connections of callers at a time; more wait to be accepted
+    /// Open connections of callers; more wait to be accepted
     #[arg(long, env = "LOCKSTEP_MAX_CONNECTIONS", default_value_t = 10_000, value_parser = positive())]
     pub max_connections: u64,
 }
 
-/// The settings of `healthcheck`.
+/// Settings of `healthcheck`.
 #[derive(Debug, Clone, Args)]
 pub struct Healthcheck {
-    /// Address of the service
+    /// Address and port of the service
     #[arg(long, env = "LOCKSTEP_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
 
-    /// Its base path
+    /// Prefix of every path of the service
     #[arg(long, env = "LOCKSTEP_BASE_PATH", default_value = "", value_parser = base_path)]
     pub base_path: String,
 }
 
-/// Durations and counts that may not be zero; the upper bound keeps sums of them from overflowing.
+/// Parses a duration or count of at least 1. The upper bound, 2^40, keeps sums from overflowing.
 fn positive() -> clap::builder::RangedU64ValueParser<u64> {
     clap::value_parser!(u64).range(1..=1 << 40)
 }
 
+/// Parses a prefix of paths and removes slashes at its end.
 fn base_path(text: &str) -> Result<String, String> {
     let path = text.trim_end_matches('/');
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
@@ -154,7 +161,7 @@ fn base_path(text: &str) -> Result<String, String> {
 }
 
 impl Serve {
-    /// How the store is reached.
+    /// Settings of the store that is reached at `url`.
     pub fn store(&self, url: String) -> store::Settings {
         store::Settings {
             url,
@@ -170,7 +177,7 @@ impl Serve {
         }
     }
 
-    /// How long connections may take.
+    /// Timeouts of connections.
     pub fn timeouts(&self) -> Timeouts {
         Timeouts {
             first_byte: Duration::from_millis(self.first_byte_timeout_ms),
@@ -180,7 +187,7 @@ impl Serve {
     }
 }
 
-/// A number of things in memory.
+/// A count as `usize`; one that does not fit is the largest possible.
 pub fn count(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }

@@ -1,45 +1,55 @@
-//! Atomic business operations over HTTP, on Redis or Valkey.
+//! Lockstep: atomic business operations over HTTP, on Redis or Valkey.
 //!
-//! The modules are declared floor by floor, lowest first. A module imports only from floors
-//! declared before its own, never from a sibling on its own floor. `tests/contracts.rs` holds the
-//! code to it.
+//! The modules are declared floor by floor, lowest first. A module imports only from floors below
+//! its own, never from a sibling on its own floor; `tests/contracts.rs` checks it.
+//!
+//! A call such as `POST /accounts/transfer` enters through [`server`] and [`api::middleware`],
+//! reaches its handler in [`accounts`], which hands an operation to [`store`]; that runs the script
+//! of the same name under `migrations-lua/` in Redis.
 
-// Floor: the words everyone speaks, and what the service tells about itself.
+// Floor: values and their limits; logs and metrics.
 pub mod telemetry;
 pub mod types;
 
-// Floor: the only code that knows Redis.
+// Floor: the only code that speaks to Redis.
 pub mod store;
 
 // Floor: what every endpoint shares.
 pub mod api;
 
-// Floor: the business, one folder a domain, one file an operation.
+// Floor: the domains, one folder each, one file an operation.
 pub mod accounts;
 pub mod counters;
 pub mod inventory;
 pub mod locks;
 pub mod ratelimit;
 
-// Floor: what callers keep for themselves.
+// Floor: commands over callers' own data keys.
 pub mod data;
 
-// Floor: every command by its name.
-pub mod commands;
+// Floor: the table of domains.
+pub mod domains;
 
-// Floor: several at once.
+// Floor: calls that combine commands.
 pub mod atomic;
 pub mod batch;
 pub mod bulk;
 pub mod transactions;
 
-// Floor: looking after the service itself.
+// Floor: the service itself: health, metrics, problem codes, and ending what has expired.
 pub mod monitoring;
+pub mod problems;
 pub mod sweeper;
 
-// Floor: one router and one document out of all of it; how connections come and go.
+// Floor: the OpenAPI document.
+pub mod openapi;
+
+// Floor: the router of all endpoints, and the connections of callers.
 pub mod app;
 pub mod server;
 
 // Floor: the settings.
 pub mod config;
+
+// Floor: the commands of the program.
+pub mod cli;

@@ -1,4 +1,5 @@
-//! Takes connections and lets them go: the timeouts and the cap that a listener on its own has not.
+//! Connections of callers: their number, their timeouts, and draining them at the end. `cli::serve`
+//! runs it around the router of `app`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,19 +18,19 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::api::ShutdownGate;
 
-/// How long the parts of a connection may take.
+/// Timeouts of connections.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
     /// From accepting a connection to its first byte.
     pub first_byte: Duration,
-    /// For the head of a request; also how long a connection may idle between two of them.
+    /// For the head of a request; also the idle time between two requests of a connection.
     pub header: Duration,
-    /// From the signal to stop to the end of the last connection.
+    /// From the signal to stop until requests in flight are no longer waited for.
     pub drain: Duration,
 }
 
-/// Serves until `stop` resolves, then drains: who is inside is answered, who comes later is told
-/// `shutting_down`, and after `timeouts.drain` nobody is waited for.
+/// Serves until `stop` resolves, and then drains: it answers the requests in flight, refuses new
+/// ones with `shutting_down`, and returns after `timeouts.drain` at the latest.
 pub async fn serve(
     listener: TcpListener,
     app: Router,
@@ -43,15 +44,16 @@ pub async fn serve(
     let closing = CancellationToken::new();
     let accepting = async {
         loop {
-            // Who finds no place waits in the listener's backlog.
-            let Ok(place) = Arc::clone(&free).acquire_owned().await else { return };
+            // While all permits are taken, new connections wait in the backlog of the listener.
+            let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, _)) => {
                     let (app, closing) = (app.clone(), closing.clone());
-                    connections.spawn(connection(stream, app, timeouts, closing, place));
+                    connections.spawn(connection(stream, app, timeouts, closing, permit));
                 }
                 Err(error) => {
-                    // Out of descriptors, most likely: others must end first.
+                    // Most likely there are no file descriptors left, so other connections must
+                    // end first.
                     tracing::warn!(%error, "could not accept a connection");
                     sleep(Duration::from_millis(50)).await;
                 }
@@ -72,23 +74,24 @@ pub async fn serve(
     }
     closing.cancel();
     connections.close();
-    // What is written already still has to reach its caller.
+    // Answers that are already written still have to be sent.
     if timeout(Duration::from_secs(1).min(timeouts.drain), connections.wait()).await.is_err() {
         tracing::warn!("some connections were cut");
     }
 }
 
+/// Serves one connection until its caller or `closing` ends it.
 async fn connection(
     stream: TcpStream,
     app: Router,
     timeouts: Timeouts,
     closing: CancellationToken,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 ) {
     let open = metrics::gauge!("lockstep_http_connections");
     open.increment(1);
     let _closed = Closed(open);
-    // Answers are small; without this the second of two waits for the first one's acknowledgement.
+    // Without this a small answer waits until the one before it is acknowledged (Nagle's algorithm).
     let _ = stream.set_nodelay(true);
     let mut first = [0];
     tokio::select! {
@@ -101,19 +104,20 @@ async fn connection(
     }
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
-        // An answer is small: one copy costs less than a list of buffers.
+        // Copying a small answer into one buffer costs less than a vectored write.
         .writev(false)
         .header_read_timeout(timeouts.header)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
     let mut serving = std::pin::pin!(serving);
     tokio::select! {
-        // A caller that breaks off is no event of ours.
+        // An error here means that the caller has closed the connection.
         _ = serving.as_mut() => return,
         () = closing.cancelled() => serving.as_mut().graceful_shutdown(),
     }
     let _ = serving.await;
 }
 
+/// Counts a connection as closed when it is dropped.
 struct Closed(metrics::Gauge);
 
 impl Drop for Closed {

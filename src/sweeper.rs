@@ -1,4 +1,6 @@
-//! Tidies what has ended and nobody looks at. Nothing waits for it: every call goes by the clock.
+//! Ends records whose time is over and that no call reads. Nothing depends on it for correctness:
+//! every operation compares times with the clock itself. It keeps memory from filling up, and lets
+//! lists and metrics follow.
 
 use std::time::Duration;
 
@@ -6,55 +8,60 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::{
-    accounts, inventory,
+    domains::{Expirable, expirables},
     store::{self, Context, Failure, Store},
     types::Id,
 };
 
-/// Walks through all keys, one page about every `period`, for as long as the service runs. Every
-/// instance does so, and none waits for another.
+/// Scans through all keys for as long as it is polled, one page about every `period`. Every instance
+/// of the service does so, independently of the others.
 pub async fn run(store: Store, period: Duration) {
     let mut cursor = 0;
     loop {
-        // Between three and five quarters of it, so that instances do not keep step.
+        // A pause of 3/4 to 5/4 of the period, so that instances do not sweep at the same moment.
         let chance = f64::from(Uuid::now_v7().as_bytes()[15]) / 256.0;
         sleep(period.mul_f64(0.75 + chance / 2.0)).await;
         match tidy(&store, cursor).await {
             Ok(next) => cursor = next,
-            // Where the store cannot answer now, it can be asked for the same page later.
+            // The same page is asked for again after the next pause.
             Err(failure) => tracing::debug!(%failure, "the sweeper had no answer"),
         }
     }
 }
 
-/// Tidies what one page of the scan finds, and answers the cursor of the next page.
+/// Reads one page of the scan, ends what has expired on it, and returns the cursor of the next page.
+/// A scan begins and ends with the cursor 0. A resource that cannot be swept is logged and left for
+/// the next scan.
 ///
 /// # Errors
 ///
-/// Why the store did not tell what there is.
+/// The failure of the scan itself.
 pub async fn tidy(store: &Store, cursor: u64) -> Result<u64, Failure> {
-    let kinds = [accounts::Expire::KIND, inventory::Expire::KIND];
-    let (next, things) = store.scan(&kinds, cursor).await?;
-    for (kind, space, id) in things {
+    let kinds: Vec<&str> = expirables().map(|expirable| expirable.kind).collect();
+    let (next, found) = store.scan(&kinds, cursor).await?;
+    for (kind, space, id) in found {
+        let Some(expirable) = expirables().find(|expirable| expirable.kind == kind) else {
+            continue;
+        };
         let context = Context { space, idempotency_key: None };
-        if let Err(error) = expire(store, kind, &id, &context).await {
+        if let Err(error) = expire(store, expirable, &id, &context).await {
             tracing::warn!(?error, kind, id = id.as_str(), "the sweeper left something as it is");
         }
     }
     Ok(next)
 }
 
-/// Takes back what has ended of one thing, in as many goes as it takes.
-async fn expire(store: &Store, kind: &str, id: &Id, context: &Context) -> Result<(), store::Error> {
-    let kind_of_thing = if kind == accounts::Expire::KIND { "account" } else { "product" };
-    let mut more = 1;
-    while more == 1 {
-        metrics::counter!("lockstep_swept_total", "kind" => kind_of_thing).increment(1);
-        more = if kind == accounts::Expire::KIND {
-            store.run(&accounts::Expire(id.clone()), context).await?.reply.more
-        } else {
-            store.run(&inventory::Expire(id.clone()), context).await?.reply.more
-        };
+/// Ends everything of one resource whose time is over, in as many runs as that takes.
+async fn expire(
+    store: &Store,
+    expirable: &Expirable,
+    id: &Id,
+    context: &Context,
+) -> Result<(), store::Error> {
+    let mut more = true;
+    while more {
+        metrics::counter!("lockstep_swept_total", "kind" => expirable.resource).increment(1);
+        more = (expirable.expire)(store, id.clone(), context).await?;
     }
     Ok(())
 }

@@ -158,11 +158,34 @@ fn every_operation_has_its_three_files() {
         }
         assert!(
             script.header.internal
-                || document.contains(&format!("\"operationId\":\"{}\"", script.name)),
+                || document
+                    .contains(&format!("\"operationId\":\"{}\"", script.name.replace('/', "_"))),
             "{}",
             script.name
         );
     }
+}
+
+/// An operation lists `If-Match` among its parameters if and only if its script compares versions.
+#[test]
+fn if_match_is_documented_where_it_is_honoured() {
+    let document = app::document("");
+    let operations = document["paths"].as_object().unwrap().values();
+    let mut conditional = 0;
+    for operation in operations.flat_map(|methods| methods.as_object().unwrap().values()) {
+        let id = operation["operationId"].as_str().unwrap();
+        let library = Library::embedded();
+        let script = library.iter().find(|script| script.name.replace('/', "_") == id);
+        let compares = script.is_some_and(|script| {
+            !script.header.runs_operations
+                && script.header.refusals().any(|code| code == types::codes::VERSION_MISMATCH.code)
+        });
+        let parameters = operation["parameters"].as_array().into_iter().flatten();
+        let documented = parameters.clone().any(|parameter| parameter["name"] == "If-Match");
+        assert_eq!(documented, compares, "{id}");
+        conditional += usize::from(documented);
+    }
+    assert!(conditional >= 5, "{conditional}");
 }
 
 /// Every body of the document has an example, and every operation a summary and descriptions.
@@ -294,6 +317,37 @@ fn scripts_write_only_at_the_commit() {
             assert!(!(calls && write), "{}:{} writes for itself", file.display(), number + 1);
         }
     }
+}
+
+/// A limit that scripts enforce has one value: the constants of `types/limits.rs` and those of the
+/// same name in Lua are equal, and each stands in Lua at all.
+#[test]
+fn limits_are_the_same_in_lua() {
+    use types::limits;
+    let limits = BTreeMap::from([
+        ("MAX_SAFE_INTEGER", limits::MAX_SAFE_INTEGER),
+        ("MAX_QUANTITY", limits::MAX_QUANTITY),
+        ("MAX_DIGITS", limits::MAX_DIGITS as i64),
+        ("MAX_TOTAL_DIGITS", limits::MAX_TOTAL_DIGITS as i64),
+        ("MAX_HOLDS", limits::MAX_HOLDS as i64),
+        ("MAX_EXTENSIONS", limits::MAX_EXTENSIONS as i64),
+        ("MAX_TOTAL_MS", limits::MAX_TOTAL_MS),
+    ]);
+    let mut found = BTreeSet::new();
+    for file in files("migrations-lua", "lua") {
+        for line in read(&file).lines() {
+            // A constant that a shared file exports is no local.
+            let definition = line.strip_prefix("local ").unwrap_or(line);
+            let Some((name, value)) = definition.split_once(" = ") else { continue };
+            let Some(limit) = limits.get(name) else { continue };
+            // Durations are written as products: 24 * 3600 * 1000.
+            let factors = value.split('*').map(|factor| factor.trim().parse::<i64>());
+            let value = factors.product::<Result<i64, _>>();
+            assert_eq!(value, Ok(*limit), "{name} in {}", file.display());
+            found.insert(name.to_owned());
+        }
+    }
+    assert_eq!(found.len(), limits.len(), "of the limits, Lua has only {found:?}");
 }
 
 /// Names of files that do not say what is inside.

@@ -55,21 +55,21 @@ const EXAMPLES: &[(&str, &[&str])] = &[
 
 #[test]
 fn curl() {
-    run_all("curl", "sh", &["bash", "curl"]);
+    run_language("curl", "sh", &["bash", "curl"]);
 }
 
 #[test]
 fn python() {
-    run_all("python", "py", &["python3"]);
+    run_language("python", "py", &["python3"]);
 }
 
 #[test]
 fn typescript() {
-    run_all("typescript", "ts", &["node"]);
+    run_language("typescript", "ts", &["node"]);
 }
 
 /// Runs the examples of one folder side by side; the first of the programs is the one that runs them.
-fn run_all(folder: &str, extension: &str, programs: &[&str]) {
+fn run_language(folder: &str, extension: &str, programs: &[&str]) {
     let missing =
         programs.iter().find(|name| Command::new(name).arg("--version").output().is_err());
     if let Some(missing) = missing {

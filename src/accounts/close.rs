@@ -119,6 +119,7 @@ impl Command for CloseAccount {
     path = "/accounts/close",
     operation_id = Conditional::<CloseAccount>::NAME,
     tag = "accounts",
+    params(IfMatch),
     request_body = CloseAccount,
     responses((status = OK, body = ClosedAccount, description = "The account is closed.")),
     extensions(("x-refusals" = json!(["same_account"]))),

@@ -1,142 +1,54 @@
-use crate::types::Code;
+//! Problem codes of the accounts, for the calls under `/accounts`.
 
-/// Why an account says no.
-pub const CODES: &[Code] = &[
-    Code {
-        code: "account_exists",
-        status: 409,
-        title: "Account exists",
-        detail_template: "There is an account {account_id} already.",
-        explanation: "An account of this id has been opened in this space before. It was not changed.",
-        retryable: false,
-    },
-    Code {
-        code: "account_not_found",
-        status: 404,
-        title: "No such account",
-        detail_template: "There is no account {account_id} ({role}).",
-        explanation: "The space has no account of this id; `role` is the field that names it. Open it \
-                      with POST /accounts.",
-        retryable: false,
-    },
-    Code {
-        code: "same_account",
-        status: 422,
-        title: "One account twice",
-        detail_template: "The money would go from {account_id} to {account_id}.",
-        explanation: "A transfer takes two different accounts.",
-        retryable: false,
-    },
-    Code {
-        code: "currency_mismatch",
-        status: 422,
-        title: "Two currencies",
-        detail_template: "One account is in {from_currency}, the other in {to_currency}.",
-        explanation: "Both sides of a transfer are in one currency. Nothing is ever exchanged.",
-        retryable: false,
-    },
-    Code {
-        code: "insufficient_funds",
-        status: 409,
-        title: "Not enough money",
-        detail_template: "The account {account_id} has {available} {currency} available, and {required} is required.",
-        explanation: "`available` is the balance without what is held, and with the overdraft limit. \
-                      Nothing was moved.",
-        retryable: false,
-    },
-    Code {
-        code: "max_balance_exceeded",
-        status: 409,
-        title: "Too much money",
-        detail_template: "The account {account_id} has {balance} {currency} and may have {max_balance}: {amount} more is too much.",
-        explanation: "The account that receives has a `max_balance`. Nothing was moved.",
-        retryable: false,
-    },
-    Code {
-        code: "account_frozen",
-        status: 409,
-        title: "Account is frozen",
-        detail_template: "The account {account_id} ({role}) is frozen for {direction}.",
-        explanation: "POST /accounts/freeze has stopped money from leaving the account (`debits`) or from coming \
-                      in (`credits`). Nothing was moved; POST /accounts/unfreeze lets it move again.",
-        retryable: false,
-    },
-    Code {
-        code: "account_closed",
-        status: 409,
-        title: "Account is closed",
-        detail_template: "The account {account_id} ({role}) is closed.",
-        explanation: "A closed account can be read and neither moved nor changed. It is not opened again, and \
-                      its id is not given again.",
-        retryable: false,
-    },
-    Code {
-        code: "account_not_empty",
-        status: 409,
-        title: "Account is not empty",
-        detail_template: "The account {account_id} has a balance of {balance} {currency}, and {held} of it is held.",
-        explanation: "An account is closed with a balance of zero and no open hold. `sweep_to` moves what is \
-                      above zero to another account; holds are captured or released first.",
-        retryable: false,
-    },
-    Code {
-        code: "limit_below_usage",
-        status: 409,
-        title: "Limit below what is in use",
-        detail_template: "The {field} of {account_id} cannot be {requested} {currency}: {in_use} is in use.",
-        explanation: "A limit cannot be lowered below what is in use: an overdraft limit below what is overdrawn \
-                      or held beyond the balance, a maximum below the balance. Nothing was changed.",
-        retryable: false,
-    },
-    Code {
-        code: "hold_not_found",
-        status: 404,
-        title: "No such hold",
-        detail_template: "There is no hold {hold_id}.",
-        explanation: "The space has no hold of this id, or it ended more than 7 days ago.",
-        retryable: false,
-    },
-    Code {
-        code: "hold_expired",
-        status: 409,
-        title: "Hold has expired",
-        detail_template: "The hold {hold_id} expired at {expired_at}.",
-        explanation: "Its time was up, by the clock of Redis, and the money that it still held is free again. \
-                      POST /accounts/hold sets money aside anew.",
-        retryable: false,
-    },
-    Code {
-        code: "hold_closed",
-        status: 409,
-        title: "Hold has ended",
-        detail_template: "The hold {hold_id} is {hold_status} already.",
-        explanation: "A hold ends once: by its final capture, by its release, or by its time. `hold_status` says how.",
-        retryable: false,
-    },
-    Code {
-        code: "capture_exceeds_hold",
-        status: 422,
-        title: "More than is held",
-        detail_template: "Of the hold {hold_id}, {remaining} {currency} remains, and {requested} is asked for.",
-        explanation: "Captures of one hold add up to its amount at most. Nothing was moved.",
-        retryable: false,
-    },
-    Code {
-        code: "transaction_not_found",
-        status: 404,
-        title: "No such transaction",
-        detail_template: "There is no transaction {transaction_id}.",
-        explanation: "The space has no transaction of this id, or it is older than the service keeps them \
-                      (--transaction-ttl-ms, 90 days where nothing is said).",
-        retryable: false,
-    },
-    Code {
-        code: "reversal_exceeds_transaction",
-        status: 422,
-        title: "More than can be reversed",
-        detail_template: "Of the {kind} {transaction_id}, {remaining} {currency} can be reversed, not {requested}.",
-        explanation: "Reversals of one transaction add up to its amount at most, and a reversal is not reversed \
-                      itself. Nothing was moved.",
-        retryable: false,
-    },
-];
+use crate::types::code_table;
+
+code_table! {
+    ACCOUNT_EXISTS "account_exists" 409 final "Account exists"
+        "There is an account {account_id} already."
+        "The space already has an account of this id. It was not changed."
+    ACCOUNT_NOT_FOUND "account_not_found" 404 final "No such account"
+        "There is no account {account_id} ({role})."
+        "The space has no account of this id; `role` is the field that names it. Open it with POST /accounts."
+    SAME_ACCOUNT "same_account" 422 final "Same account on both sides"
+        "The money would go from {account_id} to {account_id}."
+        "A transfer needs two different accounts. Nothing was moved."
+    CURRENCY_MISMATCH "currency_mismatch" 422 final "Two currencies"
+        "One account is in {from_currency}, the other in {to_currency}."
+        "Both accounts of a transfer must have the same currency. Lockstep never exchanges money."
+    INSUFFICIENT_FUNDS "insufficient_funds" 409 final "Not enough money"
+        "The account {account_id} has {available} {currency} available, and {required} is required."
+        "`available` is the balance minus what is held plus the overdraft limit. Nothing was moved."
+    MAX_BALANCE_EXCEEDED "max_balance_exceeded" 409 final "Maximum balance exceeded"
+        "The account {account_id} has {balance} {currency} and may have {max_balance}: {amount} more is too much."
+        "The receiving account has a `max_balance`, and the amount would exceed it. Nothing was moved."
+    ACCOUNT_FROZEN "account_frozen" 409 final "Account is frozen"
+        "The account {account_id} ({role}) is frozen for {direction}."
+        "POST /accounts/freeze has stopped money from leaving the account (`debits`) or from arriving (`credits`). Nothing was moved. POST /accounts/unfreeze lifts the freeze."
+    ACCOUNT_CLOSED "account_closed" 409 final "Account is closed"
+        "The account {account_id} ({role}) is closed."
+        "A closed account can be read, but it can neither be moved money to or from nor be changed. It cannot be reopened, and its id is never given again."
+    ACCOUNT_NOT_EMPTY "account_not_empty" 409 final "Account is not empty"
+        "The account {account_id} has a balance of {balance} {currency}, and {held} of it is held."
+        "An account can be closed only with a balance of zero and without open holds. `sweep_to` moves a positive balance to another account; capture or release the holds first."
+    LIMIT_BELOW_USAGE "limit_below_usage" 409 final "Limit below what is in use"
+        "The {field} of {account_id} cannot be {requested} {currency}: {in_use} is in use."
+        "An overdraft limit cannot be lowered below what is overdrawn or held beyond the balance, and a maximum balance cannot be lowered below the balance. Nothing was changed."
+    HOLD_NOT_FOUND "hold_not_found" 404 final "No such hold"
+        "There is no hold {hold_id}."
+        "The space has no hold of this id, or the hold ended more than 7 days ago."
+    HOLD_EXPIRED "hold_expired" 409 final "Hold has expired"
+        "The hold {hold_id} expired at {expired_at}."
+        "The hold expired, by the clock of Redis, and the money that it still held is available again. POST /accounts/hold holds money anew."
+    HOLD_CLOSED "hold_closed" 409 final "Hold has ended"
+        "The hold {hold_id} is {hold_status} already."
+        "The hold has already ended: by its final capture, by its release, or by its expiry. `hold_status` says which."
+    CAPTURE_EXCEEDS_HOLD "capture_exceeds_hold" 422 final "More than is held"
+        "Of the hold {hold_id}, {remaining} {currency} remains, and {requested} is asked for."
+        "All captures of a hold together cannot exceed its amount. Nothing was moved."
+    TRANSACTION_NOT_FOUND "transaction_not_found" 404 final "No such transaction"
+        "There is no transaction {transaction_id}."
+        "The space has no transaction of this id, or the transaction is older than the service keeps it (--transaction-ttl-ms, 90 days by default)."
+    REVERSAL_EXCEEDS_TRANSACTION "reversal_exceeds_transaction" 422 final "More than can be reversed"
+        "Of the {kind} {transaction_id}, {remaining} {currency} can be reversed, not {requested}."
+        "All reversals of a transaction together cannot exceed its amount, and a reversal cannot itself be reversed. Nothing was moved."
+}

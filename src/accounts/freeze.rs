@@ -8,7 +8,7 @@ use super::{Account, AccountReply, CODES, FreezeDirection, HOLDS, bind_account};
 use crate::{
     api::{self, Answer, Caller, Command, Conditional, IfMatch, Json, Problem},
     store::{self, Completed, Context, Invocation, Operation, Store},
-    types::{Code, Id, word},
+    types::{Code, Id, enum_from_str},
 };
 
 /// An account to freeze.
@@ -19,7 +19,7 @@ pub struct FreezeAccount {
     /// Id of the account to freeze.
     pub account_id: Id,
     /// Postings to refuse from now on, beside those that are refused already.
-    #[serde(default, deserialize_with = "word")]
+    #[serde(default, deserialize_with = "enum_from_str")]
     #[schema(default = "both")]
     pub direction: FreezeDirection,
 }
@@ -66,6 +66,7 @@ impl Command for FreezeAccount {
     path = "/accounts/freeze",
     operation_id = Conditional::<FreezeAccount>::NAME,
     tag = "accounts",
+    params(IfMatch),
     request_body = FreezeAccount,
     responses((status = OK, body = Account, description = "The account after the freeze.")),
 )]

@@ -1,7 +1,5 @@
 //! `GET /accounts/{account_id}`, and the account as every other answer of the domain shows it.
 
-use std::fmt;
-
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -84,8 +82,11 @@ pub enum AccountStatus {
 /// - `debits`: money may not leave the account.
 /// - `credits`: money may not come in.
 /// - `both`: money may neither leave nor come in.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, strum::Display,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum FreezeDirection {
     /// Money may not leave the account.
     Debits,
@@ -94,13 +95,6 @@ pub enum FreezeDirection {
     /// Money may neither leave nor come in.
     #[default]
     Both,
-}
-
-/// Writes the same word as JSON has.
-impl fmt::Display for FreezeDirection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.serialize(f)
-    }
 }
 
 /// The reply of every script that answers one account.

@@ -11,7 +11,7 @@
 mod balance;
 mod capture;
 mod close;
-mod codes;
+pub mod codes;
 mod deposit;
 mod expire;
 mod extend;
@@ -41,7 +41,7 @@ use crate::{
 };
 
 pub use codes::CODES;
-pub use expire::ExpireHolds as Expire;
+pub use expire::ExpireHolds;
 
 use external_transfer::{ExternalTransfer, Receipt};
 use get::{Account, AccountReply, AccountStatus, FreezeDirection};
@@ -121,11 +121,7 @@ fn may_be_opened(id: &Id) -> bool {
 /// Refuses with `same_account` where an account would pay itself.
 fn check_two_accounts(from: &Id, to: &Id) -> Result<(), Problem> {
     if from == to {
-        return Err(Problem::refused(
-            CODES,
-            "same_account",
-            [("account_id", from.as_str().into())],
-        ));
+        return Err(Problem::refused(codes::SAME_ACCOUNT, [("account_id", from.as_str().into())]));
     }
     Ok(())
 }

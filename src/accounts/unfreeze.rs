@@ -8,7 +8,7 @@ use super::{Account, AccountReply, CODES, FreezeDirection, HOLDS, bind_account};
 use crate::{
     api::{self, Answer, Caller, Command, Conditional, IfMatch, Json, Problem},
     store::{self, Completed, Context, Invocation, Operation, Store},
-    types::{Code, Id, word},
+    types::{Code, Id, enum_from_str},
 };
 
 /// An account to unfreeze.
@@ -19,7 +19,7 @@ pub struct UnfreezeAccount {
     /// Id of the account to unfreeze.
     pub account_id: Id,
     /// Postings to allow again. The other direction stays frozen if it was.
-    #[serde(default, deserialize_with = "word")]
+    #[serde(default, deserialize_with = "enum_from_str")]
     #[schema(default = "both")]
     pub direction: FreezeDirection,
 }
@@ -65,6 +65,7 @@ impl Command for UnfreezeAccount {
     path = "/accounts/unfreeze",
     operation_id = Conditional::<UnfreezeAccount>::NAME,
     tag = "accounts",
+    params(IfMatch),
     request_body = UnfreezeAccount,
     responses((status = OK, body = Account, description = "The account after the change.")),
 )]

@@ -8,7 +8,7 @@ use super::{Account, AccountReply, CODES, HOLDS, bind_account};
 use crate::{
     api::{self, Answer, Caller, Conditional, IfMatch, Json, Path},
     store::{Invocation, Operation, Store},
-    types::{AmountOrZero, Code, Id, Metadata, named},
+    types::{AmountOrZero, Code, Id, Metadata, non_null},
 };
 
 /// Fields of an account to change. A field that is left out stays as it is.
@@ -20,16 +20,16 @@ use crate::{
 pub struct UpdateAccount {
     /// New amount by which debits and holds may exceed the balance: zero or more, and at least what
     /// they exceed it by now.
-    #[serde(default, deserialize_with = "named")]
+    #[serde(default, deserialize_with = "non_null")]
     #[schema(value_type = AmountOrZero, required = false)]
     pub overdraft_limit: Option<AmountOrZero>,
     /// New balance that no credit may exceed: zero or more, and at least the balance now; null to lift
     /// the limit.
-    #[serde(default, deserialize_with = "named")]
+    #[serde(default, deserialize_with = "non_null")]
     #[schema(value_type = Option<AmountOrZero>)]
     pub max_balance: Option<Option<AmountOrZero>>,
     /// New entries in place of all old ones: at most 50, and 8 KiB in all.
-    #[serde(default, deserialize_with = "named")]
+    #[serde(default, deserialize_with = "non_null")]
     #[schema(value_type = Metadata, required = false)]
     pub metadata: Option<Metadata>,
 }
@@ -74,7 +74,7 @@ impl Operation for Conditional<AccountUpdate> {
     path = "/accounts/{account_id}",
     operation_id = Conditional::<AccountUpdate>::NAME,
     tag = "accounts",
-    params(("account_id" = Id, Path, description = "Id of the account.")),
+    params(("account_id" = Id, Path, description = "Id of the account."), IfMatch),
     request_body = UpdateAccount,
     responses((status = OK, body = Account, description = "The account after the change.")),
     extensions(("x-refusals" = json!(["invalid_id"]))),

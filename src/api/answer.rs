@@ -1,3 +1,5 @@
+//! Answers to calls that succeed.
+
 use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -7,10 +9,10 @@ use serde_json::value::RawValue;
 
 use crate::{store::Completed, types::codes};
 
-/// Set on the answer to a repeat under the same `Idempotency-Key`.
+/// The header on the stored answer to a repeated call: `Idempotent-Replayed: true`.
 pub const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-/// What an operation answers when it has happened.
+/// The answer to a call that succeeded: a status, a body of type `T`, and headers.
 #[derive(Debug)]
 pub struct Answer<T> {
     status: StatusCode,
@@ -19,12 +21,12 @@ pub struct Answer<T> {
 }
 
 impl<T> Answer<T> {
-    /// 200, for a read or a change.
+    /// Status 200, for a read or a change.
     pub fn ok(done: Completed<T>) -> Answer<T> {
         Answer::new(StatusCode::OK, done)
     }
 
-    /// 201, for what is there now and was not before.
+    /// Status 201, for a new resource.
     pub fn created(done: Completed<T>) -> Answer<T> {
         Answer::new(StatusCode::CREATED, done)
     }
@@ -37,11 +39,11 @@ impl<T> Answer<T> {
         Answer { status, body: done.reply, headers }
     }
 
-    /// The same with its body as JSON.
+    /// The same answer with its body serialised as JSON.
     ///
     /// # Errors
     ///
-    /// Where it cannot be written as JSON, which would be a fault of ours.
+    /// `internal_error` if the body cannot be serialised, which is a bug.
     pub fn into_json(self) -> super::Result<Box<RawValue>>
     where
         T: Serialize,
@@ -53,34 +55,35 @@ impl<T> Answer<T> {
         }
     }
 
-    /// The status.
+    /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// Whether it was answered before, under the same idempotency key.
+    /// True for the stored answer to an earlier call under the same idempotency key.
     pub fn is_replay(&self) -> bool {
         self.headers.iter().any(|(name, _)| *name == REPLAYED)
     }
 
-    /// What was answered, on its own.
+    /// The body without status and headers.
     pub fn into_body(self) -> T {
         self.body
     }
 
-    /// What was answered.
+    /// The body.
     pub fn body(&self) -> &T {
         &self.body
     }
 
-    /// The same with one more header.
+    /// Adds a header.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Answer<T> {
         self.headers.push((name, value.into()));
         self
     }
 
-    /// The same with the version of the resource as its `ETag`.
+    /// Adds the version of the resource as its `ETag` (RFC 9110, section 8.8.3): the number in double
+    /// quotes.
     #[must_use]
     pub fn with_version(self, version: u64) -> Answer<T> {
         match HeaderValue::try_from(format!("\"{version}\"")) {

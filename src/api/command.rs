@@ -1,3 +1,5 @@
+//! Commands: what their own endpoint, `POST /atomic` and `POST /bulk` share.
+
 use std::pin::Pin;
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -9,41 +11,42 @@ use crate::{
     types::codes,
 };
 
-/// What a caller sends, the operation that it becomes, and what is answered. The endpoint of a
-/// command, `POST /atomic` and `POST /bulk` all go this one way.
+/// A command: the body that a caller sends, the operation that it becomes, and the answer. The
+/// command's own endpoint, `POST /atomic` and `POST /bulk` all run it through these functions.
 pub trait Command: DeserializeOwned + Send + 'static {
-    /// What runs.
+    /// The operation that runs in Redis.
     type Operation: Operation + Send + 'static;
 
-    /// What is answered when it has happened.
+    /// The body of the answer.
     type Output: Serialize + Send;
 
-    /// Checks what needs no look at Redis, and finds what the operation needs to know beside it.
+    /// Checks what can be checked without Redis, and reads what the operation needs beside the body,
+    /// such as the accounts of a hold.
     ///
     /// # Errors
     ///
-    /// What is wrong with the command, with pointers into it; or that Redis could not be asked.
+    /// The problem with the command, with pointers into its body; or the failure of that read.
     fn prepare(
         self,
         store: &Store,
         context: &Context,
     ) -> impl Future<Output = std::result::Result<Self::Operation, Problem>> + Send;
 
-    /// What the caller is told.
+    /// Makes the answer of the reply of the operation.
     ///
     /// # Errors
     ///
-    /// The refusal, or why there is no answer.
+    /// The operation's refusal, or the failure of the store, as a problem.
     fn answer(
         operation: &Self::Operation,
         result: std::result::Result<Completed<ReplyOf<Self>>, store::Error>,
     ) -> Result<Self::Output>;
 
-    /// Runs it on its own.
+    /// Prepares the command, runs its operation in a script of its own, and answers.
     ///
     /// # Errors
     ///
-    /// Those of the two steps above.
+    /// The problems of [`Command::prepare`] and of [`Command::answer`].
     fn run(
         self,
         store: &Store,
@@ -58,10 +61,11 @@ pub trait Command: DeserializeOwned + Send + 'static {
 
 type ReplyOf<C> = <<C as Command>::Operation as Operation>::Reply;
 
-/// A command by its name, for calls that take any of several.
+/// A command with its type erased: an entry of the table that `POST /atomic` and `POST /bulk` look
+/// commands up in.
 #[derive(Clone, Copy)]
 pub struct CommandEntry {
-    /// That of its operation, such as `accounts/transfer`.
+    /// The name of its operation, such as `accounts/transfer`.
     pub name: &'static str,
     prepare: for<'a> fn(&'a RawValue, &'a Store, &'a Context) -> Preparing<'a>,
 }
@@ -71,7 +75,7 @@ type Preparing<'a> = Pin<
 >;
 
 impl CommandEntry {
-    /// That of a command.
+    /// The entry of the command `C`.
     pub const fn of<C: Command>() -> CommandEntry {
         CommandEntry {
             name: <C::Operation as Operation>::NAME,
@@ -79,17 +83,17 @@ impl CommandEntry {
                 Box::pin(async move {
                     let command: C = read_json(input.get().as_bytes())?;
                     let operation = command.prepare(store, context).await?;
-                    Ok(Box::new(Ready::<C>(operation)) as Box<dyn PreparedCommand>)
+                    Ok(Box::new(TypedCommand::<C>(operation)) as Box<dyn PreparedCommand>)
                 })
             },
         }
     }
 
-    /// Reads the input of one, and checks it as its own endpoint does.
+    /// Reads the body of the command from `input` and prepares it, as its own endpoint does.
     ///
     /// # Errors
     ///
-    /// Those of its own endpoint, with pointers that begin at the input.
+    /// The problems of its own endpoint, with pointers into `input`.
     pub async fn prepare(
         &self,
         input: &RawValue,
@@ -100,25 +104,25 @@ impl CommandEntry {
     }
 }
 
-/// A command that has been read and checked.
+/// A command that has been read and checked, with its type erased.
 pub trait PreparedCommand: Send + Sync {
-    /// What runs.
+    /// The operation to run.
     fn operation(&self) -> &dyn ErasedOperation;
 
-    /// What its own endpoint would have answered, as JSON.
+    /// The answer of its own endpoint, with the body as JSON.
     ///
     /// # Errors
     ///
-    /// The refusal, or why there is no answer.
+    /// The problem that its own endpoint would have answered.
     fn answer(&self, result: std::result::Result<RawReply, store::Error>) -> Result<Box<RawValue>>;
 
-    /// Why it has not happened, where the store says that it refused.
+    /// The problem of a reply that is a refusal.
     fn refusal(&self, raw: RawReply) -> Problem;
 }
 
-struct Ready<C: Command>(C::Operation);
+struct TypedCommand<C: Command>(C::Operation);
 
-impl<C: Command> PreparedCommand for Ready<C> {
+impl<C: Command> PreparedCommand for TypedCommand<C> {
     fn operation(&self) -> &dyn ErasedOperation {
         &self.0
     }

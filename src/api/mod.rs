@@ -1,24 +1,23 @@
-//! What every endpoint shares: how a call comes in, how its answer goes out, one shape of error.
+//! The parts that every endpoint shares: reading a request (`extract`), running a command (`command`),
+//! answering it (`answer`), changing one version of a record (`conditional`), reading pages
+//! (`paging`), refusing it (`problem`), and the code around every
+//! request (`middleware`). Handlers of all domains call it; it knows none of them.
 
 mod answer;
 mod command;
 mod conditional;
-mod context;
-mod entrance;
-mod json;
+mod extract;
+pub mod middleware;
 mod paging;
-mod parameters;
 mod problem;
 
 pub use answer::{Answer, REPLAYED};
 pub use command::{Command, CommandEntry, PreparedCommand};
 pub use conditional::Conditional;
-pub use context::{Caller, IfMatch, idempotency_key};
-pub use entrance::{InFlight, Limits, RequestInfo, ShutdownGate, entrance, panicked};
-pub use json::{Json, read_json};
+pub use extract::{Caller, IfMatch, Json, Path, Query, idempotency_key, read_json};
+pub use middleware::{InFlight, Limits, RequestInfo, ShutdownGate};
 pub use paging::{KeysetScan, ListPage, ListReply, Listed, LogPage, LogRange, Page, ScanStep};
-pub use parameters::{Path, Query};
 pub use problem::{Outcome, Problem, ProblemBody};
 
-/// What every handler gives.
+/// The result of every handler.
 pub type Result<T> = std::result::Result<Answer<T>, Problem>;

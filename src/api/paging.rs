@@ -11,7 +11,10 @@ use utoipa::IntoParams;
 use super::Problem;
 use crate::{
     store::{Context, Invocation, Operation, Store},
-    types::{Count, Id, codes},
+    types::{
+        Id, codes,
+        limits::{DEFAULT_PAGE, MAX_PAGE, MAX_SAFE_INTEGER},
+    },
 };
 
 /// The query parameters of a list that has no filters.
@@ -30,7 +33,7 @@ pub struct Page {
 impl Page {
     /// The limit of a page whose caller names none.
     pub fn default_limit() -> u64 {
-        50
+        DEFAULT_PAGE
     }
 }
 
@@ -224,8 +227,11 @@ impl<T> LogPage<T> {
 /// The number of items of a page, which is 1 to 500.
 fn page_limit(limit: u64) -> Result<usize, Problem> {
     match usize::try_from(limit) {
-        Ok(limit @ 1..=500) => Ok(limit),
-        _ => Err(Problem::new(codes::INVALID_QUERY, "A limit is 1 to 500.")),
+        Ok(items) if (1..=MAX_PAGE).contains(&limit) => Ok(items),
+        _ => {
+            let detail = format_args!("A limit is 1 to {MAX_PAGE}.");
+            Err(Problem::new(codes::INVALID_QUERY, detail))
+        }
     }
 }
 
@@ -236,7 +242,7 @@ fn id_cursor(cursor: Option<String>) -> Result<Option<Id>, Problem> {
 
 /// The cursor of a log: the number of the first entry of the page. Lua counts exactly up to 2^53 - 1.
 fn number_cursor(cursor: Option<&str>) -> Result<Option<u64>, Problem> {
-    let numbers = 1..=Count::MAX_SAFE_INTEGER.unsigned_abs();
+    let numbers = 1..=MAX_SAFE_INTEGER.unsigned_abs();
     let number = |cursor: &str| cursor.parse().ok().filter(|number| numbers.contains(number));
     cursor.map(|cursor| number(cursor).ok_or_else(invalid_cursor)).transpose()
 }

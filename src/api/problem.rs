@@ -1,3 +1,5 @@
+//! Errors as callers read them: `application/problem+json` (RFC 9457).
+
 use std::fmt::Display;
 
 use axum::{
@@ -8,13 +10,14 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::RequestInfo;
 use crate::{
     store::{self, Completed, Failure, Refusal},
     types::{Code, Invalid, codes},
 };
 
-/// An error on its way to the caller. [`super::entrance()`] writes it, because only there the id of
-/// the request is known.
+/// An error on its way to the caller. [`super::middleware::handle`] writes its body, because only
+/// there the id of the request is known.
 #[derive(Debug, Clone)]
 pub struct Problem {
     pub(super) code: Code,
@@ -22,21 +25,21 @@ pub struct Problem {
     outcome: Outcome,
     members: Map<String, Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
-    /// For the log: what the caller is not told.
+    /// The failure of the store behind it, for the log only.
     pub(super) cause: Option<Failure>,
 }
 
-/// What can be said of the effect of a call that failed.
+/// The known effect of a call that failed.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Nothing has changed.
     NotApplied,
-    /// It was sent to Redis and no answer came: it may have happened.
+    /// The call was sent to Redis and no answer came: it may have happened.
     Unknown,
 }
 
-/// The body of every error, after RFC 9457. Most codes have members of their own beside these.
+/// The body of every error (RFC 9457). Most codes add members of their own.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Problem, example = json!({
     "type": "/problems/insufficient_funds",
@@ -53,30 +56,30 @@ pub enum Outcome {
     "currency": "USD"
 }))]
 pub struct ProblemBody<'a> {
-    /// Where the code is explained: `/problems/<code>`.
+    /// The path that explains the code: `/problems/<code>`, after the base path of the service.
     #[serde(rename = "type")]
     kind: String,
-    /// The code, in a few words.
+    /// A short name of the code, the same in every answer.
     title: &'a str,
-    /// The HTTP status again.
+    /// The HTTP status of the answer.
     status: u16,
-    /// What happened this time, for a person.
-    pub detail: &'a str,
-    /// The word that programs go by.
+    /// A sentence about this case, for people.
+    detail: &'a str,
+    /// The code that programs compare.
     code: &'a str,
-    /// The value of `X-Request-Id`.
+    /// The id of the request, which the header `X-Request-Id` has too.
     request_id: &'a str,
-    /// Whether the same call may well work in a moment.
+    /// True if the same call may succeed when it is sent again a little later.
     retryable: bool,
-    /// Whether anything can have changed.
-    pub outcome: Outcome,
+    /// The known effect of the call.
+    outcome: Outcome,
     #[serde(flatten)]
     #[schema(ignore)]
     members: &'a Map<String, Value>,
 }
 
 impl Problem {
-    /// A problem in which nothing has changed, with a sentence of its own.
+    /// A problem whose call has changed nothing, with a sentence for this case.
     pub fn new(code: Code, detail: impl Display) -> Problem {
         Problem {
             code,
@@ -88,7 +91,8 @@ impl Problem {
         }
     }
 
-    /// A value of the body that is refused, with a pointer (RFC 6901) to it.
+    /// A refused value of the body; `pointer` is a JSON Pointer (RFC 6901) to it, empty for the whole
+    /// body.
     pub fn invalid(invalid: &Invalid, pointer: &str) -> Problem {
         let code = codes::of_value(invalid.code);
         let error = serde_json::json!({ "pointer": pointer, "detail": invalid.detail });
@@ -102,35 +106,30 @@ impl Problem {
         Problem::invalid(&Invalid::new("validation_failed", detail), pointer)
     }
 
-    /// A refusal that needs no look at Redis.
-    pub fn refused<const N: usize>(
-        domain: &[Code],
-        word: &str,
-        members: [(&str, Value); N],
-    ) -> Problem {
-        let code = domain.iter().find(|code| code.code == word).copied();
-        let code = code.unwrap_or(codes::INTERNAL_ERROR);
+    /// A refusal that the service decides without asking Redis. The members fill the template of
+    /// the code's `detail`.
+    pub fn refused<const N: usize>(code: Code, members: [(&str, Value); N]) -> Problem {
         let members = members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let mut problem = Problem::new(code, code.render(&members));
         problem.members = members;
         problem
     }
 
-    /// The same with one more member.
+    /// Adds a member, or replaces the one of that name.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Problem {
         self.members.insert(name.to_owned(), value.into());
         self
     }
 
-    /// The same with one more header.
+    /// Adds a header to the answer.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Problem {
         self.headers.push((name, value.into()));
         self
     }
 
-    /// The same for a value that stands in a larger body, at this pointer.
+    /// Moves the pointers of `errors` into a larger body, in which the refused one is at `place`.
     #[must_use]
     pub fn prefix_pointer(mut self, place: &str) -> Problem {
         if let Some(Value::Array(errors)) = self.members.get_mut("errors") {
@@ -144,53 +143,59 @@ impl Problem {
         self
     }
 
-    /// The word that programs go by.
-    pub fn word(&self) -> &'static str {
+    /// The code that programs compare, such as `insufficient_funds`.
+    pub fn code(&self) -> &'static str {
         self.code.code
     }
 
-    /// The body that a caller is sent.
-    pub fn body<'a>(&'a self, request_id: &'a str) -> ProblemBody<'a> {
+    /// The body of the answer to the request that `info` is of.
+    pub fn body<'a>(&'a self, info: &'a RequestInfo) -> ProblemBody<'a> {
         ProblemBody {
-            kind: format!("/problems/{}", self.code.code),
+            kind: format!("{}/problems/{}", info.base_path, self.code.code),
             title: self.code.title,
             status: self.code.status,
             detail: &self.detail,
             code: self.code.code,
-            request_id,
+            request_id: info.request_id(),
             retryable: self.code.retryable,
             outcome: self.outcome,
             members: &self.members,
         }
     }
 
-    /// The sentence for a person.
+    /// The sentence about this case.
     pub fn detail(&self) -> &str {
         &self.detail
     }
 
-    /// One of the members that its code has.
+    /// The known effect of the call.
+    pub fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
+    /// A member beside those of RFC 9457, such as `available`.
     pub fn member(&self, name: &str) -> Option<&Value> {
         self.members.get(name)
     }
 
-    /// Whether it is the answer to an earlier send under the same idempotency key.
+    /// True for the stored answer to an earlier call under the same idempotency key.
     pub fn is_replay(&self) -> bool {
         self.headers.iter().any(|(name, _)| *name == super::REPLAYED)
     }
 
-    /// Counts it among those that callers were sent.
+    /// Counts the problem in the metrics. A problem is counted when it is written for a caller.
     pub fn count(&self) {
-        metrics::counter!("lockstep_problems_total", "code" => self.word()).increment(1);
+        metrics::counter!("lockstep_problems_total", "code" => self.code()).increment(1);
     }
 
-    /// The status that a caller is sent.
+    /// The HTTP status of the answer.
     pub fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.code.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    pub(super) fn write(&self, request_id: &str) -> Response {
-        let mut response = (self.status(), axum::Json(self.body(request_id))).into_response();
+    /// The whole answer.
+    pub(super) fn write(&self, info: &RequestInfo) -> Response {
+        let mut response = (self.status(), axum::Json(self.body(info))).into_response();
         let headers = response.headers_mut();
         let kind = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, kind);
@@ -204,7 +209,7 @@ impl Problem {
     }
 }
 
-/// The problem travels beside an empty response until [`super::entrance()`] writes it.
+/// Puts the problem beside an empty response, until [`super::middleware::handle`] writes it.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = Response::default();
@@ -216,37 +221,41 @@ impl IntoResponse for Problem {
 impl From<store::Error> for Problem {
     fn from(error: store::Error) -> Problem {
         match error {
-            store::Error::Refused(Completed { reply: Refusal { code, members }, replayed }) => {
-                let mut problem = Problem::new(*code, code.render(&members));
-                problem.members = members;
-                // A value that only the script could judge is pointed at like any other.
-                if let Some(Value::String(field)) = problem.members.get("field") {
-                    let pointer = format!("/{field}");
-                    let error = serde_json::json!({ "pointer": pointer, "detail": problem.detail });
-                    problem = problem.with("errors", vec![error]);
-                }
-                if let Some(ms) = problem.members.get("retry_after_ms").and_then(Value::as_u64) {
-                    problem = problem.with_header(header::RETRY_AFTER, ms.div_ceil(1000));
-                }
-                if replayed {
-                    problem =
-                        problem.with_header(super::REPLAYED, HeaderValue::from_static("true"));
-                }
-                problem
-            }
+            store::Error::Refused(refused) => refused.into(),
             store::Error::KeyReused => codes::IDEMPOTENCY_KEY_REUSED.into(),
             store::Error::TooLarge { what, count, most } => {
                 let detail = format!(
                     "These operations need {count} {what} for Redis, and one script has {most} at most."
                 );
-                Problem::invalid(&Invalid::new("validation_failed", detail), "/operations")
+                Problem::validation("/operations", detail)
             }
             store::Error::Failed(failure) => failure.into(),
         }
     }
 }
 
-/// A code whose sentence is the same in every case.
+impl From<Completed<Refusal>> for Problem {
+    fn from(refused: Completed<Refusal>) -> Problem {
+        let Completed { reply: Refusal { code, members }, replayed } = refused;
+        let mut problem = Problem::new(*code, code.render(&members));
+        problem.members = members;
+        // A value that only the script can check is pointed at like one that the service refuses.
+        if let Some(Value::String(field)) = problem.members.get("field") {
+            let pointer = format!("/{field}");
+            let error = serde_json::json!({ "pointer": pointer, "detail": problem.detail });
+            problem = problem.with("errors", vec![error]);
+        }
+        if let Some(ms) = problem.members.get("retry_after_ms").and_then(Value::as_u64) {
+            problem = problem.with_header(header::RETRY_AFTER, ms.div_ceil(1000));
+        }
+        if replayed {
+            problem = problem.with_header(super::REPLAYED, HeaderValue::from_static("true"));
+        }
+        problem
+    }
+}
+
+/// For a code whose sentence needs no members.
 impl From<Code> for Problem {
     fn from(code: Code) -> Problem {
         Problem::new(code, code.detail_template)

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use crate::{
     api::{self, Answer, Caller, Json, PreparedCommand, Problem},
-    commands::command,
+    domains::command,
     store::{Completed, Context, ErasedOperation, RawReply, Store},
     types::{codes, objects},
 };

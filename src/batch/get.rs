@@ -12,7 +12,7 @@ use crate::{
     api::{self, Answer, Caller, Json, Problem},
     data::{self, Encoding, READ_BUDGET},
     store::{Invocation, Operation, RedisValue, Store},
-    types::{Code, Id, word},
+    types::{Code, Id, enum_from_str},
 };
 
 /// Reads data keys.
@@ -24,7 +24,7 @@ pub struct BatchGet {
     #[schema(min_items = 1, max_items = 1000)]
     pub keys: Vec<Id>,
     /// Encoding of the values in the answer.
-    #[serde(default, deserialize_with = "word")]
+    #[serde(default, deserialize_with = "enum_from_str")]
     #[schema(default = "text")]
     pub encoding: Encoding,
 }

@@ -11,7 +11,7 @@ use crate::{
     api::{self, Answer, Caller, Json, Problem},
     data::{self, Encoding},
     store::{Invocation, Operation, Store},
-    types::{Code, Id, Ttl, word},
+    types::{Code, Id, Ttl, enum_from_str},
 };
 
 /// Writes data keys.
@@ -26,7 +26,7 @@ pub struct BatchSet {
     /// Time in milliseconds after which the keys end. Without it they never end.
     pub ttl_ms: Option<Ttl>,
     /// Encoding of the values in this request.
-    #[serde(default, deserialize_with = "word")]
+    #[serde(default, deserialize_with = "enum_from_str")]
     #[schema(default = "text")]
     pub encoding: Encoding,
 }

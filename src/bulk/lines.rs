@@ -157,7 +157,7 @@ mod tests {
         loop {
             seen.push(match lines.next().await {
                 NextLine::Line(line) => String::from_utf8_lossy(line).into_owned(),
-                NextLine::Rejected(problem) => problem.word().to_owned(),
+                NextLine::Rejected(problem) => problem.code().to_owned(),
                 NextLine::BodyFailed(_) => "broken".to_owned(),
                 NextLine::End => return seen,
             });

@@ -22,7 +22,7 @@ use crate::{
         self, Caller, InFlight, PreparedCommand, Problem, RequestInfo, ShutdownGate,
         idempotency_key, read_json,
     },
-    commands::command,
+    domains::command,
     store::{Context, OrderedQueue, PendingReply, Store},
     types::codes,
 };
@@ -291,9 +291,8 @@ impl Stream {
             }
             Err(problem) => {
                 problem.count();
-                let request_id = self.request_info.request_id.to_str().unwrap_or_default();
                 let (status, replayed) = (problem.status().as_u16(), problem.is_replay());
-                let body = problem.body(request_id);
+                let body = problem.body(&self.request_info);
                 serde_json::to_writer(&mut *text, &BulkResult { index, status, replayed, body })
             }
         };

@@ -1,7 +1,5 @@
 //! `POST /counters/batch`: changes several counters in one step, together or each for itself.
 
-use std::fmt;
-
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -10,7 +8,7 @@ use super::{CODES, Changed, bind_counter, reject_reserved};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
     store::{self, Completed, Context, Invocation, Operation, Store},
-    types::{Code, Count, Id, codes, objects, word},
+    types::{Code, Count, Id, codes, enum_from_str, objects},
 };
 
 /// The most operations of one batch.
@@ -45,7 +43,7 @@ pub struct CounterChange {
     /// Name of the counter. A counter exists from its first change on.
     pub counter: Id,
     /// Kind of change.
-    #[serde(deserialize_with = "word")]
+    #[serde(deserialize_with = "enum_from_str")]
     pub action: Action,
     /// For `incr` and `decr` the step, at least 1; for `set` the new value.
     pub value: Count,
@@ -53,8 +51,9 @@ pub struct CounterChange {
 
 /// A kind of change. `incr` adds the value, `decr` subtracts it but not below 0, and `set` replaces
 /// the counter by it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, strum::Display)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Action {
     /// The value is added.
     Incr,
@@ -133,13 +132,6 @@ impl CounterChangeReply {
 impl CounterBatch {
     fn default_atomic() -> bool {
         true
-    }
-}
-
-/// Writes the name that callers use, which is also the one that the script expects.
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.serialize(f)
     }
 }
 

@@ -8,7 +8,7 @@ use super::{BoundedStep, CODES, Changed, ChangedReply, OnBound, TtlMode};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
     store::{self, Completed, Context, Invocation, Operation, Store},
-    types::{Code, Count, Id, Ttl, word},
+    types::{Code, Count, Id, Ttl, enum_from_str},
 };
 
 /// Adds to a counter.
@@ -30,11 +30,11 @@ pub struct Increment {
     /// Time to live in milliseconds, which `ttl_mode` applies. Without it a new counter never ends.
     pub ttl_ms: Option<Ttl>,
     /// Says which counters get `ttl_ms`; any mode but `keep` needs one.
-    #[serde(default, deserialize_with = "word")]
+    #[serde(default, deserialize_with = "enum_from_str")]
     #[schema(default = "keep")]
     pub ttl_mode: TtlMode,
     /// Says whether a step that would pass `max` is refused or shortened.
-    #[serde(default, deserialize_with = "word")]
+    #[serde(default, deserialize_with = "enum_from_str")]
     #[schema(default = "reject")]
     pub on_bound: OnBound,
 }

@@ -1,18 +1,17 @@
 //! Counters: whole numbers that many callers change at the same time, within bounds.
 //!
 //! Each operation has a file of its own. This file has the routes that `app` serves, the commands
-//! that `commands` offers to `/atomic` and `/bulk`, the problem codes, and what several operations
+//! that `domains` offers to `/atomic` and `/bulk`, and what several operations
 //! share.
 
 mod batch;
+pub mod codes;
 mod decrement;
 mod delete;
 mod get;
 mod increment;
 mod reset;
 mod set;
-
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -21,8 +20,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     api::{CommandEntry, Problem},
     store::{Invocation, Store},
-    types::{Code, Count, Id, Invalid, Ttl},
+    types::{Count, Id, Invalid, Ttl},
 };
+
+pub use codes::CODES;
 
 /// Returns the routes of this domain.
 pub fn router() -> OpenApiRouter<Store> {
@@ -43,35 +44,6 @@ pub const COMMANDS: &[CommandEntry] = &[
     CommandEntry::of::<reset::ResetCounter>(),
     CommandEntry::of::<delete::DeleteCounter>(),
     CommandEntry::of::<batch::CounterBatch>(),
-];
-
-/// The problem codes that only calls of this domain answer.
-pub const CODES: &[Code] = &[
-    Code {
-        code: "counter_limit_exceeded",
-        status: 409,
-        title: "Limit of the counter",
-        detail_template: "The counter {counter} is at {value} and goes up to {max}.",
-        explanation: "The counter would pass the `max` of this call. Nothing was changed, its time to live neither.",
-        retryable: false,
-    },
-    Code {
-        code: "counter_below_minimum",
-        status: 409,
-        title: "Minimum of the counter",
-        detail_template: "The counter {counter} is at {value} and goes down to {min}.",
-        explanation: "The counter would fall below the `min` of this invocation, which is 0 where none is given. \
-                      Nothing was changed, its time to live neither.",
-        retryable: false,
-    },
-    Code {
-        code: "value_mismatch",
-        status: 412,
-        title: "Another value",
-        detail_template: "The counter {counter} is at {value}, and {expected} was expected.",
-        explanation: "Somebody has changed the counter since it was read. Nothing was changed; read it again first.",
-        retryable: false,
-    },
 ];
 
 /// Names that are paths of this domain (`POST /counters/set`), and that no counter can have.
@@ -123,8 +95,11 @@ impl ChangedReply {
 
 /// The effect of a change on the time to live of a counter. `keep` gives `ttl_ms` to a new counter only,
 /// `refresh` sets it with every change, and `if_none` gives it to a counter that has no end.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, strum::Display,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum TtlMode {
     /// A new counter gets `ttl_ms`; an existing one keeps the end it has.
     #[default]
@@ -137,8 +112,11 @@ pub enum TtlMode {
 
 /// The treatment of a change that would pass the bound. `reject` refuses it, and `saturate` applies as
 /// much of it as fits.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, strum::Display,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum OnBound {
     /// The change is refused, and nothing is written.
     #[default]
@@ -182,19 +160,5 @@ impl BoundedStep {
             .arg("ttl_ms", self.ttl_ms.map_or(String::new(), |ttl| ttl.to_string()))
             .arg("ttl_mode", self.ttl_mode)
             .arg("on_bound", self.on_bound);
-    }
-}
-
-/// Writes the name that callers use, which is also the one that the script expects.
-impl fmt::Display for TtlMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.serialize(f)
-    }
-}
-
-/// Writes the name that callers use, which is also the one that the script expects.
-impl fmt::Display for OnBound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.serialize(f)
     }
 }

@@ -10,10 +10,10 @@ use serde::{
 use serde_json::{Value, json, value::RawValue};
 use utoipa::ToSchema;
 
-use super::{CODES, DataCommand, DataCommandType};
+use super::{DataCommand, DataCommandType, codes};
 use crate::{
     api::{Problem, read_json},
-    types::{Id, Ttl, word},
+    types::{Id, Ttl, enum_from_str},
 };
 
 /// One command over a data key. Its `type` decides which of the other fields are needed or allowed.
@@ -46,7 +46,7 @@ pub struct DataCommandInput {
     #[schema(value_type = Option<Vec<Object>>)]
     pub members: Option<Vec<Member>>,
     /// Encoding of the values in this command and in its result.
-    #[serde(default, deserialize_with = "word")]
+    #[serde(default, deserialize_with = "enum_from_str")]
     #[schema(default = "text")]
     pub encoding: Encoding,
 }
@@ -222,7 +222,7 @@ impl DataCommandInput {
 /// The problem of a type that does not exist.
 fn command_not_allowed(name: &str) -> Problem {
     let error = json!({ "pointer": "/type", "detail": "There is no such command." });
-    Problem::refused(CODES, "command_not_allowed", [("command", name.into())])
+    Problem::refused(codes::COMMAND_NOT_ALLOWED, [("command", name.into())])
         .with("errors", vec![error])
 }
 

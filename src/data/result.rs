@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{CODES, DataCommand, DataCommandType, READ_BUDGET};
+use super::{DataCommand, DataCommandType, READ_BUDGET};
 use crate::{
     api::Problem,
     store::RedisValue,
@@ -125,7 +125,7 @@ impl DataFailure {
         };
         if message.contains("TOOLARGE") {
             let members = [("most", READ_BUDGET.into())];
-            return DataFailure::from(&Problem::refused(CODES, "result_too_large", members));
+            return DataFailure::from(&Problem::refused(super::codes::RESULT_TOO_LARGE, members));
         }
         let not_a_number = ["not an integer", "overflow", "not a valid float"];
         let detail = if message.contains("WRONGTYPE") {
@@ -145,11 +145,10 @@ impl DataFailure {
 
 impl From<&Problem> for DataFailure {
     fn from(problem: &Problem) -> DataFailure {
-        let body = problem.body("");
         DataFailure {
-            code: problem.word().to_owned(),
-            detail: body.detail.to_owned(),
-            outcome: serde_json::to_value(body.outcome).unwrap_or_default(),
+            code: problem.code().to_owned(),
+            detail: problem.detail().to_owned(),
+            outcome: serde_json::to_value(problem.outcome()).unwrap_or_default(),
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{CODES, bind_product, get_reservation::count_low_stock_change};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
     store::{self, Completed, Context, Invocation, Operation, Store},
-    types::{Code, Id, Stock, Text, word},
+    types::{Code, Id, Stock, Text, enum_from_str},
 };
 
 /// A change of the units on hand of a product.
@@ -24,7 +24,7 @@ pub struct Adjust {
     #[schema(minimum = -1_000_000_000_000_i64, maximum = 1_000_000_000_000_i64)]
     pub delta: i64,
     /// The cause of the change, which the movement of the product keeps.
-    #[serde(deserialize_with = "word")]
+    #[serde(deserialize_with = "enum_from_str")]
     pub reason: Reason,
     /// The caller's reference for the change, such as the number of a delivery: 0 to 200 characters.
     pub reference: Option<Text<0, 200>>,
@@ -36,8 +36,9 @@ pub struct Adjust {
 /// The cause of an adjustment: units were `received` from a supplier, `returned` by a customer,
 /// `damaged` or `lost`, another number was `counted`, or there was an `other` cause. The service
 /// treats all of them alike.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, strum::Display)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Reason {
     /// A supplier has delivered units.
     Received,
@@ -51,19 +52,6 @@ pub enum Reason {
     Counted,
     /// Any other cause.
     Other,
-}
-
-impl Reason {
-    fn as_str(self) -> &'static str {
-        match self {
-            Reason::Received => "received",
-            Reason::Returned => "returned",
-            Reason::Damaged => "damaged",
-            Reason::Lost => "lost",
-            Reason::Counted => "counted",
-            Reason::Other => "other",
-        }
-    }
 }
 
 /// The stock of a product after an adjustment.
@@ -115,7 +103,7 @@ impl Operation for Adjust {
         bind_product(invocation, &self.product_id)
             .arg("product_id", &self.product_id)
             .arg("delta", self.delta)
-            .arg("reason", self.reason.as_str())
+            .arg("reason", self.reason)
             .arg("reference", Text::json(self.reference.as_ref()))
             .arg("expected_on_hand", expected);
     }

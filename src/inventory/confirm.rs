@@ -11,7 +11,7 @@ use super::{
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
     store::{self, Completed, Context, Invocation, Operation, Store},
-    types::{Code, Id, word},
+    types::{Code, Id, enum_from_str},
 };
 
 /// A reservation whose units are to be sold.
@@ -28,15 +28,16 @@ pub struct ConfirmReservation {
     #[schema(min_items = 1, max_items = 100)]
     pub lines: Option<Vec<Line>>,
     /// The treatment of the units that `lines` does not name.
-    #[serde(default, deserialize_with = "word")]
+    #[serde(default, deserialize_with = "enum_from_str")]
     #[schema(default = "release")]
     pub remainder: Remainder,
 }
 
 /// The treatment of units that are not confirmed: `release` makes them available again, `keep` leaves
 /// them reserved until the reservation expires.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema, strum::Display)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Remainder {
     /// The units are available again.
     #[default]
@@ -59,11 +60,7 @@ impl Operation for Confirmation {
     type Reply = ReservationReply;
 
     fn bind(&self, invocation: &mut Invocation) {
-        let remainder = match self.remainder {
-            Remainder::Release => "release",
-            Remainder::Keep => "keep",
-        };
-        self.held.bind(invocation).arg("remainder", remainder);
+        self.held.bind(invocation).arg("remainder", self.remainder);
         for Line { product_id, quantity } in &self.lines {
             invocation.arg("product_id", product_id).arg("quantity", quantity);
         }

@@ -11,7 +11,7 @@
 mod add_product;
 mod adjust;
 mod cancel;
-mod codes;
+pub mod codes;
 mod confirm;
 mod customer_reservations;
 mod expire;
@@ -33,7 +33,7 @@ use crate::{
 };
 
 pub use codes::CODES;
-pub use expire::ExpireReservations as Expire;
+pub use expire::ExpireReservations;
 
 use get_product::{Product, ProductReply};
 use get_reservation::{HeldReservation, Reservation, ReservationReply};

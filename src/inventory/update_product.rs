@@ -9,7 +9,7 @@ use super::{CODES, Product, ProductReply, bind_product};
 use crate::{
     api::{self, Answer, Caller, Conditional, IfMatch, Json, Path},
     store::{Invocation, Operation, Store},
-    types::{AmountOrZero, Code, Id, Metadata, Quantity, Text, named},
+    types::{AmountOrZero, Code, Id, Metadata, Quantity, Text, non_null},
 };
 
 /// Fields of a product to change. A field that is left out stays as it is.
@@ -25,30 +25,30 @@ use crate::{
 }))]
 pub struct UpdateProduct {
     /// New name, for people: 1 to 200 characters.
-    #[serde(default, deserialize_with = "named")]
+    #[serde(default, deserialize_with = "non_null")]
     #[schema(value_type = String, required = false, min_length = 1, max_length = 200)]
     pub name: Option<Text<1, 200>>,
     /// New description, for people: at most 1,000 characters; null for none.
-    #[serde(default, deserialize_with = "named")]
+    #[serde(default, deserialize_with = "non_null")]
     #[schema(value_type = Option<String>, max_length = 1000)]
     pub description: Option<Option<Text<0, 1000>>>,
     /// New price of one unit, in the currency of the product: zero or more, with at most as many
     /// decimals as the currency has.
-    #[serde(default, deserialize_with = "named")]
+    #[serde(default, deserialize_with = "non_null")]
     #[schema(value_type = AmountOrZero, required = false)]
     pub price: Option<AmountOrZero>,
     /// New threshold, in units: the stock is low while fewer are available. Null if it is never low.
     /// A new threshold does not count as a crossing.
-    #[serde(default, deserialize_with = "named")]
+    #[serde(default, deserialize_with = "non_null")]
     #[schema(value_type = Option<Quantity>)]
     pub low_stock: Option<Option<Quantity>>,
     /// New limit, in units, on what one customer may have reserved and bought; null for no limit.
     /// Reservations that exceed it already stay.
-    #[serde(default, deserialize_with = "named")]
+    #[serde(default, deserialize_with = "non_null")]
     #[schema(value_type = Option<Quantity>)]
     pub max_per_customer: Option<Option<Quantity>>,
     /// New entries in place of all old ones: at most 50, and 8 KiB in all.
-    #[serde(default, deserialize_with = "named")]
+    #[serde(default, deserialize_with = "non_null")]
     #[schema(value_type = Metadata, required = false)]
     pub metadata: Option<Metadata>,
 }
@@ -97,7 +97,7 @@ impl Operation for Conditional<ProductUpdate> {
     path = "/inventory/products/{product_id}",
     operation_id = Conditional::<ProductUpdate>::NAME,
     tag = "inventory",
-    params(("product_id" = Id, Path, description = "Id of the product.")),
+    params(("product_id" = Id, Path, description = "Id of the product."), IfMatch),
     request_body = UpdateProduct,
     responses((status = OK, body = Product, description = "The product after the change.")),
 )]

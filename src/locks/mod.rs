@@ -2,10 +2,11 @@
 //! proves it.
 //!
 //! Each operation has a file of its own. This file has the routes that `app` serves, the commands
-//! that `commands` offers to `/atomic` and `/bulk`, the problem codes, and what several operations
+//! that `domains` offers to `/atomic` and `/bulk`, and what several operations
 //! share.
 
 mod acquire;
+pub mod codes;
 mod get;
 mod release;
 mod renew;
@@ -17,8 +18,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     api::CommandEntry,
     store::{Invocation, Store},
-    types::{Code, Id, Metadata, Timestamp},
+    types::{Id, Metadata, Timestamp},
 };
+
+pub use codes::CODES;
 
 /// Returns the routes of this domain.
 pub fn router() -> OpenApiRouter<Store> {
@@ -32,37 +35,6 @@ pub fn router() -> OpenApiRouter<Store> {
 /// The commands of this domain that `/atomic` and `/bulk` can run. A lock can be released together
 /// with the work that it protects, but it has to be acquired before that work, in a call of its own.
 pub const COMMANDS: &[CommandEntry] = &[CommandEntry::of::<release::ReleaseLock>()];
-
-/// The problem codes that only calls of this domain answer.
-pub const CODES: &[Code] = &[
-    Code {
-        code: "lock_held",
-        status: 409,
-        title: "Lock is held",
-        detail_template: "The lock {lock} is held by {holders/0/owner} for another {holders/0/expires_in_ms} ms at most.",
-        explanation: "Somebody holds the lock; `holders` says who, and `expires_in_ms` for how long at \
-                      most. Nothing was taken. A new attempt takes a new Idempotency-Key.",
-        retryable: true,
-    },
-    Code {
-        code: "lease_expired",
-        status: 410,
-        title: "Lease has expired",
-        detail_template: "The lease on {lock} was over at {expired_at}.",
-        explanation: "The lease's time ran out, so somebody else may have worked meanwhile. Stop, \
-                      acquire the lock again, and check what you were doing.",
-        retryable: false,
-    },
-    Code {
-        code: "lease_not_owner",
-        status: 403,
-        title: "Not your lease",
-        detail_template: "The lease {lease_id} does not hold the lock {lock}.",
-        explanation: "Only the lease that holds a lock can renew or release it. This one never did, was \
-                      released, or ran out and another holder took the lock since.",
-        retryable: false,
-    },
-];
 
 /// Binds the key of a lock, `lockstep:{space}:lock:<name>`.
 fn bind_lock<'a>(invocation: &'a mut Invocation, name: &Id) -> &'a mut Invocation {

@@ -1,4 +1,4 @@
-//! Looking after the service itself: whether it lives, whether it is ready, what it has done.
+//! Endpoints for operators and process managers: liveness, readiness and metrics.
 
 use axum::{
     Json,
@@ -17,7 +17,7 @@ use crate::{
     types::codes,
 };
 
-/// The calls of this domain. `gate` tells when the service is about to end.
+/// The endpoints. `readyz` asks `gate` whether the service is shutting down.
 pub fn router(gate: ShutdownGate) -> OpenApiRouter<Store> {
     OpenApiRouter::new()
         .routes(routes!(livez))
@@ -26,37 +26,39 @@ pub fn router(gate: ShutdownGate) -> OpenApiRouter<Store> {
         .layer(axum::Extension(gate))
 }
 
-/// How the service is.
+/// The state of the service.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Health {
-    /// `ok`, wherever there is an answer with 200 at all.
+    /// Always `ok`: every other state is a problem.
     #[schema(example = "ok")]
     status: &'static str,
 }
 
-/// Is the process alive?
+/// Check liveness
 ///
-/// Never asks Redis: a process should not be restarted because its store is away.
+/// Answers as long as the process runs. It does not ask Redis, because restarting the process does not
+/// help when Redis cannot be reached.
 #[utoipa::path(
     get,
     path = "/livez",
     operation_id = "monitoring/livez",
     tag = "monitoring",
-    responses((status = OK, body = Health, description = "It is.")),
+    responses((status = OK, body = Health, description = "The process runs.")),
 )]
 async fn livez() -> Json<Health> {
     Json(Health { status: "ok" })
 }
 
-/// Can it serve?
+/// Check readiness
 ///
-/// Asks Redis for a sign of life, and says no while the service is shutting down.
+/// Sends a PING to Redis. A service that is shutting down is not ready.
 #[utoipa::path(
     get,
     path = "/readyz",
     operation_id = "monitoring/readyz",
     tag = "monitoring",
-    responses((status = OK, body = Health, description = "It can.")),
+    responses((status = OK, body = Health, description = "The service can serve calls.")),
+    extensions(("x-refusals" = json!(["shutting_down", "store_unavailable", "store_loading"]))),
 )]
 async fn readyz(
     State(store): State<Store>,
@@ -69,9 +71,9 @@ async fn readyz(
     Ok(Json(Health { status: "ok" }))
 }
 
-/// Metrics
+/// Read the metrics
 ///
-/// In the text format of Prometheus.
+/// In the text format of Prometheus, version 0.0.4.
 #[utoipa::path(
     get,
     path = "/metrics",
@@ -84,6 +86,6 @@ async fn metrics(State(store): State<Store>) -> Response {
     metrics::gauge!("lockstep_store_pool_connections", "state" => "idle").set(idle as f64);
     metrics::gauge!("lockstep_store_pool_connections", "state" => "in_use")
         .set(size.saturating_sub(idle) as f64);
-    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
-    (StatusCode::OK, kind, telemetry::prometheus().render()).into_response()
+    let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+    (StatusCode::OK, content_type, telemetry::prometheus().render()).into_response()
 }

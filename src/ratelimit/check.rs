@@ -9,13 +9,13 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
-    CODES,
+    CODES, codes,
     rule::{Algorithm, Rule},
 };
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
     store::{self, Completed, Context, Invocation, Operation, Store},
-    types::{Code, Id, Ttl, word},
+    types::{Code, Id, Ttl, enum_from_str},
 };
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -40,11 +40,11 @@ pub struct CheckRequest {
     #[schema(minimum = 1, default = 1)]
     pub cost: u64,
     /// Says how a denied check is answered.
-    #[serde(default, deserialize_with = "word")]
+    #[serde(default, deserialize_with = "enum_from_str")]
     pub on_deny: OnDeny,
     /// Algorithm of the limit. It decides which of the fields below are needed; the others must not
     /// be given.
-    #[serde(default, deserialize_with = "word")]
+    #[serde(default, deserialize_with = "enum_from_str")]
     pub algorithm: Algorithm,
     /// For `token_bucket`: number of tokens in a full bucket. Multiplied by `refill_interval_ms` it is
     /// at most 2^53 - 1.
@@ -200,7 +200,7 @@ impl Command for CheckRequest {
         }
         if cost > rule.limit() {
             let members = [("cost", cost.into()), ("limit", rule.limit().into())];
-            return Err(Problem::refused(CODES, "cost_exceeds_limit", members));
+            return Err(Problem::refused(codes::COST_EXCEEDS_LIMIT, members));
         }
         Ok(RateLimitCheck { key, cost, rule, on_deny })
     }

@@ -105,7 +105,7 @@ impl Store {
     ) -> Result<(u64, Vec<(&'a str, Id, Id)>), Failure> {
         let mut connection = checkout(&self.0.pool, self.0.timeout).await?;
         let mut command = redis::cmd("SCAN");
-        command.arg(cursor).arg("MATCH").arg("lockstep:{*}:*_holds:*").arg("COUNT").arg(SCAN_PAGE);
+        command.arg(cursor).arg("MATCH").arg(key_pattern(kinds)).arg("COUNT").arg(SCAN_PAGE);
         let page = command.query_async(&mut connection).await;
         let (next, keys): (u64, Vec<String>) =
             page.map_err(|error| Failure::Unavailable(error.to_string()))?;
@@ -155,5 +155,27 @@ fn read_failure(error: &redis::RedisError) -> Failure {
     match Failure::from_error_reply(code, &error.to_string()) {
         Failure::Unknown { cause, .. } => Failure::Unavailable(cause),
         failure => failure,
+    }
+}
+
+/// The pattern of the keys of `kinds`. MATCH has no alternatives, so the pattern has the ending that
+/// the kinds have in common: `t_holds` of `account_holds` and `product_holds`.
+fn key_pattern(kinds: &[&str]) -> String {
+    let mut ending = kinds.first().copied().unwrap_or_default();
+    while !kinds.iter().all(|kind| kind.ends_with(ending)) {
+        ending = ending.get(1..).unwrap_or_default();
+    }
+    format!("lockstep:{{*}}:*{ending}:*")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::key_pattern;
+
+    #[test]
+    fn one_pattern_matches_all_kinds() {
+        assert_eq!(key_pattern(&["account_holds", "product_holds"]), "lockstep:{*}:*t_holds:*");
+        assert_eq!(key_pattern(&["lease"]), "lockstep:{*}:*lease:*");
+        assert_eq!(key_pattern(&["account_holds", "job"]), "lockstep:{*}:*:*");
     }
 }

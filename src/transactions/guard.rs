@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::{
     api::Problem,
     store::WatchedValue,
-    types::{Id, word},
+    types::{Id, enum_from_str},
 };
 
 /// A condition on a data key. The transaction happens only if all guards hold.
@@ -20,7 +20,7 @@ pub struct DataGuard {
     /// Data key whose value is compared.
     pub key: Id,
     /// Comparison that must hold between the stored value and `value`.
-    #[serde(deserialize_with = "word")]
+    #[serde(deserialize_with = "enum_from_str")]
     pub op: GuardOperator,
     /// Value to compare with; not for `exists` and `absent`. For `gt`, `gte`, `lt` and `lte` it is a
     /// plain decimal number of up to 28 digits.

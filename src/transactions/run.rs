@@ -310,7 +310,7 @@ fn reject_large_values(values: &[WatchedValue]) -> Result<(), Problem> {
     } else {
         return Ok(());
     };
-    Err(Problem::refused(data::CODES, "result_too_large", [("most", most.into())]))
+    Err(Problem::refused(data::codes::RESULT_TOO_LARGE, [("most", most.into())]))
 }
 
 /// Adds a pointer to the operation that was refused, if the problem names one.

@@ -1,10 +1,12 @@
+//! Amounts of money: decimal strings with exact digits, never floating point.
+
 use std::{borrow::Cow, fmt};
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use utoipa::{PartialSchema, ToSchema, openapi};
 
-use super::Invalid;
+use super::{Invalid, limits::MAX_DIGITS};
 
 /// An amount that moves: a decimal string above zero.
 pub type Amount = DecimalAmount<1>;
@@ -12,33 +14,36 @@ pub type Amount = DecimalAmount<1>;
 /// An amount that may be zero: an initial balance, a limit, a price.
 pub type AmountOrZero = DecimalAmount<0>;
 
-/// The most digits an amount may have.
-pub const MAX_DIGITS: usize = 28;
-
-/// An amount as a caller gives it: at most 28 digits, and at least `MIN` of its smallest decimal.
+/// An amount as a caller writes it: a decimal of at most 28 digits that is at least `MIN` in units
+/// of its last decimal.
 ///
-/// How many decimals it may have is the currency's to say, so this keeps the digits and where the
-/// point stands, without zeros at the end: `"12.30"` is `123` with one decimal.
+/// The currency decides how many decimals an amount may have, so this type keeps the digits and the
+/// position of the point, without trailing zeros: `"12.30"` is `123` with one decimal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecimalAmount<const MIN: i128>(Decimal);
 
 impl<const MIN: i128> DecimalAmount<MIN> {
-    /// The digits, without the point.
+    /// The digits without the point: `123` of `"12.3"`.
     pub fn digits(self) -> i128 {
         self.0.mantissa()
     }
 
-    /// How many of the digits are decimals.
+    /// The number of decimals: 1 of `"12.3"`.
     pub fn decimals(self) -> u32 {
         self.0.scale()
     }
 
-    /// The digits of an amount that a caller may leave out, for a script that takes nothing for that.
+    /// The digits of an optional amount, as scripts take them: the empty string for `None`.
     pub fn digits_or_nothing(amount: Option<Self>) -> String {
         amount.map_or(String::new(), |amount| amount.digits().to_string())
     }
 
-    /// The amount in minor units of a currency with so many decimals.
+    /// The amount in minor units of a currency with `scale` decimals: 1230 of `"12.3"` with 2.
+    ///
+    /// # Errors
+    ///
+    /// `amount_scale_exceeded` if the amount has more decimals, and `amount_out_of_range` if the
+    /// result has more than 28 digits.
     pub fn minor_units(self, scale: u32) -> Result<i128, Invalid> {
         let missing = scale.checked_sub(self.decimals()).ok_or_else(|| {
             let detail = format!("The currency has {scale} decimals, and the amount has more.");
@@ -57,11 +62,12 @@ fn out_of_range() -> Invalid {
     Invalid::new("amount_out_of_range", detail)
 }
 
+/// Fails with `invalid_amount`, `amount_not_positive` or `amount_out_of_range`.
 impl<const MIN: i128> TryFrom<&str> for DecimalAmount<MIN> {
     type Error = Invalid;
 
     fn try_from(text: &str) -> Result<Self, Invalid> {
-        // The grammar is ours: the crate's also takes underscores and a leading plus.
+        // The crate would also accept underscores and a leading plus, so the text is checked here.
         let unsigned = text.strip_prefix('-').unwrap_or(text);
         let (whole, decimals) = unsigned.split_once('.').unwrap_or((unsigned, "0"));
         let digits =
@@ -75,7 +81,7 @@ impl<const MIN: i128> TryFrom<&str> for DecimalAmount<MIN> {
             return Err(out_of_range());
         }
         let decimal = Decimal::from_str_exact(text).map_err(|_| out_of_range())?.normalize();
-        // Zero is not below zero, but who writes "-0" means something else.
+        // "-0" is refused too: a caller that writes a minus sign does not mean zero.
         if decimal.mantissa() < MIN || text.starts_with('-') {
             let detail = match MIN {
                 0 => "The amount may not be below zero.",
@@ -137,12 +143,12 @@ impl<const MIN: i128> ToSchema for DecimalAmount<MIN> {
     }
 }
 
-/// Money as it is told: a decimal string with exactly the decimals of its currency.
+/// Money in an answer: a decimal string with exactly the decimals of its currency.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Money(String);
 
 impl Money {
-    /// So many minor units of a currency with so many decimals.
+    /// Writes minor units of a currency with `scale` decimals: 1230 with 2 is `"12.30"`.
     pub fn from_minor_units(minor: i128, scale: u32) -> Money {
         let sign = if minor < 0 { "-" } else { "" };
         let decimals = scale as usize;
@@ -170,7 +176,7 @@ impl ToSchema for Money {}
 fn money_schema(pattern: &str) -> openapi::RefOr<openapi::Schema> {
     openapi::ObjectBuilder::new()
         .schema_type(openapi::schema::Type::String)
-        .description(Some("A decimal string, exact to 28 digits. Never a JSON number."))
+        .description(Some("A decimal string, exact to 28 digits. JSON numbers are refused."))
         .pattern(Some(pattern))
         .examples(["12.34"])
         .build()

@@ -1,40 +1,45 @@
+//! A problem code and the macro that writes tables of them. [`super::codes`] has the codes that
+//! every call can give; each domain has a `codes.rs` of its own.
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-/// A problem code: one word, and what it always means. The word is the same in Lua and in JSON.
+/// A problem code and everything that is always true of it. Scripts, JSON and `GET /problems` use
+/// the same word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Code {
-    /// The word that programs go by.
+    /// The code that programs compare, in `snake_case`.
     #[schema(value_type = String, example = "insufficient_funds")]
     pub code: &'static str,
-    /// The HTTP status it comes with.
+    /// The HTTP status of the answer.
     #[schema(example = 409)]
     pub status: u16,
-    /// What it is, in a few words.
+    /// A short name for people, the same in every answer.
     #[schema(value_type = String, example = "Not enough money")]
     pub title: &'static str,
-    /// The sentence for one case; `{member}` stands for a member of that case,
-    /// `{member/0/name}` for what is within it.
+    /// The sentence for one case. `{member}` stands for a member of the problem, and
+    /// `{member/0/name}` for a value inside it, by JSON Pointer.
     #[serde(skip)]
     pub detail_template: &'static str,
-    /// When it is given, and what to do about it.
+    /// When the code is given, and what the caller can do about it.
     #[schema(value_type = String)]
     pub explanation: &'static str,
-    /// Whether the same call may well work in a moment.
+    /// True if the same call may succeed when it is sent again a little later.
     pub retryable: bool,
 }
 
 impl Code {
-    /// The sentence with the members of one case in it.
+    /// The template with the members of one problem filled in. A member that is missing leaves its
+    /// place empty.
     pub fn render(&self, members: &Map<String, Value>) -> String {
         let mut sentence = String::with_capacity(self.detail_template.len() + 32);
         let mut rest = self.detail_template;
         while let Some((before, after)) = rest.split_once('{') {
             sentence.push_str(before);
             let Some((name, after)) = after.split_once('}') else { break };
-            let (member, within) = name.split_at(name.find('/').unwrap_or(name.len()));
-            match members.get(member).and_then(|value| value.pointer(within)) {
+            let (member, pointer) = name.split_at(name.find('/').unwrap_or(name.len()));
+            match members.get(member).and_then(|value| value.pointer(pointer)) {
                 Some(Value::String(text)) => sentence.push_str(text),
                 Some(value) => sentence.push_str(&value.to_string()),
                 None => {}
@@ -44,11 +49,40 @@ impl Code {
         sentence + rest
     }
 
-    /// The members that the sentence has places for.
+    /// The names of the members that the template needs, in their order.
     pub fn placeholders(&self) -> impl Iterator<Item = &'static str> {
         self.detail_template.split('{').skip(1).filter_map(|part| part.split(['}', '/']).next())
     }
 }
+
+/// Writes a constant for each row and `CODES`, the list of all rows. A row is: the constant's name,
+/// the code, the HTTP status, `retryable` or `final`, the title, the template of `detail`, and the
+/// explanation.
+macro_rules! code_table {
+    (@retryable retryable) => { true };
+    (@retryable final) => { false };
+    ($(
+        $name:ident $code:literal $status:literal $retryable:tt
+        $title:literal $detail_template:literal $explanation:literal
+    )*) => {
+        $(
+            #[doc = $explanation]
+            pub const $name: $crate::types::Code = $crate::types::Code {
+                code: $code,
+                status: $status,
+                title: $title,
+                detail_template: $detail_template,
+                explanation: $explanation,
+                retryable: $crate::types::code_table!(@retryable $retryable),
+            };
+        )*
+
+        /// All codes of this table.
+        pub const CODES: &[$crate::types::Code] = &[$($name),*];
+    };
+}
+
+pub(crate) use code_table;
 
 #[cfg(test)]
 mod tests {

@@ -1,44 +1,35 @@
+//! The value of a counter.
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{PartialSchema, ToSchema, openapi};
 
-use super::Invalid;
+use super::{Invalid, integer_schema::integer_schema, limits::MAX_SAFE_INTEGER};
 
-/// What a counter can have: whole numbers from -(2^53 - 1) to 2^53 - 1, which every client of JSON
-/// reads exactly.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
-)]
+/// The value of a counter, or a step of it: a whole number from -(2^53 - 1) to 2^53 - 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "i64", into = "i64")]
-#[schema(
-    value_type = i64,
-    minimum = -9_007_199_254_740_991_i64,
-    maximum = 9_007_199_254_740_991_i64,
-    example = 42
-)]
 pub struct Count(i64);
 
 impl Count {
-    /// The farthest from zero.
-    pub const MAX_SAFE_INTEGER: i64 = (1 << 53) - 1;
-
-    /// A default that is known to be in range.
+    /// A constant of the code; every `i32` is in the range.
     pub const fn of(number: i32) -> Count {
         Count(number as i64)
     }
 
-    /// As a number.
+    /// The number.
     pub fn get(self) -> i64 {
         self.0
     }
 }
 
+/// Fails with `counter_out_of_range`.
 impl TryFrom<i64> for Count {
     type Error = Invalid;
 
     fn try_from(number: i64) -> Result<Count, Invalid> {
-        if !(-Count::MAX_SAFE_INTEGER..=Count::MAX_SAFE_INTEGER).contains(&number) {
+        if !(-MAX_SAFE_INTEGER..=MAX_SAFE_INTEGER).contains(&number) {
             let detail = "A counter goes from -(2^53 - 1) to 2^53 - 1.";
             return Err(Invalid::new("counter_out_of_range", detail));
         }
@@ -57,3 +48,13 @@ impl fmt::Display for Count {
         self.0.fmt(f)
     }
 }
+
+impl PartialSchema for Count {
+    fn schema() -> openapi::RefOr<openapi::Schema> {
+        let description = "A whole number from -(2^53 - 1) to 2^53 - 1, the range that every JSON \
+                           client reads exactly.";
+        integer_schema(description, -MAX_SAFE_INTEGER..=MAX_SAFE_INTEGER, 42)
+    }
+}
+
+impl ToSchema for Count {}

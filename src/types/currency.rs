@@ -1,3 +1,5 @@
+//! Currencies: ISO 4217, and those that the configuration declares.
+
 use std::{
     collections::BTreeMap,
     fmt,
@@ -9,8 +11,8 @@ use utoipa::{PartialSchema, ToSchema, openapi};
 
 use super::Invalid;
 
-/// A currency and how many decimals it has: one of ISO 4217 that has a minor unit, or one that the
-/// configuration declares.
+/// A currency with its number of decimals: one of ISO 4217 that has a minor unit, or one that
+/// `--currency` declares.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Currency {
@@ -18,24 +20,24 @@ pub struct Currency {
     scale: u32,
 }
 
-/// The most decimals that a currency can be declared with.
+/// Most decimals of a declared currency.
 const MAX_SCALE: u32 = 18;
 
-/// What the configuration has declared. It is one for the process, because a currency is judged
-/// where it is read, and there is no other place that knows.
+/// Declared currencies with their number of decimals. The map is global because serde reads a
+/// currency without any context that could carry the configuration.
 static DECLARED: RwLock<BTreeMap<String, u32>> = RwLock::new(BTreeMap::new());
 
 impl Currency {
-    /// How many decimals an amount of it may have.
+    /// The most decimals of an amount in this currency: 2 for USD.
     pub fn scale(&self) -> u32 {
         self.scale
     }
 
-    /// Reads what the configuration declares: `POINTS=0`.
+    /// Reads one value of `--currency`, such as `POINTS=0`.
     ///
     /// # Errors
     ///
-    /// A sentence, where it is no declaration or would change what ISO 4217 says.
+    /// A sentence for the operator if the text is no declaration, or contradicts ISO 4217.
     pub fn declaration(text: &str) -> Result<Currency, String> {
         let form = "a currency is declared as CODE=DECIMALS, such as POINTS=0";
         let (code, scale) = text.split_once('=').ok_or(form)?;
@@ -53,7 +55,7 @@ impl Currency {
         }
     }
 
-    /// Makes it known to this process, for good.
+    /// Makes the currency known to the whole process until it ends.
     pub fn declare(self) {
         DECLARED.write().unwrap_or_else(PoisonError::into_inner).insert(self.code, self.scale);
     }
@@ -73,6 +75,7 @@ impl Default for Currency {
     }
 }
 
+/// Fails with `validation_failed`.
 impl TryFrom<String> for Currency {
     type Error = Invalid;
 
@@ -104,7 +107,9 @@ impl PartialSchema for Currency {
     fn schema() -> openapi::RefOr<openapi::Schema> {
         openapi::ObjectBuilder::new()
             .schema_type(openapi::schema::Type::String)
-            .description(Some("A code of ISO 4217, or one that the configuration declares."))
+            .description(Some(
+                "A currency code of ISO 4217, or one that the configuration declares.",
+            ))
             .pattern(Some("^[A-Z0-9]{3,12}$"))
             .examples(["USD"])
             .build()

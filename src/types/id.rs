@@ -1,33 +1,36 @@
+//! Ids that callers choose.
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Invalid;
+use super::{Invalid, limits::MAX_ID_LENGTH};
 
-/// What callers call a thing: `[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}`.
+/// An id of 1 to 128 characters: `[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}`.
 ///
-/// It has no braces, no blanks and no control characters, so it can never leave the key it stands
-/// in, change that key's hash slot, or break out of the JSON that a script writes.
+/// An id has no braces, blanks, quotes or control characters. In a Redis key it therefore cannot
+/// change the hash slot, and a script can write it into JSON without escaping it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schema(value_type = String, pattern = "^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$", example = "alice")]
 pub struct Id(String);
 
 impl Id {
-    /// The id as text.
+    /// The text of the id.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
+/// Fails with `invalid_id`.
 impl TryFrom<String> for Id {
     type Error = Invalid;
 
     fn try_from(text: String) -> Result<Id, Invalid> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:@-".contains(&byte);
         let starts_well = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-        if !starts_well || text.len() > 128 || !text.bytes().all(allowed) {
+        if !starts_well || text.len() > MAX_ID_LENGTH || !text.bytes().all(allowed) {
             return Err(Invalid::new(
                 "invalid_id",
                 "An id is 1 to 128 characters of A-Z a-z 0-9 . _ : @ - and starts with a letter or a digit.",

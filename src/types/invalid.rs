@@ -1,18 +1,20 @@
+//! A value that cannot be accepted, and how it travels through serde.
+
 use std::fmt;
 
-/// Why a value is refused before anything is asked of Redis: a problem code and a sentence.
+/// A value that is refused before Redis is asked: a problem code and a sentence.
 ///
-/// serde carries errors as text, so `Display` writes `code: sentence` and [`Invalid::from_message`]
-/// takes it apart again on the other side.
+/// serde carries errors as text, so `Display` writes `code: sentence`, and
+/// [`Invalid::from_message`] parses that again on the other side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid {
     /// The problem code, for example `invalid_id`.
     pub code: &'static str,
-    /// A sentence for a person.
+    /// A sentence for people: the value of `detail`.
     pub detail: String,
 }
 
-/// The codes that a value can be refused with.
+/// Codes that a value can be refused with.
 const CODES: [&str; 8] = [
     "invalid_id",
     "invalid_amount",
@@ -25,13 +27,13 @@ const CODES: [&str; 8] = [
 ];
 
 impl Invalid {
-    /// Refuses with a code of the catalogue.
+    /// A refusal with one of the codes above.
     pub fn new(code: &'static str, detail: impl Into<String>) -> Invalid {
         debug_assert!(CODES.contains(&code), "{code}");
         Invalid { code, detail: detail.into() }
     }
 
-    /// Takes apart what `Display` wrote; `None` for a message that serde wrote itself.
+    /// Parses the text that `Display` wrote; `None` for a message that serde wrote itself.
     pub fn from_message(message: &str) -> Option<Invalid> {
         let (code, detail) = message.split_once(": ")?;
         let code = CODES.into_iter().find(|known| *known == code)?;

@@ -1,11 +1,16 @@
+//! Metadata: what callers attach to a resource for their own use.
+
 use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 use utoipa::ToSchema;
 
-use super::Invalid;
+use super::{
+    Invalid,
+    limits::{MAX_METADATA_BYTES, MAX_METADATA_ENTRIES},
+};
 
-/// What callers attach to a thing for themselves: string to string, at most 50 entries and 8 KiB.
+/// Strings by name that the service stores and never interprets: at most 50 entries and 8 KiB.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(value_type = BTreeMap<String, String>, example = json!({ "order": "1042" }))]
 pub struct Metadata(BTreeMap<String, String>);
@@ -33,7 +38,7 @@ impl<'de> Deserialize<'de> for Metadata {
                     }
                     entries.insert(key, value);
                 }
-                if entries.len() > 50 || bytes > 8 * 1024 {
+                if entries.len() > MAX_METADATA_ENTRIES || bytes > MAX_METADATA_BYTES {
                     return refuse("Metadata has at most 50 entries and 8 KiB.".to_owned());
                 }
                 Ok(Metadata(entries))
@@ -44,7 +49,7 @@ impl<'de> Deserialize<'de> for Metadata {
     }
 }
 
-/// Writes the JSON that scripts keep and never look into.
+/// Writes the JSON object that scripts store without parsing it.
 impl fmt::Display for Metadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let json = serde_json::to_string(&self.0).map_err(|_| fmt::Error)?;

@@ -1,15 +1,19 @@
-//! The words everyone speaks: values that are valid by construction, so that nothing behind the
-//! door has to check them again.
+//! Values that are valid by construction: a handler that has one need not check it again. Bodies,
+//! paths and query strings are read into them; scripts are given them as text.
 
 mod amount;
 mod code;
 pub mod codes;
 mod count;
 mod currency;
-mod field;
+mod enum_from_str;
 mod id;
+mod integer_schema;
 mod invalid;
+pub mod limits;
 mod metadata;
+mod non_null;
+mod objects;
 mod quantity;
 mod text;
 mod timestamp;
@@ -17,12 +21,15 @@ mod ttl;
 
 pub use amount::{Amount, AmountOrZero, Money};
 pub use code::Code;
+pub(crate) use code::code_table;
 pub use count::Count;
 pub use currency::Currency;
-pub use field::{named, objects, word};
+pub use enum_from_str::enum_from_str;
 pub use id::Id;
 pub use invalid::Invalid;
 pub use metadata::Metadata;
+pub use non_null::non_null;
+pub use objects::objects;
 pub use quantity::{Quantity, Stock};
 pub use text::Text;
 pub use timestamp::Timestamp;

@@ -1,49 +1,48 @@
+//! Numbers of units of a product.
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{PartialSchema, ToSchema, openapi};
 
-use super::Invalid;
+use super::{Invalid, integer_schema::integer_schema, limits::MAX_QUANTITY};
 
-/// The most units of one product, on hand or in one line.
-pub const MAX_UNITS: i64 = 1_000_000_000_000;
-
-/// Units that move: 1 to 10^12.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// Units that move or are reserved: 1 to 10^12.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "i64")]
-#[schema(value_type = u64, minimum = 1, maximum = 1_000_000_000_000_u64, example = 2)]
 pub struct Quantity(i64);
 
-/// Units on a shelf: 0 to 10^12.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// Units on hand: 0 to 10^12.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "i64")]
-#[schema(value_type = u64, maximum = 1_000_000_000_000_u64, example = 100)]
 pub struct Stock(i64);
 
 impl Quantity {
-    /// Both together; `None` past the most one line may have.
+    /// The sum; `None` if it exceeds 10^12.
     pub fn plus(self, other: Quantity) -> Option<Quantity> {
         Quantity::try_from(self.0 + other.0).ok()
     }
 }
 
+/// Fails with `quantity_not_positive`, or `validation_failed` above 10^12.
 impl TryFrom<i64> for Quantity {
     type Error = Invalid;
 
     fn try_from(units: i64) -> Result<Quantity, Invalid> {
         match units {
-            1..=MAX_UNITS => Ok(Quantity(units)),
+            1..=MAX_QUANTITY => Ok(Quantity(units)),
             ..=0 => Err(Invalid::new("quantity_not_positive", "A quantity is at least 1.")),
             _ => Err(Invalid::new("validation_failed", "A quantity is at most 10^12.")),
         }
     }
 }
 
+/// Fails with `validation_failed`.
 impl TryFrom<i64> for Stock {
     type Error = Invalid;
 
     fn try_from(units: i64) -> Result<Stock, Invalid> {
-        if !(0..=MAX_UNITS).contains(&units) {
+        if !(0..=MAX_QUANTITY).contains(&units) {
             return Err(Invalid::new("validation_failed", "Units on hand are 0 to 10^12."));
         }
         Ok(Stock(units))
@@ -61,3 +60,19 @@ impl fmt::Display for Stock {
         self.0.fmt(f)
     }
 }
+
+impl PartialSchema for Quantity {
+    fn schema() -> openapi::RefOr<openapi::Schema> {
+        integer_schema("A number of units, 1 to 10^12.", 1..=MAX_QUANTITY, 2)
+    }
+}
+
+impl ToSchema for Quantity {}
+
+impl PartialSchema for Stock {
+    fn schema() -> openapi::RefOr<openapi::Schema> {
+        integer_schema("A number of units on hand, 0 to 10^12.", 0..=MAX_QUANTITY, 100)
+    }
+}
+
+impl ToSchema for Stock {}

@@ -1,3 +1,5 @@
+//! Text for people.
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -5,11 +7,12 @@ use utoipa::{PartialSchema, ToSchema, openapi};
 
 use super::Invalid;
 
-/// Words for people: `MIN` to `MAX` characters, any of Unicode but control characters.
+/// Text of `MIN` to `MAX` Unicode characters, without control characters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Text<const MIN: usize, const MAX: usize>(String);
 
+/// Fails with `validation_failed`.
 impl<const MIN: usize, const MAX: usize> TryFrom<String> for Text<MIN, MAX> {
     type Error = Invalid;
 
@@ -30,9 +33,9 @@ impl<const MIN: usize, const MAX: usize> From<Text<MIN, MAX>> for String {
     }
 }
 
-/// Writes a JSON string: what scripts splice into the JSON they keep.
 impl<const MIN: usize, const MAX: usize> Text<MIN, MAX> {
-    /// The text as JSON, `null` for none.
+    /// The text as a JSON string, and `null` for `None`. Scripts insert it into the JSON of their
+    /// records.
     pub fn json(text: Option<&Self>) -> String {
         text.map_or_else(
             || "null".to_owned(),

@@ -1,24 +1,28 @@
+//! Moments on the clock of Redis.
+
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use utoipa::{PartialSchema, ToSchema, openapi};
 
-/// A moment on Redis' clock: milliseconds since 1970 in Redis, RFC 3339 in UTC for people.
+/// A moment on the clock of Redis. Scripts write milliseconds since 1970; answers have RFC 3339 in
+/// UTC with three decimals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(jiff::Timestamp);
 
 impl Timestamp {
-    /// What the clock of Redis tells: microseconds since 1970.
+    /// A moment given in microseconds since 1970. One after the year 9999 becomes the latest
+    /// possible.
     pub fn from_us(us: u64) -> Timestamp {
         let us = i64::try_from(us).unwrap_or(i64::MAX);
         Timestamp(jiff::Timestamp::from_microsecond(us).unwrap_or(jiff::Timestamp::MAX))
     }
 
-    /// The same, for serde.
+    /// Reads microseconds since 1970, for serde's `deserialize_with`.
     ///
     /// # Errors
     ///
-    /// Where it is no number.
+    /// If the value is no whole number.
     pub fn from_microseconds<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Timestamp, D::Error> {

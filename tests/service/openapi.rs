@@ -72,10 +72,12 @@ async fn metrics_count_requests_operations_and_problems() {
 async fn a_panic_is_answered_500_and_the_service_goes_on() {
     let router = axum::Router::new()
         .route("/panics", axum::routing::get(async || -> &'static str { panic!("on purpose") }))
-        .layer(tower_http::catch_panic::CatchPanicLayer::custom(lockstep::api::panicked))
+        .layer(tower_http::catch_panic::CatchPanicLayer::custom(
+            lockstep::api::middleware::panicked,
+        ))
         .layer(axum::middleware::from_fn_with_state(
             ShutdownGate::default(),
-            lockstep::api::entrance,
+            lockstep::api::middleware::handle,
         ));
     let mut service = Service::new();
     service.set_router(router);
@@ -99,7 +101,7 @@ async fn serves_its_documents_under_any_base_path() {
     let document = service.get("/openapi.json").await.assert(200);
     assert_eq!(document, app::document(""));
 
-    let shape = app::Settings { base_path: "/money".to_owned(), body_limit_bytes: 1000 };
+    let shape = app::AppSettings { base_path: "/money".to_owned(), body_limit_bytes: 1000 };
     let mut based = service.clone();
     based.set_router(app::app(service.store.clone(), ShutdownGate::new(Limits::default()), &shape));
     let document = based.get("/money/openapi.json").await.assert(200);
@@ -108,8 +110,13 @@ async fn serves_its_documents_under_any_base_path() {
         text(&based, "/money/docs/swagger-initializer.js").await.contains("/money/openapi.json")
     );
     based.get("/money/livez").await.assert(200);
-    based.get("/livez").await.expect_problem(404, "route_not_found");
-    based.get("/money/nope").await.expect_problem(404, "route_not_found");
+    for path in ["/livez", "/money/nope"] {
+        let refused = based.get(path).await;
+        assert_eq!(refused.status, 404);
+        assert_eq!(refused.body["code"], "route_not_found");
+        assert_eq!(refused.body["type"], "/money/problems/route_not_found");
+    }
+    based.get("/money/problems/route_not_found").await.assert(200);
 }
 
 /// Every example of the document is a call that works, and its answer has the fields of the example.

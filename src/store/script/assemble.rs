@@ -1,5 +1,3 @@
-#![expect(clippy::panic, reason = "a script that cannot be assembled is found by the first test")]
-
 //! Assembly: one Lua source for each operation, made of the runner, the shared functions that it includes,
 //! and the operation; or of all commands, for the operation that runs others. `library` calls it once a
 //! process.
@@ -7,6 +5,8 @@
 //! A shared file is wrapped in a block. Only the names in its `--- @export` line are seen outside, so that
 //! its other names cannot collide with those of another file. The header of an operation becomes its local
 //! variables.
+
+#![expect(clippy::panic, reason = "a script that cannot be assembled is found by the first test")]
 
 use include_dir::{Dir, include_dir};
 

@@ -1,7 +1,7 @@
-#![expect(clippy::panic, reason = "a script that is missing is found by the first test")]
-
 //! The library: every script, assembled once a process, with the histograms of its runs. The store looks
 //! scripts up by the name of their operation.
+
+#![expect(clippy::panic, reason = "a script that is missing is found by the first test")]
 
 use std::{
     collections::HashMap,

@@ -63,7 +63,7 @@ pub async fn assert_if_match(service: &Service, version: u64, change: Call) -> V
         ",".to_owned(),
         format!("\"{next}\""),
         format!("\"{next}\", \"{version}{version}\""),
-        format!("W/\"{version}\""),
+        format!("W/{version}"),
         format!("\"0{version}\""),
         format!("\"{version} \""),
         format!("{version}.0"),

@@ -1,3 +1,5 @@
+//! JSON bodies, and problems that point at what is wrong in them.
+
 use axum::{
     body::Bytes,
     extract::{FromRequest, Request},
@@ -6,10 +8,15 @@ use axum::{
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::timeout;
 
-use super::{Problem, RequestInfo};
-use crate::types::{Invalid, codes};
+use crate::{
+    api::{Problem, RequestInfo},
+    types::{Invalid, codes},
+};
 
-/// A JSON body, whose rejections are problems that point at what is wrong.
+/// A JSON object as the body.
+///
+/// It refuses with `unsupported_media_type`, `payload_too_large`, `request_timeout`, or a problem of
+/// [`read_json`].
 #[derive(Debug)]
 pub struct Json<T>(pub T);
 
@@ -22,7 +29,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             return Err(codes::UNSUPPORTED_MEDIA_TYPE.into());
         }
         let limits =
-            request.extensions().get::<RequestInfo>().map(|it| it.limits).unwrap_or_default();
+            request.extensions().get::<RequestInfo>().map(|info| info.limits).unwrap_or_default();
         let body = timeout(limits.body_timeout, Bytes::from_request(request, state))
             .await
             .map_err(|_| Problem::from(codes::REQUEST_TIMEOUT))?
@@ -39,9 +46,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 ///
 /// # Errors
 ///
-/// What is wrong with it, with pointers into it.
+/// `malformed_json` if the text is not JSON; `unknown_field`, `validation_failed` or the code of an
+/// [`Invalid`] value if it is no `T`, with a JSON Pointer (RFC 6901) in `errors`.
 pub fn read_json<'de, T: Deserialize<'de>>(text: &'de [u8]) -> Result<T, Problem> {
-    // serde would take an array for a struct, its fields in their order; callers must name them.
+    // serde would also read a struct from an array with the fields in their order.
     if text.trim_ascii_start().first() != Some(&b'{') {
         return Err(not_an_object(text));
     }
@@ -55,19 +63,13 @@ fn is_json(kind: &str) -> bool {
 
 fn not_an_object(body: &[u8]) -> Problem {
     match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
-        Ok(_) => Problem::invalid(
-            &Invalid::new(
-                "validation_failed",
-                "The body is a JSON object, with a name for every value.",
-            ),
-            "",
-        ),
+        Ok(_) => Problem::validation("", "The body is a JSON object, with a name for every value."),
         Err(error) => malformed(&error.to_string()),
     }
 }
 
-/// Reads a body that was refused once more, this time keeping track of where it is, which every
-/// good body would otherwise pay for.
+/// Reads a refused body a second time, now keeping the path to each value, and returns the problem
+/// with a pointer. The first reading keeps no paths, because that would slow down every valid body.
 fn locate_error<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Problem {
     let mut json = serde_json::Deserializer::from_slice(body);
     let error = match serde_path_to_error::deserialize::<_, T>(&mut json) {
@@ -100,14 +102,14 @@ fn locate_error<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Problem {
         let detail = format_args!("This call does not take the field {pointer}.");
         return Problem::new(codes::UNKNOWN_FIELD, detail).with("errors", vec![error]);
     }
-    Problem::invalid(&Invalid::new("validation_failed", sentence(message)), &pointer)
+    Problem::validation(&pointer, sentence(message))
 }
 
 fn malformed(cause: &str) -> Problem {
     Problem::new(codes::MALFORMED_JSON, format_args!("The body is not JSON: {cause}."))
 }
 
-/// serde's words for kinds of values, and JSON's.
+/// Types as serde's messages name them, and as JSON does.
 const KINDS: [(&str, &str); 6] = [
     (" f64", " a number"),
     (" i64", " a whole number"),
@@ -117,6 +119,7 @@ const KINDS: [(&str, &str); 6] = [
     (" map", " object"),
 ];
 
+/// A message of serde as a sentence about JSON.
 fn sentence(message: &str) -> String {
     let message =
         KINDS.iter().fold(message.to_owned(), |text, (rust, json)| text.replace(rust, json));
@@ -125,7 +128,7 @@ fn sentence(message: &str) -> String {
     format!("{first}{}.", letters.as_str())
 }
 
-/// The path as a JSON pointer, RFC 6901.
+/// The path as a JSON Pointer (RFC 6901).
 fn pointer(path: &serde_path_to_error::Path) -> String {
     use serde_path_to_error::Segment::{Enum, Map, Seq, Unknown};
     path.iter()

@@ -1,35 +1,16 @@
-use axum::{
-    RequestPartsExt,
-    extract::{FromRequestParts, RawPathParams},
-    http::request::Parts,
-};
+//! The query string of a read.
+
+use axum::{extract::FromRequestParts, http::request::Parts};
 use serde::de::{DeserializeOwned, IntoDeserializer, value::Error};
 
-use super::{Problem, context::QueryIsRead};
-use crate::types::{Id, Invalid, codes};
+use super::caller::QueryIsRead;
+use crate::{
+    api::Problem,
+    types::{Invalid, codes},
+};
 
-/// The one id in the path.
-#[derive(Debug)]
-pub struct Path(pub Id);
-
-impl<S: Send + Sync> FromRequestParts<S> for Path {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Path, Problem> {
-        let unreadable = || Problem::from(codes::INVALID_ID);
-        let parameters = parts.extract::<RawPathParams>().await.map_err(|_| unreadable())?;
-        let (name, value) = parameters.iter().next().ok_or_else(unreadable)?;
-        match Id::try_from(value.to_owned()) {
-            Ok(id) => Ok(Path(id)),
-            Err(invalid) => {
-                let detail = format_args!("The {name} in the path: {}", invalid.detail);
-                Err(Problem::new(codes::INVALID_ID, detail).with("parameter", name))
-            }
-        }
-    }
-}
-
-/// The query string.
+/// The query string, read into the fields of `T`. What cannot be read is the problem
+/// `invalid_query`. A handler takes this before [`super::Caller`].
 #[derive(Debug)]
 pub struct Query<T>(pub T);
 
@@ -56,7 +37,8 @@ fn refuse(message: &str) -> Problem {
     )
 }
 
-/// A value of the query string: text, which reads as a number where a number is wanted.
+/// The value of one parameter: text, which is parsed as a number or a boolean where the field has
+/// that type.
 struct Parameter(String);
 
 impl IntoDeserializer<'_, Error> for Parameter {

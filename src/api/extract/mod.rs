@@ -1,0 +1,14 @@
+//! Extractors: the parts of a request as handlers take them. Each refuses what it cannot read with
+//! a problem.
+
+mod caller;
+mod if_match;
+mod json;
+mod path;
+mod query;
+
+pub use caller::{Caller, idempotency_key};
+pub use if_match::IfMatch;
+pub use json::{Json, read_json};
+pub use path::Path;
+pub use query::Query;

@@ -1,0 +1,68 @@
+//! Facts about a request that are known before its handler runs: its id, its trace and its limits.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    extract::Request,
+    http::{HeaderName, HeaderValue},
+};
+use uuid::Uuid;
+
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: &str = "traceparent";
+
+/// Limits of one request.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Longest time from the end of the head to the end of the body; for a stream, longest pause
+    /// between two parts of it.
+    pub body_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { body_timeout: Duration::from_secs(10) }
+    }
+}
+
+/// Request extension of every request: what its handler and its problems need.
+#[derive(Debug, Clone)]
+pub struct RequestInfo {
+    /// Its limits.
+    pub limits: Limits,
+    /// Its id, which the answer carries as `X-Request-Id`.
+    pub request_id: HeaderValue,
+    /// The prefix of all paths of this service, such as `/lockstep`; empty without one.
+    pub base_path: Arc<str>,
+}
+
+impl RequestInfo {
+    /// The id as text.
+    pub fn request_id(&self) -> &str {
+        self.request_id.to_str().unwrap_or_default()
+    }
+}
+
+/// The value of `X-Request-Id` if it is 1 to 128 visible ASCII characters, and otherwise a new
+/// UUIDv7.
+pub(super) fn request_id(request: &Request) -> HeaderValue {
+    let given = request.headers().get(&REQUEST_ID).filter(|value| {
+        let bytes = value.as_bytes();
+        (1..=128).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
+    });
+    given.cloned().unwrap_or_else(|| {
+        let mut buffer = Uuid::encode_buffer();
+        let id: &str = Uuid::now_v7().hyphenated().encode_lower(&mut buffer);
+        HeaderValue::from_str(id).unwrap_or_else(|_| HeaderValue::from_static("none"))
+    })
+}
+
+/// The trace id of the caller: the second part of `traceparent` (W3C Trace Context), 32 hexadecimal
+/// digits.
+pub(super) fn trace_id(request: &Request) -> Option<&str> {
+    let parent = request.headers().get(TRACEPARENT)?.to_str().ok()?;
+    let mut parts = parent.split('-');
+    let id = parts.nth(1)?;
+    let hexadecimal = id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    (id.len() == 32 && hexadecimal && parts.count() >= 2).then_some(id)
+}

@@ -1,0 +1,78 @@
+//! Graceful shutdown: which requests are in flight, and whether new ones are still taken.
+
+use std::sync::Arc;
+
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
+
+use super::Limits;
+
+/// Counts the requests in flight and refuses new ones once the service shuts down. All clones share
+/// one state. It also holds the settings that every request is given.
+#[derive(Debug, Clone)]
+pub struct ShutdownGate {
+    pub(super) limits: Limits,
+    pub(super) base_path: Arc<str>,
+    in_flight: TaskTracker,
+    closed: CancellationToken,
+}
+
+/// One request in flight, until this is dropped.
+#[derive(Debug)]
+pub struct InFlight(
+    #[expect(dead_code, reason = "it counts until it is dropped")] TaskTrackerToken,
+);
+
+impl Default for ShutdownGate {
+    fn default() -> ShutdownGate {
+        ShutdownGate::new(Limits::default())
+    }
+}
+
+impl ShutdownGate {
+    /// An open gate.
+    pub fn new(limits: Limits) -> ShutdownGate {
+        ShutdownGate {
+            limits,
+            base_path: Arc::from(""),
+            in_flight: TaskTracker::new(),
+            closed: CancellationToken::new(),
+        }
+    }
+
+    /// The same gate for a service whose paths begin with `base_path`.
+    #[must_use]
+    pub fn with_base_path(self, base_path: &str) -> ShutdownGate {
+        ShutdownGate { base_path: base_path.into(), ..self }
+    }
+
+    /// Refuses all requests from now on. Those in flight go on.
+    pub fn close(&self) {
+        self.closed.cancel();
+        self.in_flight.close();
+    }
+
+    /// Resolves when the gate has been closed.
+    pub async fn closed(&self) {
+        self.closed.cancelled().await;
+    }
+
+    /// True once the gate has been closed.
+    pub fn is_closed(&self) -> bool {
+        self.closed.is_cancelled()
+    }
+
+    /// Resolves when the gate has been closed and no request is in flight.
+    pub async fn drained(&self) {
+        self.in_flight.wait().await;
+    }
+
+    /// Counts one more request in flight; `None` if the gate is closed.
+    pub fn enter(&self) -> Option<InFlight> {
+        // Counted before the check: otherwise `drained` could resolve between the two.
+        let in_flight = InFlight(self.in_flight.token());
+        (!self.is_closed()).then_some(in_flight)
+    }
+}

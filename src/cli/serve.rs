@@ -1,0 +1,129 @@
+//! `lockstep serve`: starts everything in order, serves until a signal, and stops in order.
+
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+};
+
+use crate::{
+    api::{Limits, ShutdownGate},
+    app,
+    config::{Serve, count},
+    server,
+    store::{Embedded, Store},
+    sweeper, telemetry,
+    types::Currency,
+};
+
+/// Serves until SIGTERM or SIGINT, and returns when all requests in flight are answered or the drain
+/// timeout is over.
+#[tokio::main]
+pub(super) async fn serve(settings: Serve) -> Result<(), String> {
+    telemetry::start_logs(settings.log_format, &settings.log);
+    tokio::spawn(telemetry::run_upkeep());
+    refuse_open_address(&settings)?;
+    // Bound before the embedded server is started: if the port is taken, the program ends at once.
+    let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
+        format!("cannot listen on {}: {error}; give another --listen", settings.listen)
+    })?;
+    let mut stop =
+        StopSignals::new().map_err(|error| format!("cannot wait for signals: {error}"))?;
+
+    settings.currencies.iter().cloned().for_each(Currency::declare);
+    let embedded = match settings.redis_url {
+        Some(_) => None,
+        None => Some(Embedded::start(&settings.data_dir).await.map_err(|error| error.to_string())?),
+    };
+    let url = embedded.as_ref().map(Embedded::url).or(settings.redis_url.clone());
+    let store = Store::open(&settings.store(url.unwrap_or_default()))
+        .map_err(|error| format!("cannot use --redis-url: {error}"))?;
+    warn_of_eviction(&store).await;
+    let period = Duration::from_millis(settings.sweep_interval_ms);
+    tokio::spawn(sweeper::run(store.clone(), period));
+
+    let body_timeout = Duration::from_millis(settings.body_timeout_ms);
+    let gate = ShutdownGate::new(Limits { body_timeout });
+    let app_settings = app::AppSettings {
+        base_path: settings.base_path.clone(),
+        body_limit_bytes: count(settings.body_limit_bytes),
+    };
+    let app = app::app(store.clone(), gate.clone(), &app_settings);
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    welcome(address, &settings, embedded.is_some());
+
+    let connections = count(settings.max_connections);
+    server::serve(listener, app, gate, settings.timeouts(), connections, stop.any()).await;
+    store.close().await;
+    if let Some(embedded) = embedded {
+        embedded.stop().await;
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Callers are not authenticated, so other addresses than loopback need `--insecure`.
+fn refuse_open_address(settings: &Serve) -> Result<(), String> {
+    if settings.listen.ip().is_loopback() || settings.insecure {
+        return Ok(());
+    }
+    Err(format!(
+        "{} is not a loopback address, and there is no authentication: give --insecure if \
+         something in front keeps strangers out",
+        settings.listen
+    ))
+}
+
+/// The signals that stop the service: SIGTERM of a process manager, SIGINT of a terminal.
+struct StopSignals([Signal; 2]);
+
+impl StopSignals {
+    fn new() -> io::Result<StopSignals> {
+        Ok(StopSignals([signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?]))
+    }
+
+    /// Resolves at the next of them.
+    async fn any(&mut self) {
+        let [terminate, interrupt] = &mut self.0;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    }
+}
+
+async fn warn_of_eviction(store: &Store) {
+    match store.eviction_policy().await {
+        Some(policy) if policy != "noeviction" => {
+            tracing::warn!(%policy, "maxmemory-policy can evict money: set it to noeviction");
+        }
+        Some(_) => {}
+        None => tracing::warn!("Redis has not answered yet; calls are refused until it does"),
+    }
+}
+
+/// Prints where the service listens, to standard output. With port 0 this is the only place that
+/// tells the port.
+fn welcome(address: SocketAddr, settings: &Serve, embedded: bool) {
+    let home = format!("http://{address}{}", settings.base_path);
+    let data = match embedded {
+        true => format!("its own server, data in {}", settings.data_dir.display()),
+        false => "the Redis of --redis-url".to_owned(),
+    };
+    tracing::info!(%address, "listening, with {data}");
+    let mut out = io::stdout();
+    // Nobody may be reading standard output.
+    let _ = writeln!(
+        out,
+        "Lockstep listens on {home} ({data}).\n\
+         Swagger UI:  {home}/docs/\n\
+         Try:         curl -s {home}/accounts -H 'Content-Type: application/json' \
+         -d '{{\"account_id\":\"alice\",\"initial_balance\":\"100.00\"}}'"
+    );
+    let _ = out.flush();
+}
