@@ -66,7 +66,7 @@ impl Store {
 }
 
 /// The pattern of the keys of `kinds`. MATCH has no alternatives, so the pattern has the ending that
-/// the kinds have in common: `_holds` of `account_holds` and `product_holds`.
+/// the kinds have in common: `t_holds` of `account_holds` and `product_holds`.
 fn key_pattern(kinds: &[&str]) -> String {
     let mut ending = kinds.first().copied().unwrap_or_default();
     while !kinds.iter().all(|kind| kind.ends_with(ending)) {
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn one_pattern_matches_all_kinds() {
-        assert_eq!(key_pattern(&["account_holds", "product_holds"]), "lockstep:{*}:*_holds:*");
+        assert_eq!(key_pattern(&["account_holds", "product_holds"]), "lockstep:{*}:*t_holds:*");
         assert_eq!(key_pattern(&["lease"]), "lockstep:{*}:*lease:*");
         assert_eq!(key_pattern(&["account_holds", "job"]), "lockstep:{*}:*:*");
     }
