@@ -13,7 +13,7 @@ use crate::{server::Timeouts, store, telemetry::LogFormat, types::Currency};
 pub struct Cli {
     /// The command to run; `serve` by default.
     #[command(subcommand)]
-    pub command: Option<Command>,
+    pub command: Option<CliCommand>,
     /// Settings of `serve`, when no command is given.
     #[command(flatten)]
     pub serve: Serve,
@@ -21,7 +21,7 @@ pub struct Cli {
 
 /// The commands of the program.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum CliCommand {
     /// Serve the operations over HTTP (the default)
     Serve(Box<Serve>),
     /// Print the OpenAPI document

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::config::{Cli, Command};
+use crate::config::{Cli, CliCommand};
 
 /// Runs the command that the command line names. An error is one sentence on standard error and a
 /// failing exit code.
@@ -16,9 +16,9 @@ pub fn run() -> ExitCode {
     let Cli { command, serve: settings } = Cli::parse();
     let result = match command {
         None => serve::serve(settings),
-        Some(Command::Serve(settings)) => serve::serve(*settings),
-        Some(Command::Openapi) => openapi::print(),
-        Some(Command::Healthcheck(settings)) => healthcheck::ask(&settings),
+        Some(CliCommand::Serve(settings)) => serve::serve(*settings),
+        Some(CliCommand::Openapi) => openapi::print(),
+        Some(CliCommand::Healthcheck(settings)) => healthcheck::ask(&settings),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -30,6 +30,7 @@ use deadpool_redis::Pool;
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+pub use admin::COMMANDS;
 pub use clock::Clock;
 pub use embedded::{Embedded, StartError};
 pub use failure::Failure;

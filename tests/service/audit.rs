@@ -1,5 +1,5 @@
-//! An auditor: looks at all accounts and holds of a space as one moment has them, and says what may
-//! never be.
+//! An auditor: reads all accounts and holds of a space at one moment, and panics where an invariant
+//! does not hold.
 
 use std::{
     collections::BTreeMap,
@@ -13,9 +13,9 @@ use serde_json::Value;
 
 use crate::support::Service;
 
-/// Reads everything in one script, so that nothing moves in between. It is a test's own: it may look
-/// for keys that nobody has named.
-const LOOK: &str = r"
+/// Reads everything in one script, so that nothing moves in between. Only a test may use KEYS and keys
+/// that it has not declared.
+const READ_ALL: &str = r"
 local prefix, found = ARGV[1], {}
 local read = {
   account = function(key) return redis.call('GET', key) end,
@@ -35,7 +35,7 @@ return { time[1] * 1000 + math.floor(time[2] / 1000), found }
 
 type Found = (String, String, redis::Value);
 
-/// What has been seen before: totals that can only grow.
+/// The totals of earlier reads, which can only grow, and the ends of holds.
 #[derive(Default)]
 pub struct Audit {
     grown: BTreeMap<String, i128>,
@@ -52,10 +52,10 @@ fn json(text: redis::Value) -> Value {
 }
 
 impl Audit {
-    /// Looks once. Panics where anything is wrong.
-    pub fn look(&mut self, service: &Service) {
+    /// Reads once, and panics where an invariant does not hold.
+    pub fn check(&mut self, service: &Service) {
         let (now, found): (i64, Vec<Found>) = redis::cmd("EVAL")
-            .arg(LOOK)
+            .arg(READ_ALL)
             .arg(0)
             .arg(format!("lockstep:{{{}}}:", service.space))
             .query(&mut service.raw())
@@ -85,14 +85,14 @@ impl Audit {
             let [credits, debits, held, overdraft] =
                 ["credits", "debits", "held", "overdraft_limit"].map(|name| minor(account, name));
             *sums.entry(account["currency"].to_string()).or_default() += credits - debits;
-            self.grows(format!("{id} credits"), credits);
-            self.grows(format!("{id} debits"), debits);
+            self.assert_grows(format!("{id} credits"), credits);
+            self.assert_grows(format!("{id} debits"), debits);
             assert!(debits + held <= credits + overdraft, "{id} is overdrawn: {account:#}");
             if let Ok(most) = account["max_balance"].as_str().unwrap().parse::<i128>() {
                 assert!(credits - debits <= most, "{id} has too much: {account:#}");
             }
-            // What is held is what its holds say, those that have ended and were not yet taken back
-            // among them.
+            // The held amount is the sum of the holds in the set, including expired ones that are not
+            // reclaimed yet.
             let members = sets.get(id).map(Vec::as_slice).unwrap_or_default();
             let mut sum = 0;
             for (member, score) in members {
@@ -107,8 +107,8 @@ impl Audit {
         }
         for (id, hold) in &holds {
             let left = left_of(hold);
-            self.grows(format!("{id} captured"), minor(hold, "captured"));
-            self.grows(format!("{id} released"), minor(hold, "released"));
+            self.assert_grows(format!("{id} captured"), minor(hold, "captured"));
+            self.assert_grows(format!("{id} released"), minor(hold, "released"));
             let status = hold["status"].as_str().unwrap();
             if status == "open" {
                 assert!(left > 0, "{id} holds nothing: {hold:#}");
@@ -126,27 +126,27 @@ impl Audit {
         assert!(sums.values().all(|sum| *sum == 0), "{sums:?}");
     }
 
-    fn grows(&mut self, what: String, now: i128) {
+    fn assert_grows(&mut self, what: String, now: i128) {
         let before = self.grown.insert(what.clone(), now).unwrap_or(0);
         assert!(before <= now, "{what}: {before} before, {now} now");
     }
 
-    /// Looks again and again while something goes on, and once more after it.
-    pub async fn during<T>(service: &Service, work: impl Future<Output = T>) -> T {
+    /// Reads again and again while `work` runs, and once more after it.
+    pub async fn during<T>(service: &Service, work: impl IntoFuture<Output = T>) -> T {
         let done = Arc::new(AtomicBool::new(false));
-        let looking = tokio::task::spawn_blocking({
+        let auditing = tokio::task::spawn_blocking({
             let (service, done) = (service.clone(), done.clone());
             move || {
                 let mut audit = Audit::default();
                 while !done.load(Ordering::Relaxed) {
-                    audit.look(&service);
+                    audit.check(&service);
                 }
-                audit.look(&service);
+                audit.check(&service);
             }
         });
         let result = work.await;
         done.store(true, Ordering::Relaxed);
-        looking.await.unwrap();
+        auditing.await.unwrap();
         result
     }
 }

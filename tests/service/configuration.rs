@@ -1,4 +1,4 @@
-//! What the settings change for callers.
+//! Tests of settings that callers notice.
 
 use std::process::Command;
 
@@ -29,7 +29,7 @@ async fn declared_currencies_have_their_decimals() {
     let refused = refused.expect_problem(422, "validation_failed");
     assert_eq!(refused["errors"][0]["pointer"], "/currency");
 
-    // What was declared once can still be read by who does not know it.
+    // A process that does not declare the currency can still read its accounts.
     let other = Process::shared();
     let account = other.get(&space, "/accounts/of-BTC").await.unwrap().assert(200);
     assert_eq!((&account["currency"], &account["balance"]), (&json!("BTC"), &json!("0.00000001")));
@@ -38,7 +38,7 @@ async fn declared_currencies_have_their_decimals() {
 }
 
 #[test]
-fn a_bad_declaration_is_a_sentence() {
+fn an_invalid_declaration_ends_the_start_with_a_message() {
     for (declared, sentence) in [
         ("POINTS", "a currency is declared as CODE=DECIMALS"),
         ("USD=3", "USD has 2 decimals by ISO 4217"),

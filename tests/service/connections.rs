@@ -1,4 +1,4 @@
-//! Connections that are slow, silent, many, or there when the service ends.
+//! Tests of connections that are slow, idle, too many, or open during shutdown.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn head(space: &str, more: &str) -> String {
     )
 }
 
-/// All that comes until the other side closes; a test that waits in vain ends in a panic.
+/// Everything until the other side closes the connection; panics after 20 s.
 async fn rest(stream: &mut TcpStream) -> String {
     let mut text = Vec::new();
     let read = timeout(Duration::from_secs(20), stream.read_to_end(&mut text)).await;
@@ -46,14 +46,14 @@ async fn a_slow_head_is_closed() {
     let mut stream = TcpStream::connect(&process.address).await.unwrap();
     stream.write_all(b"POST /accounts HTTP/1.1\r\nHo").await.unwrap();
     rest(&mut stream).await;
-    // So is one that idles after an answer.
+    // A connection that is idle after an answer is closed too.
     let mut stream = TcpStream::connect(&process.address).await.unwrap();
     stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     assert!(rest(&mut stream).await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]
-async fn a_slow_body_is_a_problem() {
+async fn a_slow_body_is_answered_408() {
     let process = service(&["--body-timeout-ms", "100"]);
     let mut stream = TcpStream::connect(&process.address).await.unwrap();
     let head = head(&unique("slow-"), "Connection: close\r\n");
@@ -67,7 +67,7 @@ async fn a_slow_body_is_a_problem() {
 }
 
 #[tokio::test]
-async fn connections_past_the_cap_wait_their_turn() {
+async fn connections_above_the_limit_wait() {
     let process = service(&["--max-connections", "1"]);
     let mut first = TcpStream::connect(&process.address).await.unwrap();
     first.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
@@ -81,7 +81,7 @@ async fn connections_past_the_cap_wait_their_turn() {
 }
 
 #[tokio::test]
-async fn who_is_inside_is_answered_and_who_comes_later_is_told() {
+async fn shutdown_finishes_requests_in_flight_and_refuses_new_ones() {
     let mut process = service(&[]);
     let space = unique("drain-");
     let mut inside = TcpStream::connect(&process.address).await.unwrap();
@@ -112,7 +112,7 @@ async fn who_is_inside_is_answered_and_who_comes_later_is_told() {
 }
 
 #[tokio::test]
-async fn the_drain_has_an_end() {
+async fn shutdown_ends_after_the_drain_timeout() {
     let mut process = service(&["--drain-timeout-ms", "100"]);
     let mut inside = TcpStream::connect(&process.address).await.unwrap();
     inside.write_all(head("never", "").as_bytes()).await.unwrap();
@@ -121,7 +121,7 @@ async fn the_drain_has_an_end() {
 }
 
 #[tokio::test]
-async fn pipelined_and_broken_requests_do_no_harm() {
+async fn pipelined_requests_are_answered_and_malformed_ones_refused() {
     let process = service(&[]);
     let space = unique("pipe-");
     let mut stream = TcpStream::connect(&process.address).await.unwrap();

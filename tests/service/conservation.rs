@@ -1,4 +1,5 @@
-//! Conservation: the balances of a space and currency add up to zero, whatever races and whatever dies.
+//! Conservation of money: the balances of a space and currency add up to zero, through races and
+//! through the sudden end of processes.
 
 use std::sync::{
     Arc,
@@ -6,14 +7,13 @@ use std::sync::{
 };
 
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
 use crate::{
     audit::Audit,
-    support::{Answer, Process, Service, redis_url, unique},
+    support::{Answer, Process, Service, race, race_each, redis_url, unique},
 };
 
-/// A row of numbers that looks random and is the same in every run.
+/// A pseudo-random sequence that is the same in every run.
 pub struct Numbers(u64);
 
 impl Numbers {
@@ -39,13 +39,12 @@ async fn ten_thousand_random_transfers_keep_the_sum() {
         service.post("/accounts", body).await.assert(201);
     }
     let done = Arc::new(AtomicUsize::new(0));
-    let mut tasks = JoinSet::new();
-    for task in 0..64_u64 {
+    let tasks = race_each(0..64_u64, |task| {
         let (service, done) = (service.clone(), Arc::clone(&done));
-        tasks.spawn(async move {
+        async move {
             let mut numbers = Numbers::of(task);
             while done.fetch_add(1, Ordering::Relaxed) < 10_000 {
-                // One of 22 is an account that nobody opened; equal ones happen.
+                // Two of the 22 accounts do not exist, and both sides may be the same.
                 let (from, to) = (numbers.below(22), numbers.below(22));
                 let amount = format!("{}.{:02}", numbers.below(60), numbers.below(100));
                 let answer =
@@ -60,9 +59,9 @@ async fn ten_thousand_random_transfers_keep_the_sum() {
                 };
                 assert!(expected, "{from} -> {to}: {:#}", answer.body);
             }
-        });
-    }
-    Audit::during(&service, tasks.join_all()).await;
+        }
+    });
+    Audit::during(&service, tasks).await;
     let mut total = 0.0;
     for account in 0..20 {
         let balance: f64 = service.balance(&format!("a{account}")).await.parse().unwrap();
@@ -73,7 +72,8 @@ async fn ten_thousand_random_transfers_keep_the_sum() {
     assert_eq!(service.sum("USD"), 0);
 }
 
-/// Sends a command under a key until it is answered, whoever is killed meanwhile.
+/// Sends a command under an idempotency key until it is answered, while processes are killed and
+/// replaced.
 pub async fn persist(
     process: &tokio::sync::RwLock<Process>,
     space: &str,
@@ -86,14 +86,15 @@ pub async fn persist(
         let answer = process.post(space, path, body, key).await;
         match answer.as_ref().map(|answer| answer.status.as_u16()) {
             Some(200 | 201) => return answer.unwrap(),
-            // Killed before, during or after; or a new one that is not ready yet.
+            // The process was killed before, during or after the call, or a new one is not ready yet.
             None | Some(503 | 504) => tokio::task::yield_now().await,
             Some(other) => panic!("{other}"),
         }
     }
 }
 
-/// Kills a service as soon as so many calls have been answered, twice, and starts another in its place.
+/// Kills the process as soon as this many calls have been answered, twice, and starts another one in
+/// its place.
 pub async fn replace_after(
     counts: [usize; 2],
     answered: &AtomicUsize,
@@ -104,7 +105,8 @@ pub async fn replace_after(
         while answered.load(Ordering::Relaxed) < count {
             tokio::task::yield_now().await;
         }
-        // The callers hold it for reading only while a call is under way: kill first, then replace.
+        // Callers have the read lock only during a call, so the process is killed before it is
+        // replaced.
         process.read().await.signal(rustix::process::Signal::KILL);
         let mut current = process.write().await;
         current.kill();
@@ -112,9 +114,9 @@ pub async fn replace_after(
     }
 }
 
-/// 16 callers pay under keys while the service is killed twice, half of them by a hold and its
-/// capture; whoever has no answer asks the next process under the same key. In the end each payment
-/// has happened once.
+/// 16 callers pay under idempotency keys while the service is killed twice, half of them by a hold and
+/// its capture. A caller without an answer sends again under the same key to the next process. In the
+/// end each payment has happened once.
 async fn payments_survive(start: impl Fn() -> Process, space: String) {
     let process = Arc::new(tokio::sync::RwLock::new(start()));
     {
@@ -125,10 +127,9 @@ async fn payments_survive(start: impl Fn() -> Process, space: String) {
         }
     }
     let answered = Arc::new(AtomicUsize::new(0));
-    let mut tasks = JoinSet::new();
-    for task in 0..16 {
+    let tasks = race(16, |task| {
         let (process, space, answered) = (process.clone(), space.clone(), answered.clone());
-        tasks.spawn(async move {
+        async move {
             for payment in 0..30 {
                 let mut body =
                     json!({ "from_account": "alice", "to_account": "bob", "amount": "1" });
@@ -144,10 +145,10 @@ async fn payments_survive(start: impl Fn() -> Process, space: String) {
                 }
                 answered.fetch_add(1, Ordering::Relaxed);
             }
-        });
-    }
+        }
+    });
     replace_after([100, 300], &answered, &process, start).await;
-    tasks.join_all().await;
+    tasks.await;
     let process = process.read().await;
     let balance = |account: &'static str| {
         let (process, space) = (&process, space.clone());

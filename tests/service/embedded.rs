@@ -1,4 +1,4 @@
-//! The server that the service brings along, and the ways in which it may not start.
+//! Tests of the embedded server, and of the errors that prevent a start.
 
 use std::{
     os::unix::fs::PermissionsExt,
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::support::{Process, free_port, redis_url, unique, wait_for};
 
-/// A folder in the temporary one, gone with the test.
+/// A temporary folder that is deleted when this value is dropped.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -29,7 +29,7 @@ impl Drop for Folder {
     }
 }
 
-fn fails(arguments: &[&str]) -> String {
+fn start_error(arguments: &[&str]) -> String {
     let Output { status, stderr, .. } = Command::new(env!("CARGO_BIN_EXE_lockstep"))
         .args(["--listen", "127.0.0.1:0", "--log", "off"])
         .args(arguments)
@@ -86,7 +86,7 @@ async fn a_killed_server_is_started_again() {
     let [server] = servers(&folder.0)[..] else { panic!("one server") };
     let pid = rustix::process::Pid::from_raw(server).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-    // While it is away the answer is 503 or 504; then it is back with all its data.
+    // The answer is 503 until the server is back with all its data.
     loop {
         let answer = process.get("main", "/accounts/alice/balance").await.unwrap();
         match answer.status.as_u16() {
@@ -110,34 +110,39 @@ fn a_killed_service_takes_its_server_with_it() {
 fn two_services_cannot_share_a_data_directory() {
     let folder = Folder::new();
     let _process = Process::start(&["--data-dir", folder.path()]);
-    assert!(fails(&["--data-dir", folder.path()]).contains("in use by another lockstep"));
+    assert!(start_error(&["--data-dir", folder.path()]).contains("in use by another lockstep"));
 }
 
 #[test]
-fn each_obstacle_is_one_sentence() {
+fn each_start_error_is_one_message() {
     let folder = Folder::new();
     std::fs::create_dir_all(&folder.0).unwrap();
     let long = folder.0.join("x".repeat(100));
-    assert!(fails(&["--data-dir", long.to_str().unwrap()]).contains("too long for a unix socket"));
+    assert!(
+        start_error(&["--data-dir", long.to_str().unwrap()]).contains("too long for a unix socket")
+    );
     let file = folder.0.join("file");
     std::fs::write(&file, "").unwrap();
     assert!(
-        fails(&["--data-dir", file.to_str().unwrap()]).contains("cannot use the data directory")
+        start_error(&["--data-dir", file.to_str().unwrap()])
+            .contains("cannot use the data directory")
     );
 
     let broken = folder.0.join("broken");
     std::fs::create_dir_all(broken.join("appendonlydir")).unwrap();
     std::fs::write(broken.join("appendonlydir/appendonly.aof.manifest"), "nonsense\n").unwrap();
-    assert!(fails(&["--data-dir", broken.to_str().unwrap()]).contains("did not start; it said:"));
+    assert!(
+        start_error(&["--data-dir", broken.to_str().unwrap()]).contains("did not start; it said:")
+    );
 
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    assert!(fails_on(&address).contains("cannot listen on"));
-    assert!(fails_on("0.0.0.0:0").contains("--insecure"));
-    assert!(fails(&["--redis-url", "http://x"]).contains("--redis-url"));
+    assert!(start_error_on(&address).contains("cannot listen on"));
+    assert!(start_error_on("0.0.0.0:0").contains("--insecure"));
+    assert!(start_error(&["--redis-url", "http://x"]).contains("--redis-url"));
 }
 
-fn fails_on(address: &str) -> String {
+fn start_error_on(address: &str) -> String {
     let Output { status, stderr, .. } = Command::new(env!("CARGO_BIN_EXE_lockstep"))
         .args(["--redis-url", redis_url(), "--log", "off", "--listen", address])
         .output()
@@ -147,7 +152,7 @@ fn fails_on(address: &str) -> String {
 }
 
 #[test]
-fn without_a_server_program_it_says_what_to_install() {
+fn a_missing_server_program_is_named_with_its_package() {
     let folder = Folder::new();
     let Output { status, stderr, .. } = Command::new(env!("CARGO_BIN_EXE_lockstep"))
         .args(["--listen", "127.0.0.1:0", "--log", "off", "--data-dir", folder.path()])
@@ -159,7 +164,7 @@ fn without_a_server_program_it_says_what_to_install() {
 }
 
 #[test]
-fn the_healthcheck_tells_by_its_exit() {
+fn the_healthcheck_reports_by_its_exit_status() {
     let process = Process::start(&["--redis-url", redis_url()]);
     let check = |address: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lockstep"));

@@ -1,173 +1,77 @@
-//! Once: whatever is sent again under one key has one effect.
+//! Idempotency: calls that are sent again under one key have one effect.
 
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    task::JoinSet,
 };
 
-use crate::support::{Service, raw, redis_url};
+use crate::{
+    catalogue::{Seeded, catalogue},
+    support::{Service, race, raw, redis_url},
+};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_sends_at_once_have_one_effect() {
+async fn concurrent_sends_under_one_key_have_one_effect() {
     let service = Service::new();
     service.open("alice", "10").await;
     service.open("bob", "0").await;
-    let mut tasks = JoinSet::new();
-    for _ in 0..64 {
-        let service = service.clone();
-        let body = json!({ "from_account": "alice", "to_account": "bob", "amount": "1" });
-        tasks.spawn(async move { service.post_once("/accounts/transfer", body, "pay-1").await });
-    }
-    let answers = tasks.join_all().await;
-    assert!(answers.iter().all(|answer| answer.status.as_u16() == 201));
-    assert!(answers.iter().all(|answer| answer.body == answers[0].body));
-    assert_eq!(answers.iter().filter(|answer| answer.replayed()).count(), 63);
+    let tasks = race(64, |_| service.transfer("alice", "bob", "1").key("pay-1"));
+    let answers = tasks.await;
+    assert_eq!((answers.count(201), answers.replayed()), (64, 63));
+    answers.assert_all_equal(201);
     assert_eq!(service.balance("bob").await, "1.00");
 }
 
-/// Each command sent three times under a key: the first answer, three times.
+/// Every command is sent three times under one key, and is answered as it was the first time.
 #[tokio::test]
-async fn every_command_answers_a_repeat_the_same() {
+async fn every_command_answers_a_repeat_as_the_first_time() {
     let service = Service::new();
-    let mut commands = vec![
-        ("/accounts", json!({ "account_id": "alice", "initial_balance": "10" })),
-        ("/accounts", json!({ "account_id": "bob" })),
-        (
-            "/accounts/transfer",
-            json!({ "from_account": "alice", "to_account": "bob", "amount": "1" }),
-        ),
-        ("/accounts/deposit", json!({ "account_id": "alice", "amount": "1" })),
-        ("/accounts/withdraw", json!({ "account_id": "alice", "amount": "1" })),
-        (
-            "/inventory/products",
-            json!({ "product_id": "cup", "name": "c", "price": "1", "initial_stock": 9 }),
-        ),
-        ("/inventory/adjust", json!({ "product_id": "cup", "delta": 1, "reason": "received" })),
-        ("/inventory/reserve", json!({ "customer_id": "c", "product_id": "cup", "quantity": 2 })),
-        ("/locks", json!({ "lock": "l", "owner": "me" })),
-        (
-            "/ratelimit",
-            json!({ "key": "k", "capacity": 5, "refill_tokens": 1, "refill_interval_ms": 60_000 }),
-        ),
-        (
-            "/ratelimit",
-            json!({ "key": "k", "algorithm": "sliding_window", "limit": 5, "window_ms": 60_000 }),
-        ),
-    ];
-    let lease = service.acquire("m", "me", 60_000).await.assert(201)["lease_id"].clone();
-    commands.push(("/locks/renew", json!({ "lock": "m", "lease_id": lease, "ttl_ms": 90_000 })));
-    commands.push(("/locks/release", json!({ "lock": "m", "lease_id": lease })));
-    // Those two are opened by the commands; these are there before.
-    service.open("carol", "10").await;
-    service.open("dave", "0").await;
-    let one = service.held("carol", "dave", "1").await;
-    let other = service.held("carol", "dave", "1").await;
-    let paid = service.transfer("carol", "dave", "1").await.assert(201);
-    service.add_product("pot", 9).await;
-    let mut reserved = Vec::new();
-    for _ in 0..3 {
-        let body = service.reserve("pot", 2, 600_000).await.assert(201);
-        reserved.push(body["reservation_id"].clone());
-    }
-    commands.extend([
-        ("/inventory/extend", json!({ "reservation_id": reserved[0], "ttl_ms": 900_000 })),
-        (
-            "/inventory/confirm",
-            json!({
-                "reservation_id": reserved[1], "remainder": "keep",
-                "lines": [{ "product_id": "pot", "quantity": 1 }]
-            }),
-        ),
-        ("/inventory/cancel", json!({ "reservation_id": reserved[2] })),
-        ("PATCH /inventory/products/pot", json!({ "price": "3" })),
-        (
-            "/accounts/hold",
-            json!({ "from_account": "alice", "to_account": "bob", "amount": "1", "ttl_ms": 60_000 }),
-        ),
-        ("/accounts/extend", json!({ "hold_id": one, "ttl_ms": 90_000_000 })),
-        ("/accounts/capture", json!({ "hold_id": one, "amount": "0.5", "final": false })),
-        ("/accounts/release", json!({ "hold_id": other })),
-        ("/accounts/reverse", json!({ "transaction_id": paid["transaction_id"], "amount": "0.5" })),
-        ("PATCH /accounts/alice", json!({ "overdraft_limit": "5" })),
-        ("/accounts/freeze", json!({ "account_id": "alice", "direction": "debits" })),
-        ("/accounts/unfreeze", json!({ "account_id": "alice" })),
-        ("/counters/increment", json!({ "counter": "n", "by": 7, "ttl_ms": 60_000 })),
-        ("/counters/decrement", json!({ "counter": "n", "by": 2 })),
-        ("/counters/set", json!({ "counter": "n", "value": 9, "if_value": 5 })),
-        (
-            "/counters/batch",
-            json!({ "operations": [{ "counter": "n", "action": "incr", "value": 1 }] }),
-        ),
-        ("/counters/reset", json!({ "counter": "n", "value": 3 })),
-        ("DELETE /counters/n", json!(null)),
-        (
-            "/atomic",
-            json!({ "operations": [
-                { "operation": "counters/increment", "input": { "counter": "n" } },
-                { "operation": "accounts/transfer", "input": {
-                    "from_account": "alice", "to_account": "bob", "amount": "1"
-                } },
-                { "operation": "inventory/reserve", "input": {
-                    "customer_id": "c", "product_id": "pot", "quantity": 1
-                } }
-            ] }),
-        ),
-        ("/batch/set", json!({ "values": { "text": "1" } })),
-        ("/batch", json!({ "operations": [{ "type": "incr", "key": "text" }] })),
-        ("/transactions", json!({ "operations": [{ "type": "incr", "key": "text" }] })),
-        ("/accounts/close", json!({ "account_id": "bob", "sweep_to": "alice" })),
-    ]);
-    for (index, (path, body)) in commands.into_iter().enumerate() {
-        let key = format!("key-{index}");
-        let headers = [("idempotency-key", key.as_str())];
-        let send = async || match path.split_once(' ') {
-            Some(("PATCH", path)) => service.patch(path, body.clone(), &headers).await,
-            Some(("DELETE", path)) => service.delete(path, &headers).await,
-            _ => service.post_once(path, body.clone(), &key).await,
-        };
-        let first = send().await;
-        assert!(first.status.is_success() && !first.replayed(), "{path} {:#}", first.body);
-        let before = service.snapshot();
+    for entry in catalogue().iter().filter(|entry| entry.is_command()) {
+        let seeded = Seeded::new(&service, entry.needs).await;
+        let call = seeded.call(entry).key("k");
+        let first = call.clone().await;
+        let name = entry.name;
+        assert!(first.status.is_success() && !first.replayed(), "{name} {:#}", first.body);
+        let before = seeded.service.snapshot();
         for _ in 0..2 {
-            let again = send().await;
-            assert!(again.replayed(), "{path}");
-            assert_eq!((again.status, &again.body), (first.status, &first.body), "{path}");
+            let again = call.clone().await;
+            assert!(again.replayed(), "{name}");
+            assert_eq!((again.status, &again.body), (first.status, &first.body), "{name}");
         }
-        service.assert_unchanged(&before);
+        seeded.service.assert_unchanged(&before);
     }
 }
 
 #[tokio::test]
-async fn a_refusal_is_remembered_too() {
+async fn a_refusal_is_recorded_under_the_key() {
     let service = Service::new();
     service.open("alice", "1").await;
     service.open("bob", "0").await;
     let body = json!({ "from_account": "alice", "to_account": "bob", "amount": "2" });
-    let first = service.post_once("/accounts/transfer", body.clone(), "k").await;
+    let first = service.post("/accounts/transfer", body.clone()).key("k").await;
     assert!(!first.replayed());
     let first = first.expect_problem(409, "insufficient_funds");
-    let more = json!({ "account_id": "alice", "amount": "5" });
-    service.post("/accounts/deposit", more).await.assert(201);
-    let again = service.post_once("/accounts/transfer", body.clone(), "k").await;
+    service.deposit("alice", "5").await.assert(201);
+    let again = service.post("/accounts/transfer", body.clone()).key("k").await;
     assert!(again.replayed());
     assert_eq!(again.expect_problem(409, "insufficient_funds")["available"], first["available"]);
-    service.post_once("/accounts/transfer", body, "another").await.assert(201);
+    service.post("/accounts/transfer", body).key("another").await.assert(201);
 }
 
 #[tokio::test]
-async fn what_was_never_decided_is_not_remembered() {
+async fn an_invalid_call_is_not_recorded_under_the_key() {
     let service = Service::new();
     service.open("alice", "1").await;
     service.open("bob", "0").await;
     let body = json!({ "from_account": "alice", "to_account": "bob", "amount": "0.001" });
     service
-        .post_once("/accounts/transfer", body, "k")
+        .post("/accounts/transfer", body)
+        .key("k")
         .await
         .expect_problem(422, "amount_scale_exceeded");
     let body = json!({ "from_account": "alice", "to_account": "bob", "amount": "0.01" });
-    let answer = service.post_once("/accounts/transfer", body, "k").await;
+    let answer = service.post("/accounts/transfer", body).key("k").await;
     assert!(!answer.replayed());
     answer.assert(201);
 }
@@ -178,64 +82,62 @@ async fn a_key_stands_for_one_call() {
     service.open("alice", "5").await;
     service.open("bob", "5").await;
     let body = json!({ "from_account": "alice", "to_account": "bob", "amount": "1" });
-    service.post_once("/accounts/transfer", body.clone(), "k").await.assert(201);
+    service.post("/accounts/transfer", body.clone()).key("k").await.assert(201);
     let before = service.snapshot();
     let mut other = body.clone();
     other["amount"] = "2".into();
     service
-        .post_once("/accounts/transfer", other, "k")
+        .post("/accounts/transfer", other)
+        .key("k")
         .await
         .expect_problem(422, "idempotency_key_reused");
     let deposit = json!({ "account_id": "alice", "amount": "1" });
     service
-        .post_once("/accounts/deposit", deposit.clone(), "k")
+        .post("/accounts/deposit", deposit.clone())
+        .key("k")
         .await
         .expect_problem(422, "idempotency_key_reused");
     service.assert_unchanged(&before);
-    // The same call in other words is the same call.
+    // The same values in another notation are the same call.
     let text =
         r#" {"amount":"1.00", "to_account":"bob",  "from_account":"alice", "metadata": {}} "#;
-    let again = service
-        .post_with(
-            "/accounts/transfer",
-            serde_json::from_str(text).unwrap(),
-            &[("idempotency-key", "\"k\"")],
-        )
-        .await;
+    let again =
+        service.post("/accounts/transfer", serde_json::from_str(text).unwrap()).key("\"k\"").await;
     assert!(again.replayed());
 }
 
 #[tokio::test]
-async fn keys_that_cannot_be_used_are_refused() {
+async fn invalid_keys_are_refused() {
     let service = Service::new();
     let body = json!({ "account_id": "alice" });
     for key in ["", "\"\"", "\"a", "a b", "a\tb", &"x".repeat(256)] {
-        let answer = service.post_once("/accounts", body.clone(), key).await;
+        let answer = service.post("/accounts", body.clone()).key(key).await;
         answer.expect_problem(400, "idempotency_key_invalid");
     }
-    let twice = [("idempotency-key", "a"), ("idempotency-key", "b")];
     service
-        .post_with("/accounts", body.clone(), &twice)
+        .post("/accounts", body.clone())
+        .key("a")
+        .key("b")
         .await
         .expect_problem(400, "idempotency_key_invalid");
     assert!(service.snapshot().is_empty());
-    service.post_once("/accounts", body, &"{}:/x".repeat(51)).await.assert(201);
+    service.post("/accounts", body).key("{}:/x".repeat(51)).await.assert(201);
 }
 
 #[tokio::test]
-async fn the_record_has_an_end_that_a_repeat_moves() {
+async fn a_repeat_renews_the_expiry_of_the_record() {
     let service = Service::with(|settings| settings.retention.idempotency_ttl_ms = 500_000);
     let body = json!({ "account_id": "alice" });
-    service.post_once("/accounts", body.clone(), "k").await.assert(201);
+    service.post("/accounts", body.clone()).key("k").await.assert(201);
     let key = service.key("once", "k");
     redis::cmd("PEXPIRE").arg(&key).arg(1000).exec(&mut raw()).unwrap();
-    assert!(service.post_once("/accounts", body, "k").await.replayed());
+    assert!(service.post("/accounts", body).key("k").await.replayed());
     let ttl: i64 = redis::cmd("PTTL").arg(&key).query(&mut raw()).unwrap();
     assert!((499_000..=500_000).contains(&ttl), "{ttl}");
 }
 
-/// A wire to Redis that carries `good` replies and then loses one: the command arrives, its answer
-/// does not, and the connection is gone.
+/// Starts a proxy in front of Redis that carries `good` replies of each connection and then loses one:
+/// the command arrives, its answer does not, and the connection is closed. Returns its port.
 pub async fn lossy(good: usize) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -274,9 +176,8 @@ pub async fn lossy(good: usize) -> u16 {
     port
 }
 
-/// Redis knows the script from now on, so that the reply that is lost is that of a transfer, and not
-/// that the script is unknown.
-async fn know_transfers(service: &Service) {
+/// Loads the script, so that the lost reply is that of a transfer and not that the script is unknown.
+async fn load_transfer_script(service: &Service) {
     service.transfer("alice", "nobody", "1").await.expect_problem(404, "account_not_found");
 }
 
@@ -285,7 +186,7 @@ async fn lost_replies_have_no_second_effect() {
     let direct = Service::new();
     direct.open("alice", "1000").await;
     direct.open("bob", "0").await;
-    // Every connection loses its second reply: each round is repeated on a new one.
+    // Every connection loses its second reply, so each batch is repeated on a new one.
     let port = lossy(1).await;
     let mut service = Service::with(|settings| {
         settings.url = format!("redis://127.0.0.1:{port}");
@@ -295,7 +196,7 @@ async fn lost_replies_have_no_second_effect() {
     for payment in 0..40 {
         let body = json!({ "from_account": "alice", "to_account": "bob", "amount": "1" });
         let key = format!("pay-{payment}");
-        service.post_once("/accounts/transfer", body, &key).await.assert(201);
+        service.post("/accounts/transfer", body).key(&key).await.assert(201);
     }
     assert_eq!(direct.balance("bob").await, "40.00");
     assert_eq!(direct.sum("USD"), 0);
@@ -306,16 +207,16 @@ async fn without_a_key_a_lost_reply_is_an_unknown_outcome() {
     let direct = Service::new();
     direct.open("alice", "10").await;
     direct.open("bob", "0").await;
-    know_transfers(&direct).await;
+    load_transfer_script(&direct).await;
     let port = lossy(0).await;
     let mut service = Service::with(|settings| settings.url = format!("redis://127.0.0.1:{port}"));
     service.space = direct.space.clone();
     let refused =
         service.transfer("alice", "bob", "1").await.expect_problem(504, "outcome_unknown");
     assert_eq!((&refused["outcome"], &refused["retryable"]), (&json!("unknown"), &json!(false)));
-    // It did happen, once: the service did not send it again.
+    // The transfer has happened once: the service did not send it again.
     assert_eq!(direct.balance("bob").await, "1.00");
-    // A read has no outcome to be unsure of.
+    // A read has no outcome that could be unknown.
     let refused =
         service.get("/accounts/bob/balance").await.expect_problem(503, "store_unavailable");
     assert_eq!(refused["outcome"], "not_applied");
@@ -326,14 +227,14 @@ async fn with_a_key_an_unknown_outcome_can_be_resolved() {
     let direct = Service::new();
     direct.open("alice", "10").await;
     direct.open("bob", "0").await;
-    know_transfers(&direct).await;
+    load_transfer_script(&direct).await;
     let port = lossy(0).await;
     let mut service = Service::with(|settings| settings.url = format!("redis://127.0.0.1:{port}"));
     service.space = direct.space.clone();
     let body = json!({ "from_account": "alice", "to_account": "bob", "amount": "1" });
-    let refused = service.post_once("/accounts/transfer", body.clone(), "k").await;
+    let refused = service.post("/accounts/transfer", body.clone()).key("k").await;
     assert_eq!(refused.expect_problem(504, "outcome_unknown")["retryable"], true);
-    let answer = direct.post_once("/accounts/transfer", body, "k").await;
+    let answer = direct.post("/accounts/transfer", body).key("k").await;
     assert!(answer.replayed());
     answer.assert(201);
     assert_eq!(direct.balance("bob").await, "1.00");

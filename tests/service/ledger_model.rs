@@ -1,5 +1,5 @@
-//! All operations of accounts against a small model in Rust: every answer, and the whole state after
-//! every step, with holds that expire under the test's clock.
+//! All operations of accounts against a small model: every answer, and the whole state after every
+//! step, with holds that expire on the test's clock.
 
 use std::sync::LazyLock;
 
@@ -11,7 +11,7 @@ use crate::{
     support::{Server, Service},
 };
 
-/// The accounts of the model, and the world outside after them.
+/// The number of accounts of the model; the index after them is the external account.
 const ACCOUNTS: usize = 3;
 const OUTSIDE: usize = ACCOUNTS;
 const MOST: i128 = 10_i128.pow(28) - 1;
@@ -34,14 +34,14 @@ enum Step {
     Wait { minutes: i64 },
 }
 
-/// How much of what is left.
+/// A share of the remaining amount.
 #[derive(Debug, Clone, Copy)]
 enum Share {
-    /// No amount is named.
+    /// The call names no amount.
     Unnamed,
-    /// All of it, by its amount.
+    /// The call names exactly the remaining amount.
     Exactly,
-    /// One more than that.
+    /// The call names one unit more than that.
     TooMuch,
     Half,
     Some(i128),
@@ -84,7 +84,8 @@ impl Direction {
     }
 }
 
-/// Amounts where doubles, limbs and digits end.
+/// Small amounts, and amounts at the limits of doubles, of the parts of big numbers in Lua, and of
+/// digits.
 fn amounts() -> impl Strategy<Value = i128> {
     let near = |number: i128| (-1_i128..=1).prop_map(move |offset| number + offset);
     prop_oneof![
@@ -99,7 +100,7 @@ fn amounts() -> impl Strategy<Value = i128> {
 
 fn steps() -> impl Strategy<Value = Step> {
     let account = || 0..ACCOUNTS;
-    // Rarely the same one twice.
+    // Two accounts, which are rarely the same.
     let two = || {
         let apart = prop_oneof![1 => Just(0), 12 => 1..ACCOUNTS];
         (account(), apart).prop_map(|(one, apart)| (one, (one + apart) % ACCOUNTS))
@@ -143,7 +144,7 @@ fn steps() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The books in Rust.
+/// The model.
 #[derive(Default)]
 struct Books {
     now: i64,
@@ -225,7 +226,8 @@ impl Books {
         self.holds.iter().filter(open).map(Hold::left).sum()
     }
 
-    /// Why money cannot move; `freed` is what a capture no longer holds.
+    /// Refuses a movement that the accounts do not allow; `freed` is the amount that a capture no
+    /// longer holds.
     fn refuse(&self, from: usize, to: usize, amount: i128, freed: i128) -> Result<(), Refusal> {
         let (payer, payee) = (&self.accounts[from], &self.accounts[to]);
         for (account, frozen) in [(payer, payer.debits_frozen), (payee, payee.credits_frozen)] {
@@ -334,7 +336,7 @@ impl Books {
             Step::Extend { ref hold, minutes } => {
                 let end = self.now + minutes * MINUTE;
                 let hold = self.open_hold(place(hold, self.holds.len()))?;
-                // Time goes on between two calls, so an end that is as far away is later.
+                // Time passes between two calls, so an equal time to live expires later.
                 if end >= hold.expires_at {
                     hold.expires_at = end;
                     let from = hold.from;
@@ -421,7 +423,7 @@ impl Books {
     }
 }
 
-/// One of the last ones; past the end where there is none.
+/// The position of one of the last entries; past the end where there is none.
 fn place(index: &Index, length: usize) -> usize {
     if length == 0 { 0 } else { length - 1 - index.index(length.min(4)) }
 }
@@ -430,7 +432,7 @@ fn name(account: usize) -> String {
     if account == OUTSIDE { "external".to_owned() } else { format!("a{account}") }
 }
 
-/// The same step as a call of the service.
+/// Runs the same step as a call of the service.
 async fn call(service: &Service, books: &Books, step: &Step) -> Value {
     let hold_id = |index: &Index| {
         let hold = books.holds.get(place(index, books.holds.len()));
@@ -484,7 +486,7 @@ async fn call(service: &Service, books: &Books, step: &Step) -> Value {
             if let Some(max) = max {
                 body["max_balance"] = json!(text(*max));
             }
-            service.patch(&format!("/accounts/{}", name(*account)), body, &[]).await
+            service.patch(&format!("/accounts/{}", name(*account)), body).await
         }
         Step::Close { account, sweep_to } => {
             let body = json!({ "account_id": name(*account), "sweep_to": sweep_to.map(name) });
@@ -499,23 +501,23 @@ async fn call(service: &Service, books: &Books, step: &Step) -> Value {
     answer.body
 }
 
-/// What is told about many things, asked for at once and in their order.
+/// Reads many paths at once, and returns the bodies in order.
 async fn all(service: &Service, paths: impl Iterator<Item = String>) -> Vec<Value> {
-    let asking = paths.map(|path| {
+    let reads = paths.map(|path| {
         let service = service.clone();
         tokio::spawn(async move { service.get(&format!("/accounts/{path}")).await.assert(200) })
     });
-    let mut told = Vec::new();
-    for one in asking.collect::<Vec<_>>() {
-        told.push(one.await.unwrap());
+    let mut answer = Vec::new();
+    for one in reads.collect::<Vec<_>>() {
+        answer.push(one.await.unwrap());
     }
-    told
+    answer
 }
 
-/// Everything that the service tells, against everything that the model knows.
+/// Panics unless everything that the service returns is what the model expects.
 async fn compare(service: &Service, books: &Books, step: &Step) {
     for (index, it) in books.accounts.iter().enumerate().take(ACCOUNTS) {
-        let told = service.get(&format!("/accounts/{}", name(index))).await.assert(200);
+        let answer = service.get(&format!("/accounts/{}", name(index))).await.assert(200);
         let held = books.held(index);
         let (status, frozen) = it.status();
         let expected = json!({
@@ -529,16 +531,16 @@ async fn compare(service: &Service, books: &Books, step: &Step) {
             "version": it.version,
         });
         for (field, value) in expected.as_object().unwrap() {
-            assert_eq!(&told[field], value, "{field} of {} after {step:?}", name(index));
+            assert_eq!(&answer[field], value, "{field} of {} after {step:?}", name(index));
         }
-        let newest = &told["recent_transactions"];
+        let newest = &answer["recent_transactions"];
         assert_eq!(newest.as_array().unwrap().len() as u64, it.postings.min(5));
         if it.postings > 0 {
             assert_eq!(newest[0]["balance_after"], it.balance().to_string(), "after {step:?}");
         }
     }
-    let told = all(service, books.holds.iter().map(|it| format!("holds/{}", it.id))).await;
-    for (hold, told) in books.holds.iter().zip(told) {
+    let answer = all(service, books.holds.iter().map(|it| format!("holds/{}", it.id))).await;
+    for (hold, answer) in books.holds.iter().zip(answer) {
         let status = hold.status(books.now);
         let left = |wanted: &str| if status == wanted { hold.left() } else { 0 }.to_string();
         let expected = json!({
@@ -552,16 +554,16 @@ async fn compare(service: &Service, books: &Books, step: &Step) {
             "remaining": left("open"),
         });
         for (field, value) in expected.as_object().unwrap() {
-            assert_eq!(&told[field], value, "{field} of a hold after {step:?}");
+            assert_eq!(&answer[field], value, "{field} of a hold after {step:?}");
         }
     }
     let ids = books.transactions.iter().map(|it| format!("transactions/{}", it.id));
-    let told = all(service, ids).await;
-    for (it, told) in books.transactions.iter().zip(told) {
-        assert_eq!(told["from_account"], name(it.from), "after {step:?}");
-        assert_eq!(told["to_account"], name(it.to), "after {step:?}");
-        assert_eq!(told["amount"], it.amount.to_string(), "after {step:?}");
-        assert_eq!(told["reversed"], it.reversed.to_string(), "after {step:?}");
+    let answer = all(service, ids).await;
+    for (it, answer) in books.transactions.iter().zip(answer) {
+        assert_eq!(answer["from_account"], name(it.from), "after {step:?}");
+        assert_eq!(answer["to_account"], name(it.to), "after {step:?}");
+        assert_eq!(answer["amount"], it.amount.to_string(), "after {step:?}");
+        assert_eq!(answer["reversed"], it.reversed.to_string(), "after {step:?}");
     }
     let integrity = service.get("/accounts/integrity").await.assert(200);
     for currency in integrity["currencies"].as_array().unwrap() {
@@ -580,41 +582,41 @@ proptest! {
     #[test]
     fn accounts_agree_with_a_model_after_every_step(steps in prop::collection::vec(steps(), 10..60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        // Every step looks at all keys.
+        // The audit of every step reads all keys, so this test has a server of its own.
         static SERVER: LazyLock<Server> = LazyLock::new(Server::of_this_run);
         runtime.block_on(async {
-            let service = Service::alone(&SERVER);
+            let service = Service::on_own_redis(&SERVER);
             let mut audit = Audit::default();
             let accounts = vec![Account::default(); ACCOUNTS + 1];
             let mut books = Books { accounts, ..Books::default() };
             for (account, balance) in [5 * 10_i128.pow(27), 1 << 53, 3].into_iter().enumerate() {
-                // JPY has no decimals, so its amounts are the minor units themselves.
+                // JPY has no decimals, so its amounts are in minor units.
                 let body = json!({ "account_id": name(account), "currency": "JPY" });
                 service.post("/accounts", body).await.assert(201);
                 let amount = balance.to_string();
                 let body = json!({ "account_id": name(account), "amount": amount });
-                let told = service.post("/accounts/deposit", body).await.assert(201);
+                let answer = service.post("/accounts/deposit", body).await.assert(201);
                 books.apply(&Step::Deposit { account, amount: balance }).unwrap();
-                let id = told["transaction_id"].as_str().unwrap().to_owned();
+                let id = answer["transaction_id"].as_str().unwrap().to_owned();
                 books.transactions.last_mut().unwrap().id = id;
             }
             for step in steps {
-                let told = call(&service, &books, &step).await;
+                let answer = call(&service, &books, &step).await;
                 let before = (books.holds.len(), books.transactions.len());
                 let expected = books.apply(&step);
-                let code = told["code"].as_str();
-                assert_eq!(code, expected.err(), "{step:?}: {told:#}");
+                let code = answer["code"].as_str();
+                assert_eq!(code, expected.err(), "{step:?}: {answer:#}");
                 if books.holds.len() > before.0 {
                     let hold = books.holds.last_mut().unwrap();
-                    hold.id = told["hold_id"].as_str().unwrap().to_owned();
+                    hold.id = answer["hold_id"].as_str().unwrap().to_owned();
                 }
                 if books.transactions.len() > before.1 {
-                    let id = told.get("transaction_id").or(told.get("sweep_transaction_id"));
+                    let id = answer.get("transaction_id").or(answer.get("sweep_transaction_id"));
                     let transaction = books.transactions.last_mut().unwrap();
                     transaction.id = id.unwrap().as_str().unwrap().to_owned();
                 }
                 compare(&service, &books, &step).await;
-                audit.look(&service);
+                audit.check(&service);
             }
         });
     }

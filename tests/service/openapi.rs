@@ -1,4 +1,4 @@
-//! What the service says about itself.
+//! Tests of the OpenAPI document, of metrics, of health checks and of the problem catalogue.
 
 use axum::{body::Body, http::Request};
 use http_body_util::BodyExt;
@@ -9,7 +9,10 @@ use lockstep::{
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use crate::support::{Answer, Server, Service};
+use crate::{
+    catalogue::{Seed, Seeded, catalogue},
+    support::{Answer, Server, Service, free_port},
+};
 
 #[tokio::test]
 async fn every_problem_code_is_explained() {
@@ -23,12 +26,12 @@ async fn every_problem_code_is_explained() {
 }
 
 #[tokio::test]
-async fn lives_and_is_ready() {
+async fn reports_liveness_and_readiness() {
     let service = Service::new();
     assert_eq!(service.get("/livez").await.assert(200), json!({ "status": "ok" }));
     assert_eq!(service.get("/readyz").await.assert(200), json!({ "status": "ok" }));
     let away = Service::with(|settings| {
-        settings.url = format!("redis://127.0.0.1:{}", crate::support::free_port());
+        settings.url = format!("redis://127.0.0.1:{}", free_port());
     });
     away.get("/livez").await.assert(200);
     let refused = away.get("/readyz").await.expect_problem(503, "store_unavailable");
@@ -39,10 +42,10 @@ async fn lives_and_is_ready() {
 }
 
 #[tokio::test]
-async fn counts_what_it_does() {
-    // On a server that nobody else has loaded a script into.
+async fn metrics_count_requests_operations_and_problems() {
+    // A server of its own, into which no other test has loaded scripts.
     let server = Server::start(&[]);
-    let service = Service::alone(&server);
+    let service = Service::on_own_redis(&server);
     service.open("alice", "1").await;
     service.transfer("alice", "alice", "1").await.expect_problem(422, "same_account");
     let body = json!({
@@ -66,7 +69,7 @@ async fn counts_what_it_does() {
 }
 
 #[tokio::test]
-async fn a_panic_is_a_problem_of_that_request_alone() {
+async fn a_panic_is_answered_500_and_the_service_goes_on() {
     let router = axum::Router::new()
         .route("/panics", axum::routing::get(async || -> &'static str { panic!("on purpose") }))
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(
@@ -92,13 +95,13 @@ async fn text(service: &Service, path: &str) -> String {
 }
 
 #[tokio::test]
-async fn shows_its_documents_under_any_base_path() {
+async fn serves_its_documents_under_any_base_path() {
     let service = Service::new();
     assert!(text(&service, "/docs/").await.contains("swagger-ui"));
     let document = service.get("/openapi.json").await.assert(200);
     assert_eq!(document, app::document(""));
 
-    let shape = app::Settings { base_path: "/money".to_owned(), body_limit_bytes: 1000 };
+    let shape = app::RouterSettings { base_path: "/money".to_owned(), body_limit_bytes: 1000 };
     let mut based = service.clone();
     based.set_router(app::app(service.store.clone(), ShutdownGate::new(Limits::default()), &shape));
     let document = based.get("/money/openapi.json").await.assert(200);
@@ -119,89 +122,70 @@ async fn shows_its_documents_under_any_base_path() {
 /// Every example of the document is a call that works, and its answer has the fields of the example.
 #[tokio::test]
 async fn the_examples_of_the_document_work() {
-    let one = Service::new();
+    let service = Service::new();
     let document = app::document("");
-    let schema = |content: &Value| {
-        let kinds = ["application/json", "application/x-ndjson"];
-        let kind = kinds.iter().find(|kind| content.get(kind).is_some())?;
-        let reference = content[kind]["schema"]["$ref"].as_str()?;
-        Some(document["components"]["schemas"][reference.rsplit('/').next()?]["example"].clone())
+    for entry in catalogue() {
+        let seeds = if entry.needs.is_empty() { &[] } else { Seed::ALL.as_slice() };
+        let seeded = Seeded::new(&service, seeds).await;
+        let described = &document["paths"][entry.path][entry.method.to_lowercase()];
+        let body = example(&document, &described["requestBody"]["content"]);
+        let body: Value = serde_json::from_str(&with_places(&body.to_string())).unwrap();
+        assert_answers_as_described(&document, described, seeded.call_with(&entry, &body).await);
+    }
+}
+
+/// The same for the calls that are no operations, and for a stream of one line, whose result is the
+/// whole answer.
+#[tokio::test]
+async fn the_examples_of_system_calls_work() {
+    let document = app::document("");
+    let seeded = Seeded::new(&Service::new(), &Seed::ALL).await;
+    for path in ["/livez", "/readyz", "/metrics", "/problems", "/problems/{code}"] {
+        let answer = seeded.service.get(&path.replace("{code}", "overloaded")).await;
+        assert_answers_as_described(&document, &document["paths"][path]["get"], answer);
+    }
+    let described = &document["paths"]["/bulk"]["post"];
+    let line = example(&document, &described["requestBody"]["content"]);
+    let request = Request::post("/bulk")
+        .header("content-type", "application/x-ndjson")
+        .header("lockstep-space", &seeded.service.space)
+        .body(Body::from(line.to_string()));
+    let answer = seeded.service.send(request.unwrap()).await;
+    assert_answers_as_described(&document, described, answer);
+}
+
+/// The example of a body, or null where the document gives none.
+fn example(document: &Value, content: &Value) -> Value {
+    let kinds = ["application/json", "application/x-ndjson"];
+    let schema = kinds.iter().find_map(|kind| content[kind]["schema"]["$ref"].as_str());
+    let Some(name) = schema.and_then(|reference| reference.rsplit('/').next()) else {
+        return Value::Null;
     };
-    let mut tried = 0;
-    for (path, methods) in document["paths"].as_object().unwrap() {
-        for (method, operation) in methods.as_object().unwrap() {
-            let service = one.in_new_space();
-            let opening = ["/accounts", "/inventory/products", "/locks"].contains(&path.as_str());
-            let named = prepared(&service, !opening).await;
-            let place = format!("{method} {path}");
-            let path = named(path);
-            let body = schema(&operation["requestBody"]["content"]);
-            let body = body.map(|body| serde_json::from_str(&named(&body.to_string())).unwrap());
-            let answer = match (method.as_str(), body) {
-                ("post", Some(body)) if path == "/bulk" => one_line(&service, &body).await,
-                ("post", Some(body)) => service.post(&path, body).await,
-                ("patch", Some(body)) => service.patch(&path, body, &[]).await,
-                ("get", None) => service.get(&path).await,
-                ("delete", None) => service.delete(&path, &[]).await,
-                other => panic!("{other:?}"),
-            };
-            assert!(answer.status.is_success(), "{place}: {:#}", answer.body);
-            let response = &operation["responses"][answer.status.as_str()];
-            assert!(response.is_object(), "{place} does not say {}", answer.status);
-            if let Some(Value::Object(example)) = schema(&response["content"]) {
-                let told = answer.body.as_object().unwrap();
-                let missing: Vec<_> =
-                    example.keys().filter(|field| !told.contains_key(*field)).collect();
-                assert!(missing.is_empty(), "{place} does not tell {missing:?}");
-            }
-            tried += 1;
-        }
-    }
-    assert!(tried > 30);
+    document["components"]["schemas"][name]["example"].clone()
 }
 
-/// A stream of one line; its result is the whole answer.
-async fn one_line(service: &Service, line: &Value) -> Answer {
-    let headers = [("content-type", "application/x-ndjson"), ("lockstep-space", &service.space)];
-    let request =
-        headers.iter().fold(Request::post("/bulk"), |it, (name, value)| it.header(*name, *value));
-    service.send(request.body(Body::from(line.to_string())).unwrap()).await
-}
-
-/// A space with what the examples speak of, and how its minted ids come into the places of theirs.
-async fn prepared(service: &Service, all: bool) -> impl Fn(&str) -> String + use<> {
-    let mut places = vec![
-        ("{account_id}", "alice".to_owned()),
-        ("{product_id}", "espresso-cup".to_owned()),
-        ("{customer_id}", "carol".to_owned()),
-        ("{lock}", "nightly-report".to_owned()),
-        ("{counter}", "downloads".to_owned()),
-        ("{code}", "overloaded".to_owned()),
+/// A text of the document with a place for each id that it gives as an example, such as `{hold_id}`.
+fn with_places(text: &str) -> String {
+    let places = [
+        ("tx_", "{transaction_id}"),
+        ("hold_", "{hold_id}"),
+        ("lease_", "{lease_id}"),
+        ("res_", "{reservation_id}"),
     ];
-    if all {
-        service.open("alice", "500").await;
-        service.open("bob", "200").await;
-        service.open("hotel", "0").await;
-        service.add_product("espresso-cup", 100).await;
-        let id = |answer: Value, name: &str| answer[name].as_str().unwrap().to_owned();
-        let paid = service.transfer("alice", "bob", "2.50").await.assert(201);
-        let transaction_id = id(paid, "transaction_id");
-        let hold_id = service.held("bob", "hotel", "120").await;
-        service.increment("seats-left", 48).await.assert(200);
-        let body = json!({ "values": { "balance": "42" } });
-        service.post("/batch/set", body).await.assert(200);
-        let lease = service.acquire("nightly-report", "worker-7", 60_000).await.assert(201);
-        let reservation = service.reserve("espresso-cup", 1, 60_000).await.assert(201);
-        let reservation_id = id(reservation, "reservation_id");
-        places.extend([
-            ("{transaction_id}", transaction_id.clone()),
-            ("tx_0199f6c28f7a7c319d4e52a1b7f0c6aa", transaction_id),
-            ("{hold_id}", hold_id.clone()),
-            ("hold_0199f6c28f7a7c319d4e52a1b7f0c6aa", hold_id),
-            ("lease_0199f6c28f7a7c319d4e52a1b7f0c6aa", id(lease, "lease_id")),
-            ("{reservation_id}", reservation_id.clone()),
-            ("res_0199f6c28f7a7c319d4e52a1b7f0c6aa", reservation_id),
-        ]);
+    places.iter().fold(text.to_owned(), |text, (prefix, place)| {
+        text.replace(&format!("{prefix}0199f6c28f7a7c319d4e52a1b7f0c6aa"), place)
+    })
+}
+
+/// Panics unless the document describes the status, and the answer has the fields of the example.
+fn assert_answers_as_described(document: &Value, described: &Value, answer: Answer) {
+    let name = &described["operationId"];
+    assert!(answer.status.is_success(), "{name}: {:#}", answer.body);
+    let response = &described["responses"][answer.status.as_str()];
+    assert!(response.is_object(), "{name} does not describe {}", answer.status);
+    if let Value::Object(example) = example(document, &response["content"]) {
+        let body = answer.body.as_object().unwrap();
+        let missing: Vec<_> = example.keys().filter(|field| !body.contains_key(*field)).collect();
+        assert!(missing.is_empty(), "{name} has no {missing:?}");
     }
-    move |text| places.iter().fold(text.to_owned(), |text, (place, id)| text.replace(place, id))
 }

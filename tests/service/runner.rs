@@ -1,13 +1,13 @@
-//! What `runner.lua` promises every operation: steps, one commit, one language of digits.
+//! Tests of `runner.lua`: steps, one commit, and exact decimal arithmetic.
 
 use lockstep::store::Library;
 use proptest::prelude::*;
 use redis::Value;
 use rust_decimal::Decimal;
 
-use crate::support::{Service, raw, unique};
+use crate::support::{Service, race, raw, unique};
 
-/// One transfer as the frame takes it: keys and then `ARGV` of one step.
+/// One transfer as the runner takes it: the keys and the arguments of one step.
 fn transfer(space: &str, from: &str, to: &str, amount: &str) -> ([String; 6], Vec<String>) {
     let key = |kind: &str, id: &str| format!("lockstep:{{{space}}}:{kind}:{id}");
     let keys = [
@@ -36,23 +36,23 @@ fn run(steps: &[([String; 6], Vec<String>)]) -> redis::RedisResult<Vec<Value>> {
     command.query(&mut raw())
 }
 
-fn words(replies: &[Value]) -> Vec<String> {
-    let word = |reply: &Value| match reply {
+fn codes(replies: &[Value]) -> Vec<String> {
+    let code = |reply: &Value| match reply {
         Value::Array(fields) => redis::from_redis_value(fields[0].clone()).unwrap(),
         other => panic!("{other:?}"),
     };
-    replies.iter().skip(1).step_by(2).map(word).collect()
+    replies.iter().skip(1).step_by(2).map(code).collect()
 }
 
 #[tokio::test]
-async fn steps_stand_alone_and_see_each_other() {
+async fn steps_of_one_script_see_each_other_and_fail_alone() {
     let service = Service::new();
     service.open("alice", "3").await;
     service.open("bob", "0").await;
     let one = transfer(&service.space, "alice", "bob", "2");
     let back = transfer(&service.space, "bob", "alice", "1");
     let replies = run(&[one.clone(), one, back]).unwrap();
-    assert_eq!(words(&replies), ["ok", "insufficient_funds", "ok"]);
+    assert_eq!(codes(&replies), ["ok", "insufficient_funds", "ok"]);
     assert_eq!(service.balance("alice").await, "2.00");
     assert_eq!(service.sum("USD"), 0);
     let log = service.get("/accounts/alice/transactions").await.assert(200);
@@ -66,7 +66,7 @@ async fn steps_stand_alone_and_see_each_other() {
 }
 
 #[tokio::test]
-async fn an_error_in_one_step_leaves_the_others_unwritten() {
+async fn an_error_in_one_step_writes_nothing_of_any() {
     let service = Service::new();
     service.open("alice", "3").await;
     service.open("bob", "0").await;
@@ -94,13 +94,12 @@ async fn one_bad_record_in_a_batch_fails_only_its_own_calls() {
         "string",
         "not an account",
     );
-    let mut tasks = tokio::task::JoinSet::new();
-    for task in 0..100 {
+    let tasks = race(100, |task| {
         let service = service.clone();
         let to = if task % 10 == 0 { "eve" } else { "bob" };
-        tasks.spawn(async move { (to, service.transfer("alice", to, "1").await.status.as_u16()) });
-    }
-    for (to, status) in tasks.join_all().await {
+        async move { (to, service.transfer("alice", to, "1").await.status.as_u16()) }
+    });
+    for (to, status) in tasks.await {
         assert_eq!(status, if to == "eve" { 500 } else { 201 }, "{to}");
     }
     assert_eq!(service.balance("bob").await, "90.00");
@@ -114,11 +113,11 @@ fn every_script_names_its_language_so_that_a_cluster_checks_its_keys() {
 }
 
 #[tokio::test]
-async fn the_log_of_an_account_keeps_its_newest_entries() {
+async fn the_log_of_an_account_is_trimmed_to_its_newest_entries() {
     let service = Service::new();
     service.open("alice", "0").await;
     let log = service.key("postings", "alice");
-    // As if there had been so many before: the numbers in the record go with them.
+    // The log looks as if it had many entries already; the count in the account record agrees with it.
     let entries: Vec<String> = (0..1256).map(|number| number.to_string()).collect();
     redis::cmd("RPUSH").arg(&log).arg(entries).exec(&mut raw()).unwrap();
     let body = serde_json::json!({ "account_id": "alice", "amount": "1" });
@@ -127,7 +126,8 @@ async fn the_log_of_an_account_keeps_its_newest_entries() {
     assert_eq!(length, 1000);
 }
 
-/// Numbers where doubles, limbs and digits end.
+/// Small numbers, and numbers at the limits of doubles, of the parts of big numbers in Lua, and of
+/// digits.
 fn edges() -> impl Strategy<Value = u128> {
     let near = |power: u32| (0_u128..4).prop_map(move |offset| 10_u128.pow(power) + offset - 2);
     prop_oneof![
@@ -147,7 +147,8 @@ fn edges() -> impl Strategy<Value = u128> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Lua's arithmetic against `rust_decimal` where that reaches, and against integers beyond it.
+    /// Compares the arithmetic of Lua with `rust_decimal`, and with integers where that has too few
+    /// digits.
     #[test]
     fn lua_counts_like_rust(a in edges(), b in edges(), c in edges(), d in edges(), e in edges(), scale in 0_u32..5) {
         let key = format!("lockstep:{{{}}}:none", unique("amount-"));

@@ -1,5 +1,5 @@
-//! Reservations against a small model in Rust: every answer, and the whole state after every step,
-//! with reservations that expire under the test's clock.
+//! Reservations against a small model: every answer, and the whole state after every step, with
+//! reservations that expire on the test's clock.
 
 use std::sync::{
     Arc, LazyLock,
@@ -8,17 +8,17 @@ use std::sync::{
 
 use proptest::{prelude::*, sample::Index};
 use serde_json::{Value, json};
-use tokio::{sync::RwLock, task::JoinSet};
+use tokio::sync::RwLock;
 
 use crate::{
     conservation::{persist, replace_after},
-    support::{Process, Server, Service},
+    support::{Process, Server, Service, race},
 };
 
 const PRODUCTS: usize = 3;
 const CUSTOMERS: usize = 2;
 const INITIAL: [i64; PRODUCTS] = [10, 8, 14];
-/// The product with a limit for each customer, and a threshold.
+/// The product with a limit for each customer and a low-stock threshold.
 const LIMITED: usize = 0;
 const MAX_PER_CUSTOMER: i64 = 6;
 const LOW_STOCK: i64 = 5;
@@ -37,7 +37,7 @@ enum Step {
     Wait { minutes: i64 },
 }
 
-/// How much of what a line still holds.
+/// A share of the units that a line still holds.
 #[derive(Debug, Clone, Copy)]
 enum Share {
     Exactly,
@@ -86,7 +86,7 @@ fn steps() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The shelves in Rust.
+/// The model.
 #[derive(Default)]
 struct Shelves {
     now: i64,
@@ -112,7 +112,7 @@ struct Line {
     released: i64,
 }
 
-/// Every reason there is to refuse; the service names one of them.
+/// All reasons to refuse a step; the service names one of them.
 type Refusals = Vec<&'static str>;
 
 impl Line {
@@ -130,13 +130,13 @@ impl Reservation {
         self.lines.iter().find(|line| line.product == product)
     }
 
-    /// What it holds of a product.
+    /// The units of a product that the reservation still holds.
     fn held(&self, product: usize, now: i64) -> i64 {
         if self.status(now) == "held" { self.line(product).map_or(0, Line::left) } else { 0 }
     }
 
-    /// Its lines as the service tells them.
-    fn told(&self, now: i64) -> Value {
+    /// The lines as the service returns them.
+    fn answer(&self, now: i64) -> Value {
         let line = |line: &Line| {
             let held = self.held(line.product, now);
             json!({
@@ -164,7 +164,7 @@ impl Shelves {
         self.available(LIMITED) < LOW_STOCK
     }
 
-    /// What counts against a customer's limit.
+    /// The units that count against the limit of a customer.
     fn used(&self, customer: usize) -> i64 {
         let own = self.reservations.iter().filter(|it| it.customer == customer);
         own.map(|it| it.held(LIMITED, self.now) + it.line(LIMITED).map_or(0, |line| line.confirmed))
@@ -175,8 +175,8 @@ impl Shelves {
         self.reservations.get(place(index, self.reservations.len()))
     }
 
-    /// The lines of a partial confirm: mostly of what the reservation has.
-    fn asked(&self, index: &Index, part: &[(usize, Share)]) -> Vec<(usize, i64)> {
+    /// The lines of a partial confirmation, mostly with units that the reservation has.
+    fn requested(&self, index: &Index, part: &[(usize, Share)]) -> Vec<(usize, i64)> {
         let it = self.find(index);
         let line = |(which, share): &(usize, Share)| {
             let line = it.and_then(|it| it.lines.get(*which));
@@ -239,11 +239,11 @@ impl Shelves {
         part: Option<&[(usize, Share)]>,
         keep: bool,
     ) -> Result<(), Refusals> {
-        let asked = part.map(|part| self.asked(index, part));
+        let requested = part.map(|part| self.requested(index, part));
         let it = self.live(index)?;
         let all = || it.lines.iter().map(|line| (line.product, line.left())).collect();
         let mut sold = [0; PRODUCTS];
-        for (product, quantity) in asked.unwrap_or_else(all) {
+        for (product, quantity) in requested.unwrap_or_else(all) {
             sold[product] += quantity;
         }
         for (product, quantity) in sold.iter().enumerate() {
@@ -316,12 +316,12 @@ impl Shelves {
     }
 }
 
-/// Half a minute beside every other instant, so that the real time that a test takes decides nothing.
+/// Half a minute away from every expiry, so that the duration of the test does not matter.
 fn more_ms(minutes: i64) -> i64 {
     minutes * MINUTE + MINUTE / 2
 }
 
-/// One of the last ones; past the end where there is none.
+/// The position of one of the last entries; past the end where there is none.
 fn place(index: &Index, length: usize) -> usize {
     if length == 0 { 0 } else { length - 1 - index.index(length.min(4)) }
 }
@@ -337,7 +337,7 @@ fn body_lines(lines: &[(usize, i64)]) -> Value {
         .collect()
 }
 
-/// The same step as a call of the service.
+/// Runs the same step as a call of the service.
 async fn call(service: &Service, shelves: &Shelves, step: &Step) -> Value {
     let id = |index: &Index| shelves.find(index).map_or("res_none", |it| &it.id).to_owned();
     let (path, body) = match step {
@@ -352,7 +352,7 @@ async fn call(service: &Service, shelves: &Shelves, step: &Step) -> Value {
         Step::ConfirmPart { reservation, part, keep } => {
             let body = json!({
                 "reservation_id": id(reservation),
-                "lines": body_lines(&shelves.asked(reservation, part)),
+                "lines": body_lines(&shelves.requested(reservation, part)),
                 "remainder": if *keep { "keep" } else { "release" }
             });
             ("confirm", body)
@@ -381,51 +381,52 @@ async fn call(service: &Service, shelves: &Shelves, step: &Step) -> Value {
     answer.body
 }
 
-/// What the answer of a call says about the units that are left.
-fn compare_answer(shelves: &Shelves, step: &Step, told: &Value) {
+/// Panics unless the remaining units in an answer are those of the model.
+fn compare_answer(shelves: &Shelves, step: &Step, body: &Value) {
     match step {
         Step::Reserve { .. }
         | Step::Confirm { .. }
         | Step::ConfirmPart { .. }
         | Step::Cancel { .. } => {
-            for line in told["lines"].as_array().unwrap() {
+            for line in body["lines"].as_array().unwrap() {
                 let product = (0..PRODUCTS).find(|product| line["product_id"] == name(*product));
                 let product = product.unwrap();
                 let available = shelves.available(product);
-                assert_eq!(line["remaining"], available, "{step:?}: {told:#}");
+                assert_eq!(line["remaining"], available, "{step:?}: {body:#}");
                 let has_threshold = product == LIMITED;
-                assert!(has_threshold || line.get("low_stock").is_none(), "{step:?}: {told:#}");
+                assert!(has_threshold || line.get("low_stock").is_none(), "{step:?}: {body:#}");
             }
         }
         Step::Adjust { product, .. } => {
-            assert_eq!(told["available"], shelves.available(*product), "{step:?}: {told:#}");
-            assert_eq!(told["on_hand"], shelves.on_hand[*product], "{step:?}: {told:#}");
+            assert_eq!(body["available"], shelves.available(*product), "{step:?}: {body:#}");
+            assert_eq!(body["on_hand"], shelves.on_hand[*product], "{step:?}: {body:#}");
         }
         Step::Extend { .. } | Step::Wait { .. } => {}
     }
 }
 
-/// Whether the answer says that the stock has crossed its threshold.
-fn signal(step: &Step, told: &Value) -> Option<bool> {
+/// The low-stock crossing that an answer reports, if any.
+fn signal(step: &Step, answer: &Value) -> Option<bool> {
     if let Step::Adjust { product, .. } = step {
-        assert!(*product == LIMITED || told.get("low_stock").is_none(), "{step:?}: {told:#}");
-        return told["low_stock"].as_bool();
+        assert!(*product == LIMITED || answer.get("low_stock").is_none(), "{step:?}: {answer:#}");
+        return answer["low_stock"].as_bool();
     }
-    let lines = told["lines"].as_array()?;
+    let lines = answer["lines"].as_array()?;
     lines.iter().find(|line| line["product_id"] == name(LIMITED))?["low_stock"].as_bool()
 }
 
-/// Everything that the service tells, against everything that the model knows.
+/// Panics unless everything that the service returns is what the model expects.
 async fn compare(service: &Service, shelves: &Shelves, step: &Step) {
     let integrity = service.get("/inventory/integrity").await.assert(200);
     assert_eq!(integrity["ok"], true, "after {step:?}: {integrity:#}");
     for product in 0..PRODUCTS {
-        let told = service.get(&format!("/inventory/products/{}", name(product))).await.assert(200);
+        let answer =
+            service.get(&format!("/inventory/products/{}", name(product))).await.assert(200);
         let (on_hand, reserved) = (shelves.on_hand[product], shelves.reserved(product));
         let sold = shelves.sold[product];
         let expected = [on_hand, reserved, on_hand - reserved, sold];
         let figures = ["on_hand", "reserved", "available", "sold"]
-            .map(|figure| told[figure].as_i64().unwrap());
+            .map(|figure| answer[figure].as_i64().unwrap());
         assert_eq!(figures, expected, "{} after {step:?}", name(product));
         let expected = json!({
             "product_id": name(product), "on_hand": on_hand, "reserved": reserved, "sold": sold,
@@ -433,18 +434,18 @@ async fn compare(service: &Service, shelves: &Shelves, step: &Step) {
         });
         assert_eq!(integrity["products"][product], expected, "after {step:?}");
     }
-    // Asked for at once, and compared in their order.
-    let asking = shelves.reservations.iter().map(|it| {
+    // The reads run at once, and are compared in order.
+    let reads = shelves.reservations.iter().map(|it| {
         let (service, path) = (service.clone(), format!("/inventory/reservations/{}", it.id));
         tokio::spawn(async move { service.get(&path).await.assert(200) })
     });
-    let asking: Vec<_> = asking.collect();
-    for (it, told) in shelves.reservations.iter().zip(asking) {
-        let told = told.await.unwrap();
-        assert_eq!(told["status"], it.status(shelves.now), "{} after {step:?}", it.id);
-        assert_eq!(told["customer_id"], format!("c{}", it.customer), "{} after {step:?}", it.id);
-        assert_eq!(told["lines"], it.told(shelves.now), "{} after {step:?}", it.id);
-        assert_eq!(told["extensions"], it.extensions, "{} after {step:?}", it.id);
+    let reads: Vec<_> = reads.collect();
+    for (it, answer) in shelves.reservations.iter().zip(reads) {
+        let answer = answer.await.unwrap();
+        assert_eq!(answer["status"], it.status(shelves.now), "{} after {step:?}", it.id);
+        assert_eq!(answer["customer_id"], format!("c{}", it.customer), "{} after {step:?}", it.id);
+        assert_eq!(answer["lines"], it.answer(shelves.now), "{} after {step:?}", it.id);
+        assert_eq!(answer["extensions"], it.extensions, "{} after {step:?}", it.id);
     }
 }
 
@@ -456,10 +457,10 @@ proptest! {
     #[test]
     fn stock_agrees_with_a_model_after_every_step(steps in prop::collection::vec(steps(), 10..50)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        // Every step reads everything there is.
+        // Every step reads everything, so this test has a server of its own.
         static SERVER: LazyLock<Server> = LazyLock::new(Server::of_this_run);
         runtime.block_on(async {
-            let service = Service::alone(&SERVER);
+            let service = Service::on_own_redis(&SERVER);
             let mut shelves = Shelves { on_hand: INITIAL, ..Shelves::default() };
             for (product, stock) in INITIAL.into_iter().enumerate() {
                 let limited = product == LIMITED;
@@ -470,35 +471,36 @@ proptest! {
                 });
                 service.post("/inventory/products", body).await.assert(201);
             }
-            // Whether the last call that changed the product left it low; none where one looked at it
-            // after an expiry, and only it knows whether it wrote that down.
+            // True where the last change left the stock low; `None` after an expiry and a read, because
+            // only the service knows whether the expiry was written.
             let mut was_low = Some(shelves.is_low());
             for step in steps {
-                let told = call(&service, &shelves, &step).await;
+                let found = call(&service, &shelves, &step).await;
                 let count = shelves.reservations.len();
                 let (found_low, before) = (shelves.is_low(), shelves.available(LIMITED));
                 let sold = shelves.sold[LIMITED];
                 let expected = shelves.apply(&step);
-                let code = told["code"].as_str();
+                let code = found["code"].as_str();
                 let refusals = expected.err().unwrap_or_default();
                 let agreed = code.map_or(refusals.is_empty(), |code| refusals.contains(&code));
-                prop_assert!(agreed, "{:?}: {:?} expected, and {:#}", step, refusals, told);
+                prop_assert!(agreed, "{:?}: {:?} expected, and {:#}", step, refusals, found);
                 if shelves.reservations.len() > count {
-                    let id = told["reservation_id"].as_str().unwrap().to_owned();
+                    let id = found["reservation_id"].as_str().unwrap().to_owned();
                     shelves.reservations.last_mut().unwrap().id = id;
                 }
                 if code.is_none() && !matches!(step, Step::Wait { .. }) {
-                    compare_answer(&shelves, &step, &told);
-                    let (is_low, said) = (shelves.is_low(), signal(&step, &told));
+                    compare_answer(&shelves, &step, &found);
+                    let (is_low, said) = (shelves.is_low(), signal(&step, &found));
                     let moved = (before, sold)
                         != (shelves.available(LIMITED), shelves.sold[LIMITED]);
                     match was_low {
                         Some(was_low) if moved && (was_low == found_low || is_low == found_low) => {
                             let expected = (is_low != was_low).then_some(is_low);
-                            prop_assert_eq!(said, expected, "{:?}: {:#}", step, told);
+                            prop_assert_eq!(said, expected, "{:?}: {:#}", step, found);
                         }
-                        // Down and up again, with nobody told in between: either is right.
-                        _ => prop_assert!(said.is_none_or(|said| said == is_low), "{:#}", told),
+                        // The stock went down and up again without a report in between: both answers
+                        // are right.
+                        _ => prop_assert!(said.is_none_or(|said| said == is_low), "{:#}", found),
                     }
                     if moved {
                         was_low = Some(is_low);
@@ -513,18 +515,17 @@ proptest! {
     }
 }
 
-/// Callers reserve and confirm under keys while the service is killed; whoever has no answer asks the
-/// next process under the same key. In the end each of them has bought once.
+/// Callers reserve and confirm under idempotency keys while the service is killed. A caller without an
+/// answer sends again under the same key to the next process. In the end each order has been sold once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_service_sells_each_unit_once() {
     let service = Service::new();
     service.add_product("cup", 300).await;
     let process = Arc::new(RwLock::new(Process::shared()));
     let answered = Arc::new(AtomicUsize::new(0));
-    let mut tasks = JoinSet::new();
-    for task in 0..16 {
+    let tasks = race(16, |task| {
         let (process, answered, space) = (process.clone(), answered.clone(), service.space.clone());
-        tasks.spawn(async move {
+        async move {
             for order in 0..15 {
                 let body = json!({ "customer_id": "carol", "product_id": "cup", "quantity": 1 });
                 let key = format!("order-{task}-{order}");
@@ -534,10 +535,10 @@ async fn a_killed_service_sells_each_unit_once() {
                 persist(&process, &space, "/inventory/confirm", &body, &key).await;
                 answered.fetch_add(1, Ordering::Relaxed);
             }
-        });
-    }
+        }
+    });
     replace_after([50, 150], &answered, &process, Process::shared).await;
-    tasks.join_all().await;
+    tasks.await;
     assert_eq!(service.stock("cup").await, [60, 0, 60]);
     let books = service.get("/inventory/integrity").await.assert(200);
     assert_eq!((&books["ok"], &books["products"][0]["sold"]), (&json!(true), &json!(240)));

@@ -1,23 +1,22 @@
-//! Redis in every state in which it does not serve: each has its code, and nothing has happened.
+//! Tests of every state in which Redis does not serve: each has its code, and nothing has happened.
 
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::task::JoinSet;
 
-use crate::support::{Server, Service, unique, wait_for};
+use crate::support::{Server, Service, race, unique, wait_for};
 
 fn service(server: &Server) -> Service {
     Service::with(|settings| settings.url.clone_from(&server.url))
 }
 
-/// A transaction on a connection of its own.
+/// A call of `POST /transactions` that watches a key and so uses a connection of its own.
 fn watching() -> serde_json::Value {
     json!({ "watch": ["n"], "operations": [{ "type": "incr", "key": "n" }] })
 }
 
 #[tokio::test]
-async fn a_replica() {
+async fn a_replica_is_answered_store_readonly() {
     let server =
         Server::start(&["--replicaof", "127.0.0.1", "1", "--replica-serve-stale-data", "yes"]);
     let service = service(&server);
@@ -28,13 +27,13 @@ async fn a_replica() {
     let refused =
         service.post("/transactions", watching).await.expect_problem(503, "store_readonly");
     assert_eq!(refused["outcome"], "not_applied");
-    // Reads go on: their scripts say that they write nothing.
+    // Reads succeed, because their scripts declare that they write nothing.
     service.get("/accounts/alice").await.expect_problem(404, "account_not_found");
 }
 
-/// What was never sent is not unknown: a connection that has been idle is asked before it is used.
+/// A call that was never sent has no unknown outcome: an idle connection is checked before it is used.
 #[tokio::test]
-async fn a_server_that_was_away_while_nobody_called() {
+async fn an_idle_connection_is_checked_before_it_is_used() {
     let server = Server::start(&[]);
     let service = service(&server);
     service.open("alice", "1").await;
@@ -48,24 +47,22 @@ async fn a_server_that_was_away_while_nobody_called() {
         idle.iter().any(|seconds| *seconds >= 2).then_some(())
     });
     redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("normal").exec(&mut connection).unwrap();
-    let body = json!({ "account_id": "alice", "amount": "1" });
-    service.post("/accounts/deposit", body).await.assert(201);
+    service.deposit("alice", "1").await.assert(201);
 }
 
 #[tokio::test]
-async fn out_of_memory() {
+async fn a_full_server_is_answered_store_out_of_memory() {
     let server = Server::start(&[]);
     let service = service(&server);
     service.open("alice", "1").await;
     redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(1).exec(&mut server.connection()).unwrap();
-    let body = json!({ "account_id": "alice", "amount": "1" });
-    service.post("/accounts/deposit", body).await.expect_problem(503, "store_out_of_memory");
+    service.deposit("alice", "1").await.expect_problem(503, "store_out_of_memory");
     service.post("/transactions", watching()).await.expect_problem(503, "store_out_of_memory");
     assert_eq!(service.balance("alice").await, "1.00");
 }
 
-/// Keeps the server busy with a script that only ends when it is told to.
-fn occupy(server: &Server) -> std::thread::JoinHandle<()> {
+/// Keeps the server busy with a script that runs until SCRIPT KILL.
+fn block(server: &Server) -> std::thread::JoinHandle<()> {
     let mut connection = server.connection();
     let busy = std::thread::spawn(move || {
         let _ = redis::cmd("EVAL").arg("while true do end").arg(0).exec(&mut connection);
@@ -80,8 +77,8 @@ fn occupy(server: &Server) -> std::thread::JoinHandle<()> {
     busy
 }
 
-fn relieve(server: &Server, busy: std::thread::JoinHandle<()>) {
-    // A connection handshake would be refused too, so this one says nothing but what it came for.
+fn unblock(server: &Server, busy: std::thread::JoinHandle<()>) {
+    // A handshake would be refused too, so this connection sends nothing but SCRIPT KILL.
     use std::io::{Read, Write};
     let address = server.url.trim_start_matches("redis://");
     let mut stream = std::net::TcpStream::connect(address).unwrap();
@@ -92,18 +89,18 @@ fn relieve(server: &Server, busy: std::thread::JoinHandle<()>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn busy_with_a_script_of_somebody_else() {
+async fn a_busy_server_is_answered_store_busy() {
     let server = Server::start(&["--busy-reply-threshold", "10"]);
     let service = service(&server);
     service.open("alice", "1").await;
-    let busy = occupy(&server);
+    let busy = block(&server);
     let body = json!({ "account_id": "alice", "amount": "1" });
     let answers = [
         service.post("/accounts/deposit", body.clone()).await,
         service.post("/accounts/deposit", body).await,
     ];
     let transaction = service.post("/transactions", watching()).await;
-    relieve(&server, busy);
+    unblock(&server, busy);
     for answer in answers {
         answer.expect_problem(503, "store_busy");
     }
@@ -115,8 +112,8 @@ async fn busy_with_a_script_of_somebody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn more_calls_than_the_queue_holds() {
-    // The threshold is far away: the server does not answer at all, and calls pile up.
+async fn calls_above_the_queue_limit_are_answered_overloaded() {
+    // The threshold is high: the server does not answer at all, and calls queue up.
     let server = Server::start(&["--busy-reply-threshold", "100"]);
     let service = Service::with(|settings| {
         settings.url.clone_from(&server.url);
@@ -136,29 +133,24 @@ async fn more_calls_than_the_queue_holds() {
     let busy = std::thread::spawn(move || {
         let _ = redis::cmd("EVAL").arg("while true do end").arg(0).exec(&mut connection);
     });
-    // It runs once nobody else is answered.
+    // The script runs once other commands are not answered.
     wait_for("the script", || redis::cmd("PING").exec(&mut probe).is_err().then_some(()));
-    let mut tasks = JoinSet::new();
-    for _ in 0..600 {
-        let service = service.clone();
-        let body = json!({ "account_id": "alice", "amount": "1" });
-        tasks.spawn(async move { service.post("/accounts/deposit", body).await });
-    }
-    // Two rounds on their way and one that collects hold 128 each, the queue four: of 600 the others
-    // are refused at once.
+    let mut calls = race(600, |_| service.deposit("alice", "1"));
+    // Two batches in flight and one that fills have 128 calls each, and the queue has four: the others
+    // of the 600 are refused at once.
     let mut refused = 0;
     while refused < 600 - 3 * 128 - 4 {
-        tasks.join_next().await.unwrap().unwrap().expect_problem(503, "overloaded");
+        calls.next().await.expect_problem(503, "overloaded");
         refused += 1;
     }
-    // With no threshold SCRIPT KILL is not heard either; only the end of the server ends it.
+    // Without a threshold SCRIPT KILL is not accepted either; only the end of the server ends the
+    // script.
     drop(server);
     busy.join().unwrap();
-    tasks.abort_all();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn still_loading_its_data() {
+async fn a_loading_server_is_answered_store_loading() {
     let name = unique("lockstep-loading-");
     let first = Server::start_in(&name, &[]);
     let mut connection = first.connection();
@@ -171,7 +163,7 @@ async fn still_loading_its_data() {
     let folder = std::env::temp_dir().join(&name);
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("dump.rdb"), dump).unwrap();
-    // Fifty milliseconds a key, and a look at its callers after every few.
+    // Loading takes fifty milliseconds a key, and the server answers clients after every few.
     let slow = ["--key-load-delay", "50000", "--loading-process-events-interval-bytes", "1024"];
     let server = Server::start_in(&name, &slow);
     let service = service(&server);

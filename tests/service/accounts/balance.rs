@@ -3,7 +3,7 @@ use serde_json::json;
 use crate::support::Service;
 
 #[tokio::test]
-async fn tells_what_can_be_spent() {
+async fn returns_the_available_amount() {
     let service = Service::new();
     let body = json!({ "account_id": "alice", "initial_balance": "1", "overdraft_limit": "2.50" });
     service.post("/accounts", body).await.assert(201);
@@ -18,16 +18,15 @@ async fn tells_what_can_be_spent() {
 }
 
 #[tokio::test]
-async fn may_be_below_zero() {
+async fn an_overdraft_gives_a_negative_balance() {
     let service = Service::new();
     let body = json!({ "account_id": "alice", "overdraft_limit": "2" });
     service.post("/accounts", body).await.assert(201);
-    let body = json!({ "account_id": "alice", "amount": "0.05" });
-    service.post("/accounts/withdraw", body).await.assert(201);
+    service.withdraw("alice", "0.05").await.assert(201);
     assert_eq!(service.balance("alice").await, "-0.05");
 }
 
 #[tokio::test]
-async fn refuses_one_that_is_not_there() {
+async fn refuses_an_unknown_account() {
     Service::new().get("/accounts/nobody/balance").await.expect_problem(404, "account_not_found");
 }

@@ -1,9 +1,11 @@
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
-use crate::{audit::Audit, support::Service};
+use crate::{
+    audit::Audit,
+    support::{Service, race, race_each},
+};
 
-/// Alice has 100, and 60 of it are held for the hotel.
+/// Opens alice with 100.00, and holds 60.00 of it for hotel.
 async fn with_a_hold() -> (Service, String) {
     let service = Service::new();
     service.open("alice", "100").await;
@@ -13,7 +15,7 @@ async fn with_a_hold() -> (Service, String) {
 }
 
 #[tokio::test]
-async fn takes_all_that_is_held() {
+async fn captures_the_whole_hold() {
     let (service, hold_id) = with_a_hold().await;
     let mut body =
         service.post("/accounts/capture", json!({ "hold_id": hold_id })).await.assert(201);
@@ -39,11 +41,11 @@ async fn takes_all_that_is_held() {
         (&transaction["kind"], &transaction["hold_id"]),
         (&json!("capture"), &json!(hold_id))
     );
-    Audit::default().look(&service);
+    Audit::default().check(&service);
 }
 
 #[tokio::test]
-async fn takes_a_part_and_releases_the_rest() {
+async fn captures_a_part_and_releases_the_rest() {
     let (service, hold_id) = with_a_hold().await;
     let body = service.capture(&hold_id, Some("15.5"), true).await.assert(201);
     assert_eq!(
@@ -51,11 +53,11 @@ async fn takes_a_part_and_releases_the_rest() {
         ["captured", "15.50", "44.50"]
     );
     assert_eq!(service.funds("alice").await, ["84.50", "84.50", "0.00"]);
-    Audit::default().look(&service);
+    Audit::default().check(&service);
 }
 
 #[tokio::test]
-async fn takes_several_parts_up_to_what_is_held() {
+async fn captures_several_parts_up_to_the_held_amount() {
     let (service, hold_id) = with_a_hold().await;
     let body = service.capture(&hold_id, Some("20"), false).await.assert(201);
     assert_eq!(
@@ -71,17 +73,17 @@ async fn takes_several_parts_up_to_what_is_held() {
         (&json!("40.00"), &json!("40.01"), &json!("USD"))
     );
     service.assert_unchanged(&before);
-    // The last unit ends it, final or not.
+    // Capturing the last unit ends the hold, final or not.
     let body = service.capture(&hold_id, Some("40"), false).await.assert(201);
     assert_eq!([&body["hold"]["status"], &body["hold"]["captured"]], ["captured", "60.00"]);
     let refused = service.capture(&hold_id, None, true).await.expect_problem(409, "hold_closed");
     assert_eq!(refused["hold_status"], "captured");
     assert_eq!(service.funds("hotel").await, ["60.00", "60.00", "0.00"]);
-    Audit::default().look(&service);
+    Audit::default().check(&service);
 }
 
 #[tokio::test]
-async fn what_expires_after_a_part_is_the_rest() {
+async fn the_rest_of_a_partly_captured_hold_expires() {
     let (service, hold_id) = with_a_hold().await;
     service.capture(&hold_id, Some("20"), false).await.assert(201);
     service.advance_ms(3_600_000);
@@ -121,13 +123,13 @@ async fn refuses_and_leaves_the_hold_open() {
     service.post("/accounts/unfreeze", body).await.assert(200);
 
     let body = json!({ "max_balance": "59.99" });
-    service.patch("/accounts/hotel", body, &[]).await.assert(200);
+    service.patch("/accounts/hotel", body).await.assert(200);
     let before = service.snapshot();
     let refused = service.capture(&hold_id, None, true).await;
     refused.expect_problem(409, "max_balance_exceeded");
     service.assert_unchanged(&before);
     let body = json!({ "max_balance": null });
-    service.patch("/accounts/hotel", body, &[]).await.assert(200);
+    service.patch("/accounts/hotel", body).await.assert(200);
 
     service.close("hotel").await.assert(200);
     let before = service.snapshot();
@@ -151,50 +153,36 @@ async fn balances_stay_within_28_digits() {
         service.capture(&hold_id, None, true).await.expect_problem(422, "amount_out_of_range");
     assert_eq!(refused["errors"][0]["pointer"], "/hold_id");
     service.assert_unchanged(&before);
-    Audit::default().look(&service);
+    Audit::default().check(&service);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_of_many_takes_it() {
+async fn one_of_many_captures_succeeds() {
     let (service, hold_id) = with_a_hold().await;
-    let statuses = Audit::during(&service, async {
-        let mut tasks = JoinSet::new();
-        for _ in 0..64 {
-            let (service, hold_id) = (service.clone(), hold_id.clone());
-            tasks.spawn(async move { service.capture(&hold_id, None, true).await.status.as_u16() });
-        }
-        tasks.join_all().await
-    })
-    .await;
-    assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 1);
-    assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 63);
+    let answers =
+        Audit::during(&service, race(64, |_| service.capture(&hold_id, None, true))).await;
+    assert_eq!(answers.count(201), 1);
+    assert_eq!(answers.count(409), 63);
+    assert_eq!(answers.count_code("hold_closed"), 63);
     assert_eq!(service.funds("hotel").await, ["60.00", "60.00", "0.00"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn parts_add_up_to_what_is_held_and_no_more() {
+async fn concurrent_parts_add_up_to_the_held_amount_at_most() {
     let (service, hold_id) = with_a_hold().await;
-    let statuses = Audit::during(&service, async {
-        let mut tasks = JoinSet::new();
-        for _ in 0..100 {
-            let (service, hold_id) = (service.clone(), hold_id.clone());
-            tasks.spawn(async move {
-                service.capture(&hold_id, Some("1.6"), false).await.status.as_u16()
-            });
-        }
-        tasks.join_all().await
-    })
-    .await;
+    let answers =
+        Audit::during(&service, race(100, |_| service.capture(&hold_id, Some("1.6"), false))).await;
     // 37 times 1.60 is 59.20, and there is no room for another one.
-    assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 37);
-    assert_eq!(statuses.iter().filter(|status| **status == 422).count(), 63);
+    assert_eq!(answers.count(201), 37);
+    assert_eq!(answers.count(422), 63);
+    assert_eq!(answers.count_code("capture_exceeds_hold"), 63);
     assert_eq!(service.funds("alice").await, ["40.80", "40.00", "0.80"]);
 }
 
-/// A capture, a release and the end of its time race for each of many holds: one of them gets it, and
-/// the money is where that one says.
+/// A capture, a release and the expiry race for each of many holds: one of them ends it, and the money
+/// is where that one puts it.
 #[tokio::test(flavor = "multi_thread")]
-async fn each_hold_ends_once_whoever_races() {
+async fn each_hold_ends_once_when_capture_release_and_expiry_race() {
     const HOLDS: usize = 150;
     let service = Service::new();
     service.open("alice", "150").await;
@@ -205,71 +193,64 @@ async fn each_hold_ends_once_whoever_races() {
         holds.push(body["hold_id"].as_str().unwrap().to_owned());
     }
     let [mut captured, mut released] = [0, 0];
-    let ends = Audit::during(&service, async {
-        let mut tasks = JoinSet::new();
-        for (index, hold_id) in holds.iter().enumerate() {
-            for capture in [true, false] {
-                let (service, hold_id) = (service.clone(), hold_id.clone());
-                tasks.spawn(async move {
-                    let answer = match capture {
-                        true => service.capture(&hold_id, None, true).await,
-                        false => service.release(&hold_id).await,
-                    };
-                    (capture, answer)
-                });
-            }
-            if index == HOLDS / 2 {
-                let service = service.clone();
-                tasks.spawn(async move {
+    let results = Audit::during(&service, async {
+        // Two callers for each hold, and the clock moves to the end of all holds halfway.
+        race(2 * HOLDS, |caller| {
+            let (service, hold_id) = (service.clone(), holds[caller / 2].clone());
+            async move {
+                if caller == HOLDS {
                     service.advance_ms(1_000_000);
-                    (true, service.capture("hold_none", None, true).await)
-                });
+                }
+                match caller % 2 == 0 {
+                    true => (true, service.capture(&hold_id, None, true).await),
+                    false => (false, service.release(&hold_id).await),
+                }
             }
-        }
-        tasks.join_all().await
+        })
+        .await
     })
     .await;
-    for (capture, answer) in ends {
+    for (capture, answer) in results {
         match (answer.status.as_u16(), answer.body["code"].as_str()) {
             (201, _) if capture => captured += 1,
             (200, _) if !capture => released += 1,
-            (409, Some("hold_closed" | "hold_expired")) | (404, _) => {}
+            (409, Some("hold_closed" | "hold_expired")) => {}
             _ => panic!("{:#}", answer.body),
         }
     }
-    let mut told = [0, 0, 0];
+    let mut found = [0, 0, 0];
     for hold_id in &holds {
         let hold = service.get(&format!("/accounts/holds/{hold_id}")).await.assert(200);
         let place = ["captured", "released", "expired"];
         let place = place.iter().position(|word| hold["status"] == *word).unwrap();
-        told[place] += 1;
+        found[place] += 1;
     }
-    assert_eq!(told, [captured, released, HOLDS - captured - released]);
+    assert_eq!(found, [captured, released, HOLDS - captured - released]);
     let balance = format!("{}.00", HOLDS - captured);
     assert_eq!(service.funds("alice").await, [&balance, &balance, "0.00"]);
     assert_eq!(service.balance("hotel").await, format!("{captured}.00"));
 }
 
 #[tokio::test]
-async fn a_repeat_answers_the_same_when_the_hold_is_long_gone() {
+async fn a_repeat_has_the_same_answer_after_the_hold_is_deleted() {
     let (service, hold_id) = with_a_hold().await;
     let body = json!({ "hold_id": hold_id });
-    let first = service.post_once("/accounts/capture", body.clone(), "k").await;
+    let first = service.post("/accounts/capture", body.clone()).key("k").await;
     let () = redis::cmd("DEL")
         .arg(service.key("hold", &hold_id))
         .query(&mut crate::support::raw())
         .unwrap();
-    let again = service.post_once("/accounts/capture", body, "k").await;
+    let again = service.post("/accounts/capture", body).key("k").await;
     assert!(again.replayed());
     assert_eq!((again.status, &again.body), (first.status, &first.body));
     let refused = service.get(&format!("/accounts/holds/{hold_id}")).await;
     let _: Value = refused.expect_problem(404, "hold_not_found");
 }
 
-/// Captures that run in one script share what it has in memory: one that is refused leaves nothing of
-/// itself there for the next.
+/// Captures that run in one script share its records in memory: a refused one leaves no trace of itself
+/// for the next.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_capture_leaves_others_of_the_same_script_alone() {
+async fn a_refused_capture_does_not_affect_others_of_the_same_batch() {
     let service = Service::with(|settings| settings.batch_workers = 1);
     service.open("alice", "100").await;
     service.open("hotel", "0").await;
@@ -281,17 +262,17 @@ async fn a_refused_capture_leaves_others_of_the_same_script_alone() {
         holds.push((to, service.held("alice", to, "1").await));
     }
     service.transfer("alice", "small", "1").await.assert(201);
-    let ends = Audit::during(&service, async {
-        let mut tasks = JoinSet::new();
-        for (to, hold_id) in holds {
+    let results = Audit::during(
+        &service,
+        race_each(holds, |(to, hold_id)| {
             let service = service.clone();
-            tasks.spawn(async move {
-                (to, service.capture(&hold_id, None, true).await.status.as_u16())
-            });
-        }
-        tasks.join_all().await
-    })
+            async move { (to, service.capture(&hold_id, None, true).await.status.as_u16()) }
+        }),
+    )
     .await;
-    assert!(ends.iter().all(|end| [("hotel", 201), ("small", 409)].contains(end)), "{ends:?}");
+    assert!(
+        results.iter().all(|end| [("hotel", 201), ("small", 409)].contains(end)),
+        "{results:?}"
+    );
     assert_eq!(service.funds("alice").await, ["59.00", "19.00", "40.00"]);
 }

@@ -1,18 +1,17 @@
 use serde_json::json;
-use tokio::task::JoinSet;
 
 use crate::{
     audit::Audit,
-    support::{Answer, Service},
+    support::{Call, Service, assert_if_match, race},
 };
 
-async fn close_to(service: &Service, account: &str, sweep_to: &str) -> Answer {
+fn close_to(service: &Service, account: &str, sweep_to: &str) -> Call {
     let body = json!({ "account_id": account, "sweep_to": sweep_to });
-    service.post("/accounts/close", body).await
+    service.post("/accounts/close", body)
 }
 
 #[tokio::test]
-async fn closes_for_good() {
+async fn a_closed_account_stays_closed() {
     let service = Service::new();
     service.open("alice", "0").await;
     service.open("bob", "10").await;
@@ -32,7 +31,7 @@ async fn closes_for_good() {
 }
 
 #[tokio::test]
-async fn sweeps_what_is_left() {
+async fn sweeps_the_balance_to_another_account() {
     let service = Service::new();
     service.open("alice", "12.34").await;
     service.open("bob", "1").await;
@@ -40,11 +39,11 @@ async fn sweeps_what_is_left() {
     assert_eq!((&body["status"], &body["balance"]), (&json!("closed"), &json!("0.00")));
     assert_eq!(service.balance("bob").await, "13.34");
     let id = body["sweep_transaction_id"].as_str().unwrap();
-    let told = service.get(&format!("/accounts/transactions/{id}")).await.assert(200);
-    assert_eq!((&told["kind"], &told["amount"]), (&json!("sweep"), &json!("12.34")));
+    let answer = service.get(&format!("/accounts/transactions/{id}")).await.assert(200);
+    assert_eq!((&answer["kind"], &answer["amount"]), (&json!("sweep"), &json!("12.34")));
     let refused = service.reverse(id, None).await.expect_problem(409, "account_closed");
     assert_eq!(refused["account_id"], "alice");
-    Audit::default().look(&service);
+    Audit::default().check(&service);
 }
 
 #[tokio::test]
@@ -59,7 +58,7 @@ async fn refuses_what_is_not_empty() {
         (&refused["balance"], &refused["held"], &refused["currency"]),
         (&json!("10.00"), &json!("4.00"), &json!("USD"))
     );
-    // What is held belongs to a hold: it is not swept away.
+    // Held money cannot be swept.
     close_to(&service, "alice", "bob").await.expect_problem(409, "account_not_empty");
     service.assert_unchanged(&before);
     service.release(&hold_id).await.assert(200);
@@ -74,7 +73,7 @@ async fn refuses_what_is_not_empty() {
 }
 
 #[tokio::test]
-async fn a_hold_that_has_ended_is_in_nobodys_way() {
+async fn an_expired_hold_does_not_prevent_closing() {
     let service = Service::new();
     service.open("alice", "10").await;
     service.open("bob", "0").await;
@@ -123,7 +122,7 @@ async fn balances_stay_within_28_digits() {
 }
 
 #[tokio::test]
-async fn nothing_can_be_spent_of_a_closed_account() {
+async fn a_closed_account_with_an_overdraft_has_nothing_available() {
     let service = Service::new();
     let body = json!({ "account_id": "alice", "overdraft_limit": "10" });
     service.post("/accounts", body).await.assert(201);
@@ -131,29 +130,28 @@ async fn nothing_can_be_spent_of_a_closed_account() {
     assert_eq!([&body["available"], &body["overdraft_limit"]], ["0.00", "0.00"]);
 }
 
-/// Transfers into an account while it is closed: what came in before went out with the rest, and
-/// nothing comes in after.
+/// Transfers arrive while the account is closed: those before it are swept with the rest, and those
+/// after it are refused.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_transfer_is_lost_in_an_account_that_closes() {
+async fn no_transfer_is_lost_while_the_account_closes() {
     let service = Service::new();
     service.open("alice", "100").await;
     service.open("bob", "0").await;
     service.open("carol", "0").await;
     let (arrived, closed) = Audit::during(&service, async {
-        let mut tasks = JoinSet::new();
-        for number in 0..100 {
+        let tasks = race(100, |number| {
             let service = service.clone();
-            tasks.spawn(async move {
+            async move {
                 match number {
                     50 => (true, close_to(&service, "bob", "carol").await.status.as_u16()),
                     _ => (false, service.transfer("alice", "bob", "1").await.status.as_u16()),
                 }
-            });
-        }
-        let ends = tasks.join_all().await;
-        let arrived = ends.iter().filter(|end| **end == (false, 201)).count();
-        assert!(ends.iter().all(|(_, status)| [200, 201, 409].contains(status)), "{ends:?}");
-        (arrived, ends.contains(&(true, 200)))
+            }
+        });
+        let results = tasks.await;
+        let arrived = results.iter().filter(|end| **end == (false, 201)).count();
+        assert!(results.iter().all(|(_, status)| [200, 201, 409].contains(status)), "{results:?}");
+        (arrived, results.contains(&(true, 200)))
     })
     .await;
     assert!(closed);
@@ -163,17 +161,10 @@ async fn no_transfer_is_lost_in_an_account_that_closes() {
 }
 
 #[tokio::test]
-async fn only_the_version_that_was_read() {
+async fn if_match_needs_the_current_version() {
     let service = Service::new();
     service.open("alice", "0").await;
     service.freeze("alice", "debits").await;
-    let body = json!({ "account_id": "alice" });
-    let before = service.snapshot();
-    let stale = service.post_with("/accounts/close", body.clone(), &[("if-match", "\"0\"")]).await;
-    let refused = stale.expect_problem(412, "version_mismatch");
-    assert_eq!((&refused["version"], &refused["expected"]), (&json!(1), &json!("0")));
-    service.assert_unchanged(&before);
-    let answer = service.post_with("/accounts/close", body, &[("if-match", "\"1\"")]).await;
-    assert_eq!(answer.header("etag"), Some("\"2\""));
-    answer.assert(200);
+    let change = service.post("/accounts/close", json!({ "account_id": "alice" }));
+    assert_if_match(&service, 1, change).await;
 }

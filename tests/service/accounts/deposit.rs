@@ -1,13 +1,9 @@
 use serde_json::json;
 
-use crate::support::{Answer, Service};
-
-async fn deposit(service: &Service, account: &str, amount: &str) -> Answer {
-    service.post("/accounts/deposit", json!({ "account_id": account, "amount": amount })).await
-}
+use crate::support::Service;
 
 #[tokio::test]
-async fn moves_money_to_or_from_outside() {
+async fn deposits_money_from_the_external_account() {
     let service = Service::new();
     service.open("alice", "10").await;
     let body = json!({ "account_id": "alice", "amount": "2.5", "description": "card" });
@@ -26,30 +22,31 @@ async fn refuses_and_changes_nothing() {
     let body = json!({ "account_id": "alice", "initial_balance": "10", "max_balance": "20" });
     service.post("/accounts", body).await.assert(201);
     let before = service.snapshot();
-    deposit(&service, "alice", "10.01").await.expect_problem(409, "max_balance_exceeded");
-    deposit(&service, "nobody", "1").await.expect_problem(404, "account_not_found");
-    deposit(&service, "alice", "0.001").await.expect_problem(422, "amount_scale_exceeded");
-    deposit(&service, "alice", "1234567890123456789012345678")
+    service.deposit("alice", "10.01").await.expect_problem(409, "max_balance_exceeded");
+    service.deposit("nobody", "1").await.expect_problem(404, "account_not_found");
+    service.deposit("alice", "0.001").await.expect_problem(422, "amount_scale_exceeded");
+    service
+        .deposit("alice", "1234567890123456789012345678")
         .await
         .expect_problem(422, "amount_out_of_range");
-    deposit(&service, "alice", "0").await.expect_problem(422, "amount_not_positive");
+    service.deposit("alice", "0").await.expect_problem(422, "amount_not_positive");
     service.assert_unchanged(&before);
-    deposit(&service, "alice", "10").await.assert(201);
+    service.deposit("alice", "10").await.assert(201);
 }
 
 #[tokio::test]
-async fn refuses_what_is_frozen_or_closed() {
+async fn refuses_a_frozen_or_closed_account() {
     let service = Service::new();
     service.open("frozen", "10").await;
     service.freeze("frozen", "credits").await;
     service.open("closed", "0").await;
     service.close("closed").await.assert(200);
     let before = service.snapshot();
-    let refused = deposit(&service, "frozen", "1").await.expect_problem(409, "account_frozen");
+    let refused = service.deposit("frozen", "1").await.expect_problem(409, "account_frozen");
     assert_eq!(
         (&refused["role"], &refused["direction"]),
         (&json!("account_id"), &json!("credits"))
     );
-    deposit(&service, "closed", "1").await.expect_problem(409, "account_closed");
+    service.deposit("closed", "1").await.expect_problem(409, "account_closed");
     service.assert_unchanged(&before);
 }

@@ -4,14 +4,14 @@ use serde_json::json;
 
 use crate::{
     audit::Audit,
-    support::{Process, Server, Service, wait_for},
+    support::{Process, Server, Service, race, wait_for},
 };
 
-/// An account with many holds that have ended: as the service writes them, but faster. So many keys
-/// are in the way of other tests, so they have a server for themselves.
+/// An account with many expired holds, written directly as the service would write them, because that
+/// is faster. So many keys would slow down other tests, so they have a server of their own.
 async fn with_ended_holds(count: usize) -> (Server, Service) {
     let server = Server::start(&[]);
-    let service = Service::alone(&server);
+    let service = Service::on_own_redis(&server);
     service.open("alice", "20000").await;
     service.open("hotel", "0").await;
     let hold_id =
@@ -36,51 +36,51 @@ async fn with_ended_holds(count: usize) -> (Server, Service) {
     let text: String = connection.get(&account).unwrap();
     let text = text.replace("\"held\":\"100\"", &format!("\"held\":\"{count}00\""));
     let () = connection.set(&account, text).unwrap();
-    Audit::default().look(&service);
+    Audit::default().check(&service);
     service.advance_ms(1_000_000);
     (server, service)
 }
 
-fn in_the_set(service: &Service) -> u64 {
+fn hold_count(service: &Service) -> u64 {
     service.raw().zcard(service.key("account_holds", "alice")).unwrap()
 }
 
 #[tokio::test]
-async fn ten_thousand_ended_holds_keep_nobody_waiting_and_are_all_free() {
+async fn ten_thousand_expired_holds_are_all_available_at_once() {
     let (_server, service) = with_ended_holds(10_000).await;
-    // What is asked for is there only if every single one has been taken back.
+    // The amount is available only if every single hold has been reclaimed.
     service.transfer("alice", "hotel", "20000.01").await.expect_problem(409, "insufficient_funds");
     service.transfer("alice", "hotel", "20000").await.assert(201);
     assert_eq!(service.funds("alice").await, ["0.00", "0.00", "0.00"]);
-    assert_eq!(in_the_set(&service), 0);
-    Audit::default().look(&service);
+    assert_eq!(hold_count(&service), 0);
+    Audit::default().check(&service);
 }
 
 #[tokio::test]
-async fn a_read_of_many_ended_holds_is_exact_too() {
+async fn a_read_counts_many_expired_holds_as_available() {
     let (_server, service) = with_ended_holds(2500).await;
     assert_eq!(service.funds("alice").await, ["20000.00", "20000.00", "0.00"]);
     let integrity = service.get("/accounts/integrity").await.assert(200);
     assert_eq!(integrity["currencies"][0]["ok"], true, "{integrity:#}");
 }
 
-/// Several callers ask at once for what has ended to be taken back, in one script as it happens; what
-/// has not ended, in amounts of another size, stays held to the last unit.
+/// Several callers reclaim expired holds at once, possibly in one script; open holds, of another amount
+/// each, stay held to the last unit.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_has_not_ended_stays_held_whoever_takes_back() {
+async fn open_holds_stay_held_while_expired_ones_are_reclaimed() {
     let (_server, service) = with_ended_holds(2300).await;
     let mut live = Vec::new();
-    // The clock is back where none has ended, so that these can be placed beside them.
+    // The clock is back before the expiry of all, so that open holds can be placed beside them.
     service.advance_ms(-1_000_000);
     for _ in 0..20 {
         live.push(service.hold("alice", "hotel", "77.07", 9_000_000).await.assert(201));
     }
     service.advance_ms(1_000_000);
-    Audit::during(&service, async {
-        let mut tasks = tokio::task::JoinSet::new();
-        for number in 0..60 {
+    Audit::during(
+        &service,
+        race(60, |number| {
             let service = service.clone();
-            tasks.spawn(async move {
+            async move {
                 let held = service.funds("alice").await[2].clone();
                 assert_eq!(held, "1541.40");
                 if number % 10 == 0 {
@@ -88,21 +88,21 @@ async fn what_has_not_ended_stays_held_whoever_takes_back() {
                 }
                 let books = service.get("/accounts/integrity").await.assert(200);
                 assert_eq!(books["currencies"][0]["ok"], true, "{books:#}");
-            });
-        }
-        tasks.join_all().await
-    })
+            }
+        }),
+    )
     .await;
-    assert_eq!(in_the_set(&service), 20);
+    assert_eq!(hold_count(&service), 20);
     for hold in live {
         service.capture(hold["hold_id"].as_str().unwrap(), None, true).await.assert(201);
     }
     assert_eq!(service.funds("alice").await[2], "0.00");
 }
 
-/// Steps of one script see the set as it was before: only the first of them takes anything back.
+/// Steps of one script see the set as it was before the script: only the first of them reclaims
+/// anything.
 #[tokio::test]
-async fn two_in_one_script_take_back_once() {
+async fn two_calls_in_one_batch_reclaim_each_hold_once() {
     let (_server, service) = with_ended_holds(1500).await;
     let script = lockstep::store::Library::embedded().script("accounts/expire");
     let keys = [service.key("account", "alice"), service.key("account_holds", "alice")];
@@ -119,41 +119,35 @@ async fn two_in_one_script_take_back_once() {
         .query(&mut service.raw())
         .unwrap();
     assert_eq!(replies.len(), 4);
-    assert_eq!(in_the_set(&service), 500);
-    Audit::default().look(&service);
+    assert_eq!(hold_count(&service), 500);
+    Audit::default().check(&service);
 }
 
-/// Each script takes back a thousand at most, which is what keeps it short.
+/// Each script reclaims a thousand holds at most, so that it does not block Redis for long.
 #[tokio::test]
-async fn one_go_takes_back_a_thousand() {
+async fn one_script_reclaims_a_thousand_holds() {
     let (_server, service) = with_ended_holds(1000).await;
     assert_eq!(service.funds("alice").await[2], "0.00");
-    assert_eq!(in_the_set(&service), 1000, "as many can be taken back on the way, in memory");
+    assert_eq!(hold_count(&service), 1000, "as many can be taken back on the way, in memory");
     let (_server, service) = with_ended_holds(1001).await;
     assert_eq!(service.funds("alice").await[2], "0.00");
-    assert_eq!(in_the_set(&service), 1, "of more, a thousand are taken back first");
+    assert_eq!(hold_count(&service), 1, "of more, a thousand are taken back first");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_callers_find_the_same_money_free() {
+async fn many_callers_spend_reclaimed_money_once() {
     let (_server, service) = with_ended_holds(3000).await;
-    let statuses = Audit::during(&service, async {
-        let mut tasks = tokio::task::JoinSet::new();
-        for _ in 0..50 {
-            let service = service.clone();
-            tasks.spawn(
-                async move { service.transfer("alice", "hotel", "500").await.status.as_u16() },
-            );
-        }
-        tasks.join_all().await
+    let answers = Audit::during(&service, async {
+        race(50, |_| service.transfer("alice", "hotel", "500")).await
     })
     .await;
-    assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 40);
-    assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 10);
+    assert_eq!(answers.count(201), 40);
+    assert_eq!(answers.count(409), 10);
+    assert_eq!(answers.count_code("insufficient_funds"), 10);
 }
 
-/// The sweeper looks at all spaces, so these tests have a server for themselves.
-async fn swept(service: &Service) {
+/// The sweeper reads all spaces, so these tests have a server of their own.
+async fn sweep(service: &Service) {
     let mut cursor = 0;
     loop {
         cursor = sweeper::tidy(&service.store, cursor).await.unwrap();
@@ -164,9 +158,9 @@ async fn swept(service: &Service) {
 }
 
 #[tokio::test]
-async fn the_sweeper_tidies_what_nobody_looks_at() {
+async fn the_sweeper_reclaims_holds_that_no_call_touches() {
     let server = Server::start(&[]);
-    let service = Service::alone(&server);
+    let service = Service::on_own_redis(&server);
     let mut connection = server.connection();
     let mut spaces = Vec::new();
     for _ in 0..3 {
@@ -178,20 +172,20 @@ async fn the_sweeper_tidies_what_nobody_looks_at() {
         }
         spaces.push(service);
     }
-    swept(&service).await;
+    sweep(&service).await;
     for service in &spaces {
         let left: u64 = connection.zcard(service.key("account_holds", "alice")).unwrap();
         assert_eq!(left, 3, "none has ended");
     }
     service.advance_ms(1_000_000);
-    swept(&service).await;
+    sweep(&service).await;
     for service in &spaces {
         let left: u64 = connection.zcard(service.key("account_holds", "alice")).unwrap();
         assert_eq!(left, 1);
         assert_eq!(service.funds("alice").await, ["100.00", "90.00", "10.00"]);
     }
     service.advance_ms(4_000_000);
-    swept(&service).await;
+    sweep(&service).await;
     for service in &spaces {
         let set: bool = connection.exists(service.key("account_holds", "alice")).unwrap();
         assert!(!set, "no key without an end is left");
@@ -220,39 +214,36 @@ async fn the_service_sweeps_by_itself() {
 }
 
 #[tokio::test]
-async fn the_sweeper_leaves_what_is_not_ours() {
+async fn the_sweeper_leaves_foreign_keys_alone() {
     let server = Server::start(&[]);
-    let service = Service::alone(&server);
+    let service = Service::on_own_redis(&server);
     let mut connection = server.connection();
     let nobody = service.key("account_holds", "nobody");
     let () = connection.zadd(&nobody, "100:hold_1", 1).unwrap();
     let () = connection.set("lockstep:{x}:account_holds:text", "1").unwrap();
     let () = connection.set("lockstep:{a b}:account_holds:?", "1").unwrap();
-    swept(&service).await;
+    sweep(&service).await;
     let left: u64 = redis::cmd("DBSIZE").query(&mut connection).unwrap();
     assert_eq!(left, 3);
 }
 
-/// Everybody meets what has piled up, and one works it off for all.
+/// All callers find a backlog of expired holds, and one of them reclaims it for all.
 #[tokio::test(flavor = "multi_thread")]
-async fn one_takes_back_for_all_who_wait() {
+async fn one_caller_reclaims_for_all_that_wait() {
     let (_server, service) = with_ended_holds(20_000).await;
-    let looks = |service: &Service| -> u64 {
+    let set_reads = |service: &Service| -> u64 {
         let stats: String =
             redis::cmd("INFO").arg("commandstats").query(&mut service.raw()).unwrap();
         let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_zrangebyscore:calls="));
         line.map_or(0, |rest| rest.split(',').next().unwrap().parse().unwrap())
     };
-    let before = looks(&service);
-    let mut tasks = tokio::task::JoinSet::new();
-    for _ in 0..256 {
-        let service = service.clone();
-        tasks.spawn(async move { service.transfer("alice", "hotel", "1").await.assert(201) });
-    }
-    assert_eq!(tasks.join_all().await.len(), 256);
-    assert_eq!(in_the_set(&service), 0);
-    // Twenty thousand are twenty goes. Each caller looks before and after, and not once a go.
-    let looks = looks(&service) - before;
-    assert!(looks < 2 * 256 + 3 * 20, "{looks} looks at the set");
-    Audit::default().look(&service);
+    let before = set_reads(&service);
+    let answers = race(256, |_| service.transfer("alice", "hotel", "1")).await;
+    assert_eq!(answers.count(201), 256);
+    assert_eq!(hold_count(&service), 0);
+    // Twenty thousand holds are twenty scripts. Each caller reads the set before and after, and not
+    // once a script.
+    let set_reads = set_reads(&service) - before;
+    assert!(set_reads < 2 * 256 + 3 * 20, "{set_reads} looks at the set");
+    Audit::default().check(&service);
 }

@@ -2,16 +2,16 @@ use serde_json::json;
 
 use crate::{
     audit::Audit,
-    support::{Answer, Service},
+    support::{Call, Service},
 };
 
-async fn extend(service: &Service, hold_id: &str, ttl_ms: u64) -> Answer {
+fn extend(service: &Service, hold_id: &str, ttl_ms: u64) -> Call {
     let body = json!({ "hold_id": hold_id, "ttl_ms": ttl_ms });
-    service.post("/accounts/extend", body).await
+    service.post("/accounts/extend", body)
 }
 
 #[tokio::test]
-async fn holds_for_longer() {
+async fn moves_the_expiry_later() {
     let service = Service::new();
     service.open("alice", "100").await;
     service.open("hotel", "0").await;
@@ -19,7 +19,7 @@ async fn holds_for_longer() {
     service.advance_ms(3_000_000);
     let body = extend(&service, &hold_id, 3_600_000).await.assert(200);
     assert_eq!((&body["status"], &body["available"]), (&json!("open"), &json!("40.00")));
-    Audit::default().look(&service);
+    Audit::default().check(&service);
     service.advance_ms(3_000_000);
     assert_eq!(service.funds("alice").await, ["100.00", "40.00", "60.00"]);
     service.advance_ms(600_000);
@@ -27,7 +27,7 @@ async fn holds_for_longer() {
 }
 
 #[tokio::test]
-async fn never_cuts_what_is_left() {
+async fn never_moves_the_expiry_earlier() {
     let service = Service::new();
     service.open("alice", "100").await;
     service.open("hotel", "0").await;

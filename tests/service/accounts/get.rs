@@ -1,7 +1,7 @@
 use crate::support::Service;
 
 #[tokio::test]
-async fn tells_the_five_newest_transactions_and_its_version() {
+async fn returns_the_five_newest_transactions_and_the_version() {
     let service = Service::new();
     service.open("alice", "10.00").await;
     service.open("bob", "0").await;
@@ -20,7 +20,7 @@ async fn tells_the_five_newest_transactions_and_its_version() {
 }
 
 #[tokio::test]
-async fn refuses_one_that_is_not_there() {
+async fn refuses_an_unknown_account() {
     let refused =
         Service::new().get("/accounts/nobody").await.expect_problem(404, "account_not_found");
     assert_eq!(refused["account_id"], "nobody");

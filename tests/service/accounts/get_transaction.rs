@@ -3,7 +3,7 @@ use serde_json::json;
 use crate::support::{Service, raw};
 
 #[tokio::test]
-async fn tells_what_moved() {
+async fn returns_both_sides_and_the_amount() {
     let service = Service::new();
     service.open("alice", "100").await;
     service.open("bob", "0").await;
@@ -13,9 +13,9 @@ async fn tells_what_moved() {
     });
     let paid = service.post("/accounts/transfer", body).await.assert(201);
     let id = paid["transaction_id"].as_str().unwrap();
-    let told = service.get(&format!("/accounts/transactions/{id}")).await.assert(200);
+    let answer = service.get(&format!("/accounts/transactions/{id}")).await.assert(200);
     assert_eq!(
-        told,
+        answer,
         json!({
             "transaction_id": id, "kind": "transfer", "status": "completed",
             "from_account": "alice", "to_account": "bob", "amount": "2.50", "reversed": "0.00",
@@ -30,7 +30,7 @@ async fn tells_what_moved() {
 }
 
 #[tokio::test]
-async fn tells_of_money_from_and_to_outside() {
+async fn names_the_external_account_of_deposits_and_withdrawals() {
     let service = Service::new();
     service.open("alice", "5").await;
     for (path, from, to, kind) in [
@@ -40,13 +40,16 @@ async fn tells_of_money_from_and_to_outside() {
         let body = json!({ "account_id": "alice", "amount": "1" });
         let moved = service.post(path, body).await.assert(201);
         let path = format!("/accounts/transactions/{}", moved["transaction_id"].as_str().unwrap());
-        let told = service.get(&path).await.assert(200);
-        assert_eq!([&told["from_account"], &told["to_account"], &told["kind"]], [from, to, kind]);
+        let answer = service.get(&path).await.assert(200);
+        assert_eq!(
+            [&answer["from_account"], &answer["to_account"], &answer["kind"]],
+            [from, to, kind]
+        );
     }
 }
 
 #[tokio::test]
-async fn refuses_one_that_is_not_there() {
+async fn refuses_an_unknown_transaction() {
     let service = Service::new();
     let answer = service.get("/accounts/transactions/tx_none").await;
     answer.expect_problem(404, "transaction_not_found");

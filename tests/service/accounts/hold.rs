@@ -1,7 +1,9 @@
 use serde_json::json;
-use tokio::task::JoinSet;
 
-use crate::{audit::Audit, support::Service};
+use crate::{
+    audit::Audit,
+    support::{Service, race},
+};
 
 async fn with_alice_and_hotel(alice: &str) -> Service {
     let service = Service::new();
@@ -11,7 +13,7 @@ async fn with_alice_and_hotel(alice: &str) -> Service {
 }
 
 #[tokio::test]
-async fn sets_money_aside() {
+async fn reserves_money() {
     let service = with_alice_and_hotel("100").await;
     let body = json!({
         "from_account": "alice", "to_account": "hotel", "amount": "60", "ttl_ms": 60_000,
@@ -34,44 +36,43 @@ async fn sets_money_aside() {
     );
     assert_eq!(service.funds("alice").await, ["100.00", "40.00", "60.00"]);
     assert_eq!(service.funds("hotel").await, ["0.00", "0.00", "0.00"]);
-    Audit::default().look(&service);
+    Audit::default().check(&service);
 }
 
 #[tokio::test]
-async fn counts_in_every_check() {
+async fn held_money_cannot_be_spent_or_held_again() {
     let service = with_alice_and_hotel("100").await;
     service.held("alice", "hotel", "60").await;
     let refused = service.transfer("alice", "hotel", "40.01").await;
     assert_eq!(refused.expect_problem(409, "insufficient_funds")["available"], "40.00");
-    let body = json!({ "account_id": "alice", "amount": "40.01" });
-    service.post("/accounts/withdraw", body).await.expect_problem(409, "insufficient_funds");
+    service.withdraw("alice", "40.01").await.expect_problem(409, "insufficient_funds");
     service.hold("alice", "hotel", "40.01", 60_000).await.expect_problem(409, "insufficient_funds");
     service.hold("alice", "hotel", "40.00", 60_000).await.assert(201);
     service.transfer("alice", "hotel", "0.01").await.expect_problem(409, "insufficient_funds");
 }
 
 #[tokio::test]
-async fn ends_at_its_millisecond_with_nobody_listening() {
+async fn expires_to_the_millisecond_without_any_call() {
     let service = with_alice_and_hotel("100").await;
     service.hold("alice", "hotel", "60", 3_600_000).await.assert(201);
     service.hold("alice", "hotel", "30", 7_200_000).await.assert(201);
     service.advance_ms(3_590_000);
     assert_eq!(service.funds("alice").await, ["100.00", "10.00", "90.00"]);
     service.advance_ms(10_000);
-    // A read counts what has ended as free, and writes nothing.
+    // A read counts expired holds as available, and writes nothing.
     let before = service.snapshot();
     assert_eq!(service.funds("alice").await, ["100.00", "70.00", "30.00"]);
     service.assert_unchanged(&before);
     service.transfer("alice", "hotel", "70.01").await.expect_problem(409, "insufficient_funds");
     service.assert_unchanged(&before);
     service.transfer("alice", "hotel", "70").await.assert(201);
-    Audit::default().look(&service);
+    Audit::default().check(&service);
     service.advance_ms(3_600_000);
     assert_eq!(service.funds("alice").await, ["30.00", "30.00", "0.00"]);
 }
 
 #[tokio::test]
-async fn one_that_came_later_may_end_earlier() {
+async fn a_later_hold_may_expire_earlier() {
     let service = with_alice_and_hotel("100").await;
     service.hold("alice", "hotel", "10", 5_000_000).await.assert(201);
     service.hold("alice", "hotel", "20", 1_000_000).await.assert(201);
@@ -83,16 +84,16 @@ async fn one_that_came_later_may_end_earlier() {
 }
 
 #[tokio::test]
-async fn the_end_of_one_that_was_released_ends_no_other() {
+async fn the_expiry_of_a_released_hold_does_not_affect_others() {
     let service = with_alice_and_hotel("100").await;
     let first = service.hold("alice", "hotel", "10", 1_000_000).await.assert(201);
     service.held("alice", "hotel", "20").await;
     service.release(first["hold_id"].as_str().unwrap()).await.assert(200);
     service.advance_ms(1_000_001);
-    // The account still expects an end now, and there is none.
+    // The account record still names this expiry, but the hold has been released.
     service.transfer("alice", "hotel", "1").await.assert(201);
     assert_eq!(service.funds("alice").await, ["99.00", "79.00", "20.00"]);
-    Audit::default().look(&service);
+    Audit::default().check(&service);
 }
 
 #[tokio::test]
@@ -163,26 +164,18 @@ async fn refuses_bad_input() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sets_each_unit_aside_once_under_contention() {
+async fn holds_each_unit_once_under_contention() {
     let service = with_alice_and_hotel("100").await;
-    let statuses = Audit::during(&service, async {
-        let mut tasks = JoinSet::new();
-        for _ in 0..200 {
-            let service = service.clone();
-            tasks.spawn(async move {
-                service.hold("alice", "hotel", "2.5", 60_000).await.status.as_u16()
-            });
-        }
-        tasks.join_all().await
-    })
-    .await;
-    assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 40);
-    assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 160);
+    let answers =
+        Audit::during(&service, race(200, |_| service.hold("alice", "hotel", "2.5", 60_000))).await;
+    assert_eq!(answers.count(201), 40);
+    assert_eq!(answers.count(409), 160);
+    assert_eq!(answers.count_code("insufficient_funds"), 160);
     assert_eq!(service.funds("alice").await, ["100.00", "0.00", "100.00"]);
 }
 
 #[tokio::test]
-async fn leaves_no_key_without_an_end() {
+async fn the_record_has_an_expiry() {
     let service = with_alice_and_hotel("100").await;
     let hold_id = service.held("alice", "hotel", "10").await;
     let ttl: i64 = redis::cmd("PTTL")

@@ -5,16 +5,15 @@ use std::sync::{
 
 use redis::Commands;
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
-use crate::support::{Service, raw};
+use crate::support::{Service, race, raw};
 
 async fn check(service: &Service) -> Value {
     service.get("/accounts/integrity").await.assert(200)["currencies"].take()
 }
 
 #[tokio::test]
-async fn adds_up_all_accounts_by_currency() {
+async fn the_balances_of_each_currency_add_up_to_zero() {
     let service = Service::new();
     assert_eq!(check(&service).await, json!([]));
     service.open("alice", "100").await;
@@ -35,7 +34,7 @@ async fn adds_up_all_accounts_by_currency() {
 }
 
 #[tokio::test]
-async fn sees_money_that_somebody_made() {
+async fn detects_a_changed_balance() {
     let service = Service::new();
     service.open("alice", "100").await;
     let account = service.key("account", "alice");
@@ -48,7 +47,7 @@ async fn sees_money_that_somebody_made() {
 }
 
 #[tokio::test]
-async fn sees_a_hold_that_somebody_took() {
+async fn detects_a_deleted_hold() {
     let service = Service::new();
     service.open("alice", "100").await;
     service.open("bob", "0").await;
@@ -59,7 +58,7 @@ async fn sees_a_hold_that_somebody_took() {
 }
 
 #[tokio::test]
-async fn more_than_two_thousand_holds_are_not_added_up() {
+async fn more_than_two_thousand_holds_are_not_checked() {
     let service = Service::new();
     service.open("alice", "100").await;
     let mut add = redis::cmd("ZADD");
@@ -72,7 +71,7 @@ async fn more_than_two_thousand_holds_are_not_added_up() {
     assert_eq!((&usd["ok"], &usd["unchecked"]), (&json!(true), &json!(1)));
 }
 
-/// The check takes several steps here, and money moves between any two of them.
+/// The check takes several steps with so many accounts, and money moves between any two of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn is_exact_while_money_moves() {
     let service = Service::new();
@@ -80,25 +79,23 @@ async fn is_exact_while_money_moves() {
         service.open(&format!("a{account}"), "100").await;
     }
     let stop = Arc::new(AtomicBool::new(false));
-    let mut tasks = JoinSet::new();
-    for task in 0..8_usize {
+    let tasks = race(8, |task| {
         let (service, stop) = (service.clone(), stop.clone());
-        tasks.spawn(async move {
+        async move {
             let mut moved = 0;
             while !stop.load(Ordering::Relaxed) {
                 moved += 1;
                 let (one, other) = (task * 37 + moved * 11, task * 53 + moved * 101);
                 let [one, other] = [one, other].map(|number| format!("a{}", number % 350));
-                let body = json!({ "account_id": one, "amount": "0.01" });
                 match moved % 3 {
                     0 => drop(service.transfer(&one, &other, "0.01").await),
-                    1 => drop(service.post("/accounts/deposit", body).await),
-                    _ => drop(service.post("/accounts/withdraw", body).await),
+                    1 => drop(service.deposit(&one, "0.01").await),
+                    _ => drop(service.withdraw(&one, "0.01").await),
                 }
             }
             moved
-        });
-    }
+        }
+    });
     for _ in 0..30 {
         let usd = check(&service).await[0].clone();
         assert_eq!(
@@ -107,15 +104,15 @@ async fn is_exact_while_money_moves() {
         );
     }
     stop.store(true, Ordering::Relaxed);
-    assert!(tasks.join_all().await.into_iter().sum::<usize>() > 100);
+    assert!(tasks.await.into_iter().sum::<usize>() > 100);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_that_does_not_reach_back_is_no_false_alarm() {
+async fn a_trimmed_log_is_no_false_alarm() {
     let service = Service::new();
     service.open("alice", "100").await;
     let log = service.key("postings", "alice");
-    // As if so much had moved since the check began that its beginning was trimmed.
+    // This log looks as if its beginning had been trimmed since the check began.
     let entry: String = raw().lindex(&log, 0).unwrap();
     let at = entry.split("\"created_at_us\":").nth(1).unwrap().split(',').next().unwrap();
     let entry = entry.replace(at, "9000000000000000");

@@ -3,7 +3,7 @@ use serde_json::json;
 use crate::{audit::Audit, support::Service};
 
 #[tokio::test]
-async fn gives_the_money_back() {
+async fn makes_the_held_money_available_again() {
     let service = Service::new();
     service.open("alice", "100").await;
     service.open("hotel", "0").await;
@@ -21,7 +21,7 @@ async fn gives_the_money_back() {
         .query(&mut crate::support::raw())
         .unwrap();
     assert_eq!(set, 0, "nothing is left of the set");
-    Audit::default().look(&service);
+    Audit::default().check(&service);
 }
 
 #[tokio::test]
@@ -45,7 +45,7 @@ async fn refuses_one_that_has_ended() {
 }
 
 #[tokio::test]
-async fn a_freeze_does_not_keep_what_is_held() {
+async fn a_frozen_account_can_release_its_holds() {
     let service = Service::new();
     service.open("alice", "100").await;
     service.open("hotel", "0").await;

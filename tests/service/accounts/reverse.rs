@@ -1,9 +1,11 @@
 use serde_json::json;
-use tokio::task::JoinSet;
 
-use crate::{audit::Audit, support::Service};
+use crate::{
+    audit::Audit,
+    support::{Service, race},
+};
 
-/// Alice has paid bob 10 of her 100.
+/// Opens alice with 100.00, of which she pays bob 10.00, and returns the id of that transaction.
 async fn with_a_payment() -> (Service, String) {
     let service = Service::new();
     service.open("alice", "100").await;
@@ -24,13 +26,13 @@ async fn moves_the_money_back() {
     assert_eq!([&body["from_balance"], &body["to_balance"]], ["0.00", "100.00"]);
     assert_eq!([&body["reverses"], &body["description"]], [id.as_str(), "cold soup"]);
     assert_eq!([&body["original"]["status"], &body["original"]["reversed"]], ["reversed", "10.00"]);
-    let told = service.get(&format!("/accounts/transactions/{id}")).await.assert(200);
-    assert_eq!(told, body["original"]);
-    Audit::default().look(&service);
+    let answer = service.get(&format!("/accounts/transactions/{id}")).await.assert(200);
+    assert_eq!(answer, body["original"]);
+    Audit::default().check(&service);
 }
 
 #[tokio::test]
-async fn parts_add_up_to_the_whole_and_no_more() {
+async fn parts_add_up_to_the_amount_at_most() {
     let (service, id) = with_a_payment().await;
     let body = service.reverse(&id, Some("4")).await.assert(201);
     assert_eq!(body["original"]["status"], "partially_reversed");
@@ -42,7 +44,7 @@ async fn parts_add_up_to_the_whole_and_no_more() {
         ["6.00", "6.01", "USD"]
     );
     service.assert_unchanged(&before);
-    // Without an amount it is what is left.
+    // Without an amount, the rest is reversed.
     assert_eq!(service.reverse(&id, None).await.assert(201)["amount"], "6.00");
     let refused = service.reverse(&id, None).await;
     assert_eq!(refused.expect_problem(422, "reversal_exceeds_transaction")["remaining"], "0.00");
@@ -50,7 +52,7 @@ async fn parts_add_up_to_the_whole_and_no_more() {
 }
 
 #[tokio::test]
-async fn reverses_what_came_from_outside_and_what_went_there() {
+async fn reverses_deposits_and_withdrawals() {
     let service = Service::new();
     service.open("alice", "100").await;
     let newest = service.get("/accounts/alice").await.assert(200)["recent_transactions"][0].clone();
@@ -60,15 +62,14 @@ async fn reverses_what_came_from_outside_and_what_went_there() {
         (&body["from_account"], &body["from_balance"], &body["to_account"], &body["to_balance"]),
         (&json!("alice"), &json!("70.00"), &json!("external"), &json!(null))
     );
-    let out = json!({ "account_id": "alice", "amount": "50" });
-    let out = service.post("/accounts/withdraw", out).await.assert(201);
+    let out = service.withdraw("alice", "50").await.assert(201);
     let body = service.reverse(out["transaction_id"].as_str().unwrap(), None).await.assert(201);
     assert_eq!(body["to_balance"], "70.00");
     assert_eq!(service.sum("USD"), 0);
 }
 
 #[tokio::test]
-async fn a_reversal_is_not_reversed() {
+async fn a_reversal_cannot_be_reversed() {
     let (service, id) = with_a_payment().await;
     let body = service.reverse(&id, Some("4")).await.assert(201);
     let before = service.snapshot();
@@ -112,12 +113,11 @@ async fn refuses_what_cannot_move_back() {
     service.assert_unchanged(&before);
     service.post("/accounts/unfreeze", json!({ "account_id": "alice" })).await.assert(200);
 
-    service.patch("/accounts/alice", json!({ "max_balance": "99" }), &[]).await.assert(200);
+    service.patch("/accounts/alice", json!({ "max_balance": "99" })).await.assert(200);
     service.reverse(&id, None).await.expect_problem(409, "max_balance_exceeded");
 
     service.transfer("bob", "alice", "9").await.assert(201);
-    let body = json!({ "account_id": "bob", "amount": "1" });
-    service.post("/accounts/withdraw", body).await.assert(201);
+    service.withdraw("bob", "1").await.assert(201);
     service.close("bob").await.assert(200);
     let before = service.snapshot();
     let refused = service.reverse(&id, None).await.expect_problem(409, "account_closed");
@@ -126,35 +126,28 @@ async fn refuses_what_cannot_move_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_reversals_give_back_each_unit_once() {
+async fn concurrent_reversals_give_back_each_unit_once() {
     let (service, id) = with_a_payment().await;
     service.transfer("alice", "bob", "50").await.assert(201);
-    let statuses = Audit::during(&service, async {
-        let mut tasks = JoinSet::new();
-        for _ in 0..80 {
-            let (service, id) = (service.clone(), id.clone());
-            tasks.spawn(async move { service.reverse(&id, Some("0.30")).await.status.as_u16() });
-        }
-        tasks.join_all().await
-    })
-    .await;
+    let answers = Audit::during(&service, race(80, |_| service.reverse(&id, Some("0.30")))).await;
     // 33 times 0.30 is 9.90.
-    assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 33);
-    assert_eq!(statuses.iter().filter(|status| **status == 422).count(), 47);
+    assert_eq!(answers.count(201), 33);
+    assert_eq!(answers.count(422), 47);
+    assert_eq!(answers.count_code("reversal_exceeds_transaction"), 47);
     assert_eq!(service.balance("bob").await, "50.10");
     assert_eq!(service.reverse(&id, None).await.assert(201)["amount"], "0.10");
 }
 
 #[tokio::test]
-async fn a_repeat_answers_the_same_when_the_transaction_is_long_gone() {
+async fn a_repeat_has_the_same_answer_after_the_transaction_is_deleted() {
     let (service, id) = with_a_payment().await;
     let body = json!({ "transaction_id": id });
-    let first = service.post_once("/accounts/reverse", body.clone(), "k").await;
+    let first = service.post("/accounts/reverse", body.clone()).key("k").await;
     let () = redis::cmd("DEL")
         .arg(service.key("transaction", &id))
         .query(&mut crate::support::raw())
         .unwrap();
-    let again = service.post_once("/accounts/reverse", body, "k").await;
+    let again = service.post("/accounts/reverse", body).key("k").await;
     assert!(again.replayed());
     assert_eq!((again.status, &again.body), (first.status, &first.body));
     service

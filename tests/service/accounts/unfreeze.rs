@@ -1,14 +1,14 @@
 use serde_json::json;
 
-use crate::support::{Answer, Service};
+use crate::support::{Call, Service, assert_if_match};
 
-async fn unfreeze(service: &Service, account: &str, direction: &str) -> Answer {
+fn unfreeze(service: &Service, account: &str, direction: &str) -> Call {
     let body = json!({ "account_id": account, "direction": direction });
-    service.post("/accounts/unfreeze", body).await
+    service.post("/accounts/unfreeze", body)
 }
 
 #[tokio::test]
-async fn lets_one_direction_go_or_both() {
+async fn unfreezes_one_direction_or_both() {
     let one = Service::new();
     for (frozen, direction, left) in [
         ("both", "debits", json!("credits")),
@@ -26,14 +26,13 @@ async fn lets_one_direction_go_or_both() {
         assert_eq!(body["frozen"], left, "{frozen} without {direction}");
         let status = if left.is_null() { "open" } else { "frozen" };
         assert_eq!(body["status"], status);
-        let body = json!({ "account_id": "alice", "amount": "1" });
-        let status = service.post("/accounts/withdraw", body).await.status.as_u16();
+        let status = service.withdraw("alice", "1").await.status.as_u16();
         assert_eq!(status, if left == "debits" { 409 } else { 201 });
     }
 }
 
 #[tokio::test]
-async fn an_open_account_stays_as_it_is() {
+async fn unfreezing_an_open_account_changes_nothing() {
     let service = Service::new();
     service.open("alice", "1").await;
     let before = service.snapshot();
@@ -42,7 +41,7 @@ async fn an_open_account_stays_as_it_is() {
 }
 
 #[tokio::test]
-async fn refuses_what_it_cannot_unfreeze() {
+async fn refuses_an_unknown_or_closed_account() {
     let service = Service::new();
     service.open("closed", "0").await;
     service.close("closed").await.assert(200);
@@ -54,18 +53,10 @@ async fn refuses_what_it_cannot_unfreeze() {
 }
 
 #[tokio::test]
-async fn only_the_version_that_was_read() {
+async fn if_match_needs_the_current_version() {
     let service = Service::new();
     service.open("alice", "0").await;
     service.freeze("alice", "debits").await;
-    let body = json!({ "account_id": "alice" });
-    let before = service.snapshot();
-    let stale =
-        service.post_with("/accounts/unfreeze", body.clone(), &[("if-match", "\"0\"")]).await;
-    let refused = stale.expect_problem(412, "version_mismatch");
-    assert_eq!((&refused["version"], &refused["expected"]), (&json!(1), &json!("0")));
-    service.assert_unchanged(&before);
-    let answer = service.post_with("/accounts/unfreeze", body, &[("if-match", "\"1\"")]).await;
-    assert_eq!(answer.header("etag"), Some("\"2\""));
-    answer.assert(200);
+    let change = service.post("/accounts/unfreeze", json!({ "account_id": "alice" }));
+    assert_if_match(&service, 1, change).await;
 }

@@ -1,13 +1,9 @@
 use serde_json::json;
 
-use crate::support::{Answer, Service};
-
-async fn withdraw(service: &Service, account: &str, amount: &str) -> Answer {
-    service.post("/accounts/withdraw", json!({ "account_id": account, "amount": amount })).await
-}
+use crate::support::Service;
 
 #[tokio::test]
-async fn moves_money_to_or_from_outside() {
+async fn withdraws_money_to_the_external_account() {
     let service = Service::new();
     service.open("alice", "10").await;
     let body = json!({ "account_id": "alice", "amount": "2.5", "description": "card" });
@@ -26,27 +22,28 @@ async fn refuses_and_changes_nothing() {
     let body = json!({ "account_id": "alice", "initial_balance": "10", "max_balance": "20" });
     service.post("/accounts", body).await.assert(201);
     let before = service.snapshot();
-    withdraw(&service, "alice", "10.01").await.expect_problem(409, "insufficient_funds");
-    withdraw(&service, "nobody", "1").await.expect_problem(404, "account_not_found");
-    withdraw(&service, "alice", "0.001").await.expect_problem(422, "amount_scale_exceeded");
-    withdraw(&service, "alice", "1234567890123456789012345678")
+    service.withdraw("alice", "10.01").await.expect_problem(409, "insufficient_funds");
+    service.withdraw("nobody", "1").await.expect_problem(404, "account_not_found");
+    service.withdraw("alice", "0.001").await.expect_problem(422, "amount_scale_exceeded");
+    service
+        .withdraw("alice", "1234567890123456789012345678")
         .await
         .expect_problem(422, "amount_out_of_range");
-    withdraw(&service, "alice", "0").await.expect_problem(422, "amount_not_positive");
+    service.withdraw("alice", "0").await.expect_problem(422, "amount_not_positive");
     service.assert_unchanged(&before);
-    withdraw(&service, "alice", "10").await.assert(201);
+    service.withdraw("alice", "10").await.assert(201);
 }
 
 #[tokio::test]
-async fn refuses_what_is_frozen_or_closed() {
+async fn refuses_a_frozen_or_closed_account() {
     let service = Service::new();
     service.open("frozen", "10").await;
     service.freeze("frozen", "debits").await;
     service.open("closed", "0").await;
     service.close("closed").await.assert(200);
     let before = service.snapshot();
-    let refused = withdraw(&service, "frozen", "1").await.expect_problem(409, "account_frozen");
+    let refused = service.withdraw("frozen", "1").await.expect_problem(409, "account_frozen");
     assert_eq!((&refused["role"], &refused["direction"]), (&json!("account_id"), &json!("debits")));
-    withdraw(&service, "closed", "1").await.expect_problem(409, "account_closed");
+    service.withdraw("closed", "1").await.expect_problem(409, "account_closed");
     service.assert_unchanged(&before);
 }

@@ -1,5 +1,5 @@
-//! What it is for: many checkouts of one product and one account at once, with a coupon and a limit.
-//! Each of them happens whole or not at all, so all four figures are the same number.
+//! Many checkouts at once of one product and one account, with a coupon and a rate limit. Each happens
+//! whole or not at all, so all four figures are the same number.
 
 use std::sync::{
     Arc,
@@ -7,15 +7,15 @@ use std::sync::{
 };
 
 use serde_json::{Value, json};
-use tokio::{sync::RwLock, task::JoinSet};
+use tokio::sync::RwLock;
 
 use crate::{
     audit::Audit,
     conservation::{persist, replace_after},
-    support::{Process, Service, operation, unique},
+    support::{Process, Service, operation, race, unique},
 };
 
-/// How many checkouts each of the four allows.
+/// The number of checkouts that each of the four resources allows.
 #[derive(Debug, Clone, Copy)]
 struct Room {
     stock: u64,
@@ -33,7 +33,8 @@ impl Room {
         service.open("shop", "0").await;
     }
 
-    /// In an order of its own for each number, so that none of the four is always the first to refuse.
+    /// The body of a checkout. The order of its operations depends on the number, so that none of the
+    /// four is always the first to refuse.
     fn checkout(self, number: usize) -> Value {
         let mut operations = [
             operation(
@@ -57,7 +58,7 @@ impl Room {
         json!({ "operations": operations })
     }
 
-    /// That many have happened, and nothing of any other.
+    /// Panics unless exactly this number of checkouts has happened, and nothing of any other.
     async fn assert_sold(self, service: &Service, sold: u64) {
         assert_eq!(service.stock("cup").await, [self.stock, sold, self.stock - sold]);
         assert_eq!(service.balance("shop").await, format!("{sold}.00"));
@@ -72,7 +73,7 @@ impl Room {
             })
         };
         let answer = service.post("/ratelimit", ask(left + 1)).await;
-        // Where nothing is used yet, one more than the limit is never possible.
+        // A rate limit that is not used yet refuses a cost above its limit, so it is not asked then.
         if sold > 0 {
             assert_eq!(answer.assert(200)["allowed"], false);
         }
@@ -83,7 +84,7 @@ impl Room {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whichever_is_the_least_says_how_many_there_are() {
+async fn the_scarcest_resource_limits_the_number_of_checkouts() {
     for (room, code) in [
         (Room { stock: 17, ..Room::WIDE }, "insufficient_stock"),
         (Room { money: 17, ..Room::WIDE }, "insufficient_funds"),
@@ -93,35 +94,30 @@ async fn whichever_is_the_least_says_how_many_there_are() {
         let service = Service::new();
         room.open(&service).await;
         let racing = async {
-            let mut tasks = JoinSet::new();
-            for number in 0..100 {
-                let service = service.clone();
+            let tasks = race(100, |number| {
                 let body = room.checkout(number);
-                tasks.spawn(async move { service.post("/atomic", body).await });
-            }
-            tasks.join_all().await
+                service.post("/atomic", body)
+            });
+            tasks.await
         };
         let answers = Audit::during(&service, racing).await;
-        let sold = answers.iter().filter(|answer| answer.status == 200).count();
+        let sold = answers.count(200);
         assert_eq!(sold, 17, "{room:?}");
-        for answer in answers.iter().filter(|answer| answer.status != 200) {
-            assert_eq!(answer.body["code"], code);
-        }
+        assert_eq!(answers.count_code(code), 83, "{room:?}");
         room.assert_sold(&service, 17).await;
     }
 }
 
-/// Checkouts race with others who want the same stock, money, coupons and room, each on its own.
+/// Checkouts race with single calls for the same stock, money, coupons and rate limit.
 #[tokio::test(flavor = "multi_thread")]
-async fn single_calls_go_between_them_and_nothing_is_lost() {
+async fn checkouts_and_single_calls_race_without_loss() {
     let service = Service::new();
     let room = Room { stock: 60, money: 60, coupons: 60, limit: 60 };
     room.open(&service).await;
-    let mut tasks = JoinSet::new();
-    for number in 0..160 {
+    let tasks = race(160, |number| {
         let service = service.clone();
         let body = room.checkout(number);
-        tasks.spawn(async move {
+        async move {
             let happened = |status: axum::http::StatusCode| usize::from(status.is_success());
             if number % 2 == 0 {
                 return [happened(service.post("/atomic", body).await.status); 4];
@@ -131,13 +127,14 @@ async fn single_calls_go_between_them_and_nothing_is_lost() {
             let path = if name == "ratelimit/check" { "/ratelimit" } else { &format!("/{name}") };
             let done = happened(service.post(path, part["input"].clone()).await.status);
             KINDS.map(|kind| if kind == name { done } else { 0 })
-        });
-    }
+        }
+    });
     let mut taken = [0; 4];
-    for one in tasks.join_all().await {
+    for one in tasks.await {
         taken.iter_mut().zip(one).for_each(|(sum, one)| *sum += one);
     }
-    // 80 that want all four and 20 that want one of them: what is told to have happened is what has.
+    // 80 callers want all four resources, and 20 want each of them alone. The state is the sum of the
+    // calls that succeeded.
     let [_, reserved, _] = service.stock("cup").await;
     let counted = service.counter("coupons").await.unsigned_abs();
     let paid: u64 = service.balance("shop").await.trim_end_matches(".00").parse().unwrap();
@@ -148,27 +145,26 @@ async fn single_calls_go_between_them_and_nothing_is_lost() {
     let used = taken[0] as u64;
     let mut limit = room.checkout(0)["operations"][0]["input"].clone();
     limit["on_deny"] = "200".into();
-    let told = service.post("/ratelimit", limit).await.assert(200);
-    let left = told["remaining"].as_u64().unwrap() + u64::from(told["allowed"] == true);
+    let answer = service.post("/ratelimit", limit).await.assert(200);
+    let left = answer["remaining"].as_u64().unwrap() + u64::from(answer["allowed"] == true);
     assert_eq!(used + left, 60);
     assert!(taken.contains(&60), "one of them is used up: {taken:?}");
     assert_eq!(service.sum("USD"), 0);
 }
 
-/// In the order of a checkout.
+/// The operations of a checkout.
 const KINDS: [&str; 4] =
     ["ratelimit/check", "inventory/reserve", "counters/increment", "accounts/transfer"];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_processes_sell_exactly_what_there_is() {
+async fn two_processes_sell_exactly_the_stock() {
     let service = Service::new();
     let room = Room { stock: 50, money: 61, coupons: 53, limit: 70 };
     room.open(&service).await;
     let processes = Arc::new([Process::shared(), Process::shared()]);
-    let mut tasks = JoinSet::new();
-    for task in 0..40 {
+    let tasks = race(40, |task| {
         let (processes, space) = (Arc::clone(&processes), service.space.clone());
-        tasks.spawn(async move {
+        async move {
             let mut sold = 0;
             for order in 0..5 {
                 let number = task * 5 + order;
@@ -182,17 +178,17 @@ async fn two_processes_sell_exactly_what_there_is() {
                 }
             }
             sold
-        });
-    }
-    let sold: u64 = tasks.join_all().await.into_iter().sum();
+        }
+    });
+    let sold: u64 = tasks.await.into_iter().sum();
     assert_eq!(sold, 50);
     room.assert_sold(&service, 50).await;
 }
 
-/// 16 callers check out under keys while the service is killed twice; whoever has no answer asks the
-/// next process under the same key.
+/// 16 callers check out under idempotency keys while the service is killed twice; a caller without an
+/// answer sends again under the same key to the next process.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_service_checks_each_out_once_and_whole() {
+async fn a_killed_service_completes_each_checkout_once() {
     let service = Service::new();
     let room = Room { stock: 300, money: 400, coupons: 300, limit: 300 };
     room.open(&service).await;
@@ -201,9 +197,9 @@ async fn a_killed_service_checks_each_out_once_and_whole() {
     room.assert_sold(&service, 160).await;
 }
 
-/// The same with a server of its own, which the kernel ends with the service.
+/// The same with an embedded server, which the kernel ends with the service.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_service_with_its_own_server_checks_each_out_once_and_whole() {
+async fn a_killed_service_with_its_own_server_completes_each_checkout_once() {
     let folder = std::env::temp_dir().join(unique("ls-"));
     let data = folder.to_str().unwrap().to_owned();
     let room = Room { stock: 300, money: 400, coupons: 300, limit: 300 };
@@ -221,13 +217,13 @@ async fn a_killed_service_with_its_own_server_checks_each_out_once_and_whole() {
     }
     survives(start, "main".to_owned(), room).await;
     let process = start();
-    let told = async |path: &str, field: &str| {
+    let answer = async |path: &str, field: &str| {
         process.get("main", path).await.unwrap().assert(200)[field].clone()
     };
-    assert_eq!(told("/inventory/products/cup", "reserved").await, 160);
-    assert_eq!(told("/accounts/shop/balance", "balance").await, "160.00");
-    assert_eq!(told("/counters/coupons", "value").await, 160);
-    assert_eq!(told("/accounts/integrity", "currencies").await[0]["ok"], true);
+    assert_eq!(answer("/inventory/products/cup", "reserved").await, 160);
+    assert_eq!(answer("/accounts/shop/balance", "balance").await, "160.00");
+    assert_eq!(answer("/counters/coupons", "value").await, 160);
+    assert_eq!(answer("/accounts/integrity", "currencies").await[0]["ok"], true);
     drop(process);
     std::fs::remove_dir_all(folder).unwrap();
 }
@@ -235,18 +231,17 @@ async fn a_killed_service_with_its_own_server_checks_each_out_once_and_whole() {
 async fn survives(start: impl Fn() -> Process, space: String, room: Room) {
     let process = Arc::new(RwLock::new(start()));
     let answered = Arc::new(AtomicUsize::new(0));
-    let mut tasks = JoinSet::new();
-    for task in 0..16 {
+    let tasks = race(16, |task| {
         let (process, space, answered) = (process.clone(), space.clone(), answered.clone());
-        tasks.spawn(async move {
+        async move {
             for order in 0..10 {
                 let number = 10 * task + order;
                 let (body, key) = (room.checkout(number), format!("order-{number}"));
                 persist(&process, &space, "/atomic", &body, &key).await;
                 answered.fetch_add(1, Ordering::Relaxed);
             }
-        });
-    }
+        }
+    });
     replace_after([40, 100], &answered, &process, start).await;
-    tasks.join_all().await;
+    tasks.await;
 }

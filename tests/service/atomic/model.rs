@@ -1,5 +1,6 @@
-//! Random operations as one, against a model that applies them in order or not at all: every answer,
-//! and the whole state after each call. Where nothing has happened, every key is byte for byte as before.
+//! Random calls of `POST /atomic` against a model that applies their operations in order or not at all:
+//! every answer, and the whole state after each call. After a refusal, every key is byte for byte as
+//! before.
 
 use std::sync::LazyLock;
 
@@ -11,7 +12,7 @@ use crate::support::{Server, Service, operation};
 const ACCOUNTS: usize = 3;
 const PRODUCTS: usize = 2;
 const COUNTERS: usize = 2;
-/// A bucket, and a window after it. Neither gives anything back while this test runs.
+/// A token bucket, and a sliding window after it. Neither frees anything while this test runs.
 const LIMITS: usize = 2;
 const LIMIT: i64 = 30;
 const LOCKS: usize = 2;
@@ -39,8 +40,8 @@ enum Step {
 }
 
 impl Step {
-    /// The same about one of the holds or reservations that there are before the call; nothing where
-    /// there are none. Unknown ids are the business of other tests.
+    /// The same step with a hold or reservation that exists before the call; `None` where there is
+    /// none. Other tests use unknown ids.
     fn of(&self, world: &World) -> Option<Step> {
         let mut step = self.clone();
         match &mut step {
@@ -65,10 +66,10 @@ struct Call {
 fn steps() -> impl Strategy<Value = Step> {
     let two = (0..ACCOUNTS, 1..ACCOUNTS).prop_map(|(one, apart)| (one, (one + apart) % ACCOUNTS));
     let two = || two.clone();
-    // Mostly little, or hardly any call would come to its end.
+    // Mostly small amounts, because otherwise hardly any call would succeed.
     let amount = || prop_oneof![8 => 1_i64..300, 1 => 1_i64..2500];
     let counter = || 0..COUNTERS;
-    // Which of those that there are; see [`Step::of`].
+    // An index into the existing holds or reservations; see [`Step::of`].
     let index = || 0..1000_usize;
     let lines = prop::collection::vec((0..PRODUCTS, 1_i64..3), 1..4);
     prop_oneof![
@@ -98,7 +99,7 @@ fn calls() -> impl Strategy<Value = Call> {
         .prop_map(|(steps, dry_run)| Call { steps, dry_run })
 }
 
-/// The world in Rust. Money is in cents.
+/// The model. Money is in cents.
 #[derive(Debug, Clone, Default)]
 struct World {
     balances: [i64; ACCOUNTS],
@@ -124,7 +125,7 @@ struct Reservation {
     open: bool,
 }
 
-/// A counter goes up to this.
+/// The maximum of each counter.
 const MOST: i64 = 60;
 
 type Refusal = &'static str;
@@ -151,7 +152,7 @@ impl World {
         Ok(())
     }
 
-    /// What a step answers, as far as the model knows it.
+    /// Applies a step: its answer as far as the model knows it, or its refusal.
     fn apply(&mut self, step: &Step) -> Result<Value, Refusal> {
         match *step {
             Step::Transfer { from, to, amount } => {
@@ -244,7 +245,7 @@ impl World {
                 self.used[limit] += cost;
                 Ok(json!({ "allowed": true, "remaining": LIMIT - self.used[limit] }))
             }
-            // Released again within a minute is released.
+            // A repeated release within a minute succeeds again.
             Step::Unlock { own: true, .. } => Ok(json!({ "released": true })),
             Step::Unlock { own: false, .. } => Err("lease_not_owner"),
         }
@@ -361,7 +362,7 @@ fn money(cents: i64) -> String {
     format!("{}.{:02}", cents / 100, cents % 100)
 }
 
-/// The whole state, as the service tells it.
+/// Panics unless the whole state that the service returns is that of the model.
 async fn compare(service: &Service, world: &World) {
     for account in 0..ACCOUNTS {
         let expected = [world.balances[account], world.available(account), world.held(account)];
@@ -380,7 +381,7 @@ async fn compare(service: &Service, world: &World) {
     assert_eq!(service.get("/inventory/integrity").await.assert(200)["ok"], true);
 }
 
-/// One call, compared with what the model makes of it.
+/// Runs one call, and panics unless the answer and the state are those of the model.
 async fn run(service: &Service, world: &mut World, leases: &[String], call: &Call) {
     let steps: Vec<Step> = call.steps.iter().filter_map(|step| step.of(world)).collect();
     if steps.len() < 2 {
@@ -400,8 +401,8 @@ async fn run(service: &Service, world: &mut World, leases: &[String], call: &Cal
     let expected = match expected {
         Ok(expected) => expected,
         Err((index, code)) => {
-            let told = (&answer.body["code"], &answer.body["operation_index"]);
-            assert_eq!(told, (&json!(code), &json!(index)), "{steps:#?}\n{:#}", answer.body);
+            let found = (&answer.body["code"], &answer.body["operation_index"]);
+            assert_eq!(found, (&json!(code), &json!(index)), "{steps:#?}\n{:#}", answer.body);
             return service.assert_unchanged(&before);
         }
     };
@@ -438,7 +439,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         static SERVER: LazyLock<Server> = LazyLock::new(Server::of_this_run);
         runtime.block_on(async {
-            let service = Service::alone(&SERVER);
+            let service = Service::on_own_redis(&SERVER);
             let mut world = World {
                 balances: [FUNDS; ACCOUNTS], on_hand: [STOCK; PRODUCTS], ..World::default()
             };

@@ -1,7 +1,6 @@
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
-use crate::support::{Answer, Process, Service, operation, seed};
+use crate::support::{Answer, Process, Service, operation, race, seed};
 
 const DAY: u64 = 86_400_000;
 
@@ -37,7 +36,7 @@ fn unlock(lease_id: &Value) -> Value {
     operation("locks/release", json!({ "lock": "l", "lease_id": lease_id }))
 }
 
-/// Alice has 10.00, bob nothing, and there are 5 cups.
+/// Opens alice with 10.00 and bob with nothing, and adds 5 cups.
 async fn shop() -> Service {
     let service = Service::new();
     service.open("alice", "10").await;
@@ -50,8 +49,8 @@ fn body<'a>(answer: &'a Value, index: usize, field: &str) -> &'a Value {
     &answer["results"][index]["body"][field]
 }
 
-/// A refusal of one, with nothing done.
-async fn refuses(
+/// Panics unless the operation at `index` refuses the whole call, and nothing changes.
+async fn expect_refusal(
     service: &Service,
     operations: &[Value],
     index: usize,
@@ -68,7 +67,7 @@ async fn refuses(
 }
 
 #[tokio::test]
-async fn answers_of_each_what_its_own_endpoint_answers() {
+async fn each_result_equals_the_answer_of_its_own_endpoint() {
     let service = shop().await;
     let lease = service.acquire("l", "me", 60_000).await.assert(201)["lease_id"].clone();
     let operations = [pay("2.50"), reserve(2), count(1), bucket(3), window(4), unlock(&lease)];
@@ -80,24 +79,24 @@ async fn answers_of_each_what_its_own_endpoint_answers() {
     assert_eq!(service.sum("USD"), 0);
     assert_eq!(service.get("/locks/l").await.assert(200)["holders"], json!([]));
 
-    // The same again in a space like this one, each on its own.
-    let alone = shop().await;
-    let lease = alone.acquire("l", "me", 60_000).await.assert(201)["lease_id"].clone();
+    // The same operations run one by one in another space with the same content.
+    let single = shop().await;
+    let lease = single.acquire("l", "me", 60_000).await.assert(201)["lease_id"].clone();
     let operations = [pay("2.50"), reserve(2), count(1), bucket(3), window(4), unlock(&lease)];
     for (index, operation) in operations.iter().enumerate() {
         let name = operation["operation"].as_str().unwrap();
         let path = if name == "ratelimit/check" { "/ratelimit" } else { &format!("/{name}") };
-        let told = alone.post(path, operation["input"].clone()).await;
+        let answer = single.post(path, operation["input"].clone()).await;
         let result = &together["results"][index];
         assert_eq!(
             (&result["operation"], &result["status"]),
-            (&json!(name), &json!(told.status.as_u16()))
+            (&json!(name), &json!(answer.status.as_u16()))
         );
-        assert_eq!(plain(&result["body"]), plain(&told.body), "{name}");
+        assert_eq!(plain(&result["body"]), plain(&answer.body), "{name}");
     }
 }
 
-/// Without what is another one each time: ids that are minted, and instants.
+/// A body without the values that differ between two runs: generated ids, and times.
 fn plain(body: &Value) -> Value {
     let mut body = body.clone();
     let fields = body.as_object_mut().unwrap();
@@ -111,7 +110,7 @@ fn plain(body: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_later_one_sees_what_an_earlier_one_did() {
+async fn a_later_operation_sees_the_effect_of_an_earlier_one() {
     let service = shop().await;
     let answer = service.atomic(&[pay("4"), pay("4"), pay("2")]).await.assert(200);
     let balances: Vec<_> = (0..3).map(|index| body(&answer, index, "from_balance")).collect();
@@ -135,7 +134,7 @@ async fn a_later_one_sees_what_an_earlier_one_did() {
 }
 
 #[tokio::test]
-async fn what_one_opens_another_uses() {
+async fn an_operation_can_use_what_an_earlier_one_created() {
     let service = shop().await;
     let open = |account: &str, balance: &str| {
         let input = json!({ "account_id": account, "initial_balance": balance });
@@ -164,16 +163,17 @@ async fn what_one_opens_another_uses() {
     assert_eq!(service.stock("pot").await, [3, 3, 0]);
     assert_eq!(service.counter("n").await, 11);
     assert_eq!(service.sum("USD"), 0);
-    // Opened twice is once too often, and closed is closed.
-    refuses(&service, &[open("frank", "1"), open("frank", "1")], 1, 409, "account_exists").await;
+    // An account cannot be opened twice, and a closed one stays closed.
+    expect_refusal(&service, &[open("frank", "1"), open("frank", "1")], 1, 409, "account_exists")
+        .await;
     let close = operation("accounts/close", json!({ "account_id": "eve", "sweep_to": "alice" }));
     let back = json!({ "from_account": "alice", "to_account": "eve", "amount": "1" });
     let paid = operation("accounts/transfer", back);
-    refuses(&service, &[close, paid], 1, 409, "account_closed").await;
+    expect_refusal(&service, &[close, paid], 1, 409, "account_closed").await;
 }
 
 #[tokio::test]
-async fn things_that_were_there_end_once_within_it() {
+async fn holds_and_reservations_end_once_within_a_call() {
     let service = shop().await;
     let hold = service.held("alice", "bob", "4").await;
     let capture = |amount: &str, last: bool| {
@@ -181,10 +181,10 @@ async fn things_that_were_there_end_once_within_it() {
         operation("accounts/capture", input)
     };
     let release = operation("accounts/release", json!({ "hold_id": hold }));
-    refuses(&service, &[release.clone(), release.clone()], 1, 409, "hold_closed").await;
+    expect_refusal(&service, &[release.clone(), release.clone()], 1, 409, "hold_closed").await;
     let over = [capture("3", false), capture("2", false)];
-    refuses(&service, &over, 1, 422, "capture_exceeds_hold").await;
-    // What is captured is no longer held, and what is released may be spent at once.
+    expect_refusal(&service, &over, 1, 422, "capture_exceeds_hold").await;
+    // Captured money is no longer held, and released money can be spent at once.
     let answer =
         service.atomic(&[capture("3", false), release.clone(), pay("7")]).await.assert(200);
     assert_eq!(body(&answer, 2, "from_balance"), "0.00");
@@ -194,8 +194,8 @@ async fn things_that_were_there_end_once_within_it() {
     let reserved = service.reserve("cup", 4, 600_000).await.assert(201)["reservation_id"].clone();
     let of =
         |verb: &str| operation(&format!("inventory/{verb}"), json!({ "reservation_id": reserved }));
-    refuses(&service, &[of("confirm"), of("cancel")], 1, 409, "reservation_closed").await;
-    refuses(&service, &[of("cancel"), reserve(6)], 1, 409, "insufficient_stock").await;
+    expect_refusal(&service, &[of("confirm"), of("cancel")], 1, 409, "reservation_closed").await;
+    expect_refusal(&service, &[of("cancel"), reserve(6)], 1, 409, "insufficient_stock").await;
     service.atomic(&[of("cancel"), reserve(5)]).await.assert(200);
     assert_eq!(service.stock("cup").await, [5, 5, 0]);
 
@@ -205,15 +205,15 @@ async fn things_that_were_there_end_once_within_it() {
     let paid = service.transfer("bob", "alice", "3").await.assert(201)["transaction_id"].clone();
     let reverse = operation("accounts/reverse", json!({ "transaction_id": paid, "amount": "2" }));
     let twice = [reverse.clone(), reverse];
-    refuses(&service, &twice, 1, 422, "reversal_exceeds_transaction").await;
+    expect_refusal(&service, &twice, 1, 422, "reversal_exceeds_transaction").await;
 }
 
 #[tokio::test]
-async fn a_refusal_of_one_at_any_place_is_a_refusal_of_all() {
+async fn one_refused_operation_refuses_all() {
     let service = shop().await;
     let lease = service.acquire("l", "me", 60_000).await.assert(201)["lease_id"].clone();
     let good = [pay("1"), reserve(1), count(1), bucket(1), window(1), unlock(&lease)];
-    // Each is refused after all of the others have happened.
+    // Each operation is refused after all of the others have succeeded.
     let bad = [
         (pay("9.01"), 409, "insufficient_funds"),
         (reserve(5), 409, "insufficient_stock"),
@@ -241,37 +241,37 @@ async fn a_refusal_of_one_at_any_place_is_a_refusal_of_all() {
         let last = good.len();
         let mut operations = good.to_vec();
         operations.push(operation.clone());
-        refuses(&service, &operations, last, status, code).await;
+        expect_refusal(&service, &operations, last, status, code).await;
     }
     for place in 0..=good.len() {
         let mut operations = good.to_vec();
         operations.insert(place, pay("11"));
-        let refused = refuses(&service, &operations, place, 409, "insufficient_funds").await;
+        let refused = expect_refusal(&service, &operations, place, 409, "insufficient_funds").await;
         let had = if place == 0 { "10.00" } else { "9.00" };
         assert_eq!((&refused["available"], &refused["required"]), (&json!(had), &json!("11.00")));
     }
     service.atomic(&good).await.assert(200);
 }
 
-/// The headers of a denied limit are those of the limit, and a denial refuses also where it would be
-/// a plain answer on its own.
+/// A denied rate limit has its headers, and refuses the whole call even where it would be answered 200
+/// on its own.
 #[tokio::test]
-async fn a_denied_limit_refuses_all() {
+async fn a_denied_rate_limit_refuses_all() {
     let service = shop().await;
     let mut quiet = bucket(6);
     quiet["input"]["on_deny"] = "200".into();
     let operations = [pay("1"), quiet.clone(), quiet];
-    let refused = refuses(&service, &operations, 2, 429, "rate_limited").await;
+    let refused = expect_refusal(&service, &operations, 2, 429, "rate_limited").await;
     assert_eq!((&refused["remaining"], &refused["retryable"]), (&json!(4), &json!(true)));
     let answer = service.atomic(&operations).await;
     let seconds: u64 = answer.header("retry-after").unwrap().parse().unwrap();
     assert!((2 * 86_400 - 60..=2 * 86_400).contains(&seconds), "{seconds}");
 }
 
-/// Each of two answers about one reservation tells what is so after its own step, and a product that
-/// becomes low is counted when that has happened, once.
+/// Each of two results about one reservation shows the state after its own step, and a low-stock
+/// crossing is counted once, and only when the call has happened.
 #[tokio::test]
-async fn what_a_step_tells_of_a_product_is_its_own() {
+async fn each_result_shows_the_product_after_its_own_step() {
     let process = Process::shared();
     let service = shop().await;
     let product = json!({ "product_id": "pot", "name": "p", "price": "1", "initial_stock": 9, "low_stock": 8 });
@@ -318,16 +318,16 @@ async fn what_a_step_tells_of_a_product_is_its_own() {
 }
 
 #[tokio::test]
-async fn a_dry_run_answers_the_same_and_changes_nothing() {
+async fn a_dry_run_has_the_same_answer_and_no_effect() {
     let service = shop().await;
     let before = service.snapshot();
     let operations = [pay("10"), reserve(5), count(7), bucket(10), window(10)];
     let dry = |operations: &[Value]| json!({ "operations": operations, "dry_run": true });
-    let mut told = Vec::new();
+    let mut found = Vec::new();
     for key in ["k", "k", "l"] {
-        let answer = service.post_once("/atomic", dry(&operations), key).await;
+        let answer = service.post("/atomic", dry(&operations)).key(key).await;
         assert!(!answer.replayed(), "nothing has happened that could be remembered");
-        told.push(answer.assert(200));
+        found.push(answer.assert(200));
         service.assert_unchanged(&before);
     }
     let mut bad = operations.to_vec();
@@ -337,21 +337,21 @@ async fn a_dry_run_answers_the_same_and_changes_nothing() {
     assert_eq!((&refused["operation_index"], &refused["value"]), (&json!(5), &json!(7)));
     service.assert_unchanged(&before);
 
-    let real = service.post_once("/atomic", json!({ "operations": operations }), "k").await;
+    let real = service.post("/atomic", json!({ "operations": operations })).key("k").await;
     let real = real.assert(200);
-    assert_eq!((&told[0]["dry_run"], &real["dry_run"]), (&json!(true), &json!(false)));
+    assert_eq!((&found[0]["dry_run"], &real["dry_run"]), (&json!(true), &json!(false)));
     for index in 0..operations.len() {
-        let [dry, real] = [&told[0], &real].map(|answer| plain(&answer["results"][index]["body"]));
+        let [dry, real] = [&found[0], &real].map(|answer| plain(&answer["results"][index]["body"]));
         assert_eq!(dry, real);
     }
-    // The ids of a dry run are nobody's.
-    let id = body(&told[0], 0, "transaction_id").as_str().unwrap();
+    // The ids of a dry run exist nowhere.
+    let id = body(&found[0], 0, "transaction_id").as_str().unwrap();
     let unknown = service.get(&format!("/accounts/transactions/{id}")).await;
     unknown.expect_problem(404, "transaction_not_found");
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_pointed_at() {
+async fn a_problem_points_to_the_invalid_field() {
     let service = shop().await;
     let with = |index: usize, pointer: &str, value: Value| {
         let mut body = json!({ "operations": [pay("1"), count(1), bucket(1)] });
@@ -470,7 +470,7 @@ async fn what_is_wrong_is_pointed_at() {
         assert_eq!(refused["errors"][0]["pointer"], pointer, "{refused:#}");
         assert_eq!(refused.get("operation_index"), index.map(Value::from).as_ref(), "{refused:#}");
     }
-    // Amounts are judged by the currency, which only the account knows.
+    // The decimals of an amount are checked against the currency of the account.
     let refused = service.atomic(&[count(1), pay("0.001")]).await;
     let refused = refused.expect_problem(422, "amount_scale_exceeded");
     assert_eq!(refused["errors"][0]["pointer"], "/operations/1/input/amount");
@@ -482,7 +482,7 @@ async fn what_is_wrong_is_pointed_at() {
 }
 
 #[tokio::test]
-async fn takes_128_and_as_many_keys_as_a_script_can() {
+async fn accepts_at_most_128_operations_and_the_keys_of_one_script() {
     let service = shop().await;
     let answer = service.atomic(&vec![count(1); 100]).await.assert(200);
     assert_eq!(body(&answer, 99, "value"), 100);
@@ -491,7 +491,7 @@ async fn takes_128_and_as_many_keys_as_a_script_can() {
     assert_eq!(body(&answer, 127, "value"), 128);
     service.atomic(&vec![pay("0.01"); 128]).await.assert(200);
     assert_eq!(service.balance("bob").await, "1.28");
-    // 100 lines in each of many reservations are more keys than one script may have.
+    // Many reservations of 100 lines are more keys than one script may have.
     let lines: Vec<Value> =
         (0..100).map(|n| json!({ "product_id": format!("p{n}"), "quantity": 1 })).collect();
     let input = json!({ "customer_id": "carol", "lines": lines });
@@ -501,7 +501,7 @@ async fn takes_128_and_as_many_keys_as_a_script_can() {
     let refused = service.post("/atomic", body).await.expect_problem(422, "validation_failed");
     assert_eq!(refused["errors"][0]["pointer"], "/operations");
     service.assert_unchanged(&before);
-    // Few keys and many arguments, none of them wrong on its own.
+    // Few keys and many arguments exceed the limit as well, although each operation is valid.
     let input = json!({ "reservation_id": "res_x", "lines": lines });
     let body = json!({ "operations": vec![operation("inventory/confirm", input); 40] });
     let refused = service.post("/atomic", body).await.expect_problem(422, "validation_failed");
@@ -509,10 +509,10 @@ async fn takes_128_and_as_many_keys_as_a_script_can() {
 }
 
 #[tokio::test]
-async fn the_key_is_for_the_whole() {
+async fn the_idempotency_key_stands_for_the_whole_call() {
     let service = shop().await;
     let send = async |operations: &[Value], key: &str| -> Answer {
-        service.post_once("/atomic", json!({ "operations": operations }), key).await
+        service.post("/atomic", json!({ "operations": operations })).key(key).await
     };
     let operations = [pay("1"), reserve(1), count(1), bucket(1), window(1)];
     let first = send(&operations, "k").await.assert(200);
@@ -522,7 +522,7 @@ async fn the_key_is_for_the_whole() {
         assert!(again.replayed());
         assert_eq!(again.assert(200), first);
     }
-    // Another operation, another order, another number of them: each is another call.
+    // A call with another operation, another order or another number of operations is another call.
     let mut other = operations.clone();
     other[2] = count(2);
     let mut swapped = operations.clone();
@@ -530,11 +530,11 @@ async fn the_key_is_for_the_whole() {
     for other in [other.as_slice(), &swapped, &operations[..4]] {
         send(other, "k").await.expect_problem(422, "idempotency_key_reused");
     }
-    let single = service.post_once("/accounts/transfer", operations[0]["input"].clone(), "k").await;
+    let single = service.post("/accounts/transfer", operations[0]["input"].clone()).key("k").await;
     single.expect_problem(422, "idempotency_key_reused");
     service.assert_unchanged(&before);
 
-    // A refusal that depends on the state is remembered, with its place.
+    // A refusal that depends on the state is recorded with the index of its operation.
     let poor = [count(1), pay("10")];
     let first = send(&poor, "poor").await.expect_problem(409, "insufficient_funds");
     service.post("/accounts/deposit", json!({ "account_id": "alice", "amount": "100" })).await;
@@ -543,7 +543,7 @@ async fn the_key_is_for_the_whole() {
     let again = again.expect_problem(409, "insufficient_funds");
     assert_eq!((&again["operation_index"], &again["available"]), (&json!(1), &first["available"]));
     assert_eq!(service.counter("c").await, 1);
-    // A denied limit is not, and what cannot be decided is not.
+    // A denied rate limit is not recorded, and neither is an invalid amount.
     let denied = [count(1), bucket(10)];
     send(&denied, "denied").await.expect_problem(429, "rate_limited");
     send(&[count(1), pay("0.001")], "scale").await.expect_problem(422, "amount_scale_exceeded");
@@ -553,27 +553,23 @@ async fn the_key_is_for_the_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_sends_at_once_have_one_effect() {
+async fn concurrent_sends_under_one_key_have_one_effect() {
     let service = shop().await;
-    let mut tasks = JoinSet::new();
-    for _ in 0..64 {
-        let service = service.clone();
+    let tasks = race(64, |_| {
         let body = json!({ "operations": [pay("1"), reserve(1), count(1), window(1)] });
-        tasks.spawn(async move { service.post_once("/atomic", body, "k").await });
-    }
-    let answers = tasks.join_all().await;
-    assert_eq!(answers.iter().filter(|answer| !answer.replayed()).count(), 1);
-    for answer in &answers {
-        assert_eq!((answer.status.as_u16(), &answer.body), (200, &answers[0].body));
-    }
+        service.post("/atomic", body).key("k")
+    });
+    let answers = tasks.await;
+    assert_eq!(answers.replayed(), 63);
+    answers.assert_all_equal(200);
     assert_eq!(service.balance("bob").await, "1.00");
     assert_eq!(service.stock("cup").await, [5, 1, 4]);
     assert_eq!(service.counter("c").await, 1);
 }
 
-/// Whatever somebody else keeps under a key of one of them, nothing of the others happens.
+/// A foreign value under a key of one operation prevents all of them.
 #[tokio::test]
-async fn a_record_that_is_none_of_ours_stops_all() {
+async fn a_foreign_record_refuses_all() {
     for (kind, id, planted) in [
         ("account", "bob", "list"),
         ("account", "bob", "string"),
@@ -594,45 +590,40 @@ async fn a_record_that_is_none_of_ours_stops_all() {
         seed(&mut service.raw(), &service.key(kind, id), planted, "1");
         let before = service.snapshot();
         let body = json!({ "operations": operations });
-        let answer = service.post_once("/atomic", body, "k").await;
+        let answer = service.post("/atomic", body).key("k").await;
         assert_eq!(answer.status.as_u16(), 500, "{kind}:{id} {:#}", answer.body);
         answer.expect_problem(500, "internal_error");
         service.assert_unchanged(&before);
     }
 }
 
-/// So many holds have ended that they are taken back before, in parts; the answer goes by all of them.
+/// There are more expired holds than one script reclaims, so they are reclaimed before the call, in
+/// parts; the answer counts all of them.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_has_piled_up_is_taken_back_first() {
+async fn expired_holds_are_reclaimed_before_the_operations_run() {
     let service = Service::new();
     service.open("alice", "3000").await;
     service.open("bob", "3000").await;
     service.add_product("cup", 3000).await;
-    let mut tasks = JoinSet::new();
-    for number in 0..7500 {
+    race(64, |caller| {
         let service = service.clone();
-        tasks.spawn(async move {
-            match number % 3 {
-                0 => service.hold("alice", "bob", "1", 60_000).await.assert(201),
-                1 => service.hold("bob", "alice", "1", 60_000).await.assert(201),
-                _ => service.reserve("cup", 1, 60_000).await.assert(201),
-            };
-        });
-        if tasks.len() == 64 {
-            tasks.join_next().await.unwrap().unwrap();
+        async move {
+            for number in (caller..7500).step_by(64) {
+                let call = match number % 3 {
+                    0 => service.hold("alice", "bob", "1", 60_000),
+                    1 => service.hold("bob", "alice", "1", 60_000),
+                    _ => service.reserve("cup", 1, 60_000),
+                };
+                call.await.assert(201);
+            }
         }
-    }
-    tasks.join_all().await;
+    })
+    .await;
     let all = |amount: &str, quantity: u64| [pay(amount), reserve(quantity), count(1)];
-    refuses(&service, &all("501", 1), 0, 409, "insufficient_funds").await;
+    expect_refusal(&service, &all("501", 1), 0, 409, "insufficient_funds").await;
     service.advance_ms(60_000);
-    let mut tasks = JoinSet::new();
-    for _ in 0..3 {
-        let service = service.clone();
-        let operations = all("1000", 1000);
-        tasks.spawn(async move { service.atomic(&operations).await.assert(200) });
-    }
-    tasks.join_all().await;
+    let answers = race(3, |_| service.atomic(&all("1000", 1000))).await;
+    assert_eq!(answers.count(200), 3);
     assert_eq!(service.funds("alice").await, ["0.00", "0.00", "0.00"]);
     assert_eq!(service.funds("bob").await, ["6000.00", "6000.00", "0.00"]);
     assert_eq!(service.stock("cup").await, [3000, 3000, 0]);

@@ -1,4 +1,4 @@
-//! What callers of `POST /batch/get` may rely on.
+//! Tests of `POST /batch/get`: reads of plain data keys.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::run::batch;
 use crate::support::Service;
 
 #[tokio::test]
-async fn reads_what_is_there() {
+async fn reads_existing_keys_and_null_for_others() {
     let service = Service::new();
     let operations = json!([
         { "type": "set", "key": "a", "value": "1" },
@@ -24,7 +24,7 @@ async fn reads_what_is_there() {
 }
 
 #[tokio::test]
-async fn refuses_what_it_cannot_read() {
+async fn refuses_invalid_keys() {
     let service = Service::new();
     for (body, code, pointer) in [
         (json!({ "keys": [] }), "validation_failed", "/keys"),
@@ -40,7 +40,7 @@ async fn refuses_what_it_cannot_read() {
 }
 
 #[tokio::test]
-async fn what_is_read_is_bounded_and_each_key_is_read_once() {
+async fn reads_are_bounded_and_each_key_is_read_once() {
     let service = Service::new();
     let long = "x".repeat(200_000);
     for number in 0..22 {

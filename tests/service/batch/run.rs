@@ -1,20 +1,19 @@
-//! What callers of `POST /batch` may rely on.
+//! Tests of `POST /batch`: commands over plain data keys, each with a result of its own.
 
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
 use crate::{
     idempotency::lossy,
-    support::{Server, Service, seed},
+    support::{Server, Service, race, seed},
 };
 
-/// The results of operations that were taken.
+/// Runs a batch, and returns the results of its commands.
 pub async fn batch(service: &Service, operations: Value) -> Vec<Value> {
     let answer = service.post("/batch", json!({ "operations": operations })).await.assert(200);
     answer["results"].as_array().unwrap().clone()
 }
 
-/// Of each, its result, or the code of its error.
+/// The result of each command, or the code of its error.
 pub fn outcomes(results: &[Value]) -> Vec<Value> {
     let of = |result: &Value| match result["status"].as_str().unwrap() {
         "ok" => result["result"].clone(),
@@ -23,13 +22,13 @@ pub fn outcomes(results: &[Value]) -> Vec<Value> {
     results.iter().map(of).collect()
 }
 
-/// A data key as Redis has it.
+/// The Redis key of a plain data key.
 pub fn data_key(service: &Service, key: &str) -> String {
     format!("lockstep-data:{{{}}}:{key}", service.space)
 }
 
 #[tokio::test]
-async fn each_command_answers_what_it_did() {
+async fn each_command_has_its_own_result() {
     let service = Service::new();
     let operations = json!([
         { "type": "get", "key": "text" },
@@ -71,7 +70,7 @@ async fn each_command_answers_what_it_did() {
 }
 
 #[tokio::test]
-async fn a_command_that_fails_is_told_and_the_others_go_on() {
+async fn a_failed_command_is_reported_and_the_others_run() {
     let service = Service::new();
     let operations = json!([
         { "type": "set", "key": "a", "value": "ten" },
@@ -116,16 +115,16 @@ async fn numbers_are_exact_over_64_bits() {
         { "type": "decr", "key": "m" },
     ]);
     let expected = json!([9_007_199_254_740_993_i64, i64::MAX, -i64::MAX, i64::MIN, "wrong_type"]);
-    // Also when the answer comes from the record of the first send.
+    // The replay has every digit too.
     for _ in 0..2 {
         let body = json!({ "operations": operations });
-        let answer = service.post_once("/batch", body, "exact").await.assert(200);
+        let answer = service.post("/batch", body).key("exact").await.assert(200);
         assert_eq!(Value::Array(outcomes(answer["results"].as_array().unwrap())), expected);
     }
 }
 
 #[tokio::test]
-async fn bytes_go_in_and_out_as_base64() {
+async fn bytes_are_sent_and_returned_as_base64() {
     let service = Service::new();
     let every_byte = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0+P0BBQkNERUZHSElKS0xNTk9QUVJTVFVWV1hZWltcXV5fYGFiY2RlZmdoaWprbG1ub3BxcnN0dXZ3eHl6e3x9fn+AgYKDhIWGh4iJiouMjY6PkJGSk5SVlpeYmZqbnJ2en6ChoqOkpaanqKmqq6ytrq+wsbKztLW2t7i5uru8vb6/wMHCw8TFxsfIycrLzM3Oz9DR0tPU1dbX2Nna29zd3t/g4eLj5OXm5+jp6uvs7e7v8PHy8/T19vf4+fr7/P3+/w==";
     let operations = json!([
@@ -139,7 +138,7 @@ async fn bytes_go_in_and_out_as_base64() {
     ]);
     for _ in 0..2 {
         let body = json!({ "operations": operations });
-        let answer = service.post_once("/batch", body, "bytes").await.assert(200);
+        let answer = service.post("/batch", body).key("bytes").await.assert(200);
         let results = answer["results"].as_array().unwrap();
         let expected = json!([true, every_byte, every_byte, 1, "hi", "aGk=", 1]);
         assert_eq!(Value::Array(outcomes(results)), expected);
@@ -155,7 +154,7 @@ async fn bytes_go_in_and_out_as_base64() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_taken_is_pointed_at_and_nothing_is_done() {
+async fn an_invalid_command_is_pointed_at_and_nothing_runs() {
     let service = Service::new();
     let good = json!({ "type": "set", "key": "a", "value": "1" });
     let cases = [
@@ -253,9 +252,9 @@ async fn what_cannot_be_taken_is_pointed_at_and_nothing_is_done() {
     service.assert_unchanged(&before);
 }
 
-/// The same names, and still nobody's but the caller's.
+/// Data keys may have the names of keys of the service, and reach none of them.
 #[tokio::test]
-async fn nothing_of_the_service_can_be_reached() {
+async fn the_keys_of_the_service_cannot_be_reached() {
     let service = Service::new();
     service.open("alice", "10").await;
     service.open("account:alice", "10").await;
@@ -278,7 +277,7 @@ async fn nothing_of_the_service_can_be_reached() {
 }
 
 #[tokio::test]
-async fn chunks_run_in_order_whatever_their_size() {
+async fn chunks_of_any_size_run_in_order() {
     let service = Service::new();
     let operations: Vec<Value> = (0..250).map(|_| json!({ "type": "incr", "key": "n" })).collect();
     for (round, chunk_size) in [1, 7, 100, 1000].into_iter().enumerate() {
@@ -287,7 +286,7 @@ async fn chunks_run_in_order_whatever_their_size() {
         let expected: Vec<Value> = (1..=250).map(|number| json!(number + 250 * round)).collect();
         assert_eq!(outcomes(answer["results"].as_array().unwrap()), expected);
     }
-    // More words than one script can take are more scripts.
+    // Commands with more arguments than one script can take run in several scripts.
     let values = vec!["x"; 1900];
     let operations: Vec<Value> =
         (0..10).map(|_| json!({ "type": "rpush", "key": "l", "values": values })).collect();
@@ -296,26 +295,19 @@ async fn chunks_run_in_order_whatever_their_size() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_under_a_key_happens_once() {
+async fn a_batch_under_an_idempotency_key_happens_once() {
     let service = Service::new();
     let operations: Vec<Value> = (0..30)
         .map(|number| json!({ "type": "incr", "key": format!("n{}", number % 3) }))
         .collect();
     let body = json!({ "operations": operations, "chunk_size": 10 });
-    let mut tasks = JoinSet::new();
-    for _ in 0..16 {
-        let (service, body) = (service.clone(), body.clone());
-        tasks.spawn(async move { service.post_once("/batch", body, "b").await });
-    }
-    let answers = tasks.join_all().await;
-    for answer in &answers {
-        assert_eq!(answer.body, answers[0].body);
-    }
-    assert!(service.post_once("/batch", body.clone(), "b").await.replayed());
+    let answers = race(16, |_| service.post("/batch", body.clone()).key("b")).await;
+    answers.assert_all_equal(200);
+    assert!(service.post("/batch", body.clone()).key("b").await.replayed());
     let sums = json!([{ "type": "get", "key": "n0" }, { "type": "get", "key": "n2" }]);
     assert_eq!(outcomes(&batch(&service, sums).await), [json!("10"), json!("10")]);
-    // Another call under the key is none, and does nothing: with more operations, in other chunks, with
-    // another one at its end; nor is the key free for a call of another kind.
+    // Another call under the key is refused and does nothing: one with more commands, with other
+    // chunks, with another last command, or of another operation.
     let mut more = operations.clone();
     more.push(json!({ "type": "incr", "key": "n0" }));
     let mut last = operations.clone();
@@ -326,48 +318,48 @@ async fn a_batch_under_a_key_happens_once() {
         json!({ "operations": last, "chunk_size": 10 }),
         json!({ "operations": [{ "type": "incr", "key": "n0" }] }),
     ] {
-        service.post_once("/batch", other, "b").await.expect_problem(422, "idempotency_key_reused");
+        service.post("/batch", other).key("b").await.expect_problem(422, "idempotency_key_reused");
     }
     let other = json!({ "counter": "c" });
-    let answer = service.post_once("/counters/increment", other, "b").await;
+    let answer = service.post("/counters/increment", other).key("b").await;
     answer.expect_problem(422, "idempotency_key_reused");
     assert_eq!(outcomes(&batch(&service, json!([{ "type": "get", "key": "n0" }])).await), ["10"]);
 }
 
-/// The record of the first chunk has just ended, and that of the second has not: what has happened is
-/// told as that, and nothing is called off that was begun.
+/// The record of the first chunk has just expired, and that of the second has not: the answer says what
+/// has happened, and the rest of the batch runs.
 #[tokio::test]
-async fn a_key_whose_first_record_has_ended_hides_nothing() {
+async fn the_records_of_later_chunks_outlive_that_of_the_first() {
     let service = Service::new();
     let of = |key: &str| {
         let operations = vec![json!({ "type": "incr", "key": key }); 4];
         json!({ "operations": operations, "chunk_size": 2 })
     };
-    service.post_once("/batch", of("n"), "b").await.assert(200);
+    service.post("/batch", of("n")).key("b").await.assert(200);
     redis::cmd("DEL").arg(service.key("once", "b")).exec(&mut service.raw()).unwrap();
-    let answer = service.post_once("/batch", of("m"), "b").await.assert(200);
+    let answer = service.post("/batch", of("m")).key("b").await.assert(200);
     let reused = json!("idempotency_key_reused");
     let expected = [json!(1), json!(2), reused.clone(), reused];
     assert_eq!(outcomes(answer["results"].as_array().unwrap()), expected);
 }
 
-/// A chunk whose record is none of ours fails as a whole, and the others go on.
+/// A chunk whose idempotency record is foreign fails as a whole, and the other chunks run.
 #[tokio::test]
-async fn a_chunk_that_fails_is_told_of_each_of_its_operations() {
+async fn a_failed_chunk_is_an_error_of_each_of_its_commands() {
     let service = Service::new();
     seed(&mut service.raw(), &service.key("once", "b 1"), "list", "x");
     let operations: Vec<Value> = (0..6).map(|_| json!({ "type": "incr", "key": "n" })).collect();
     let body = json!({ "operations": operations, "chunk_size": 2 });
-    let answer = service.post_once("/batch", body, "b").await.assert(200);
+    let answer = service.post("/batch", body).key("b").await.assert(200);
     let internal = json!("internal_error");
     let expected = [json!(1), json!(2), internal.clone(), internal, json!(3), json!(4)];
     assert_eq!(outcomes(answer["results"].as_array().unwrap()), expected);
     assert_eq!((&answer["succeeded"], &answer["failed"]), (&json!(4), &json!(2)));
 }
 
-/// Every connection loses its second reply: each other chunk has happened, and nobody knows.
+/// Every connection loses its second reply: every other chunk has run, with an unknown outcome.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_reply_is_unknown_for_each_operation_of_its_chunk() {
+async fn a_lost_reply_is_an_unknown_outcome_of_each_command_of_its_chunk() {
     let direct = Service::new();
     batch(&direct, json!([{ "type": "set", "key": "n", "value": "0" }])).await;
     let port = lossy(1).await;
@@ -398,9 +390,10 @@ async fn a_lost_reply_is_unknown_for_each_operation_of_its_chunk() {
     assert_eq!(outcomes(&batch(&direct, json!([{ "type": "get", "key": "n" }])).await), ["8"]);
 }
 
-/// Who asks for ten thousand chunks of a server that is away has an answer, and not hours later.
+/// A batch of ten thousand chunks on an unavailable server is answered soon, and not after ten thousand
+/// timeouts.
 #[tokio::test]
-async fn a_store_that_is_away_is_not_asked_again_and_again() {
+async fn an_unavailable_store_ends_the_batch_early() {
     let server = Server::start(&[]);
     let service = Service::with(|settings| {
         settings.url.clone_from(&server.url);
@@ -420,9 +413,9 @@ async fn a_store_that_is_away_is_not_asked_again_and_again() {
     assert_eq!((&answer["succeeded"], &answer["failed"]), (&json!(0), &json!(8000)));
 }
 
-/// A short call that reads a long value again and again is told so, and what it writes is written.
+/// A short call that reads a long value again and again exceeds the limit of reads; its writes happen.
 #[tokio::test]
-async fn what_is_read_is_bounded() {
+async fn reads_are_bounded() {
     let service = Service::new();
     let long = "x".repeat(200_000);
     service.post("/batch/set", json!({ "values": { "long": long } })).await.assert(200);
@@ -434,7 +427,7 @@ async fn what_is_read_is_bounded() {
         let body = json!({ "operations": operations, "chunk_size": chunk_size });
         let answer = service.post("/batch", body).await.assert(200);
         let results = outcomes(answer["results"].as_array().unwrap());
-        // 21 of them are the first that are more than 4 MiB.
+        // 21 of the values are the first that exceed 4 MiB.
         let read = results.iter().take_while(|result| **result == *long).count();
         assert_eq!(read, 21);
         assert!(results[21..300].iter().all(|result| result == "result_too_large"));
@@ -443,7 +436,7 @@ async fn what_is_read_is_bounded() {
     }
 }
 
-/// Each score is the number that was sent, to its last bit.
+/// Each score is the number that was sent, to the last bit.
 #[tokio::test]
 async fn scores_are_exact() {
     let service = Service::new();

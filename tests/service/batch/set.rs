@@ -1,4 +1,4 @@
-//! What callers of `POST /batch/set` may rely on.
+//! Tests of `POST /batch/set`: plain data keys that are written in one step.
 
 use serde_json::{Map, Value, json};
 
@@ -6,7 +6,7 @@ use super::run::{batch, data_key, outcomes};
 use crate::support::Service;
 
 #[tokio::test]
-async fn writes_all_of_them_whatever_was_there() {
+async fn overwrites_all_keys_of_any_type() {
     let service = Service::new();
     batch(&service, json!([{ "type": "rpush", "key": "a", "values": ["x"] }])).await;
     let body = json!({ "values": { "a": "1", "b": "" }, "ttl_ms": 60_000 });
@@ -18,13 +18,13 @@ async fn writes_all_of_them_whatever_was_there() {
         redis::cmd("PTTL").arg(data_key(&service, key)).query(&mut service.raw()).unwrap()
     };
     assert!(ttl("a") > 0 && ttl("b") > 0);
-    // Written without an end, they have none any more.
+    // Writing without `ttl_ms` removes an expiry.
     service.post("/batch/set", json!({ "values": { "a": "2" } })).await.assert(200);
     assert_eq!(ttl("a"), -1);
 }
 
 #[tokio::test]
-async fn refuses_what_it_cannot_write() {
+async fn refuses_invalid_keys_and_values() {
     let service = Service::new();
     let many: Map<String, Value> = (0..1001).map(|key| (key.to_string(), json!("x"))).collect();
     for (body, code, pointer) in [

@@ -1,4 +1,4 @@
-//! What callers of `POST /bulk` may rely on.
+//! Tests of `POST /bulk`: a stream of commands, a line each.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ fn text(lines: &[Value]) -> String {
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
-/// Sends a whole stream, and answers its results.
+/// Sends a whole stream, and returns its results.
 async fn bulk(service: &Service, body: impl Into<Body>) -> Vec<Value> {
     let response = service.router().oneshot(request(&service.space, body.into())).await.unwrap();
     assert_eq!(response.status().as_u16(), 200);
@@ -71,7 +71,7 @@ fn increment(counter: &str) -> Value {
     json!({ "operation": "counters/increment", "input": { "counter": counter } })
 }
 
-/// A stream that is sent and read by hand.
+/// A stream whose lines a test sends and whose results it reads one by one.
 struct Open {
     lines: Sender<Bytes>,
     answers: Body,
@@ -89,22 +89,22 @@ impl Open {
         self.lines.send_data(Bytes::from(format!("{line}\n"))).await.is_ok()
     }
 
-    /// What is answered next; nothing at the end.
+    /// The next part of the answer; `None` at its end.
     async fn read(&mut self) -> Option<Bytes> {
         let frame = self.answers.frame().await?.unwrap();
         Some(frame.into_data().unwrap())
     }
 }
 
-/// The same service behind a door of its own, where nobody waits for long.
-fn impatient(service: &Service, patience: Duration) -> (Router, ShutdownGate) {
-    let gate = ShutdownGate::new(Limits { body_timeout: patience });
-    let shape = app::Settings { base_path: String::new(), body_limit_bytes: 262_144 };
+/// The router of the same service with a short timeout, and with a shutdown gate of its own.
+fn with_timeout(service: &Service, limit: Duration) -> (Router, ShutdownGate) {
+    let gate = ShutdownGate::new(Limits { body_timeout: limit });
+    let shape = app::RouterSettings { base_path: String::new(), body_limit_bytes: 262_144 };
     (app(service.store.clone(), gate.clone(), &shape), gate)
 }
 
 #[tokio::test]
-async fn each_line_is_answered_as_its_own_endpoint_would() {
+async fn each_result_equals_the_answer_of_its_own_endpoint() {
     let service = Service::new();
     let lines = [
         json!({ "operation": "accounts/open", "input": { "account_id": "alice", "initial_balance": "10" } }),
@@ -141,7 +141,7 @@ async fn each_line_is_answered_as_its_own_endpoint_would() {
 }
 
 #[tokio::test]
-async fn a_bad_line_is_its_own_problem() {
+async fn an_invalid_line_is_refused_and_the_others_run() {
     let service = Service::new();
     let long = format!("{{\"operation\":\"{}\"}}", "x".repeat(70_000));
     let body = [
@@ -161,7 +161,7 @@ async fn a_bad_line_is_its_own_problem() {
         "{\"operation\":\"counters/increment\",\"input\":{\"counter\":\"n\"},\"idempotency_key\":\"a b\"}",
         "{\"operation\":\"counters/increment\",\"input\":{\"counter\":\"\u{1}\"}}",
         &long,
-        // The last line needs no end.
+        // The last line needs no newline.
         &increment("n").to_string(),
     ]
     .join("\n");
@@ -196,7 +196,7 @@ async fn a_bad_line_is_its_own_problem() {
 }
 
 #[tokio::test]
-async fn lines_that_are_not_utf_8_are_refused_alone() {
+async fn a_line_that_is_not_utf_8_is_refused_and_the_others_run() {
     let service = Service::new();
     let mut body = b"{\"operation\":\"\xff\"}\n".to_vec();
     body.extend(increment("n").to_string().bytes());
@@ -206,7 +206,7 @@ async fn lines_that_are_not_utf_8_are_refused_alone() {
 }
 
 #[tokio::test]
-async fn what_is_no_stream_is_refused_at_once() {
+async fn a_body_that_is_no_stream_is_refused_at_once() {
     let service = Service::new();
     for (name, value, status, code) in [
         ("content-type", "application/json", 415, "unsupported_media_type"),
@@ -230,7 +230,7 @@ fn request_of_nothing(space: &str) -> Request<Body> {
     request(space, Body::empty())
 }
 
-/// Each line sees what the lines before it did, whatever operations they are.
+/// Each line sees the effects of the lines before it, whatever operations they are.
 #[tokio::test]
 async fn lines_run_in_their_order() {
     let service = Service::new();
@@ -264,9 +264,9 @@ async fn lines_run_in_their_order() {
     assert_eq!(service.balance("a7").await, "3.00");
 }
 
-/// Commands that ask first whose hold theirs is keep their places among those that do not.
+/// Commands that first look up the account of their hold keep their place among those that do not.
 #[tokio::test]
-async fn lines_that_ask_first_keep_their_order() {
+async fn lines_with_a_preceding_lookup_keep_their_order() {
     let service = Service::new();
     service.open("alice", "1000").await;
     service.open("bob", "0").await;
@@ -276,7 +276,7 @@ async fn lines_that_ask_first_keep_their_order() {
         lines.push(operation("accounts/capture", json!({ "hold_id": hold_id, "amount": "1" })));
         let input = json!({ "counter": "chain", "value": number + 1, "if_value": number });
         lines.push(operation("counters/set", input));
-        // It has just been captured by the line before.
+        // The line before has just captured it.
         lines.push(operation("accounts/release", json!({ "hold_id": hold_id })));
         lines.push(json!({ "operation": "accounts/capture", "input": {} }));
     }
@@ -285,10 +285,9 @@ async fn lines_that_ask_first_keep_their_order() {
     assert_eq!(service.balance("bob").await, "200.00");
 }
 
-/// The script of a call that was refused is sent again step by step, and the lines of a stream are not
-/// among its steps.
+/// A failed script is sent again step by step, and the lines of a stream are not among its steps.
 #[tokio::test(flavor = "multi_thread")]
-async fn lines_run_in_their_order_beside_calls_that_are_refused() {
+async fn lines_run_in_their_order_beside_failing_calls() {
     let service = Service::with(|settings| settings.batch_workers = 1);
     let refusing: Vec<_> = (0..4)
         .map(|_| {
@@ -331,9 +330,9 @@ async fn an_answer_comes_while_the_stream_is_still_open() {
     assert!(stream.answers.frame().await.is_none());
 }
 
-/// As curl does with a large file: it sends the body when it is asked to.
+/// curl does this with a large file: it sends the body only after 100 Continue.
 #[tokio::test]
-async fn a_client_that_waits_to_be_asked_is_asked_at_once() {
+async fn expect_100_continue_is_answered_at_once() {
     let process = Process::shared();
     let mut stream = TcpStream::connect(&process.address).await.unwrap();
     let line = increment("n").to_string();
@@ -358,19 +357,21 @@ async fn a_client_that_waits_to_be_asked_is_asked_at_once() {
     assert!(text.starts_with("HTTP/1.1 200 OK") && text.contains("\"value\":1"), "{text}");
 }
 
-/// Who does not read is not read from: what is on its way is bounded, however long the stream.
+/// A client that reads no results is not read from: the number of lines in flight is bounded, however
+/// long the stream.
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_has_to_hold_what_is_not_read() {
+async fn a_client_that_does_not_read_stops_the_stream() {
     let service = Service::new();
-    let (router, _) = impatient(&service, Duration::from_millis(300));
+    let (router, _) = with_timeout(&service, Duration::from_millis(300));
     let mut stream = Open::new(router, &service.space).await;
     let mut sent = 0;
-    // Nothing is read, so at some point nothing is taken any more, and then the stream is ended.
+    // The test reads nothing, so at some point the service takes no more lines, and then ends the
+    // stream.
     while stream.send(&increment("n")).await {
         sent += 1;
         assert!(sent < 20_000, "the service takes what it cannot hand on");
     }
-    // It ends as something that was cut off, and not as an answer that is whole.
+    // The answer is cut off, so that a client does not take it for complete.
     let mut answers = stream.answers;
     let cut = loop {
         match answers.frame().await {
@@ -384,7 +385,7 @@ async fn nobody_has_to_hold_what_is_not_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_goes_away_stops_it() {
+async fn a_disconnected_client_stops_the_stream() {
     let service = Service::new();
     service.open("alice", "1000000").await;
     service.open("bob", "0").await;
@@ -400,16 +401,16 @@ async fn a_client_that_goes_away_stops_it() {
         more += 1;
         assert!(more < 5000, "nobody is left to be answered");
     }
-    // What was begun is done whole; nothing is begun after.
+    // Lines that had started are completed, and none starts afterwards.
     assert_eq!(service.sum("USD"), 0);
     let moved: f64 = service.balance("bob").await.parse().unwrap();
     assert!(moved >= 50.0 && moved <= f64::from(50 + more));
 }
 
 #[tokio::test]
-async fn a_stream_that_stands_still_is_ended() {
+async fn an_idle_stream_is_ended() {
     let service = Service::new();
-    let (router, _) = impatient(&service, Duration::from_millis(100));
+    let (router, _) = with_timeout(&service, Duration::from_millis(100));
     let mut stream = Open::new(router, &service.space).await;
     assert!(stream.send(&increment("n")).await);
     let mut all = Vec::new();
@@ -422,16 +423,16 @@ async fn a_stream_that_stands_still_is_ended() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_about_to_end_says_so_and_takes_no_more() {
+async fn shutdown_ends_the_stream_with_a_problem() {
     let service = Service::new();
-    let (router, gate) = impatient(&service, Duration::from_secs(20));
+    let (router, gate) = with_timeout(&service, Duration::from_secs(20));
     let mut stream = Open::new(router, &service.space).await;
     assert!(stream.send(&increment("n")).await);
     let mut all = stream.read().await.unwrap().to_vec();
     gate.close();
-    let mut emptied = Box::pin(gate.drained());
-    // Its answer is not whole yet, and whoever ends the service waits for that.
-    assert!(poll!(&mut emptied).is_pending());
+    let mut drained = Box::pin(gate.drained());
+    // Its answer is not complete yet, and the shutdown waits for it.
+    assert!(poll!(&mut drained).is_pending());
     while let Some(part) = stream.read().await {
         all.extend_from_slice(&part);
     }
@@ -439,12 +440,12 @@ async fn a_service_that_is_about_to_end_says_so_and_takes_no_more() {
     assert_eq!(statuses(&results), [200, 503]);
     assert_eq!(results[1]["body"]["code"], "shutting_down");
     drop(stream);
-    emptied.await;
+    drained.await;
 }
 
-/// A stream that was cut off is sent again as it is.
+/// A stream that was cut off is sent again unchanged.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_line_under_a_key_happens_once() {
+async fn a_line_under_an_idempotency_key_happens_once() {
     let service = Service::new();
     service.open("alice", "1000").await;
     service.open("bob", "0").await;
@@ -455,7 +456,7 @@ async fn a_line_under_a_key_happens_once() {
             line
         })
         .collect();
-    // The same key within one stream is a repeat too, and another body under it is not.
+    // The same key within one stream is a repeat too; another body under it is refused.
     lines.push(lines[0].clone());
     lines.push(json!({ "operation": "accounts/transfer", "idempotency_key": "pay-0",
         "input": { "from_account": "alice", "to_account": "bob", "amount": "2" } }));
@@ -484,7 +485,7 @@ async fn a_line_under_a_key_happens_once() {
 }
 
 #[tokio::test]
-async fn a_record_that_is_none_fails_its_own_line() {
+async fn a_foreign_record_fails_only_its_line() {
     let service = Service::new();
     service.open("alice", "1000").await;
     service.open("bob", "0").await;
@@ -504,11 +505,11 @@ async fn a_record_that_is_none_fails_its_own_line() {
     assert_eq!(service.balance("bob").await, "384.00");
 }
 
-/// More ended holds than one script takes back: the line waits for them like a call on its own.
+/// There are more expired holds than one script reclaims: the line waits for them like a single call.
 #[tokio::test]
-async fn what_has_piled_up_is_worked_off_first() {
+async fn expired_holds_are_reclaimed_before_a_line_runs() {
     let server = Server::start(&[]);
-    let service = Service::alone(&server);
+    let service = Service::on_own_redis(&server);
     service.open("alice", "2000").await;
     service.open("bob", "0").await;
     let hold = |_| {
@@ -521,12 +522,12 @@ async fn what_has_piled_up_is_worked_off_first() {
     service.advance_ms(1001);
     let lines = [transfer("alice", "bob", "1999"), transfer("alice", "bob", "2")];
     assert_eq!(statuses(&bulk(&service, text(&lines)).await), [201, 409]);
-    Audit::default().look(&service);
+    Audit::default().check(&service);
 }
 
-/// A stream is killed in the middle, and sent again as it is, until it has gone through.
+/// The service is killed in the middle of a stream, which is sent again unchanged until it is complete.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kill_in_the_middle_loses_nothing_and_pays_nothing_twice() {
+async fn a_killed_service_loses_no_line_and_repeats_none() {
     let service = Service::new();
     service.open("alice", "5000").await;
     service.open("bob", "0").await;
@@ -541,10 +542,10 @@ async fn a_kill_in_the_middle_loses_nothing_and_pays_nothing_twice() {
     for enough in [1, 200, 600] {
         let mut process = Process::start(&["--redis-url", redis_url()]);
         let sending = process.bulk(&service.space, body.clone());
-        // So many have gone through, and the rest is on its way.
+        // So many lines have run, and the rest is in flight.
         wait_for_balance(&service, enough).await;
         process.kill();
-        // No answer, or a part of it.
+        // There is no answer, or a part of it.
         let _ = sending.await;
     }
     let process = Process::shared();

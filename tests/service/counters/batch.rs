@@ -1,8 +1,10 @@
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
-use super::{FARTHEST, HOUR, changed, ending, kept_ms, refused, refuses_values, seen, set};
-use crate::support::{Service, seed};
+use super::{
+    MAX_SAFE_INTEGER, assert_rejects_values, changed, expect_refusal, kept_ms, read, set,
+    set_with_expiry,
+};
+use crate::support::{HOUR, Service, race_each, seed};
 
 const PATH: &str = "/counters/batch";
 
@@ -16,71 +18,72 @@ fn batch(operations: &[(&str, &str, i64)], atomic: bool) -> Value {
 }
 
 #[tokio::test]
-async fn changes_several_in_their_order() {
+async fn changes_several_counters_in_order() {
     let service = Service::new();
     for atomic in [true, false] {
         let service = service.in_new_space();
         let body = batch(&[("a", "incr", 5), ("b", "set", -2), ("a", "decr", 3)], atomic);
-        let told = service.post(PATH, body).await.assert(200);
+        let answer = service.post(PATH, body).await.assert(200);
         let expected = [changed("a", 0, 5), changed("b", 0, -2), changed("a", 5, 2)];
-        assert_eq!(told, json!({ "results": expected }));
+        assert_eq!(answer, json!({ "results": expected }));
         assert_eq!((service.counter("a").await, service.counter("b").await), (2, -2));
         assert_eq!(kept_ms(&service, "a"), -1);
     }
-    // All or none is what happens where nothing is said.
+    // All or none is the default.
     let body = json!({ "operations": lines(&[("a", "incr", 1), ("a", "decr", 2)]) });
-    refused(&service, PATH, body, 409, "counter_below_minimum").await;
+    expect_refusal(&service, PATH, body, 409, "counter_below_minimum").await;
 }
 
 #[tokio::test]
-async fn the_same_counter_many_times_is_one_counter() {
+async fn several_steps_of_one_counter_add_up() {
     let service = Service::new();
-    ending(&service, "c", 10).await;
+    set_with_expiry(&service, "c", 10).await;
     let body = batch(
         &[("c", "decr", 10), ("c", "incr", 7), ("c", "set", 3), ("c", "incr", 1), ("c", "decr", 4)],
         true,
     );
-    let told = service.post(PATH, body).await.assert(200);
+    let answer = service.post(PATH, body).await.assert(200);
     let steps = [(10, 0), (0, 7), (7, 3), (3, 4), (4, 0)];
     let expected: Vec<_> = steps.iter().map(|(from, to)| changed("c", *from, *to)).collect();
-    assert_eq!(told["results"], json!(expected));
-    assert_eq!(seen(&service, "c").await, (0, true, true), "its time to live stays");
-    // It counts from what an earlier line did, and not from what is stored.
+    assert_eq!(answer["results"], json!(expected));
+    assert_eq!(read(&service, "c").await, (0, true, true), "its time to live stays");
+    // A step counts from the result of an earlier step, not from the stored value.
     let body = batch(&[("c", "incr", 5), ("c", "decr", 6)], true);
-    let told = refused(&service, PATH, body, 409, "counter_below_minimum").await;
-    assert_eq!((&told["value"], &told["operation_index"]), (&json!(5), &json!(1)));
+    let answer = expect_refusal(&service, PATH, body, 409, "counter_below_minimum").await;
+    assert_eq!((&answer["value"], &answer["operation_index"]), (&json!(5), &json!(1)));
     let body = batch(&[("c", "incr", 5), ("c", "decr", 6), ("c", "decr", 5)], false);
-    let told = service.post(PATH, body).await.assert(200);
-    assert_eq!(told["results"][1]["code"], "counter_below_minimum");
-    assert_eq!(told["results"][2], changed("c", 5, 0));
+    let answer = service.post(PATH, body).await.assert(200);
+    assert_eq!(answer["results"][1]["code"], "counter_below_minimum");
+    assert_eq!(answer["results"][2], changed("c", 5, 0));
 }
 
 #[tokio::test]
-async fn a_refusal_of_one_is_a_refusal_of_all() {
+async fn one_refused_step_refuses_all() {
     let service = Service::new();
-    ending(&service, "a", 5).await;
-    set(&service, "top", FARTHEST).await;
+    set_with_expiry(&service, "a", 5).await;
+    set(&service, "top", MAX_SAFE_INTEGER).await;
     let good = [("a", "incr", 1), ("b", "set", 1), ("a", "decr", 2)];
     let bad = [
         (("c", "decr", 1), 409, "counter_below_minimum", 0),
-        (("top", "incr", 1), 422, "counter_out_of_range", FARTHEST),
+        (("top", "incr", 1), 422, "counter_out_of_range", MAX_SAFE_INTEGER),
     ];
     for (line, status, code, value) in bad {
         for place in 0..=good.len() {
             let mut operations = good.to_vec();
             operations.insert(place, line);
-            let told = refused(&service, PATH, batch(&operations, true), status, code).await;
-            assert_eq!(told["operation_index"], place);
-            assert_eq!((&told["counter"], &told["value"]), (&json!(line.0), &json!(value)));
+            let answer =
+                expect_refusal(&service, PATH, batch(&operations, true), status, code).await;
+            assert_eq!(answer["operation_index"], place);
+            assert_eq!((&answer["counter"], &answer["value"]), (&json!(line.0), &json!(value)));
         }
     }
 }
 
 #[tokio::test]
-async fn where_each_is_for_itself_the_others_happen() {
+async fn without_atomic_the_other_steps_happen() {
     let service = Service::new();
-    ending(&service, "a", 5).await;
-    set(&service, "top", FARTHEST).await;
+    set_with_expiry(&service, "a", 5).await;
+    set(&service, "top", MAX_SAFE_INTEGER).await;
     let body = batch(
         &[
             ("b", "decr", 1),
@@ -91,8 +94,8 @@ async fn where_each_is_for_itself_the_others_happen() {
         ],
         false,
     );
-    let told = service.post(PATH, body).await.assert(200);
-    let results = told["results"].as_array().unwrap();
+    let answer = service.post(PATH, body).await.assert(200);
+    let results = answer["results"].as_array().unwrap();
     let below = json!({
         "counter": "b", "code": "counter_below_minimum", "title": "Minimum of the counter"
     });
@@ -104,18 +107,18 @@ async fn where_each_is_for_itself_the_others_happen() {
     assert_eq!(results[3], changed("b", 0, 7));
     assert_eq!(results[4]["code"], "counter_below_minimum");
     assert_eq!((service.counter("a").await, service.counter("b").await), (6, 7));
-    assert_eq!(seen(&service, "a").await, (6, true, true));
-    // Where nothing happens, nothing is written.
+    assert_eq!(read(&service, "a").await, (6, true, true));
+    // Steps that change nothing write nothing.
     let before = service.snapshot();
     let body = batch(&[("none", "decr", 1), ("top", "incr", 1)], false);
     service.post(PATH, body).await.assert(200);
     service.assert_unchanged(&before);
 }
 
-/// What somebody else keeps under the key of one counter concerns the others only where all stand or
-/// fall together.
+/// A foreign record under the key of one counter affects the other counters only where the batch is
+/// atomic.
 #[tokio::test]
-async fn a_record_that_is_no_counter() {
+async fn a_foreign_record_is_an_error() {
     let service = Service::new();
     for (kind, text) in [("list", "1"), ("hash", "1"), ("string", "7"), ("string", "{}")] {
         let service = service.in_new_space();
@@ -134,10 +137,10 @@ async fn a_record_that_is_no_counter() {
             service.assert_unchanged(&before);
         }
         let body = batch(&[("odd", "set", 1), ("a", "incr", 1), ("odd", "incr", 1)], false);
-        let told = service.post(PATH, body).await.assert(200);
-        assert_eq!(told["results"][0]["code"], "internal_error", "{told:#}");
-        assert_eq!(told["results"][1], changed("a", 5, 6));
-        assert_eq!(told["results"][2]["code"], "internal_error");
+        let answer = service.post(PATH, body).await.assert(200);
+        assert_eq!(answer["results"][0]["code"], "internal_error", "{answer:#}");
+        assert_eq!(answer["results"][1], changed("a", 5, 6));
+        assert_eq!(answer["results"][2]["code"], "internal_error");
         let now = service.snapshot();
         let odd = service.key("counter", "odd");
         let find = |all: &[(String, Vec<u8>)]| all.iter().find(|(key, _)| *key == odd).cloned();
@@ -146,49 +149,53 @@ async fn a_record_that_is_no_counter() {
 }
 
 #[tokio::test]
-async fn is_exact_as_far_as_it_goes() {
+async fn is_exact_up_to_53_bits() {
     let service = Service::new();
-    set(&service, "top", FARTHEST - 1).await;
+    set(&service, "top", MAX_SAFE_INTEGER - 1).await;
     set(&service, "bottom", 0).await;
     let body = batch(
-        &[("top", "incr", 1), ("bottom", "set", -FARTHEST), ("bottom", "incr", FARTHEST)],
+        &[
+            ("top", "incr", 1),
+            ("bottom", "set", -MAX_SAFE_INTEGER),
+            ("bottom", "incr", MAX_SAFE_INTEGER),
+        ],
         true,
     );
     let expected = json!({ "results": [
-        changed("top", FARTHEST - 1, FARTHEST),
-        changed("bottom", 0, -FARTHEST),
-        changed("bottom", -FARTHEST, 0),
+        changed("top", MAX_SAFE_INTEGER - 1, MAX_SAFE_INTEGER),
+        changed("bottom", 0, -MAX_SAFE_INTEGER),
+        changed("bottom", -MAX_SAFE_INTEGER, 0),
     ] });
     for replayed in [false, true] {
-        let told = service.post_once(PATH, body.clone(), "k").await;
-        assert_eq!(told.replayed(), replayed);
-        assert_eq!(told.assert(200), expected);
+        let answer = service.post(PATH, body.clone()).key("k").await;
+        assert_eq!(answer.replayed(), replayed);
+        assert_eq!(answer.assert(200), expected);
     }
-    // A refusal's replay says which of them it was.
+    // The replay of a refusal names the step as well.
     let body = batch(&[("top", "decr", 1), ("bottom", "decr", 1)], true);
     for replayed in [false, true] {
-        let told = service.post_once(PATH, body.clone(), "l").await;
-        assert_eq!(told.replayed(), replayed);
-        assert_eq!(told.expect_problem(409, "counter_below_minimum")["operation_index"], 1);
+        let answer = service.post(PATH, body.clone()).key("l").await;
+        assert_eq!(answer.replayed(), replayed);
+        assert_eq!(answer.expect_problem(409, "counter_below_minimum")["operation_index"], 1);
     }
 }
 
 #[tokio::test]
-async fn a_counter_that_has_ended_begins_anew() {
+async fn an_expired_counter_starts_again() {
     let service = Service::new();
-    ending(&service, "c", 10).await;
+    set_with_expiry(&service, "c", 10).await;
     service.advance_ms(HOUR);
     let body = batch(&[("c", "decr", 1)], true);
-    refused(&service, PATH, body, 409, "counter_below_minimum").await;
-    let told = service.post(PATH, batch(&[("c", "incr", 2)], true)).await.assert(200);
-    assert_eq!(told["results"][0], changed("c", 0, 2));
+    expect_refusal(&service, PATH, body, 409, "counter_below_minimum").await;
+    let answer = service.post(PATH, batch(&[("c", "incr", 2)], true)).await.assert(200);
+    assert_eq!(answer["results"][0], changed("c", 0, 2));
     assert_eq!(kept_ms(&service, "c"), -1);
 }
 
 #[tokio::test]
-async fn refuses_what_is_no_batch() {
+async fn refuses_invalid_batches() {
     let service = Service::new();
-    ending(&service, "c", 5).await;
+    set_with_expiry(&service, "c", 5).await;
     let good = batch(&[("c", "incr", 1), ("c", "decr", 1)], true);
     let bad = [
         ("/operations/1/value", json!(0), "validation_failed"),
@@ -207,47 +214,46 @@ async fn refuses_what_is_no_batch() {
         ("/atomic", json!("true"), "validation_failed"),
         ("/dry_run", json!(true), "unknown_field"),
     ];
-    refuses_values(&service, PATH, &good, &bad).await;
+    assert_rejects_values(&service, PATH, &good, &bad).await;
     let mut odd = good.clone();
     odd["operations"][1]["max"] = 3.into();
-    let told = refused(&service, PATH, odd, 422, "unknown_field").await;
-    assert_eq!(told["errors"][0]["pointer"], "/operations/1/max");
-    // 128 and no more; to set is not to step, and may be 0 or below.
+    let answer = expect_refusal(&service, PATH, odd, 422, "unknown_field").await;
+    assert_eq!(answer["errors"][0]["pointer"], "/operations/1/max");
+    // A batch has 128 steps at most; `set` may be 0 or below, unlike the steps up and down.
     let many = |count: usize| batch(&vec![("c", "incr", 1); count], true);
-    let told = refused(&service, PATH, many(129), 422, "validation_failed").await;
-    assert_eq!(told["errors"][0]["pointer"], "/operations");
-    let told = service.post(PATH, many(128)).await.assert(200);
-    assert_eq!(told["results"][127], changed("c", 132, 133));
-    let told = service.post(PATH, batch(&[("c", "set", 0), ("c", "set", -1)], true)).await;
-    assert_eq!(told.assert(200)["results"][1], changed("c", 0, -1));
+    let answer = expect_refusal(&service, PATH, many(129), 422, "validation_failed").await;
+    assert_eq!(answer["errors"][0]["pointer"], "/operations");
+    let answer = service.post(PATH, many(128)).await.assert(200);
+    assert_eq!(answer["results"][127], changed("c", 132, 133));
+    let answer = service.post(PATH, batch(&[("c", "set", 0), ("c", "set", -1)], true)).await;
+    assert_eq!(answer.assert(200)["results"][1], changed("c", 0, -1));
 }
 
-/// Batches that move units from one counter to another race, and some of them are refused: the sum
-/// stays, because there is no half of a batch.
+/// Batches that move units between counters race, and some are refused: the sum stays, because no batch
+/// happens in part.
 #[tokio::test(flavor = "multi_thread")]
-async fn moving_between_counters_keeps_the_sum() {
+async fn concurrent_moves_between_counters_keep_the_sum() {
     let service = Service::new();
     for counter in ["c0", "c1", "c2"] {
         set(&service, counter, 20).await;
     }
-    let mut tasks = JoinSet::new();
-    for task in 0..48_i64 {
+    race_each(0..48_i64, |task| {
         let service = service.clone();
-        tasks.spawn(async move {
+        async move {
             for round in 0..10 {
                 let (from, to) = ((task + round) % 3, (task + round + 1 + task % 2) % 3);
                 let by = 1 + (task * 7 + round) % 15;
                 let (from, to) = (format!("c{from}"), format!("c{to}"));
-                // What comes first is what would be left over if the second were refused alone.
+                // If the second step alone were refused, the first would be left over.
                 let body = batch(&[(&to, "incr", by), (&from, "decr", by)], true);
                 let answer = service.post(PATH, body).await;
                 if answer.status.as_u16() != 200 {
                     answer.expect_problem(409, "counter_below_minimum");
                 }
             }
-        });
-    }
-    tasks.join_all().await;
+        }
+    })
+    .await;
     let mut sum = 0;
     for counter in ["c0", "c1", "c2"] {
         let value = service.counter(counter).await;

@@ -1,53 +1,55 @@
 use serde_json::json;
-use tokio::task::JoinSet;
 
-use super::{FARTHEST, HOUR, changed, ending, kept_ms, refused, refuses_values, seen, set};
-use crate::support::Service;
+use super::{
+    MAX_SAFE_INTEGER, assert_rejects_values, changed, expect_refusal, kept_ms, read, set,
+    set_with_expiry,
+};
+use crate::support::{HOUR, Service, race};
 
 const PATH: &str = "/counters/decrement";
 
 #[tokio::test]
-async fn counts_down_to_zero_where_nothing_else_is_said() {
+async fn the_default_minimum_is_zero() {
     let service = Service::new();
-    ending(&service, "c", 3).await;
+    set_with_expiry(&service, "c", 3).await;
     let body = |by: i64| json!({ "counter": "c", "by": by });
-    let told = service.post(PATH, json!({ "counter": "c" })).await;
-    assert_eq!(told.assert(200), changed("c", 3, 2));
-    let told = refused(&service, PATH, body(3), 409, "counter_below_minimum").await;
-    assert_eq!((&told["value"], &told["min"]), (&json!(2), &json!(0)));
-    assert_eq!(told["detail"], "The counter c is at 2 and goes down to 0.");
+    let answer = service.post(PATH, json!({ "counter": "c" })).await;
+    assert_eq!(answer.assert(200), changed("c", 3, 2));
+    let answer = expect_refusal(&service, PATH, body(3), 409, "counter_below_minimum").await;
+    assert_eq!((&answer["value"], &answer["min"]), (&json!(2), &json!(0)));
+    assert_eq!(answer["detail"], "The counter c is at 2 and goes down to 0.");
     assert_eq!(service.post(PATH, body(2)).await.assert(200), changed("c", 2, 0));
-    assert_eq!(seen(&service, "c").await, (0, true, true), "zero is a value like any other");
-    let told = refused(&service, PATH, body(1), 409, "counter_below_minimum").await;
-    assert_eq!(told["value"], 0);
-    // A counter that nobody has touched has nothing to give, and is not there after.
+    assert_eq!(read(&service, "c").await, (0, true, true), "zero is a value like any other");
+    let answer = expect_refusal(&service, PATH, body(1), 409, "counter_below_minimum").await;
+    assert_eq!(answer["value"], 0);
+    // A new counter is at zero, and a refusal does not create it.
     let new = json!({ "counter": "new", "ttl_ms": HOUR });
-    refused(&service, PATH, new, 409, "counter_below_minimum").await;
-    assert_eq!(seen(&service, "new").await, (0, false, false));
+    expect_refusal(&service, PATH, new, 409, "counter_below_minimum").await;
+    assert_eq!(read(&service, "new").await, (0, false, false));
 }
 
 #[tokio::test]
-async fn goes_below_zero_where_it_may() {
+async fn a_negative_minimum_allows_negative_values() {
     let service = Service::new();
     let body = |by: i64| json!({ "counter": "c", "by": by, "min": -10 });
     assert_eq!(service.post(PATH, body(7)).await.assert(200), changed("c", 0, -7));
-    let told = refused(&service, PATH, body(4), 409, "counter_below_minimum").await;
-    assert_eq!((&told["value"], &told["min"]), (&json!(-7), &json!(-10)));
+    let answer = expect_refusal(&service, PATH, body(4), 409, "counter_below_minimum").await;
+    assert_eq!((&answer["value"], &answer["min"]), (&json!(-7), &json!(-10)));
     assert_eq!(service.post(PATH, body(3)).await.assert(200), changed("c", -7, -10));
-    // Who names no minimum means zero, and it is below that already.
+    // Without a minimum it is zero, and the counter is below that already.
     let body = json!({ "counter": "c" });
-    let told = refused(&service, PATH, body, 409, "counter_below_minimum").await;
-    assert_eq!((&told["value"], &told["min"]), (&json!(-10), &json!(0)));
+    let answer = expect_refusal(&service, PATH, body, 409, "counter_below_minimum").await;
+    assert_eq!((&answer["value"], &answer["min"]), (&json!(-10), &json!(0)));
 }
 
 #[tokio::test]
-async fn saturating_goes_as_far_as_the_minimum_and_never_back() {
+async fn saturating_stops_at_the_minimum() {
     let service = Service::new();
     set(&service, "c", 8).await;
     let body = |min: i64| json!({ "counter": "c", "by": 5, "min": min, "on_bound": "saturate" });
     assert_eq!(service.post(PATH, body(5)).await.assert(200), changed("c", 8, 5));
     let before = service.snapshot();
-    for min in [5, 6, 100, FARTHEST] {
+    for min in [5, 6, 100, MAX_SAFE_INTEGER] {
         assert_eq!(service.post(PATH, body(min)).await.assert(200), changed("c", 5, 5));
         service.assert_unchanged(&before);
     }
@@ -64,30 +66,36 @@ async fn a_new_counter_counts_from_its_initial_value() {
 }
 
 #[tokio::test]
-async fn is_exact_as_far_as_it_goes() {
+async fn is_exact_up_to_53_bits() {
     let service = Service::new();
-    set(&service, "c", 1 - FARTHEST).await;
-    let body = json!({ "counter": "c", "min": -FARTHEST });
-    let told = service.post_once(PATH, body.clone(), "k").await;
-    assert_eq!(told.assert(200), changed("c", 1 - FARTHEST, -FARTHEST));
-    let again = service.post_once(PATH, body.clone(), "k").await;
+    set(&service, "c", 1 - MAX_SAFE_INTEGER).await;
+    let body = json!({ "counter": "c", "min": -MAX_SAFE_INTEGER });
+    let answer = service.post(PATH, body.clone()).key("k").await;
+    assert_eq!(answer.assert(200), changed("c", 1 - MAX_SAFE_INTEGER, -MAX_SAFE_INTEGER));
+    let again = service.post(PATH, body.clone()).key("k").await;
     assert!(again.replayed());
-    assert_eq!(again.assert(200), changed("c", 1 - FARTHEST, -FARTHEST));
+    assert_eq!(again.assert(200), changed("c", 1 - MAX_SAFE_INTEGER, -MAX_SAFE_INTEGER));
     for _ in 0..2 {
-        let told = service.post_once(PATH, body.clone(), "refused").await;
-        let told = told.expect_problem(409, "counter_below_minimum");
-        assert_eq!((&told["value"], &told["min"]), (&json!(-FARTHEST), &json!(-FARTHEST)));
+        let answer = service.post(PATH, body.clone()).key("refused").await;
+        let answer = answer.expect_problem(409, "counter_below_minimum");
+        assert_eq!(
+            (&answer["value"], &answer["min"]),
+            (&json!(-MAX_SAFE_INTEGER), &json!(-MAX_SAFE_INTEGER))
+        );
     }
-    // As there is always a minimum, and it is in range, one can come out of it only from above.
-    set(&service, "top", FARTHEST).await;
-    let body = json!({ "counter": "top", "by": FARTHEST, "min": -FARTHEST });
-    assert_eq!(service.post(PATH, body.clone()).await.assert(200), changed("top", FARTHEST, 0));
-    let told = service.post(PATH, body.clone()).await.assert(200);
-    assert_eq!(told, changed("top", 0, -FARTHEST));
-    refused(&service, PATH, body, 409, "counter_below_minimum").await;
-    let body = json!({ "counter": "c", "by": FARTHEST + 1 });
-    let told = refused(&service, PATH, body, 422, "counter_out_of_range").await;
-    assert_eq!(told["errors"][0]["pointer"], "/by");
+    // The minimum is always in range, so a decrement can leave the range only with a negative step.
+    set(&service, "top", MAX_SAFE_INTEGER).await;
+    let body = json!({ "counter": "top", "by": MAX_SAFE_INTEGER, "min": -MAX_SAFE_INTEGER });
+    assert_eq!(
+        service.post(PATH, body.clone()).await.assert(200),
+        changed("top", MAX_SAFE_INTEGER, 0)
+    );
+    let answer = service.post(PATH, body.clone()).await.assert(200);
+    assert_eq!(answer, changed("top", 0, -MAX_SAFE_INTEGER));
+    expect_refusal(&service, PATH, body, 409, "counter_below_minimum").await;
+    let body = json!({ "counter": "c", "by": MAX_SAFE_INTEGER + 1 });
+    let answer = expect_refusal(&service, PATH, body, 422, "counter_out_of_range").await;
+    assert_eq!(answer["errors"][0]["pointer"], "/by");
 }
 
 #[tokio::test]
@@ -116,9 +124,9 @@ async fn keeps_refreshes_or_gives_a_time_to_live() {
 }
 
 #[tokio::test]
-async fn refuses_what_is_no_step() {
+async fn refuses_invalid_input() {
     let service = Service::new();
-    ending(&service, "c", 5).await;
+    set_with_expiry(&service, "c", 5).await;
     let good = json!({ "counter": "c", "by": 1 });
     let bad = [
         ("/by", json!(0), "validation_failed"),
@@ -135,26 +143,24 @@ async fn refuses_what_is_no_step() {
         ("/counter", json!("decrement"), "invalid_id"),
         ("/counter", json!(""), "invalid_id"),
     ];
-    refuses_values(&service, PATH, &good, &bad).await;
+    assert_rejects_values(&service, PATH, &good, &bad).await;
     let body = json!({ "counter": "c", "ttl_mode": "refresh" });
-    let told = refused(&service, PATH, body, 422, "validation_failed").await;
-    assert_eq!(told["errors"][0]["pointer"], "/ttl_ms");
+    let answer = expect_refusal(&service, PATH, body, 422, "validation_failed").await;
+    assert_eq!(answer["errors"][0]["pointer"], "/ttl_ms");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn seats_are_given_out_once_each() {
+async fn concurrent_decrements_give_out_each_seat_once() {
     let service = Service::new();
-    let mut tasks = JoinSet::new();
-    for _ in 0..200 {
-        let service = service.clone();
+    let tasks = race(200, |_| {
         let body = json!({ "counter": "seats", "by": 3, "initial": 100 });
-        tasks.spawn(async move { service.post(PATH, body).await });
-    }
-    let answers = tasks.join_all().await;
-    let given = answers.iter().filter(|answer| answer.status.as_u16() == 200).count();
+        service.post(PATH, body)
+    });
+    let answers = tasks.await;
+    let given = answers.count(200);
     assert_eq!(given, 33, "of 100 seats, three at a time");
-    for answer in answers.into_iter().filter(|answer| answer.status.as_u16() != 200) {
-        assert_eq!(answer.expect_problem(409, "counter_below_minimum")["value"], 1);
-    }
+    assert_eq!(answers.count_code("counter_below_minimum"), 167);
+    let refused = answers.iter().filter(|answer| answer.status.as_u16() == 409);
+    assert!(refused.map(|answer| &answer.body["value"]).all(|value| value == 1));
     assert_eq!(service.counter("seats").await, 1);
 }

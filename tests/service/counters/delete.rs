@@ -1,90 +1,87 @@
 use serde_json::json;
-use tokio::task::JoinSet;
 
-use super::{FARTHEST, HOUR, changed, ending, kept_ms, seen, set};
-use crate::support::Service;
+use super::{MAX_SAFE_INTEGER, changed, kept_ms, read, set, set_with_expiry};
+use crate::support::{HOUR, Service, race};
 
 #[tokio::test]
-async fn leaves_nothing_behind() {
+async fn deletes_the_counter_and_its_expiry() {
     let service = Service::new();
     let nothing = service.snapshot();
-    ending(&service, "c", 42).await;
-    let gone = service.delete("/counters/c", &[]).await.assert(200);
-    assert_eq!(gone, json!({ "counter": "c", "deleted": true, "previous": 42 }));
+    set_with_expiry(&service, "c", 42).await;
+    let deleted = service.delete("/counters/c").await.assert(200);
+    assert_eq!(deleted, json!({ "counter": "c", "deleted": true, "previous": 42 }));
     service.assert_unchanged(&nothing);
-    assert_eq!(seen(&service, "c").await, (0, false, false));
-    let gone = service.delete("/counters/c", &[]).await.assert(200);
-    assert_eq!(gone, json!({ "counter": "c", "deleted": false, "previous": 0 }));
-    // The next one begins without the end of this one.
+    assert_eq!(read(&service, "c").await, (0, false, false));
+    let deleted = service.delete("/counters/c").await.assert(200);
+    assert_eq!(deleted, json!({ "counter": "c", "deleted": false, "previous": 0 }));
+    // A counter that is created again has no expiry.
     assert_eq!(service.increment("c", 1).await.assert(200), changed("c", 0, 1));
     assert_eq!(kept_ms(&service, "c"), -1);
 }
 
 #[tokio::test]
-async fn one_that_has_ended_was_not_there() {
+async fn an_expired_counter_does_not_exist() {
     let service = Service::new();
-    ending(&service, "c", 42).await;
+    set_with_expiry(&service, "c", 42).await;
     service.advance_ms(HOUR);
-    let gone = service.delete("/counters/c", &[]).await.assert(200);
-    assert_eq!(gone, json!({ "counter": "c", "deleted": false, "previous": 0 }));
+    let deleted = service.delete("/counters/c").await.assert(200);
+    assert_eq!(deleted, json!({ "counter": "c", "deleted": false, "previous": 0 }));
     assert_eq!(kept_ms(&service, "c"), -2);
 }
 
 #[tokio::test]
-async fn happens_once_under_a_key() {
+async fn happens_once_under_an_idempotency_key() {
     let service = Service::new();
-    set(&service, "c", -FARTHEST).await;
-    let once = [("idempotency-key", "k")];
-    let first = service.delete("/counters/c", &once).await;
+    set(&service, "c", -MAX_SAFE_INTEGER).await;
+    let first = service.delete("/counters/c").key("k").await;
     assert!(!first.replayed());
-    assert_eq!(first.assert(200)["previous"], -FARTHEST);
+    assert_eq!(first.assert(200)["previous"], -MAX_SAFE_INTEGER);
     set(&service, "c", 3).await;
-    let again = service.delete("/counters/c", &once).await;
+    let again = service.delete("/counters/c").key("k").await;
     assert!(again.replayed());
-    assert_eq!(again.assert(200)["previous"], -FARTHEST);
+    assert_eq!(again.assert(200)["previous"], -MAX_SAFE_INTEGER);
     assert_eq!(service.counter("c").await, 3, "what came after is not deleted by a repeat");
-    service.delete("/counters/d", &once).await.expect_problem(422, "idempotency_key_reused");
+    service.delete("/counters/d").key("k").await.expect_problem(422, "idempotency_key_reused");
 }
 
 #[tokio::test]
-async fn refuses_what_is_no_counter() {
+async fn refuses_invalid_names() {
     let service = Service::new();
     set(&service, "c", 1).await;
     let before = service.snapshot();
     for id in ["%7Bc%7D", "a%20b", "c%2Fd", "%00"] {
-        let told = service.delete(&format!("/counters/{id}"), &[]).await;
-        told.expect_problem(422, "invalid_id");
+        let answer = service.delete(&format!("/counters/{id}")).await;
+        answer.expect_problem(422, "invalid_id");
     }
-    // Words of the service are no counters; those paths have no DELETE, and say so.
+    // Names of operations are no counters; their paths have no DELETE.
     for word in ["increment", "decrement", "set", "reset", "batch"] {
-        let told = service.delete(&format!("/counters/{word}"), &[]).await;
-        told.expect_problem(405, "method_not_allowed");
+        let answer = service.delete(&format!("/counters/{word}")).await;
+        answer.expect_problem(405, "method_not_allowed");
     }
-    service.delete("/counters/c?x=1", &[]).await.expect_problem(400, "invalid_query");
+    service.delete("/counters/c?x=1").await.expect_problem(400, "invalid_query");
     service.assert_unchanged(&before);
 }
 
-/// Deletions and steps race: what the deletions took and what is left is what was added.
+/// Deletions and increments race: the deleted values and the rest are the sum of the increments.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_step_is_lost_between_deletions() {
+async fn no_increment_is_lost_between_deletions() {
     let service = Service::new();
-    let mut tasks = JoinSet::new();
-    for task in 0..32 {
+    let tasks = race(32, |task| {
         let service = service.clone();
-        tasks.spawn(async move {
+        async move {
             let mut taken = 0;
             for _ in 0..10 {
                 if task % 4 == 0 {
-                    let gone = service.delete("/counters/c", &[]).await.assert(200);
-                    assert_eq!(gone["deleted"] == true, gone["previous"] != 0, "{gone:#}");
-                    taken += gone["previous"].as_i64().unwrap();
+                    let deleted = service.delete("/counters/c").await.assert(200);
+                    assert_eq!(deleted["deleted"] == true, deleted["previous"] != 0, "{deleted:#}");
+                    taken += deleted["previous"].as_i64().unwrap();
                 } else {
                     service.increment("c", 1).await.assert(200);
                 }
             }
             taken
-        });
-    }
-    let taken: i64 = tasks.join_all().await.into_iter().sum();
+        }
+    });
+    let taken: i64 = tasks.await.into_iter().sum();
     assert_eq!(taken + service.counter("c").await, 24 * 10);
 }

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::FARTHEST;
+use super::MAX_SAFE_INTEGER;
 use crate::support::{Server, Service};
 
 const COUNTERS: usize = 3;
@@ -30,7 +30,7 @@ struct How {
     saturate: bool,
 }
 
-/// What a caller believes a counter to have.
+/// The value that a caller expects a counter to have.
 #[derive(Debug, Clone, Copy)]
 enum Guess {
     Right,
@@ -46,12 +46,12 @@ enum Action {
 
 const MODES: [&str; 3] = ["keep", "refresh", "if_none"];
 
-/// Small ones that meet bounds, and those where doubles end.
+/// Small values near the bounds, and values near the end of exact doubles.
 fn values() -> impl Strategy<Value = i64> {
     prop_oneof![
         6 => -6_i64..12,
-        1 => (0_i64..3).prop_map(|offset| FARTHEST - offset),
-        1 => (0_i64..3).prop_map(|offset| offset - FARTHEST),
+        1 => (0_i64..3).prop_map(|offset| MAX_SAFE_INTEGER - offset),
+        1 => (0_i64..3).prop_map(|offset| offset - MAX_SAFE_INTEGER),
         1 => (-2_i64..3).prop_map(|offset| 100_000_000_000_000 + offset),
     ]
 }
@@ -85,7 +85,7 @@ fn steps() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The counters in Rust: value and end of those that are there.
+/// The model: the value and the expiry of each counter that exists.
 #[derive(Default, Clone)]
 struct Counters {
     now: i64,
@@ -93,7 +93,7 @@ struct Counters {
     all: [Option<(i64, Option<End>)>; COUNTERS],
 }
 
-/// The minute at which a counter ends, and the step that has given it.
+/// The minute at which a counter expires, and the step that has set it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct End {
     at: i64,
@@ -105,7 +105,7 @@ impl Counters {
         self.all[counter].map_or(0, |(value, _)| value)
     }
 
-    /// Writes a value; the end stays, and a new one has none.
+    /// Writes a value and keeps the expiry; a new counter has none.
     fn write(&mut self, counter: usize, value: i64) -> Value {
         let previous = self.value(counter);
         let end = self.all[counter].and_then(|(_, end)| end);
@@ -123,7 +123,7 @@ impl Counters {
         let there = self.all[counter];
         let previous = there.map_or(how.initial, |(value, _)| value);
         let mut value = previous + by;
-        let bound = bound.or(how.saturate.then_some(FARTHEST * by.signum()));
+        let bound = bound.or(how.saturate.then_some(MAX_SAFE_INTEGER * by.signum()));
         let passes = |bound: i64| if by > 0 { value > bound } else { value < bound };
         if let Some(bound) = bound.filter(|bound| passes(*bound)) {
             let beyond = if by > 0 { previous > bound } else { previous < bound };
@@ -136,7 +136,7 @@ impl Counters {
             }
             value = if by > 0 { previous.max(bound) } else { previous.min(bound) };
         }
-        if value.abs() > FARTHEST {
+        if value.abs() > MAX_SAFE_INTEGER {
             return Err("counter_out_of_range");
         }
         if value != previous || there.is_none() && value != 0 {
@@ -166,13 +166,13 @@ impl Counters {
         if action == Action::Decr && wanted < 0 {
             return Err("counter_below_minimum");
         }
-        if wanted.abs() > FARTHEST {
+        if wanted.abs() > MAX_SAFE_INTEGER {
             return Err("counter_out_of_range");
         }
         Ok(self.write(counter, wanted))
     }
 
-    /// What is answered, or the code of the refusal.
+    /// Applies a step: the answer, or the code of the refusal.
     fn apply(&mut self, step: &Step) -> Result<Value, &'static str> {
         self.step += 1;
         match step {
@@ -203,7 +203,7 @@ impl Counters {
                             return Err(code);
                         }
                         Err(code) => results.push(json!(code)),
-                        Ok(told) => results.push(told),
+                        Ok(body) => results.push(body),
                     }
                 }
                 Ok(json!(results))
@@ -234,7 +234,7 @@ fn name(counter: usize) -> String {
     format!("c{counter}")
 }
 
-/// The same step as a call of the service; its answer in the model's words.
+/// Runs the same step as a call of the service, and returns the answer in the form of the model.
 async fn call(service: &Service, model: &Counters, step: &Step) -> Result<Value, String> {
     let answer = match step {
         Step::Count { counter, up, by, bound, how } => {
@@ -258,9 +258,7 @@ async fn call(service: &Service, model: &Counters, step: &Step) -> Result<Value,
             let body = json!({ "counter": name(*counter), "value": value });
             service.post("/counters/reset", body).await
         }
-        Step::Delete { counter } => {
-            service.delete(&format!("/counters/{}", name(*counter)), &[]).await
-        }
+        Step::Delete { counter } => service.delete(&format!("/counters/{}", name(*counter))).await,
         Step::Batch { lines, atomic } => {
             let line = |(counter, action, value): &(usize, Action, i64)| {
                 let action = match action {
@@ -283,8 +281,8 @@ async fn call(service: &Service, model: &Counters, step: &Step) -> Result<Value,
     if let Some(code) = answer.body["code"].as_str() {
         return Err(code.to_owned());
     }
-    let told = answer.assert(200);
-    let Some(results) = told["results"].as_array() else { return Ok(told) };
+    let found = answer.assert(200);
+    let Some(results) = found["results"].as_array() else { return Ok(found) };
     let result = |result: &Value| result.get("code").unwrap_or(result).clone();
     Ok(results.iter().map(result).collect())
 }
@@ -299,27 +297,27 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         static SERVER: LazyLock<Server> = LazyLock::new(Server::of_this_run);
         runtime.block_on(async {
-            let service = Service::alone(&SERVER);
+            let service = Service::on_own_redis(&SERVER);
             let mut model = Counters::default();
-            // The end of each as it was told when it was given.
+            // The expiry of each counter as the answer gave it when it was set.
             let mut ends: [Option<(End, Value)>; COUNTERS] = Default::default();
             for step in steps {
-                let told = call(&service, &model, &step).await;
+                let body = call(&service, &model, &step).await;
                 let expected = model.apply(&step).map_err(str::to_owned);
-                prop_assert_eq!(told, expected, "{:?}", step);
+                prop_assert_eq!(body, expected, "{:?}", step);
                 for (counter, known) in ends.iter_mut().enumerate() {
-                    let told = service.get(&format!("/counters/{}", name(counter))).await.assert(200);
+                    let body = service.get(&format!("/counters/{}", name(counter))).await.assert(200);
                     let it = model.all[counter];
-                    prop_assert_eq!(&told["value"], model.value(counter), "after {:?}", step);
-                    prop_assert_eq!(&told["exists"], it.is_some(), "after {:?}", step);
+                    prop_assert_eq!(&body["value"], model.value(counter), "after {:?}", step);
+                    prop_assert_eq!(&body["exists"], it.is_some(), "after {:?}", step);
                     let end = it.and_then(|(_, end)| end);
-                    prop_assert_eq!(told["expires_at"].is_string(), end.is_some(), "{:?}", step);
-                    // Where the model has not moved an end, it is the same to the millisecond.
+                    prop_assert_eq!(body["expires_at"].is_string(), end.is_some(), "{:?}", step);
+                    // An expiry that the model has not moved is the same to the millisecond.
                     match (&*known, end) {
                         (Some((before, seen)), Some(end)) if *before == end => {
-                            prop_assert_eq!(&told["expires_at"], seen, "after {:?}", step);
+                            prop_assert_eq!(&body["expires_at"], seen, "after {:?}", step);
                         }
-                        _ => *known = end.map(|end| (end, told["expires_at"].clone())),
+                        _ => *known = end.map(|end| (end, body["expires_at"].clone())),
                     }
                 }
             }

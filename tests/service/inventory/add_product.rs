@@ -25,7 +25,7 @@ async fn adds_a_product() {
 }
 
 #[tokio::test]
-async fn refuses_a_second_one_and_bad_values() {
+async fn refuses_an_existing_product_and_invalid_values() {
     let service = Service::new();
     service.add_product("cup", 5).await;
     let before = service.snapshot();

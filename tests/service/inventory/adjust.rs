@@ -1,11 +1,10 @@
 use serde_json::json;
-use tokio::task::JoinSet;
 
-use super::{HOUR, add_limited, adjust, assert_adds_up, held};
-use crate::support::Service;
+use super::{add_limited, adjust, assert_adds_up, held};
+use crate::support::{HOUR, Service, race};
 
 #[tokio::test]
-async fn changes_what_is_on_hand() {
+async fn changes_the_units_on_hand() {
     let service = Service::new();
     service.add_product("cup", 5).await;
     let body = json!({
@@ -50,27 +49,26 @@ async fn refuses_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_count_of_many_is_applied() {
+async fn one_of_many_counts_is_applied() {
     let service = Service::new();
     service.add_product("cup", 5).await;
-    let mut tasks = JoinSet::new();
-    for _ in 0..50 {
-        let service = service.clone();
+    let tasks = race(50, |_| {
         let body =
             json!({ "product_id": "cup", "delta": 1, "reason": "counted", "expected_on_hand": 5 });
-        tasks.spawn(async move { service.post("/inventory/adjust", body).await.status.as_u16() });
-    }
-    let statuses = tasks.join_all().await;
-    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1);
+        service.post("/inventory/adjust", body)
+    });
+    let answers = tasks.await;
+    assert_eq!(answers.count(200), 1);
+    assert_eq!(answers.count_code("quantity_stale"), 49);
     assert_eq!(service.stock("cup").await, [6, 0, 6]);
 }
 
 #[tokio::test]
-async fn says_once_that_the_stock_is_low_and_once_that_it_is_not() {
+async fn reports_each_low_stock_crossing_once() {
     let service = Service::new();
     add_limited(&service, "cup", 10, Some(5), None).await;
     for (delta, available, low) in [
-        // As many as the threshold says are enough.
+        // A stock equal to the threshold is not low.
         (-5, 5, None),
         (-1, 4, Some(true)),
         (-1, 3, None),
@@ -97,7 +95,7 @@ async fn a_product_without_a_threshold_is_never_low() {
 }
 
 #[tokio::test]
-async fn what_expired_has_made_the_stock_no_longer_low() {
+async fn expired_reservations_end_low_stock() {
     let service = Service::new();
     add_limited(&service, "cup", 10, Some(5), None).await;
     held(&service, &[("cup", 6)]).await;
@@ -108,20 +106,18 @@ async fn what_expired_has_made_the_stock_no_longer_low() {
     assert_adds_up(&service).await;
 }
 
-/// Many take the stock down, and then up again: one of them is told each time.
+/// Many callers lower the stock, and then raise it: one of them reports each crossing.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crossing_is_told_to_one_caller() {
+async fn one_of_many_callers_reports_the_low_stock_crossing() {
     let service = Service::new();
     add_limited(&service, "cup", 100, Some(50), None).await;
     for (delta, low) in [(-1, true), (1, false)] {
-        let mut tasks = JoinSet::new();
-        for _ in 0..100 {
-            let service = service.clone();
-            tasks.spawn(async move { adjust(&service, "cup", delta).await });
-        }
-        let answers = tasks.join_all().await;
-        let told: Vec<_> = answers.iter().filter_map(|answer| answer.get("low_stock")).collect();
-        assert_eq!(told, [low]);
+        let body = json!({ "product_id": "cup", "delta": delta, "reason": "counted" });
+        let answers = race(100, |_| service.post("/inventory/adjust", body.clone())).await;
+        assert_eq!(answers.count(200), 100);
+        let crossings: Vec<_> =
+            answers.iter().filter_map(|answer| answer.body.get("low_stock")).collect();
+        assert_eq!(crossings, [low]);
     }
     assert_eq!(service.stock("cup").await, [100, 0, 100]);
     assert_adds_up(&service).await;

@@ -5,13 +5,13 @@ use std::sync::{
 
 use redis::Commands;
 use serde_json::json;
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::sync::Semaphore;
 
 use super::{
-    HOUR, add_limited, adjust, as_read, assert_adds_up, cancel, confirm, confirm_part, figures,
-    held, lines, reservation,
+    add_limited, adjust, as_read, assert_adds_up, cancel, confirm, confirm_part, figures, held,
+    lines, reservation,
 };
-use crate::support::{Service, raw};
+use crate::support::{HOUR, Service, race, raw};
 
 async fn with_cups_and_pots() -> Service {
     let service = Service::new();
@@ -21,7 +21,7 @@ async fn with_cups_and_pots() -> Service {
 }
 
 #[tokio::test]
-async fn sells_all_that_is_held() {
+async fn sells_the_whole_reservation() {
     let service = with_cups_and_pots().await;
     let id = held(&service, &[("cup", 2), ("pot", 3)]).await;
     let before = reservation(&service, &id).await;
@@ -50,7 +50,7 @@ async fn sells_all_that_is_held() {
     assert_eq!(figures(&service, "cup").await, [3, 0, 3, 2]);
     assert_eq!(figures(&service, "pot").await, [0, 0, 0, 3]);
     assert_eq!(reservation(&service, &id).await, as_read(body));
-    // Its time does not come any more.
+    // A confirmed reservation does not expire.
     service.advance_ms(HOUR);
     assert_eq!(figures(&service, "cup").await, [3, 0, 3, 2]);
     assert_eq!(reservation(&service, &id).await["status"], "confirmed");
@@ -58,7 +58,7 @@ async fn sells_all_that_is_held() {
 }
 
 #[tokio::test]
-async fn sells_a_part_and_releases_the_rest_of_the_whole_reservation() {
+async fn sells_a_part_and_releases_the_rest() {
     let service = with_cups_and_pots().await;
     let id = held(&service, &[("cup", 4), ("pot", 2)]).await;
     let body = json!({ "reservation_id": id, "lines": lines(&[("cup", 3)]) });
@@ -98,7 +98,7 @@ async fn sells_several_parts_and_keeps_the_rest() {
     );
     assert_eq!(figures(&service, "cup").await, [2, 1, 1, 3]);
     assert_eq!(figures(&service, "pot").await, [3, 2, 1, 0]);
-    // The last unit ends it, kept or not.
+    // Confirming the last unit ends the reservation, whatever `remainder` says.
     let body = confirm_part(&service, &id, &[("cup", 1), ("pot", 2)], "keep").await.assert(200);
     assert_eq!(body["status"], "confirmed");
     assert_eq!(figures(&service, "cup").await, [1, 0, 1, 4]);
@@ -109,7 +109,7 @@ async fn sells_several_parts_and_keeps_the_rest() {
 }
 
 #[tokio::test]
-async fn without_lines_it_sells_what_earlier_parts_have_left() {
+async fn without_lines_it_sells_the_rest() {
     let service = with_cups_and_pots().await;
     let id = held(&service, &[("cup", 4), ("pot", 2)]).await;
     confirm_part(&service, &id, &[("cup", 1), ("pot", 2)], "keep").await.assert(200);
@@ -120,30 +120,30 @@ async fn without_lines_it_sells_what_earlier_parts_have_left() {
 }
 
 #[tokio::test]
-async fn what_expires_after_a_part_is_the_rest() {
+async fn the_rest_of_a_partly_sold_reservation_expires() {
     let service = with_cups_and_pots().await;
     let id = held(&service, &[("cup", 4)]).await;
     confirm_part(&service, &id, &[("cup", 3)], "keep").await.assert(200);
     service.advance_ms(HOUR);
     assert_eq!(figures(&service, "cup").await, [2, 0, 2, 3]);
-    let told = reservation(&service, &id).await;
-    assert_eq!(told["status"], "expired");
+    let answer = reservation(&service, &id).await;
+    assert_eq!(answer["status"], "expired");
     assert_eq!(
-        told["lines"],
+        answer["lines"],
         json!([{ "product_id": "cup", "quantity": 4, "confirmed": 3, "released": 1, "held": 0 }])
     );
     let before = service.snapshot();
     let refused = confirm(&service, &id).await.expect_problem(409, "reservation_expired");
     assert_eq!(
         (&refused["reservation_id"], &refused["expired_at"]),
-        (&json!(id), &told["expires_at"])
+        (&json!(id), &answer["expires_at"])
     );
     service.assert_unchanged(&before);
     assert_adds_up(&service).await;
 }
 
 #[tokio::test]
-async fn sells_nothing_that_is_not_held_any_more() {
+async fn released_units_cannot_be_sold() {
     let service = with_cups_and_pots().await;
     let late = held(&service, &[("cup", 2)]).await;
     service.advance_ms(HOUR);
@@ -158,7 +158,7 @@ async fn sells_nothing_that_is_not_held_any_more() {
 }
 
 #[tokio::test]
-async fn refuses_one_that_has_ended_or_never_was() {
+async fn refuses_an_ended_or_unknown_reservation() {
     let service = with_cups_and_pots().await;
     let id = held(&service, &[("cup", 2)]).await;
     cancel(&service, &id).await.assert(200);
@@ -174,7 +174,7 @@ async fn refuses_one_that_has_ended_or_never_was() {
 }
 
 #[tokio::test]
-async fn refuses_more_than_is_held() {
+async fn refuses_more_than_the_reserved_units() {
     let service = with_cups_and_pots().await;
     let id = held(&service, &[("cup", 4)]).await;
     let before = service.snapshot();
@@ -222,7 +222,7 @@ async fn refuses_bad_input() {
 }
 
 #[tokio::test]
-async fn says_when_the_stock_is_no_longer_low() {
+async fn reports_the_end_of_low_stock() {
     let service = Service::new();
     add_limited(&service, "cup", 10, Some(5), None).await;
     let id = held(&service, &[("cup", 6)]).await;
@@ -233,14 +233,14 @@ async fn says_when_the_stock_is_no_longer_low() {
         (&body["lines"][0]["remaining"], &body["lines"][0]["low_stock"]),
         (&json!(8), &json!(false))
     );
-    // What is sold was not available before either.
+    // Selling reserved units does not change the available ones.
     let id = held(&service, &[("cup", 5)]).await;
     let body = confirm(&service, &id).await.assert(200);
     assert_eq!(body["lines"][0].get("low_stock"), None);
 }
 
 #[tokio::test]
-async fn is_remembered_for_a_week() {
+async fn a_confirmed_reservation_is_kept_for_a_week() {
     let service = with_cups_and_pots().await;
     let id = held(&service, &[("cup", 2)]).await;
     confirm(&service, &id).await.assert(200);
@@ -250,48 +250,37 @@ async fn is_remembered_for_a_week() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_of_many_wins() {
+async fn one_of_many_confirmations_succeeds() {
     let service = with_cups_and_pots().await;
     let id = held(&service, &[("cup", 2), ("pot", 1)]).await;
-    let mut tasks = JoinSet::new();
-    for _ in 0..100 {
-        let (service, id) = (service.clone(), id.clone());
-        tasks.spawn(async move { confirm(&service, &id).await });
-    }
-    let answers = tasks.join_all().await;
-    assert_eq!(answers.iter().filter(|answer| answer.status.as_u16() == 200).count(), 1);
-    for answer in answers.into_iter().filter(|answer| answer.status.as_u16() != 200) {
-        let refused = answer.expect_problem(409, "reservation_closed");
-        assert_eq!(refused["reservation_status"], "confirmed");
-    }
+    let answers = race(100, |_| confirm(&service, &id)).await;
+    assert_eq!(answers.count(200), 1);
+    assert_eq!(answers.count_code("reservation_closed"), 99);
+    let refused = answers.iter().filter(|answer| answer.status.as_u16() == 409);
+    assert!(refused.map(|it| &it.body["reservation_status"]).all(|status| status == "confirmed"));
     assert_eq!(figures(&service, "cup").await, [3, 0, 3, 2]);
     assert_eq!(figures(&service, "pot").await, [2, 0, 2, 1]);
     assert_adds_up(&service).await;
 }
 
-/// Parts of one reservation, kept: as many as there are units, whoever asks.
+/// Many callers confirm parts of one reservation: as many succeed as there are units.
 #[tokio::test(flavor = "multi_thread")]
-async fn parts_never_add_up_to_more_than_is_held() {
+async fn concurrent_parts_add_up_to_the_reserved_units_at_most() {
     let service = Service::new();
     service.add_product("cup", 100).await;
     let id = held(&service, &[("cup", 50)]).await;
-    let mut tasks = JoinSet::new();
-    for _ in 0..100 {
-        let (service, id) = (service.clone(), id.clone());
-        tasks.spawn(async move {
-            confirm_part(&service, &id, &[("cup", 3)], "keep").await.status.as_u16()
-        });
-    }
-    let statuses = tasks.join_all().await;
-    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 16);
-    assert_eq!(statuses.iter().filter(|status| **status == 422).count(), 84);
+    let answers = race(100, |_| confirm_part(&service, &id, &[("cup", 3)], "keep")).await;
+    assert_eq!(answers.count(200), 16);
+    assert_eq!(answers.count(422), 84);
+    assert_eq!(answers.count_code("confirm_exceeds_reserved"), 84);
     assert_eq!(figures(&service, "cup").await, [52, 2, 50, 48]);
     assert_adds_up(&service).await;
 }
 
-/// Confirm, cancel and the end of its time, for two thousand reservations at once: one of them each.
+/// A confirmation, a cancellation and the expiry race for two thousand reservations: one of them ends
+/// each.
 #[tokio::test(flavor = "multi_thread")]
-async fn ends_once_whatever_races() {
+async fn each_reservation_ends_once_when_confirm_cancel_and_expiry_race() {
     const ROUNDS: usize = 2000;
     let service = Service::new();
     service.add_product("cup", 5000).await;
@@ -302,29 +291,27 @@ async fn ends_once_whatever_races() {
         ids.push(held(&service, &[("cup", cups(round)), ("pot", 1)]).await);
     }
     assert_eq!(figures(&service, "cup").await, [5000, 3999, 1001, 0]);
-    // Some calls at a time, so that the clock moves while there are calls before and after it.
-    let (turns, begun) = (Arc::new(Semaphore::new(16)), Arc::new(AtomicUsize::new(0)));
-    let mut tasks = JoinSet::new();
-    for (round, id) in ids.iter().enumerate() {
-        for confirms in [round % 2 == 0, round % 2 == 1] {
-            let (service, id) = (service.clone(), id.clone());
-            let (turns, begun) = (turns.clone(), begun.clone());
-            tasks.spawn(async move {
-                let _turn = turns.acquire().await.unwrap();
-                if begun.fetch_add(1, Ordering::Relaxed) == ROUNDS {
-                    service.advance_ms(HOUR);
-                }
-                let answer = if confirms {
-                    confirm(&service, &id).await
-                } else {
-                    cancel(&service, &id).await
-                };
-                (round, confirms, answer)
-            });
+    // At most 16 calls run at a time, so that there are calls before and after the clock moves.
+    let (permits, started) = (Arc::new(Semaphore::new(16)), Arc::new(AtomicUsize::new(0)));
+    let tasks = race(2 * ROUNDS, |caller| {
+        let round = caller / 2;
+        let confirms = (round + caller) % 2 == 0;
+        let (service, id) = (service.clone(), ids[round].clone());
+        let (permits, started) = (permits.clone(), started.clone());
+        async move {
+            let _permit = permits.acquire().await.unwrap();
+            if started.fetch_add(1, Ordering::Relaxed) == ROUNDS {
+                service.advance_ms(HOUR);
+            }
+            let answer = match confirms {
+                true => confirm(&service, &id).await,
+                false => cancel(&service, &id).await,
+            };
+            (round, confirms, answer)
         }
-    }
+    });
     let mut ends: Vec<Option<&str>> = vec![None; ROUNDS];
-    for (round, confirms, answer) in tasks.join_all().await {
+    for (round, confirms, answer) in tasks.await {
         if answer.status.as_u16() == 200 {
             let end = if confirms { "confirmed" } else { "cancelled" };
             assert_eq!(ends[round].replace(end), None, "round {round} has ended twice");
@@ -337,10 +324,10 @@ async fn ends_once_whatever_races() {
     let (mut sold_cups, mut sold_pots) = (0, 0);
     for (round, id) in ids.iter().enumerate() {
         let end = ends[round].unwrap_or("expired");
-        let told = reservation(&service, id).await;
-        assert_eq!(told["status"], end, "round {round}");
+        let found = reservation(&service, id).await;
+        assert_eq!(found["status"], end, "round {round}");
         let sold = if end == "confirmed" { cups(round) } else { 0 };
-        let cup = &told["lines"][0];
+        let cup = &found["lines"][0];
         assert_eq!(
             (&cup["confirmed"], &cup["released"], &cup["held"]),
             (&json!(sold), &json!(cups(round) - sold), &json!(0)),
@@ -357,7 +344,7 @@ async fn ends_once_whatever_races() {
     let left = [5000 - sold_pots, 0, 5000 - sold_pots, sold_pots];
     assert_eq!(figures(&service, "pot").await, left);
     assert_adds_up(&service).await;
-    // The same after a call that has taken back what had expired.
+    // The same holds after a call that has reclaimed the expired units.
     adjust(&service, "cup", 1).await;
     let left = [5001 - sold_cups, 0, 5001 - sold_cups, sold_cups];
     assert_eq!(figures(&service, "cup").await, left);

@@ -1,8 +1,7 @@
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
-use super::{HOUR, cancel, confirm, confirm_part, held, pages, reservation, reserve_for};
-use crate::support::Service;
+use super::{cancel, confirm, confirm_part, held, reservation, reserve_for};
+use crate::support::{HOUR, Paging, Service, assert_rejects_invalid_paging, pages, race};
 
 async fn ids(service: &Service, customer: &str, limit: usize) -> Vec<Vec<String>> {
     let path = format!("/inventory/customers/{customer}/reservations?limit={limit}");
@@ -12,7 +11,7 @@ async fn ids(service: &Service, customer: &str, limit: usize) -> Vec<Vec<String>
 }
 
 #[tokio::test]
-async fn lists_what_get_tells_the_newest_first() {
+async fn each_entry_equals_the_answer_of_get_newest_first() {
     let service = Service::new();
     service.add_product("cup", 50).await;
     service.add_product("pot", 50).await;
@@ -31,10 +30,10 @@ async fn lists_what_get_tells_the_newest_first() {
         ["held", "cancelled", "held", "confirmed"],
         ["expired", "cancelled", "expired", "confirmed"],
     ] {
-        let told = service.get("/inventory/customers/carol/reservations").await.assert(200);
-        let told = told["reservations"].as_array().unwrap();
-        assert_eq!(told.len(), 4);
-        for (index, one) in told.iter().enumerate() {
+        let answer = service.get("/inventory/customers/carol/reservations").await.assert(200);
+        let answer = answer["reservations"].as_array().unwrap();
+        assert_eq!(answer.len(), 4);
+        for (index, one) in answer.iter().enumerate() {
             assert_eq!(*one, reservation(&service, &made[index]).await);
             assert_eq!(one["status"], statuses[index]);
         }
@@ -43,13 +42,13 @@ async fn lists_what_get_tells_the_newest_first() {
 }
 
 #[tokio::test]
-async fn pages_have_each_once() {
+async fn pages_contain_each_reservation_once() {
     let service = Service::new();
     service.add_product("cup", 50).await;
     let mut made = Vec::new();
     for number in 0..13 {
         made.push(held(&service, &[("cup", 1)]).await);
-        // Somebody else's are on no page of hers.
+        // Reservations of another customer are on no page of hers.
         if number % 3 == 0 {
             reserve_for(&service, "dave", &[("cup", 1)]).await.assert(201);
         }
@@ -64,7 +63,7 @@ async fn pages_have_each_once() {
 }
 
 #[tokio::test]
-async fn who_has_reserved_nothing_has_an_empty_list() {
+async fn a_customer_without_reservations_has_an_empty_list() {
     let service = Service::new();
     service.add_product("cup", 1).await;
     reserve_for(&service, "carol", &[("cup", 2)]).await.expect_problem(409, "insufficient_stock");
@@ -77,27 +76,29 @@ async fn who_has_reserved_nothing_has_an_empty_list() {
 #[tokio::test]
 async fn rejects_invalid_paging() {
     let service = Service::new();
-    for query in ["limit=0", "limit=501", "limit=x", "cursor=%7B", "page=2", "limit=1&limit=2"] {
-        let path = format!("/inventory/customers/carol/reservations?{query}");
-        service.get(&path).await.expect_problem(400, "invalid_query");
-    }
+    assert_rejects_invalid_paging(
+        &service,
+        "/inventory/customers/carol/reservations",
+        Paging::Ids,
+        &[],
+    )
+    .await;
     let answer = service.get("/inventory/customers/%7B%7D/reservations").await;
     answer.expect_problem(422, "invalid_id");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn none_of_many_at_once_is_missing() {
+async fn the_list_contains_every_concurrent_reservation() {
     let service = Service::new();
     service.add_product("cup", 60).await;
-    let mut tasks = JoinSet::new();
-    for _ in 0..100 {
+    let tasks = race(100, |_| {
         let service = service.clone();
-        tasks.spawn(async move {
+        async move {
             let answer = reserve_for(&service, "carol", &[("cup", 1)]).await;
             answer.body["reservation_id"].as_str().map(str::to_owned)
-        });
-    }
-    let mut made: Vec<String> = tasks.join_all().await.into_iter().flatten().collect();
+        }
+    });
+    let mut made: Vec<String> = tasks.await.into_iter().flatten().collect();
     assert_eq!(made.len(), 60);
     let mut listed = ids(&service, "carol", 7).await.concat();
     made.sort();

@@ -2,12 +2,13 @@ use lockstep::sweeper;
 use redis::Commands;
 use serde_json::json;
 
-use crate::support::{Server, Service};
+use crate::support::{Server, Service, race};
 
-/// A product with many holds that have ended: as the service writes them, but faster.
+/// A product with many expired holds, written directly as the service would write them, because that is
+/// faster.
 async fn with_ended_holds(count: u64) -> (Server, Service) {
     let server = Server::start(&[]);
-    let service = Service::alone(&server);
+    let service = Service::on_own_redis(&server);
     service.add_product("cup", 20_000).await;
     service.reserve("cup", 1, 1_000_000).await.assert(201);
     let mut connection = service.raw();
@@ -28,7 +29,7 @@ async fn with_ended_holds(count: u64) -> (Server, Service) {
 }
 
 #[tokio::test]
-async fn ten_thousand_ended_reservations_keep_nobody_waiting_and_are_all_free() {
+async fn ten_thousand_expired_reservations_are_all_available_at_once() {
     let (_server, service) = with_ended_holds(10_000).await;
     service.reserve("cup", 20_001, 1000).await.expect_problem(409, "insufficient_stock");
     service.reserve("cup", 20_000, 600_000).await.assert(201);
@@ -42,17 +43,16 @@ async fn ten_thousand_ended_reservations_keep_nobody_waiting_and_are_all_free() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_has_not_ended_stays_held_whoever_takes_back() {
+async fn open_reservations_stay_held_while_expired_ones_are_reclaimed() {
     let (_server, service) = with_ended_holds(2300).await;
     service.advance_ms(-1_000_000);
     for _ in 0..20 {
         service.reserve("cup", 77, 9_000_000).await.assert(201);
     }
     service.advance_ms(1_000_000);
-    let mut tasks = tokio::task::JoinSet::new();
-    for number in 0..60 {
+    race(60, |number| {
         let service = service.clone();
-        tasks.spawn(async move {
+        async move {
             assert_eq!(service.stock("cup").await[1], 1540);
             if number % 10 == 0 {
                 let body = json!({ "product_id": "cup", "delta": 1, "reason": "received" });
@@ -60,15 +60,15 @@ async fn what_has_not_ended_stays_held_whoever_takes_back() {
             }
             let books = service.get("/inventory/integrity").await.assert(200);
             assert_eq!(books["ok"], true, "{books:#}");
-        });
-    }
-    tasks.join_all().await;
+        }
+    })
+    .await;
     let left: u64 = service.raw().zcard(service.key("product_holds", "cup")).unwrap();
     assert_eq!(left, 20);
 }
 
 #[tokio::test]
-async fn the_sweeper_tidies_products_that_nobody_looks_at() {
+async fn the_sweeper_reclaims_reservations_that_no_call_touches() {
     let (_server, service) = with_ended_holds(1500).await;
     let mut cursor = 0;
     loop {

@@ -1,8 +1,7 @@
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
-use super::{HOUR, assert_adds_up, cancel, confirm, extend, figures, held, reservation};
-use crate::support::Service;
+use super::{assert_adds_up, cancel, confirm, extend, figures, held, reservation};
+use crate::support::{HOUR, Service, race};
 
 const DAY: i64 = 24 * HOUR;
 const MINUTE: i64 = 60_000;
@@ -14,7 +13,7 @@ async fn with_a_reservation() -> (Service, String) {
     (service, id)
 }
 
-/// How long it lasts in all.
+/// The milliseconds from the creation of a reservation to its expiry.
 fn lasts_ms(reservation: &Value) -> i64 {
     let [from, to] = ["created_at", "expires_at"].map(|name| {
         let instant: jiff::Timestamp = reservation[name].as_str().unwrap().parse().unwrap();
@@ -24,18 +23,18 @@ fn lasts_ms(reservation: &Value) -> i64 {
 }
 
 #[tokio::test]
-async fn holds_for_longer() {
+async fn moves_the_expiry_later() {
     let (service, id) = with_a_reservation().await;
     service.advance_ms(50 * MINUTE);
     let body = extend(&service, &id, HOUR).await.assert(200);
     assert_eq!((&body["status"], &body["extensions"]), (&json!("held"), &json!(1)));
     assert!((110 * MINUTE..111 * MINUTE).contains(&lasts_ms(&body)), "{body:#}");
-    let told = reservation(&service, &id).await;
+    let answer = reservation(&service, &id).await;
     assert_eq!(
-        (&told["expires_at"], &told["extensions"], &told["lines"][0]["held"]),
+        (&answer["expires_at"], &answer["extensions"], &answer["lines"][0]["held"]),
         (&body["expires_at"], &json!(1), &json!(2))
     );
-    // The instant at which it would have been over.
+    // This is the time at which it would have expired without the extension.
     service.advance_ms(50 * MINUTE);
     assert_eq!(figures(&service, "cup").await, [5, 2, 3, 0]);
     assert_adds_up(&service).await;
@@ -46,7 +45,7 @@ async fn holds_for_longer() {
 }
 
 #[tokio::test]
-async fn a_reservation_that_was_extended_is_sold_as_any_other() {
+async fn an_extended_reservation_can_be_confirmed() {
     let (service, id) = with_a_reservation().await;
     extend(&service, &id, 5 * HOUR).await.assert(200);
     service.advance_ms(4 * HOUR);
@@ -58,7 +57,7 @@ async fn a_reservation_that_was_extended_is_sold_as_any_other() {
 }
 
 #[tokio::test]
-async fn never_cuts_what_is_left() {
+async fn never_moves_the_expiry_earlier() {
     let (service, id) = with_a_reservation().await;
     let before = reservation(&service, &id).await;
     let body = extend(&service, &id, 1).await.assert(200);
@@ -70,7 +69,7 @@ async fn never_cuts_what_is_left() {
 }
 
 #[tokio::test]
-async fn ten_times_and_no_more() {
+async fn allows_ten_extensions() {
     let (service, id) = with_a_reservation().await;
     for time in 1..=10 {
         let body = extend(&service, &id, HOUR + time).await.assert(200);
@@ -87,7 +86,7 @@ async fn ten_times_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_day_in_all_and_no_more() {
+async fn allows_a_day_in_total() {
     let (service, id) = with_a_reservation().await;
     let before = service.snapshot();
     let refused = extend(&service, &id, DAY + MINUTE).await.expect_problem(409, "extension_limit");
@@ -97,7 +96,7 @@ async fn a_day_in_all_and_no_more() {
     );
     service.assert_unchanged(&before);
     extend(&service, &id, DAY - MINUTE).await.assert(200);
-    // The day began with the reservation, not with the last extension.
+    // The day is counted from the creation, not from the last extension.
     service.advance_ms(2 * HOUR);
     let refused = extend(&service, &id, DAY - HOUR).await.expect_problem(409, "extension_limit");
     assert_eq!(refused["extensions"], 1);
@@ -105,7 +104,7 @@ async fn a_day_in_all_and_no_more() {
 }
 
 #[tokio::test]
-async fn refuses_one_that_has_ended() {
+async fn refuses_an_ended_reservation() {
     let (service, cancelled) = with_a_reservation().await;
     cancel(&service, &cancelled).await.assert(200);
     let confirmed = held(&service, &[("cup", 1)]).await;
@@ -130,18 +129,11 @@ async fn refuses_one_that_has_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_of_many_at_once() {
+async fn ten_of_many_concurrent_extensions_succeed() {
     let (service, id) = with_a_reservation().await;
-    let mut tasks = JoinSet::new();
-    for number in 0..60 {
-        let (service, id) = (service.clone(), id.clone());
-        tasks.spawn(async move { extend(&service, &id, 2 * HOUR + number).await });
-    }
-    let answers = tasks.join_all().await;
-    assert_eq!(answers.iter().filter(|answer| answer.status.as_u16() == 200).count(), 10);
-    for answer in answers.into_iter().filter(|answer| answer.status.as_u16() != 200) {
-        answer.expect_problem(409, "extension_limit");
-    }
+    let answers = race(60, |number| extend(&service, &id, 2 * HOUR + number as i64)).await;
+    assert_eq!(answers.count(200), 10);
+    assert_eq!(answers.count_code("extension_limit"), 50);
     assert_eq!(reservation(&service, &id).await["extensions"], 10);
     assert_eq!(figures(&service, "cup").await, [5, 2, 3, 0]);
     assert_adds_up(&service).await;

@@ -1,7 +1,7 @@
 use crate::support::Service;
 
 #[tokio::test]
-async fn tells_the_stock() {
+async fn returns_the_stock() {
     let service = Service::new();
     service.add_product("cup", 5).await;
     service.reserve("cup", 2, 1000).await.assert(201);
@@ -11,10 +11,10 @@ async fn tells_the_stock() {
 }
 
 #[tokio::test]
-async fn counts_units_as_free_from_the_millisecond_they_are() {
+async fn expired_units_are_available_to_the_millisecond() {
     let service = Service::new();
     service.add_product("cup", 5).await;
-    // A whole day, so that no real time that passes meanwhile can decide.
+    // A whole day, so that the duration of the test does not matter.
     service.reserve("cup", 2, 86_400_000).await.assert(201);
     service.advance_ms(86_400_000 - 60_000);
     assert_eq!(service.stock("cup").await, [5, 2, 3]);
@@ -25,7 +25,7 @@ async fn counts_units_as_free_from_the_millisecond_they_are() {
 }
 
 #[tokio::test]
-async fn refuses_one_that_is_not_there() {
+async fn refuses_an_unknown_product() {
     let refused =
         Service::new().get("/inventory/products/no").await.expect_problem(404, "product_not_found");
     assert_eq!(refused["detail"], "There is no product no.");

@@ -3,7 +3,7 @@ use redis::Commands;
 use crate::support::{Service, raw};
 
 #[tokio::test]
-async fn tells_what_it_holds_and_when_it_was_over() {
+async fn returns_the_lines_and_the_end() {
     let service = Service::new();
     service.add_product("cup", 5).await;
     let reserved = service.reserve("cup", 2, 86_400_000).await.assert(201);
@@ -20,7 +20,7 @@ async fn tells_what_it_holds_and_when_it_was_over() {
 }
 
 #[tokio::test]
-async fn is_remembered_for_a_week_after_its_end() {
+async fn an_ended_reservation_is_kept_for_a_week() {
     let service = Service::new();
     service.add_product("cup", 5).await;
     let reserved = service.reserve("cup", 2, 60_000).await.assert(201);
@@ -31,7 +31,7 @@ async fn is_remembered_for_a_week_after_its_end() {
 }
 
 #[tokio::test]
-async fn refuses_one_that_is_not_there() {
+async fn refuses_an_unknown_reservation() {
     let answer = Service::new().get("/inventory/reservations/res_1").await;
     assert_eq!(answer.expect_problem(404, "reservation_not_found")["reservation_id"], "res_1");
 }

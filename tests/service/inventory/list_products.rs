@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{HOUR, add_limited, adjust, cancel, held, pages};
-use crate::support::Service;
+use super::{add_limited, adjust, cancel, held};
+use crate::support::{HOUR, Paging, Service, assert_rejects_invalid_paging, pages};
 
 async fn ids(service: &Service, query: &str) -> Vec<Vec<String>> {
     let pages = pages(service, &format!("/inventory/products?{query}"), "products").await;
@@ -12,7 +12,7 @@ async fn ids(service: &Service, query: &str) -> Vec<Vec<String>> {
 }
 
 #[tokio::test]
-async fn lists_what_get_tells() {
+async fn each_entry_equals_the_answer_of_get() {
     let service = Service::new();
     assert_eq!(service.get("/inventory/products").await.assert(200), json!({ "products": [] }));
     let body = json!({
@@ -24,20 +24,20 @@ async fn lists_what_get_tells() {
     service.add_product("pot", 3).await;
     held(&service, &[("cup", 2), ("pot", 3)]).await;
     for available in [[3, 0], [5, 3]] {
-        let told = service.get("/inventory/products").await.assert(200);
+        let answer = service.get("/inventory/products").await.assert(200);
         for (index, product) in ["cup", "pot"].into_iter().enumerate() {
             let one = service.get(&format!("/inventory/products/{product}")).await.assert(200);
-            assert_eq!(told["products"][index], one);
+            assert_eq!(answer["products"][index], one);
             assert_eq!(one["available"], available[index]);
         }
-        assert_eq!(told["products"].as_array().unwrap().len(), 2);
-        // What has expired is free here as well, with nobody having touched it.
+        assert_eq!(answer["products"].as_array().unwrap().len(), 2);
+        // Expired units are available here as well, without any call in between.
         service.advance_ms(HOUR);
     }
 }
 
 #[tokio::test]
-async fn pages_have_each_product_once_in_order() {
+async fn pages_contain_each_product_once_in_order() {
     let service = Service::new();
     let names = ["a", "a-1", "a.b", "a:1", "a@b", "A", "B", "Z9", "a1", "ab", "b", "z", "0"];
     for name in names {
@@ -53,7 +53,7 @@ async fn pages_have_each_product_once_in_order() {
 }
 
 #[tokio::test]
-async fn a_page_is_of_fifty_where_nothing_else_is_said() {
+async fn the_default_page_has_50_products() {
     let service = Service::new();
     for number in 0..51 {
         service.add_product(&format!("p{number:02}"), 1).await;
@@ -67,10 +67,10 @@ async fn a_page_is_of_fifty_where_nothing_else_is_said() {
 }
 
 #[tokio::test]
-async fn finds_what_is_low() {
+async fn filters_by_low_stock() {
     let service = Service::new();
     for number in 0..9 {
-        // Every third has as many as its threshold says, which is enough.
+        // Every third product has a stock equal to its threshold, which is not low.
         let stock = if number % 3 == 0 { 5 } else { 10 };
         add_limited(&service, &format!("p{number}"), stock, Some(5), None).await;
     }
@@ -96,31 +96,22 @@ async fn finds_what_is_low() {
     service.advance_ms(HOUR);
     assert_eq!(low(&service).await, ["p7"]);
     let path = "/inventory/products/p7";
-    service.patch(path, json!({ "low_stock": 3 }), &[]).await.assert(200);
+    service.patch(path, json!({ "low_stock": 3 })).await.assert(200);
     assert!(low(&service).await.is_empty());
-    service.patch(path, json!({ "low_stock": 4 }), &[]).await.assert(200);
+    service.patch(path, json!({ "low_stock": 4 })).await.assert(200);
     assert_eq!(low(&service).await, ["p7"]);
-    service.patch(path, json!({ "low_stock": null }), &[]).await.assert(200);
+    service.patch(path, json!({ "low_stock": null })).await.assert(200);
     assert!(low(&service).await.is_empty());
 }
 
 #[tokio::test]
 async fn rejects_invalid_paging() {
     let service = Service::new();
-    for query in [
-        "limit=0",
-        "limit=501",
-        "limit=x",
-        "cursor=%7B",
-        "cursor=",
-        "low_stock=maybe",
-        "low_stock=",
-        "page=2",
-        "limit=1&limit=2",
-    ] {
-        service
-            .get(&format!("/inventory/products?{query}"))
-            .await
-            .expect_problem(400, "invalid_query");
-    }
+    assert_rejects_invalid_paging(
+        &service,
+        "/inventory/products",
+        Paging::Ids,
+        &["low_stock=maybe", "low_stock="],
+    )
+    .await;
 }

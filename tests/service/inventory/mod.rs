@@ -15,19 +15,17 @@ mod update_product;
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Service};
+use crate::support::{Call, HOUR, Service};
 
-const HOUR: i64 = 3_600_000;
-
-/// Lines as a body has them.
-fn lines(order: &[(&str, u64)]) -> Value {
-    order
+/// The field `lines` of a request.
+fn lines(items: &[(&str, u64)]) -> Value {
+    items
         .iter()
         .map(|(product, quantity)| json!({ "product_id": product, "quantity": quantity }))
         .collect()
 }
 
-/// A product with a threshold, a limit for each customer, or both.
+/// Adds a product with a low-stock threshold, a limit for each customer, or both.
 async fn add_limited(
     service: &Service,
     product: &str,
@@ -42,38 +40,33 @@ async fn add_limited(
     service.post("/inventory/products", body).await.assert(201);
 }
 
-/// Sets units aside for an hour.
-async fn reserve_for(service: &Service, customer: &str, order: &[(&str, u64)]) -> Answer {
-    let body = json!({ "customer_id": customer, "lines": lines(order), "ttl_ms": HOUR });
-    service.post("/inventory/reserve", body).await
+/// Reserves units for an hour.
+fn reserve_for(service: &Service, customer: &str, items: &[(&str, u64)]) -> Call {
+    let body = json!({ "customer_id": customer, "lines": lines(items), "ttl_ms": HOUR });
+    service.post("/inventory/reserve", body)
 }
 
-/// The same for carol; answers the id of the reservation.
-async fn held(service: &Service, order: &[(&str, u64)]) -> String {
-    let body = reserve_for(service, "carol", order).await.assert(201);
+/// Reserves units for carol for an hour, and returns the id of the reservation.
+async fn held(service: &Service, items: &[(&str, u64)]) -> String {
+    let body = reserve_for(service, "carol", items).await.assert(201);
     body["reservation_id"].as_str().unwrap().to_owned()
 }
 
-async fn confirm(service: &Service, id: &str) -> Answer {
-    service.post("/inventory/confirm", json!({ "reservation_id": id })).await
+fn confirm(service: &Service, id: &str) -> Call {
+    service.post("/inventory/confirm", json!({ "reservation_id": id }))
 }
 
-async fn confirm_part(
-    service: &Service,
-    id: &str,
-    order: &[(&str, u64)],
-    remainder: &str,
-) -> Answer {
-    let body = json!({ "reservation_id": id, "lines": lines(order), "remainder": remainder });
-    service.post("/inventory/confirm", body).await
+fn confirm_part(service: &Service, id: &str, items: &[(&str, u64)], remainder: &str) -> Call {
+    let body = json!({ "reservation_id": id, "lines": lines(items), "remainder": remainder });
+    service.post("/inventory/confirm", body)
 }
 
-async fn cancel(service: &Service, id: &str) -> Answer {
-    service.post("/inventory/cancel", json!({ "reservation_id": id })).await
+fn cancel(service: &Service, id: &str) -> Call {
+    service.post("/inventory/cancel", json!({ "reservation_id": id }))
 }
 
-async fn extend(service: &Service, id: &str, ttl_ms: i64) -> Answer {
-    service.post("/inventory/extend", json!({ "reservation_id": id, "ttl_ms": ttl_ms })).await
+fn extend(service: &Service, id: &str, ttl_ms: i64) -> Call {
+    service.post("/inventory/extend", json!({ "reservation_id": id, "ttl_ms": ttl_ms }))
 }
 
 async fn adjust(service: &Service, product: &str, delta: i64) -> Value {
@@ -85,13 +78,13 @@ async fn reservation(service: &Service, id: &str) -> Value {
     service.get(&format!("/inventory/reservations/{id}")).await.assert(200)
 }
 
-/// On hand, reserved, available, sold.
+/// The units of a product on hand, reserved, available and sold.
 async fn figures(service: &Service, product: &str) -> [u64; 4] {
-    let told = service.get(&format!("/inventory/products/{product}")).await.assert(200);
-    ["on_hand", "reserved", "available", "sold"].map(|name| told[name].as_u64().unwrap())
+    let body = service.get(&format!("/inventory/products/{product}")).await.assert(200);
+    ["on_hand", "reserved", "available", "sold"].map(|name| body[name].as_u64().unwrap())
 }
 
-/// A reservation as it is read: without what only the answer of a change says.
+/// A reservation as a read returns it: without the fields that only the answer of a change has.
 fn as_read(mut reservation: Value) -> Value {
     for line in reservation["lines"].as_array_mut().unwrap() {
         let line = line.as_object_mut().unwrap();
@@ -101,22 +94,10 @@ fn as_read(mut reservation: Value) -> Value {
     reservation
 }
 
-/// What the service itself says about its books.
+/// Panics unless the service finds that all movements add up.
 async fn assert_adds_up(service: &Service) {
-    let told = service.get("/inventory/integrity").await.assert(200);
-    assert_eq!(told["ok"], true, "{told:#}");
-    let products = told["products"].as_array().unwrap();
-    assert!(products.iter().all(|product| product["ok"] == true), "{told:#}");
-}
-
-/// All pages of a list; the path has a query already.
-async fn pages(service: &Service, path: &str, list: &str) -> Vec<Vec<Value>> {
-    let mut pages = Vec::new();
-    let mut next = path.to_owned();
-    loop {
-        let page = service.get(&next).await.assert(200);
-        pages.push(page[list].as_array().unwrap().clone());
-        let Some(cursor) = page["next_cursor"].as_str() else { return pages };
-        next = format!("{path}&cursor={cursor}");
-    }
+    let answer = service.get("/inventory/integrity").await.assert(200);
+    assert_eq!(answer["ok"], true, "{answer:#}");
+    let products = answer["products"].as_array().unwrap();
+    assert!(products.iter().all(|product| product["ok"] == true), "{answer:#}");
 }

@@ -1,11 +1,9 @@
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
 use super::{
-    HOUR, adjust, assert_adds_up, cancel, confirm, confirm_part, extend, figures, held, pages,
-    reservation,
+    adjust, assert_adds_up, cancel, confirm, confirm_part, extend, figures, held, reservation,
 };
-use crate::support::Service;
+use crate::support::{HOUR, Paging, Service, assert_rejects_invalid_paging, pages, race};
 
 async fn movements(service: &Service, product: &str) -> Vec<Value> {
     let path = format!("/inventory/products/{product}/movements?limit=500");
@@ -16,28 +14,29 @@ fn number(movement: &Value, name: &str) -> i64 {
     movement[name].as_i64().unwrap()
 }
 
-/// Each begins where the one before it has ended, and the newest ends where the product is.
+/// Panics unless each movement begins with the figures that the one before it ended with, and the
+/// newest ends with those of the product.
 async fn assert_chain(service: &Service, product: &str, movements: &[Value]) {
     let mut so_far = [0, 0];
     for movement in movements.iter().rev() {
         so_far[0] += number(movement, "on_hand_change");
         so_far[1] += number(movement, "reserved_change");
-        let told = [number(movement, "on_hand"), number(movement, "reserved")];
-        assert_eq!(told, so_far, "{movements:#?}");
+        let answer = [number(movement, "on_hand"), number(movement, "reserved")];
+        assert_eq!(answer, so_far, "{movements:#?}");
     }
     let [on_hand, reserved, ..] = figures(service, product).await;
     assert_eq!(so_far.map(i64::unsigned_abs), [on_hand, reserved], "{movements:#?}");
 }
 
-/// Without its time.
-fn what(movement: &Value) -> Value {
+/// A movement without its time.
+fn without_time(movement: &Value) -> Value {
     let mut movement = movement.clone();
     movement.as_object_mut().unwrap().remove("created_at").unwrap();
     movement
 }
 
 #[tokio::test]
-async fn tells_every_change_the_newest_first() {
+async fn lists_every_change_newest_first() {
     let service = Service::new();
     service.add_product("cup", 5).await;
     let body = json!({
@@ -50,7 +49,7 @@ async fn tells_every_change_the_newest_first() {
     confirm(&service, &sold).await.assert(200);
     let cancelled = held(&service, &[("cup", 3)]).await;
     cancel(&service, &cancelled).await.assert(200);
-    let told = movements(&service, "cup").await;
+    let answer = movements(&service, "cup").await;
     let expected = json!([
         {
             "reason": "released", "on_hand_change": 0, "reserved_change": -3,
@@ -81,17 +80,17 @@ async fn tells_every_change_the_newest_first() {
             "on_hand": 5, "reserved": 0, "actor": null, "reference": null
         }
     ]);
-    assert_eq!(told.iter().map(what).collect::<Value>(), expected);
-    assert_chain(&service, "cup", &told).await;
+    assert_eq!(answer.iter().map(without_time).collect::<Value>(), expected);
+    assert_chain(&service, "cup", &answer).await;
     let product = service.get("/inventory/products/cup").await.assert(200);
-    assert_eq!(told[6]["created_at"], product["created_at"]);
-    assert_eq!(told[1]["created_at"], reservation(&service, &cancelled).await["created_at"]);
+    assert_eq!(answer[6]["created_at"], product["created_at"]);
+    assert_eq!(answer[1]["created_at"], reservation(&service, &cancelled).await["created_at"]);
     let page = service.get("/inventory/products/cup/movements").await.assert(200);
     assert_eq!((&page["history_complete"], page.get("next_cursor")), (&json!(true), None));
 }
 
 #[tokio::test]
-async fn a_part_that_is_sold_and_a_rest_that_is_released_are_two() {
+async fn a_partial_confirmation_is_two_movements() {
     let service = Service::new();
     service.add_product("cup", 5).await;
     service.add_product("pot", 5).await;
@@ -101,17 +100,17 @@ async fn a_part_that_is_sold_and_a_rest_that_is_released_are_two() {
     confirm_part(&service, &id, &[("cup", 2)], "release").await.assert(200);
     let cups = movements(&service, "cup").await;
     assert_chain(&service, "cup", &cups).await;
-    let mut told: Vec<_> = cups
+    let mut answer: Vec<_> = cups
         .iter()
         .map(|it| (it["reason"].as_str().unwrap(), number(it, "reserved_change")))
         .collect();
-    told.sort();
+    answer.sort();
     let expected = [("initial", 0), ("released", -1), ("reserved", 4), ("sold", -2), ("sold", -1)];
-    assert_eq!(told, expected);
+    assert_eq!(answer, expected);
     let pots = movements(&service, "pot").await;
     assert_chain(&service, "pot", &pots).await;
     assert_eq!(
-        what(&pots[0]),
+        without_time(&pots[0]),
         json!({
             "reason": "released", "on_hand_change": 0, "reserved_change": -2,
             "on_hand": 5, "reserved": 0, "actor": "carol", "reference": id
@@ -121,7 +120,7 @@ async fn a_part_that_is_sold_and_a_rest_that_is_released_are_two() {
 }
 
 #[tokio::test]
-async fn an_expiry_is_told_with_the_instant_at_which_it_was() {
+async fn an_expiry_has_the_time_at_which_it_happened() {
     let service = Service::new();
     service.add_product("cup", 9).await;
     let late = held(&service, &[("cup", 4)]).await;
@@ -133,24 +132,24 @@ async fn an_expiry_is_told_with_the_instant_at_which_it_was() {
     movements(&service, "cup").await;
     service.assert_unchanged(&before);
     adjust(&service, "cup", 1).await;
-    let told = movements(&service, "cup").await;
-    assert_chain(&service, "cup", &told).await;
+    let answer = movements(&service, "cup").await;
+    assert_chain(&service, "cup", &answer).await;
     let expired = |id: &str, change: i64, reserved: i64| {
         json!({
             "reason": "expired", "on_hand_change": 0, "reserved_change": change,
             "on_hand": 9, "reserved": reserved, "actor": null, "reference": id
         })
     };
-    // They ended one after the other, and both before the call that found it.
-    assert_eq!(told[0]["reason"], "counted");
-    assert_eq!(what(&told[1]), expired(&late, -4, 0));
-    assert_eq!(what(&told[2]), expired(soon, -2, 4));
-    assert_eq!(told[1]["created_at"], reservation(&service, &late).await["expires_at"]);
-    assert_eq!(told[2]["created_at"], reservation(&service, soon).await["expires_at"]);
+    // Both reservations expired one after the other, before the call that reclaimed them.
+    assert_eq!(answer[0]["reason"], "counted");
+    assert_eq!(without_time(&answer[1]), expired(&late, -4, 0));
+    assert_eq!(without_time(&answer[2]), expired(soon, -2, 4));
+    assert_eq!(answer[1]["created_at"], reservation(&service, &late).await["expires_at"]);
+    assert_eq!(answer[2]["created_at"], reservation(&service, soon).await["expires_at"]);
 }
 
 #[tokio::test]
-async fn what_was_refused_has_not_moved() {
+async fn a_refused_call_adds_no_movement() {
     let service = Service::new();
     service.add_product("cup", 5).await;
     let id = held(&service, &[("cup", 4)]).await;
@@ -159,12 +158,12 @@ async fn what_was_refused_has_not_moved() {
     let refused = confirm_part(&service, &id, &[("cup", 5)], "keep").await;
     refused.expect_problem(422, "confirm_exceeds_reserved");
     let body = json!({ "name": "Mug" });
-    service.patch("/inventory/products/cup", body, &[]).await.assert(200);
+    service.patch("/inventory/products/cup", body).await.assert(200);
     assert_eq!(movements(&service, "cup").await, before);
 }
 
 #[tokio::test]
-async fn pages_give_each_once_while_new_ones_arrive() {
+async fn pages_contain_each_movement_once_while_new_ones_arrive() {
     let service = Service::new();
     service.add_product("cup", 0).await;
     for delta in 1..=23 {
@@ -179,7 +178,7 @@ async fn pages_give_each_once_while_new_ones_arrive() {
                 seen.push(number(movement, "on_hand_change"));
             }
         }
-        // A delivery comes in between every two pages.
+        // A delivery arrives between every two pages.
         adjust(&service, "cup", 1000).await;
         let Some(cursor) = page["next_cursor"].as_str() else { break };
         path = format!("/inventory/products/cup/movements?limit=5&cursor={cursor}");
@@ -191,22 +190,24 @@ async fn pages_give_each_once_while_new_ones_arrive() {
 async fn rejects_invalid_paging() {
     let service = Service::new();
     service.add_product("cup", 5).await;
-    for query in ["limit=0", "limit=501", "limit=x", "cursor=x", "page=2", "limit=1&limit=2"] {
-        let answer = service.get(&format!("/inventory/products/cup/movements?{query}")).await;
-        answer.expect_problem(400, "invalid_query");
-    }
+    assert_rejects_invalid_paging(
+        &service,
+        "/inventory/products/cup/movements",
+        Paging::Numbers,
+        &[],
+    )
+    .await;
     let refused = service.get("/inventory/products/no/movements").await;
     assert_eq!(refused.expect_problem(404, "product_not_found")["product_id"], "no");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn none_of_many_at_once_is_missing() {
+async fn the_log_contains_every_concurrent_movement() {
     let service = Service::new();
     service.add_product("cup", 1000).await;
-    let mut tasks = JoinSet::new();
-    for task in 0..40 {
+    race(40, |task| {
         let service = service.clone();
-        tasks.spawn(async move {
+        async move {
             let id = held(&service, &[("cup", 3)]).await;
             match task % 4 {
                 0 => drop(confirm(&service, &id).await.assert(200)),
@@ -214,16 +215,16 @@ async fn none_of_many_at_once_is_missing() {
                 2 => drop(confirm_part(&service, &id, &[("cup", 2)], "release").await.assert(200)),
                 _ => drop(adjust(&service, "cup", 5).await),
             }
-        });
-    }
-    tasks.join_all().await;
+        }
+    })
+    .await;
     assert_eq!(figures(&service, "cup").await, [1000, 30, 970, 50]);
-    let told = movements(&service, "cup").await;
-    assert_chain(&service, "cup", &told).await;
+    let answer = movements(&service, "cup").await;
+    assert_chain(&service, "cup", &answer).await;
     for (reason, count) in
         [("initial", 1), ("reserved", 40), ("sold", 20), ("released", 20), ("counted", 10)]
     {
-        let found = told.iter().filter(|movement| movement["reason"] == reason).count();
+        let found = answer.iter().filter(|movement| movement["reason"] == reason).count();
         assert_eq!(found, count, "{reason}");
     }
     assert_adds_up(&service).await;

@@ -1,13 +1,10 @@
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
-use super::{
-    HOUR, add_limited, assert_adds_up, cancel, confirm, confirm_part, held, lines, reserve_for,
-};
-use crate::support::{Process, Service};
+use super::{add_limited, assert_adds_up, cancel, confirm, confirm_part, held, lines, reserve_for};
+use crate::support::{HOUR, Process, Service, race, race_each};
 
 #[tokio::test]
-async fn sets_units_aside() {
+async fn reserves_units() {
     let service = Service::new();
     service.add_product("cup", 5).await;
     service.add_product("pot", 3).await;
@@ -30,7 +27,7 @@ async fn sets_units_aside() {
 }
 
 #[tokio::test]
-async fn all_lines_or_none_with_every_shortage() {
+async fn reserves_all_lines_or_none_and_names_every_shortage() {
     let service = Service::new();
     for (product, stock) in [("cup", 5), ("pot", 3), ("tea", 1)] {
         service.add_product(product, stock).await;
@@ -78,7 +75,7 @@ async fn two_lines_of_one_product_count_together() {
 }
 
 #[tokio::test]
-async fn refuses_what_is_no_order() {
+async fn refuses_invalid_input() {
     let service = Service::new();
     service.add_product("cup", 5).await;
     let before = service.snapshot();
@@ -118,7 +115,7 @@ async fn refuses_what_is_no_order() {
 }
 
 #[tokio::test]
-async fn units_come_back_for_whoever_asks_next() {
+async fn expired_units_can_be_reserved_at_once() {
     let service = Service::new();
     service.add_product("cup", 5).await;
     service.reserve("cup", 3, 86_400_000).await.assert(201);
@@ -130,7 +127,7 @@ async fn units_come_back_for_whoever_asks_next() {
     service.advance_ms(86_400_000);
     assert_eq!(service.stock("cup").await, [5, 0, 5]);
     service.reserve("cup", 5, 86_400_000).await.assert(201);
-    // The holds that were taken back have left the set as well.
+    // The reclaimed holds have left the set as well.
     let holds: Vec<String> = redis::cmd("ZRANGE")
         .arg(service.key("product_holds", "cup"))
         .arg(0)
@@ -141,40 +138,30 @@ async fn units_come_back_for_whoever_asks_next() {
     assert!(holds[0].starts_with("5:res_"), "{holds:?}");
 }
 
-/// Stock S and requests of q: exactly floor(S/q) succeed.
+/// With a stock of S and requests of q units, exactly floor(S/q) succeed.
 #[tokio::test(flavor = "multi_thread")]
-async fn never_one_too_many_and_never_one_too_few() {
+async fn concurrent_reservations_use_exactly_the_stock() {
     for (stock, quantity) in [(100, 1), (100, 7), (10, 3), (5, 6), (64, 64), (499, 1), (600, 1)] {
         let service = Service::new();
         service.add_product("cup", stock).await;
-        let mut tasks = JoinSet::new();
-        for _ in 0..500 {
-            let service = service.clone();
-            tasks.spawn(
-                async move { service.reserve("cup", quantity, 60_000).await.status.as_u16() },
-            );
-        }
-        let statuses = tasks.join_all().await;
-        let held = statuses.iter().filter(|status| **status == 201).count() as u64;
+        let answers = race(500, |_| service.reserve("cup", quantity, 60_000)).await;
+        let held = answers.count(201) as u64;
         assert_eq!(held, 500.min(stock / quantity), "stock {stock}, quantity {quantity}");
+        assert_eq!(answers.count_code("insufficient_stock") as u64, 500 - held);
         assert_eq!(service.stock("cup").await, [stock, held * quantity, stock - held * quantity]);
         assert_adds_up(&service).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_tasks_and_a_hundred_units_twice() {
+async fn a_thousand_callers_reserve_a_hundred_units_twice() {
     let service = Service::new();
     service.add_product("cup", 100).await;
     for round in 0..2 {
-        let mut tasks = JoinSet::new();
-        for _ in 0..1000 {
-            let service = service.clone();
-            tasks.spawn(async move { service.reserve("cup", 1, 86_400_000).await.status.as_u16() });
-        }
-        let statuses = tasks.join_all().await;
-        assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 100, "round {round}");
-        assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 900, "round {round}");
+        let answers = race(1000, |_| service.reserve("cup", 1, 86_400_000)).await;
+        assert_eq!(answers.count(201), 100, "round {round}");
+        assert_eq!(answers.count(409), 900, "round {round}");
+        assert_eq!(answers.count_code("insufficient_stock"), 900, "round {round}");
         service.advance_ms(86_400_000);
     }
 }
@@ -185,27 +172,26 @@ async fn two_processes_share_the_stock() {
     for (stock, quantity) in [(70, 1), (100, 7), (499, 3), (6, 7)] {
         let service = Service::new();
         service.add_product("cup", stock).await;
-        let mut tasks = JoinSet::new();
-        for task in 0..500 {
+        let answers = race(500, |task| {
             let (processes, space) = (processes.clone(), service.space.clone());
-            tasks.spawn(async move {
+            async move {
                 let body = json!({
                     "customer_id": "carol", "product_id": "cup", "quantity": quantity
                 });
                 let key = format!("reserve-{task}");
                 let process = &processes[task % 2];
-                let answer = process.post(&space, "/inventory/reserve", &body, &key).await;
-                answer.unwrap().status.as_u16()
-            });
-        }
-        let statuses = tasks.join_all().await;
-        let held = statuses.iter().filter(|status| **status == 201).count() as u64;
+                process.post(&space, "/inventory/reserve", &body, &key).await.unwrap()
+            }
+        })
+        .await;
+        let held = answers.count(201) as u64;
         assert_eq!(held, stock / quantity, "stock {stock}, quantity {quantity}");
+        assert_eq!(answers.count_code("insufficient_stock") as u64, 500 - held);
         assert_eq!(service.stock("cup").await, [stock, held * quantity, stock - held * quantity]);
     }
 }
 
-/// Carol has bought one and holds two of three.
+/// A product with a limit of three for each customer, of which carol has bought one and reserved two.
 async fn with_a_limit() -> Service {
     let service = Service::new();
     let body = json!({
@@ -220,7 +206,7 @@ async fn with_a_limit() -> Service {
 }
 
 #[tokio::test]
-async fn a_customer_has_no_more_than_the_limit() {
+async fn refuses_more_than_the_limit_of_a_customer() {
     let service = with_a_limit().await;
     let before = service.snapshot();
     let refused =
@@ -233,7 +219,7 @@ async fn a_customer_has_no_more_than_the_limit() {
     service.assert_unchanged(&before);
     let dave = json!({ "customer_id": "dave", "product_id": "cup", "quantity": 3 });
     service.post("/inventory/reserve", dave).await.assert(201);
-    // What carol held is hers no longer; what she bought still counts.
+    // The reservation of carol has expired; the unit that she bought still counts.
     service.advance_ms(600_000);
     service.reserve("cup", 3, 1000).await.expect_problem(409, "customer_limit_exceeded");
     let again = service.reserve("cup", 2, 600_000).await.assert(201);
@@ -249,19 +235,15 @@ async fn the_limit_of_a_customer_is_exact_under_contention() {
         "product_id": "cup", "name": "Cup", "price": "1", "initial_stock": 1000, "max_per_customer": 7
     });
     service.post("/inventory/products", body).await.assert(201);
-    let mut tasks = tokio::task::JoinSet::new();
-    for _ in 0..100 {
-        let service = service.clone();
-        tasks.spawn(async move { service.reserve("cup", 2, 60_000).await.status.as_u16() });
-    }
-    let statuses = tasks.join_all().await;
-    assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 3);
-    assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 97);
+    let answers = race(100, |_| service.reserve("cup", 2, 60_000)).await;
+    assert_eq!(answers.count(201), 3);
+    assert_eq!(answers.count(409), 97);
+    assert_eq!(answers.count_code("customer_limit_exceeded"), 97);
     assert_eq!(service.stock("cup").await, [1000, 6, 994]);
 }
 
 #[tokio::test]
-async fn low_stock_is_told_once_in_each_direction() {
+async fn reports_each_low_stock_crossing_once() {
     let service = Service::new();
     let body = json!({
         "product_id": "cup", "name": "Cup", "price": "1", "initial_stock": 6, "low_stock": 4
@@ -281,7 +263,7 @@ async fn low_stock_is_told_once_in_each_direction() {
     let fewer = json!({ "product_id": "cup", "delta": -1, "reason": "lost" });
     let fewer = service.post("/inventory/adjust", fewer).await.assert(200);
     assert_eq!(fewer["low_stock"], true);
-    // Time brings units back; the next change tells it.
+    // Expired units end the low stock, and the next change reports it.
     service.advance_ms(600_000);
     let next = service.reserve("cup", 1, 600_000).await.assert(201);
     assert_eq!(line(&next), Some(json!(false)));
@@ -290,7 +272,7 @@ async fn low_stock_is_told_once_in_each_direction() {
 }
 
 #[tokio::test]
-async fn the_limit_of_a_customer_is_for_all_lines_and_all_reservations() {
+async fn the_limit_of_a_customer_covers_all_lines_and_reservations() {
     let service = Service::new();
     add_limited(&service, "cup", 100, None, Some(6)).await;
     service.add_product("pot", 100).await;
@@ -313,7 +295,7 @@ async fn the_limit_of_a_customer_is_for_all_lines_and_all_reservations() {
     }
     service.assert_unchanged(&before);
     held(&service, &[("cup", 2), ("pot", 50)]).await;
-    // Each customer has one, and each product.
+    // Each customer has a limit of their own, and each product.
     reserve_for(&service, "dave", &[("cup", 6)]).await.assert(201);
     reserve_for(&service, "dave", &[("cup", 1)])
         .await
@@ -323,7 +305,7 @@ async fn the_limit_of_a_customer_is_for_all_lines_and_all_reservations() {
 }
 
 #[tokio::test]
-async fn what_is_given_back_can_be_reserved_again_and_what_is_sold_cannot() {
+async fn released_units_no_longer_count_against_the_limit() {
     let service = Service::new();
     add_limited(&service, "cup", 100, None, Some(6)).await;
     let used = async |requested: u64| {
@@ -348,29 +330,28 @@ async fn what_is_given_back_can_be_reserved_again_and_what_is_sold_cannot() {
     let id = held(&service, &[("cup", 4)]).await;
     confirm(&service, &id).await.assert(200);
     assert_eq!(used(1).await, 6);
-    // What was sold to her stays so, whatever time it is.
+    // Sold units count for ever.
     service.advance_ms(HOUR);
     assert_eq!(used(1).await, 6);
     assert_eq!(service.stock("cup").await, [94, 0, 94]);
     assert_adds_up(&service).await;
 }
 
-/// One customer asks a hundred times at once, and others once each.
+/// One customer makes a hundred calls at once, and others make one each.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_limit_of_one_customer_is_exact_beside_those_of_others() {
+async fn the_limits_of_concurrent_customers_are_exact() {
     for (limit, quantity, others) in [(7, 2, 0), (50, 1, 20), (6, 6, 3), (5, 6, 1)] {
         let service = Service::new();
         add_limited(&service, "cup", 1000, None, Some(limit)).await;
-        let mut tasks = JoinSet::new();
-        for task in 0..100 + others {
+        let tasks = race_each(0..100 + others, |task| {
             let service = service.clone();
-            tasks.spawn(async move {
+            async move {
                 let customer = if task < 100 { "carol".to_owned() } else { format!("c{task}") };
                 (task < 100, reserve_for(&service, &customer, &[("cup", quantity)]).await)
-            });
-        }
+            }
+        });
         let (mut hers, mut theirs) = (0, 0);
-        for (is_hers, answer) in tasks.join_all().await {
+        for (is_hers, answer) in tasks.await {
             if answer.status.as_u16() == 201 {
                 hers += u64::from(is_hers);
                 theirs += u64::from(!is_hers);
@@ -387,43 +368,42 @@ async fn the_limit_of_one_customer_is_exact_beside_those_of_others() {
 }
 
 #[tokio::test]
-async fn each_line_says_for_itself_that_the_stock_is_low() {
+async fn each_line_reports_low_stock_of_its_product() {
     let service = Service::new();
     add_limited(&service, "cup", 10, Some(5), None).await;
     add_limited(&service, "pot", 10, Some(8), None).await;
     service.add_product("tea", 1).await;
     let order = [("cup", 5), ("pot", 3), ("tea", 1)];
     let body = reserve_for(&service, "carol", &order).await.assert(201);
-    let told = [0_usize, 1, 2].map(|line| body["lines"][line].get("low_stock"));
-    assert_eq!(told, [None, Some(&json!(true)), None]);
+    let answer = [0_usize, 1, 2].map(|line| body["lines"][line].get("low_stock"));
+    assert_eq!(answer, [None, Some(&json!(true)), None]);
     let body = reserve_for(&service, "carol", &[("pot", 1), ("cup", 1)]).await.assert(201);
-    let told = [0_usize, 1].map(|line| body["lines"][line].get("low_stock"));
-    assert_eq!(told, [None, Some(&json!(true))]);
+    let answer = [0_usize, 1].map(|line| body["lines"][line].get("low_stock"));
+    assert_eq!(answer, [None, Some(&json!(true))]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_of_many_is_told_that_the_stock_is_low() {
+async fn one_of_many_callers_reports_the_low_stock_crossing() {
     let service = Service::new();
     add_limited(&service, "cup", 100, Some(30), None).await;
-    let mut tasks = JoinSet::new();
-    for _ in 0..100 {
-        let service = service.clone();
-        tasks.spawn(async move {
-            let body = json!({ "customer_id": "carol", "lines": lines(&[("cup", 1)]) });
-            service.post("/inventory/reserve", body).await.assert(201)
-        });
-    }
-    let answers = tasks.join_all().await;
-    let told: Vec<_> = answers
+    let tasks = race(100, |_| {
+        service.post(
+            "/inventory/reserve",
+            json!({ "customer_id": "carol", "lines": lines(&[("cup", 1)]) }),
+        )
+    });
+    let answers = tasks.await;
+    let found: Vec<_> = answers
         .iter()
-        .filter(|answer| answer["lines"][0].get("low_stock").is_some())
-        .map(|answer| (&answer["lines"][0]["low_stock"], &answer["lines"][0]["remaining"]))
+        .map(|answer| &answer.body["lines"][0])
+        .filter(|line| line.get("low_stock").is_some())
+        .map(|line| (&line["low_stock"], &line["remaining"]))
         .collect();
-    assert_eq!(told, [(&json!(true), &json!(29))]);
+    assert_eq!(found, [(&json!(true), &json!(29))]);
 }
 
 #[tokio::test]
-async fn units_that_come_back_are_told_though_words_change_in_between() {
+async fn returned_units_are_reported_after_an_update_of_the_product() {
     let service = Service::new();
     let body = json!({
         "product_id": "cup", "name": "Cup", "price": "1", "initial_stock": 6, "low_stock": 4
@@ -433,7 +413,7 @@ async fn units_that_come_back_are_told_though_words_change_in_between() {
     assert_eq!(low["lines"][0]["low_stock"], true);
     service.advance_ms(600_000);
     let words = json!({ "name": "Mug" });
-    service.patch("/inventory/products/cup", words, &[]).await.assert(200);
+    service.patch("/inventory/products/cup", words).await.assert(200);
     let next = service.reserve("cup", 1, 600_000).await.assert(201);
     assert_eq!(next["lines"][0]["low_stock"], false);
 }

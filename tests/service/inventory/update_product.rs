@@ -1,20 +1,19 @@
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
 use super::{add_limited, assert_adds_up, cancel, figures, held, reserve_for};
-use crate::support::{Answer, Service};
+use crate::support::{Call, Service, assert_if_match, race, race_each};
 
-async fn update(service: &Service, product: &str, body: Value) -> Answer {
-    service.patch(&format!("/inventory/products/{product}"), body, &[]).await
+fn update(service: &Service, product: &str, body: Value) -> Call {
+    service.patch(&format!("/inventory/products/{product}"), body)
 }
 
 async fn version(service: &Service, product: &str) -> u64 {
-    let told = service.get(&format!("/inventory/products/{product}")).await.assert(200);
-    told["version"].as_u64().unwrap()
+    let answer = service.get(&format!("/inventory/products/{product}")).await.assert(200);
+    answer["version"].as_u64().unwrap()
 }
 
 #[tokio::test]
-async fn changes_what_is_named_and_nothing_else() {
+async fn changes_only_the_named_fields() {
     let service = Service::new();
     let body = json!({
         "product_id": "cup", "name": "Cup", "description": "white", "price": "7.9",
@@ -23,7 +22,7 @@ async fn changes_what_is_named_and_nothing_else() {
     });
     let mut expected = service.post("/inventory/products", body).await.assert(201);
     let first = expected["version"].as_u64().unwrap();
-    for (number, (field, given, told)) in [
+    for (number, (field, given, found)) in [
         ("name", json!("A \"%1\" cup"), json!("A \"%1\" cup")),
         ("description", json!("blue %"), json!("blue %")),
         ("price", json!("8"), json!("8.00")),
@@ -44,11 +43,11 @@ async fn changes_what_is_named_and_nothing_else() {
         let answer = update(&service, "cup", body).await;
         let version = first + 1 + number as u64;
         assert_eq!(answer.header("etag"), Some(format!("\"{version}\"").as_str()));
-        expected[field] = told;
+        expected[field] = found;
         expected["version"] = version.into();
         assert_eq!(answer.assert(200), expected, "{field}");
-        let told = service.get("/inventory/products/cup").await.assert(200);
-        assert_eq!(told, expected, "{field}");
+        let found = service.get("/inventory/products/cup").await.assert(200);
+        assert_eq!(found, expected, "{field}");
     }
     let body = json!({ "name": "Mug", "price": "0.01", "low_stock": 1, "max_per_customer": 1 });
     let body = update(&service, "cup", body).await.assert(200);
@@ -58,7 +57,7 @@ async fn changes_what_is_named_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn what_stays_as_it_is_is_no_change() {
+async fn an_update_to_the_same_values_changes_nothing() {
     let service = Service::new();
     add_limited(&service, "cup", 5, Some(2), Some(3)).await;
     let first = version(&service, "cup").await;
@@ -74,32 +73,19 @@ async fn what_stays_as_it_is_is_no_change() {
 }
 
 #[tokio::test]
-async fn only_the_version_that_was_read() {
+async fn if_match_needs_the_current_version() {
     let service = Service::new();
     service.add_product("cup", 5).await;
     let first = version(&service, "cup").await;
-    let asking = |tag: String, name: &'static str| {
-        let service = service.clone();
-        let body = json!({ "name": name });
-        async move { service.patch("/inventory/products/cup", body, &[("if-match", &tag)]).await }
-    };
-    let tag = |version: u64| format!("\"{version}\"");
-    asking(tag(first), "Mug").await.assert(200);
-    let before = service.snapshot();
-    let refused = asking(tag(first), "Jug").await.expect_problem(412, "version_mismatch");
-    assert_eq!(
-        (&refused["version"], &refused["expected"]),
-        (&json!(first + 1), &json!(first.to_string()))
-    );
-    for nonsense in ["", "\"\"", "nonsense", ","] {
-        asking(nonsense.to_owned(), "Jug").await.expect_problem(412, "version_mismatch");
-    }
-    service.assert_unchanged(&before);
-    asking("*".to_owned(), "Jug").await.assert(200);
-    // Units that move are a change as well.
+    let rename = |name: &str| update(&service, "cup", json!({ "name": name }));
+    assert_if_match(&service, first, rename("Mug")).await;
+    rename("Jug").if_match("*").await.assert(200);
+    // Reserved units change the version too.
     held(&service, &[("cup", 1)]).await;
-    asking(tag(first + 2), "Pot").await.expect_problem(412, "version_mismatch");
-    asking(tag(first + 3), "Pot").await.assert(200);
+    let tag = |version: u64| format!("\"{version}\"");
+    let stale = rename("Pot").if_match(tag(first + 2)).await;
+    stale.expect_problem(412, "version_mismatch");
+    rename("Pot").if_match(tag(first + 3)).await.assert(200);
 }
 
 #[tokio::test]
@@ -154,7 +140,7 @@ async fn refuses_bad_input() {
 }
 
 #[tokio::test]
-async fn a_limit_that_changes_is_the_limit() {
+async fn a_new_limit_applies_at_once() {
     let service = Service::new();
     add_limited(&service, "cup", 100, None, Some(2)).await;
     held(&service, &[("cup", 2)]).await;
@@ -169,9 +155,9 @@ async fn a_limit_that_changes_is_the_limit() {
     assert_eq!(figures(&service, "cup").await, [100, 53, 47, 0]);
 }
 
-/// What a customer no longer holds does not count, whatever happened to the limit meanwhile.
+/// Units that a customer no longer has do not count, whatever happened to the limit meanwhile.
 #[tokio::test]
-async fn a_limit_that_comes_back_counts_what_is_held_then() {
+async fn a_limit_that_is_set_again_counts_current_holds() {
     let service = Service::new();
     add_limited(&service, "cup", 100, None, Some(2)).await;
     let id = held(&service, &[("cup", 2)]).await;
@@ -183,47 +169,41 @@ async fn a_limit_that_comes_back_counts_what_is_held_then() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_of_many_with_the_same_version_wins() {
+async fn one_of_many_updates_with_the_same_version_succeeds() {
     let service = Service::new();
     service.add_product("cup", 5).await;
     let first = version(&service, "cup").await;
-    let mut tasks = JoinSet::new();
-    for number in 0..50 {
-        let service = service.clone();
-        tasks.spawn(async move {
-            let (tag, body) = (format!("\"{first}\""), json!({ "name": format!("name {number}") }));
-            let path = "/inventory/products/cup";
-            service.patch(path, body, &[("if-match", &tag)]).await.status.as_u16()
-        });
-    }
-    let statuses = tasks.join_all().await;
-    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1);
-    assert_eq!(statuses.iter().filter(|status| **status == 412).count(), 49);
+    let tasks = race(50, |number| {
+        let body = json!({ "name": format!("name {number}") });
+        update(&service, "cup", body).if_match(format!("\"{first}\""))
+    });
+    let answers = tasks.await;
+    assert_eq!(answers.count(200), 1);
+    assert_eq!(answers.count_code("version_mismatch"), 49);
     assert_eq!(version(&service, "cup").await, first + 1);
 }
 
-/// Words and prices change while units are reserved: neither loses anything of the other.
+/// Names change while units are reserved, and neither change overwrites the other.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_and_reservations_race() {
+async fn updates_and_reservations_race_without_loss() {
     let service = Service::new();
     service.add_product("cup", 70).await;
     let first = version(&service, "cup").await;
-    let mut tasks = JoinSet::new();
-    for number in 0..200_u64 {
+    let tasks = race_each(0..200_u64, |number| {
         let service = service.clone();
-        tasks.spawn(async move {
+        async move {
             if number % 2 == 0 {
                 let body = json!({ "name": format!("name {number}") });
                 (false, update(&service, "cup", body).await.status.as_u16())
             } else {
                 (true, reserve_for(&service, "carol", &[("cup", 1)]).await.status.as_u16())
             }
-        });
-    }
-    let ends = tasks.join_all().await;
-    assert_eq!(ends.iter().filter(|end| **end == (false, 200)).count(), 100);
-    assert_eq!(ends.iter().filter(|end| **end == (true, 201)).count(), 70);
-    assert_eq!(ends.iter().filter(|end| **end == (true, 409)).count(), 30);
+        }
+    });
+    let results = tasks.await;
+    assert_eq!(results.iter().filter(|end| **end == (false, 200)).count(), 100);
+    assert_eq!(results.iter().filter(|end| **end == (true, 201)).count(), 70);
+    assert_eq!(results.iter().filter(|end| **end == (true, 409)).count(), 30);
     assert_eq!(figures(&service, "cup").await, [70, 70, 0, 0]);
     assert_eq!(version(&service, "cup").await, first + 170);
     assert_adds_up(&service).await;

@@ -1,10 +1,9 @@
 use serde_json::json;
-use tokio::task::JoinSet;
 
-use crate::support::Service;
+use crate::support::{Service, race};
 
 #[tokio::test]
-async fn takes_a_free_lock() {
+async fn acquires_a_free_lock() {
     let service = Service::new();
     let body = json!({ "lock": "l", "owner": "me \"7\"", "metadata": { "job": "1" } });
     let body = service.post("/locks", body).await.assert(201);
@@ -21,7 +20,7 @@ async fn takes_a_free_lock() {
 }
 
 #[tokio::test]
-async fn refuses_a_held_one_and_says_who_and_how_long() {
+async fn refuses_a_held_lock_and_names_the_holder() {
     let service = Service::new();
     let lease = service.acquire("l", "me", 86_400_000).await.assert(201);
     let before = service.snapshot();
@@ -41,7 +40,7 @@ async fn refuses_a_held_one_and_says_who_and_how_long() {
 }
 
 #[tokio::test]
-async fn is_free_from_the_millisecond_it_is_over() {
+async fn a_lease_expires_to_the_millisecond() {
     let service = Service::new();
     let first = service.acquire("l", "me", 86_400_000).await.assert(201);
     service.advance_ms(86_400_000 - 60_000);
@@ -52,7 +51,7 @@ async fn is_free_from_the_millisecond_it_is_over() {
 }
 
 #[tokio::test]
-async fn tokens_increase_even_when_the_key_is_lost() {
+async fn fencing_tokens_increase_after_the_key_is_lost() {
     let service = Service::new();
     let mut last = 0;
     for round in 0..20 {
@@ -73,7 +72,7 @@ async fn tokens_increase_even_when_the_key_is_lost() {
 }
 
 #[tokio::test]
-async fn refuses_what_is_no_lock() {
+async fn refuses_invalid_input() {
     let service = Service::new();
     for (field, value, code) in [
         ("lock", json!("a/b"), "invalid_id"),
@@ -92,16 +91,10 @@ async fn refuses_what_is_no_lock() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_of_many_gets_it() {
+async fn one_of_many_callers_acquires_the_lock() {
     let service = Service::new();
-    let mut tasks = JoinSet::new();
-    for task in 0..200 {
-        let service = service.clone();
-        tasks.spawn(async move {
-            service.acquire("l", &format!("w{task}"), 60_000).await.status.as_u16()
-        });
-    }
-    let statuses = tasks.join_all().await;
-    assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 1);
-    assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 199);
+    let answers = race(200, |task| service.acquire("l", &format!("w{task}"), 60_000)).await;
+    assert_eq!(answers.count(201), 1);
+    assert_eq!(answers.count(409), 199);
+    assert_eq!(answers.count_code("lock_held"), 199);
 }

@@ -3,7 +3,7 @@ use serde_json::json;
 use crate::support::Service;
 
 #[tokio::test]
-async fn tells_who_holds_it() {
+async fn returns_the_holder() {
     let service = Service::new();
     let free = json!({ "lock": "l", "held": false, "holders": [], "last_fencing_token": null });
     assert_eq!(service.get("/locks/l").await.assert(200), free);

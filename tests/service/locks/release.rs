@@ -1,14 +1,13 @@
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
-use crate::support::{Answer, Service};
+use crate::support::{Call, Service, race};
 
-async fn release(service: &Service, lock: &str, lease_id: &Value) -> Answer {
-    service.post("/locks/release", json!({ "lock": lock, "lease_id": lease_id })).await
+fn release(service: &Service, lock: &str, lease_id: &Value) -> Call {
+    service.post("/locks/release", json!({ "lock": lock, "lease_id": lease_id }))
 }
 
 #[tokio::test]
-async fn frees_the_lock_and_answers_a_repeat_the_same() {
+async fn releases_the_lock_and_answers_a_repeat_the_same() {
     let service = Service::new();
     let lease = service.acquire("l", "me", 60_000).await.assert(201);
     let released = release(&service, "l", &lease["lease_id"]).await.assert(200);
@@ -23,7 +22,7 @@ async fn frees_the_lock_and_answers_a_repeat_the_same() {
 }
 
 #[tokio::test]
-async fn refuses_strangers_and_those_who_come_late() {
+async fn refuses_other_leases_and_expired_ones() {
     let service = Service::new();
     let lease = service.acquire("l", "me", 86_400_000).await.assert(201);
     let before = service.snapshot();
@@ -37,15 +36,14 @@ async fn refuses_strangers_and_those_who_come_late() {
     release(&service, "l", &lease["lease_id"]).await.expect_problem(403, "lease_not_owner");
 }
 
-/// Who holds the lock has the counter for itself; released by anybody else, it would not.
+/// The holder of the lock is alone in the critical section; nobody else can release the lock.
 #[tokio::test(flavor = "multi_thread")]
-async fn excludes_everybody_else() {
+async fn concurrent_holders_exclude_each_other() {
     let service = Service::new();
     let inside = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
-    let mut tasks = JoinSet::new();
-    for task in 0..16 {
+    race(16, |task| {
         let (service, inside) = (service.clone(), inside.clone());
-        tasks.spawn(async move {
+        async move {
             let mut taken = 0;
             while taken < 5 {
                 let answer = service.acquire("l", &format!("w{task}"), 60_000).await;
@@ -59,7 +57,7 @@ async fn excludes_everybody_else() {
                 release(&service, "l", &answer.body["lease_id"]).await.assert(200);
                 taken += 1;
             }
-        });
-    }
-    tasks.join_all().await;
+        }
+    })
+    .await;
 }

@@ -1,14 +1,14 @@
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Service};
+use crate::support::{Call, Service};
 
-async fn renew(service: &Service, lock: &str, lease_id: &Value, ttl_ms: u64) -> Answer {
+fn renew(service: &Service, lock: &str, lease_id: &Value, ttl_ms: u64) -> Call {
     let body = json!({ "lock": lock, "lease_id": lease_id, "ttl_ms": ttl_ms });
-    service.post("/locks/renew", body).await
+    service.post("/locks/renew", body)
 }
 
 #[tokio::test]
-async fn gives_more_time_and_keeps_the_token() {
+async fn extends_the_lease_and_keeps_the_token() {
     let service = Service::new();
     let lease = service.acquire("l", "me", 86_400_000).await.assert(201);
     let renewed = renew(&service, "l", &lease["lease_id"], 172_800_000).await.assert(200);
@@ -20,7 +20,7 @@ async fn gives_more_time_and_keeps_the_token() {
 }
 
 #[tokio::test]
-async fn refuses_when_time_is_up_and_strangers() {
+async fn refuses_expired_and_other_leases() {
     let service = Service::new();
     let lease = service.acquire("l", "me", 86_400_000).await.assert(201);
     renew(&service, "l", &json!("lease_of_somebody_else"), 1000)

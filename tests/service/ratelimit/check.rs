@@ -2,9 +2,8 @@ use std::collections::VecDeque;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
-use crate::support::{Answer, Process, Service, operation};
+use crate::support::{Call, Process, Service, operation, race};
 
 fn bucket(capacity: u64, tokens: u64, interval_ms: u64) -> Value {
     json!({
@@ -16,17 +15,17 @@ fn window(limit: u64, window_ms: u64) -> Value {
     json!({ "key": "k", "algorithm": "sliding_window", "limit": limit, "window_ms": window_ms })
 }
 
-async fn check(service: &Service, rule: &Value, cost: u64) -> Answer {
+fn check(service: &Service, rule: &Value, cost: u64) -> Call {
     let mut body = rule.clone();
     body["cost"] = cost.into();
-    service.post("/ratelimit", body).await
+    service.post("/ratelimit", body)
 }
 
-/// A day, so that the real time a test takes is never the one that decides.
+/// A day in milliseconds, so that the duration of a test does not matter.
 const DAY: u64 = 86_400_000;
 
 #[tokio::test]
-async fn a_bucket_empties_and_says_when_there_is_room() {
+async fn an_empty_bucket_names_the_time_until_a_token() {
     let service = Service::new();
     let rule = bucket(5, 1, DAY);
     let answer = check(&service, &rule, 3).await;
@@ -54,7 +53,7 @@ async fn a_bucket_empties_and_says_when_there_is_room() {
 }
 
 #[tokio::test]
-async fn a_denial_can_be_a_plain_answer() {
+async fn a_denial_can_be_answered_200() {
     let service = Service::new();
     let mut rule = bucket(1, 1, DAY);
     check(&service, &rule, 1).await.assert(200);
@@ -67,27 +66,27 @@ async fn a_denial_can_be_a_plain_answer() {
 }
 
 #[tokio::test]
-async fn a_denial_is_not_remembered() {
+async fn a_denial_is_not_recorded_under_the_key() {
     let service = Service::new();
     let rule = bucket(1, 1, DAY);
-    service.post_once("/ratelimit", rule.clone(), "one").await.assert(200);
-    service.post_once("/ratelimit", rule.clone(), "two").await.expect_problem(429, "rate_limited");
+    service.post("/ratelimit", rule.clone()).key("one").await.assert(200);
+    service.post("/ratelimit", rule.clone()).key("two").await.expect_problem(429, "rate_limited");
     service.advance_ms(i64::try_from(DAY).unwrap());
-    let answer = service.post_once("/ratelimit", rule.clone(), "two").await;
+    let answer = service.post("/ratelimit", rule.clone()).key("two").await;
     assert!(!answer.replayed());
     answer.assert(200);
-    assert!(service.post_once("/ratelimit", rule, "two").await.replayed());
+    assert!(service.post("/ratelimit", rule).key("two").await.replayed());
 }
 
 #[tokio::test]
-async fn a_window_frees_what_leaves_it() {
+async fn requests_leave_the_window_after_its_length() {
     let service = Service::new();
     let rule = window(10, DAY);
     check(&service, &rule, 4).await.assert(200);
     service.advance_ms(1000);
     check(&service, &rule, 6).await.assert(200);
     let body = check(&service, &rule, 5).await.expect_problem(429, "rate_limited");
-    // Five fit only when the six have left too, which came a second later than the four.
+    // Five fit only when the six have left the window, which came a second after the four.
     let wait = body["retry_after_ms"].as_u64().unwrap();
     assert!((DAY - 60_000..=DAY).contains(&wait), "{wait}");
     let sooner = check(&service, &rule, 4).await.expect_problem(429, "rate_limited");
@@ -96,9 +95,9 @@ async fn a_window_frees_what_leaves_it() {
     assert_eq!(check(&service, &rule, 5).await.assert(200)["remaining"], 5);
 }
 
-/// Each of them counts for itself: the shorter one forgets nothing that the longer one counts.
+/// Each window counts separately: the shorter one does not delete what the longer one counts.
 #[tokio::test]
-async fn windows_of_two_lengths_do_not_meet() {
+async fn windows_of_two_lengths_count_separately() {
     let service = Service::new();
     let (short, long) = (window(5, 1000), window(100, DAY));
     check(&service, &long, 90).await.assert(200);
@@ -108,7 +107,7 @@ async fn windows_of_two_lengths_do_not_meet() {
     }
     assert_eq!(check(&service, &long, 10).await.assert(200)["remaining"], 0);
     check(&service, &long, 1).await.expect_problem(429, "rate_limited");
-    // Nor in one script.
+    // The same in one script.
     let other = service.in_new_space();
     check(&other, &long, 90).await.assert(200);
     other.advance_ms(1000);
@@ -123,24 +122,24 @@ async fn windows_of_two_lengths_do_not_meet() {
     other.atomic(&[ask(&short, 1), ask(&long, 1)]).await.expect_problem(429, "rate_limited");
 }
 
-/// The largest numbers come back from the record of an idempotency key as they went in.
+/// The largest numbers come back unchanged from the record of an idempotency key.
 #[tokio::test]
-async fn a_repeat_tells_large_numbers_exactly() {
+async fn a_repeat_returns_large_numbers_exactly() {
     let service = Service::new();
     let rule = bucket((1 << 53) - 1, 1000, 1);
     for replayed in [false, true] {
-        let answer = service.post_once("/ratelimit", rule.clone(), "k").await;
+        let answer = service.post("/ratelimit", rule.clone()).key("k").await;
         assert_eq!(answer.replayed(), replayed);
-        let told = answer.assert(200);
+        let body = answer.assert(200);
         assert_eq!(
-            (&told["limit"], &told["remaining"]),
+            (&body["limit"], &body["remaining"]),
             (&json!(9_007_199_254_740_991_i64), &json!(9_007_199_254_740_990_i64))
         );
     }
 }
 
 #[tokio::test]
-async fn a_cost_that_can_never_fit_is_said_so() {
+async fn a_cost_above_the_limit_is_refused() {
     let service = Service::new();
     for rule in [bucket(5, 1, DAY), window(5, DAY)] {
         let refused = check(&service, &rule, 6).await.expect_problem(422, "cost_exceeds_limit");
@@ -150,7 +149,7 @@ async fn a_cost_that_can_never_fit_is_said_so() {
 }
 
 #[tokio::test]
-async fn refuses_what_is_no_rule() {
+async fn refuses_invalid_rules() {
     let service = Service::new();
     let mut rules = vec![
         bucket(0, 1, DAY),
@@ -179,7 +178,7 @@ async fn a_changed_rule_keeps_whole_tokens() {
 }
 
 #[tokio::test]
-async fn nothing_is_kept_without_an_end() {
+async fn every_record_has_an_expiry() {
     let service = Service::new();
     check(&service, &bucket(10, 1, 1000), 4).await.assert(200);
     check(&service, &window(10, 1000), 4).await.assert(200);
@@ -191,17 +190,13 @@ async fn nothing_is_kept_without_an_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_tasks_get_exactly_the_limit() {
+async fn many_callers_are_admitted_exactly_up_to_the_limit() {
     for rule in [bucket(50, 1, DAY), window(50, DAY)] {
         let service = Service::new();
-        let mut tasks = JoinSet::new();
-        for _ in 0..1000 {
-            let (service, rule) = (service.clone(), rule.clone());
-            tasks.spawn(async move { check(&service, &rule, 1).await.status.as_u16() });
-        }
-        let statuses = tasks.join_all().await;
-        assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 50, "{rule}");
-        assert_eq!(statuses.iter().filter(|status| **status == 429).count(), 950, "{rule}");
+        let answers = race(1000, |_| check(&service, &rule, 1)).await;
+        assert_eq!(answers.count(200), 50, "{rule}");
+        assert_eq!(answers.count(429), 950, "{rule}");
+        assert_eq!(answers.count_code("rate_limited"), 950, "{rule}");
     }
 }
 
@@ -210,32 +205,30 @@ async fn two_processes_admit_exactly_the_limit() {
     let processes = std::sync::Arc::new([Process::shared(), Process::shared()]);
     for rule in [bucket(50, 1, DAY), window(50, DAY)] {
         let space = crate::support::unique("quota-");
-        let mut tasks = JoinSet::new();
-        for task in 0..1000 {
+        let answers = race(1000, |task| {
             let (processes, rule, space) = (processes.clone(), rule.clone(), space.clone());
-            tasks.spawn(async move {
+            async move {
                 let key = format!("check-{task}");
-                let answer = processes[task % 2].post(&space, "/ratelimit", &rule, &key).await;
-                answer.unwrap().status.as_u16()
-            });
-        }
-        let statuses = tasks.join_all().await;
-        assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 50, "{rule}");
+                processes[task % 2].post(&space, "/ratelimit", &rule, &key).await.unwrap()
+            }
+        })
+        .await;
+        assert_eq!(answers.count(200), 50, "{rule}");
     }
 }
 
-/// What the contract says, said in Rust: exact rationals for the bucket, a list for the window.
+/// The contract in Rust: exact rationals for the bucket, and a list of requests for the window.
 enum Model {
     Bucket { capacity: u128, tokens: u128, interval: u128, level: u128, at: u128 },
     Window { limit: u64, length: u128, log: VecDeque<(u128, u64)> },
 }
 
 impl Model {
-    /// Whether `cost` is admitted at `now`; if it is, it is taken.
+    /// True where `cost` is admitted at `now`, in which case it is counted.
     fn admits(&mut self, cost: u64, now: u128) -> bool {
         match self {
             Model::Bucket { capacity, tokens, interval, level, at } => {
-                // Counted in tokens times milliseconds, where a refill is a whole number.
+                // The level is in tokens times milliseconds, so that a refill is a whole number.
                 *level = (*level + (now - *at) * *tokens).min(*capacity * *interval);
                 *at = now;
                 let wanted = u128::from(cost) * *interval;
@@ -276,8 +269,8 @@ impl Model {
     }
 }
 
-/// Runs the checks on a clock that only the test moves: each answer is compared with the model, and
-/// each wait it names is enough, while a millisecond less is not.
+/// Runs the checks on a clock that only the test moves, and compares each answer with the model. Each
+/// wait that an answer names is enough, and a millisecond less is not.
 fn agrees(rule: Value, mut model: Model, steps: Vec<(u64, u64)>) {
     let script = Script::new();
     let mut now = 1_000_000_000_000_u128;
@@ -299,8 +292,8 @@ fn agrees(rule: Value, mut model: Model, steps: Vec<(u64, u64)>) {
     }
 }
 
-/// The script alone, on a clock that stands where the test put it. The rules last long enough that
-/// Redis' own clock, which ends the keys, never comes into it.
+/// The script without the service, on a clock that the test sets. The rules last so long that the clock
+/// of Redis, which deletes the keys, does not matter.
 struct Script {
     key: String,
 }
@@ -313,7 +306,7 @@ impl Script {
 
     fn check(&self, rule: &Value, cost: u64, now: u128) -> (bool, u64) {
         let source = &lockstep::store::Library::embedded().script("ratelimit/check").source;
-        // The one line that asks Redis for its clock is given the test's.
+        // The one line that reads the clock of Redis gets the time of the test.
         let frozen = format!("local time = {{ {}, {} }}", now / 1000, now % 1000 * 1000);
         let source = source.replacen("local time = redis.call('TIME')", &frozen, 1);
         assert!(source.contains(&frozen));

@@ -1,4 +1,4 @@
-//! What callers of `POST /transactions` may rely on.
+//! Tests of `POST /transactions`: commands over plain data keys with guards and watched keys.
 
 use std::{
     collections::BTreeMap,
@@ -9,12 +9,11 @@ use std::{
 
 use axum::{body::Body, http::Request};
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 use tower::ServiceExt;
 
 use crate::{
     batch::run::{batch, data_key, outcomes},
-    support::{Server, Service, seed},
+    support::{Server, Service, race, seed},
 };
 
 fn increment(key: &str) -> Value {
@@ -38,7 +37,7 @@ async fn get(service: &Service, key: &str) -> Value {
 }
 
 #[tokio::test]
-async fn all_of_it_happens_and_tells_what_was_watched() {
+async fn runs_all_operations_and_returns_the_watched_values() {
     let service = Service::new();
     batch(&service, json!([{ "type": "set", "key": "balance", "value": "42" }])).await;
     let body = json!({
@@ -60,14 +59,14 @@ async fn all_of_it_happens_and_tells_what_was_watched() {
     assert_eq!(results, [json!(32), json!(1), json!(true), json!("/w=="), json!("32")]);
     assert_eq!(answer["watched"], json!({ "balance": "42", "none": null }));
     assert_eq!(answer["attempts"], 1);
-    // Without guards it is just all of it.
+    // Without guards, all operations run.
     let answer = service.post("/transactions", increment("balance")).await.assert(200);
     assert_eq!(outcomes(answer["results"].as_array().unwrap()), [json!(33)]);
     assert_eq!(answer["watched"], json!({}));
 }
 
 #[tokio::test]
-async fn a_guard_that_fails_says_why_and_nothing_is_done() {
+async fn a_failed_guard_is_explained_and_nothing_runs() {
     let service = Service::new();
     let operations = json!([
         { "type": "set", "key": "n", "value": "10" },
@@ -120,9 +119,9 @@ async fn a_guard_that_fails_says_why_and_nothing_is_done() {
     assert_eq!(data(&service), before);
 }
 
-/// What would fail half way is refused before anything is done.
+/// A call whose later command would fail is refused before the first one runs.
 #[tokio::test]
-async fn what_a_command_needs_is_checked_before_any_of_them_runs() {
+async fn types_are_checked_before_any_command_runs() {
     let service = Service::new();
     let operations = json!([
         { "type": "set", "key": "text", "value": "ten" },
@@ -149,7 +148,7 @@ async fn what_a_command_needs_is_checked_before_any_of_them_runs() {
         json!([{ "type": "rpush", "key": "text", "values": ["x"] }]),
         json!([{ "type": "sadd", "key": "zset", "members": ["x"] }]),
         json!([{ "type": "zadd", "key": "set", "members": member }]),
-        // What an earlier one leaves is what a later one finds.
+        // The type that an earlier command leaves is the one that a later command finds.
         json!([{ "type": "set", "key": "hash", "value": "x" }, { "type": "hget", "key": "hash", "field": "a" }]),
         json!([{ "type": "set", "key": "new", "value": "x" }, { "type": "incr", "key": "new" }]),
         json!([{ "type": "decr", "key": "most" }, { "type": "incr", "key": "most" }, { "type": "incr", "key": "most" }]),
@@ -183,7 +182,7 @@ async fn what_a_command_needs_is_checked_before_any_of_them_runs() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_taken_is_pointed_at() {
+async fn a_problem_points_to_the_invalid_field() {
     let service = Service::new();
     let operations = json!([{ "type": "get", "key": "a" }]);
     let guard = |op: &str, value: Value| json!({ "operations": operations, "guards": [{ "key": "a", "op": op, "value": value }] });
@@ -242,12 +241,11 @@ async fn what_cannot_be_taken_is_pointed_at() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_that_contend_end_at_the_exact_sum_of_their_successes() {
+async fn contending_transactions_add_up_to_their_successes() {
     let service = Service::new();
-    let mut tasks = JoinSet::new();
-    for _ in 0..64 {
+    let tasks = race(64, |_| {
         let service = service.clone();
-        tasks.spawn(async move {
+        async move {
             let (mut done, mut conflicts) = (0_u64, 0_u64);
             for _ in 0..5 {
                 let body = json!({
@@ -257,7 +255,7 @@ async fn many_that_contend_end_at_the_exact_sum_of_their_successes() {
                 });
                 let answer = service.post("/transactions", body).await;
                 if answer.status == 200 {
-                    // What was watched is what it was right before.
+                    // The watched value is the one right before the increment.
                     let after = answer.body["results"][0]["result"].as_u64().unwrap();
                     let before = answer.body["watched"]["n"].as_str().map_or("0", |text| text);
                     assert_eq!(before.parse::<u64>().unwrap() + 1, after);
@@ -273,9 +271,9 @@ async fn many_that_contend_end_at_the_exact_sum_of_their_successes() {
                 }
             }
             (done, conflicts)
-        });
-    }
-    let all = tasks.join_all().await;
+        }
+    });
+    let all = tasks.await;
     let done: u64 = all.iter().map(|(done, _)| done).sum();
     let conflicts: u64 = all.iter().map(|(_, conflicts)| conflicts).sum();
     assert_eq!(done + conflicts, 320);
@@ -283,15 +281,14 @@ async fn many_that_contend_end_at_the_exact_sum_of_their_successes() {
     assert_eq!(get(&service, "n").await, json!(done.to_string()));
 }
 
-/// Money between data keys, guarded: none is made, none is lost, nobody goes below zero.
+/// Guarded transfers between data keys neither create nor lose anything, and no key goes below zero.
 #[tokio::test(flavor = "multi_thread")]
-async fn guards_hold_at_the_moment_of_the_commit() {
+async fn guards_hold_at_the_time_of_the_commit() {
     let service = Service::new();
     service.post("/batch/set", json!({ "values": { "a": "50", "b": "0" } })).await.assert(200);
-    let mut tasks = JoinSet::new();
-    for _ in 0..40 {
+    let tasks = race(40, |_| {
         let service = service.clone();
-        tasks.spawn(async move {
+        async move {
             let mut refused = 0;
             for _ in 0..5 {
                 let body = json!({
@@ -306,57 +303,50 @@ async fn guards_hold_at_the_moment_of_the_commit() {
                 refused += u64::from(answer.body["code"] == "guard_failed");
             }
             refused
-        });
-    }
-    let refused: u64 = tasks.join_all().await.into_iter().sum();
+        }
+    });
+    let refused: u64 = tasks.await.into_iter().sum();
     assert!(refused > 0);
     assert_eq!(get(&service, "a").await, "2");
     assert_eq!(get(&service, "b").await, "48");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn under_a_key_it_happens_once_and_a_refusal_is_remembered() {
+async fn happens_once_under_an_idempotency_key_and_records_refusals() {
     let service = Service::new();
     let body = json!({
         "watch": ["n"],
         "guards": [{ "key": "n", "op": "absent" }],
         "operations": [{ "type": "incr", "key": "n", "by": 7 }],
-        // Whoever is too late for its only attempt has been faster elsewhere, and is told what happened.
+        // A caller that loses its only attempt to another one finds the recorded answer.
         "max_attempts": 1
     });
-    let mut tasks = JoinSet::new();
-    for _ in 0..32 {
-        let (service, body) = (service.clone(), body.clone());
-        tasks.spawn(async move { service.post_once("/transactions", body, "t").await });
-    }
-    let answers = tasks.join_all().await;
-    assert_eq!(answers.iter().filter(|answer| !answer.replayed()).count(), 1);
-    for answer in &answers {
-        assert_eq!((answer.status.as_u16(), &answer.body), (200, &answers[0].body));
-        assert_eq!(answer.body["watched"], json!({ "n": null }));
-    }
-    let again = service.post_once("/transactions", body.clone(), "t").await;
+    let answers = race(32, |_| service.post("/transactions", body.clone()).key("t")).await;
+    assert_eq!(answers.replayed(), 31);
+    assert_eq!(answers.assert_all_equal(200)["watched"], json!({ "n": null }));
+    let again = service.post("/transactions", body.clone()).key("t").await;
     assert!(again.replayed());
     assert_eq!(get(&service, "n").await, "7");
-    // Under another key it is refused, and stays so though the guard would hold by now.
-    service.post_once("/transactions", body.clone(), "u").await.expect_problem(409, "guard_failed");
+    // Another key gets a refusal, which is repeated even when the guard would hold by now.
+    service.post("/transactions", body.clone()).key("u").await.expect_problem(409, "guard_failed");
     batch(&service, json!([{ "type": "del", "key": "n" }])).await;
-    let answer = service.post_once("/transactions", body.clone(), "u").await;
+    let answer = service.post("/transactions", body.clone()).key("u").await;
     assert!(answer.replayed());
     answer.expect_problem(409, "guard_failed");
-    // The key stands for all of the call, its guards too.
+    // The key stands for the whole call with its guards.
     let mut other = body.clone();
     other["guards"][0]["op"] = json!("exists");
     service
-        .post_once("/transactions", other, "t")
+        .post("/transactions", other)
+        .key("t")
         .await
         .expect_problem(422, "idempotency_key_reused");
     assert_eq!(get(&service, "n").await, Value::Null);
 }
 
-/// What an operation needs of its key is a matter of the state too.
+/// A wrong type depends on the state, so its refusal is recorded under the key too.
 #[tokio::test]
-async fn a_wrong_type_is_remembered() {
+async fn a_wrong_type_is_recorded_under_the_key() {
     let service = Service::new();
     service.post("/batch/set", json!({ "values": { "n": "ten" } })).await.assert(200);
     for body in [
@@ -365,11 +355,12 @@ async fn a_wrong_type_is_remembered() {
     ] {
         let key = body.to_string().len().to_string();
         service
-            .post_once("/transactions", body.clone(), &key)
+            .post("/transactions", body.clone())
+            .key(&key)
             .await
             .expect_problem(422, "wrong_type");
         service.post("/batch/set", json!({ "values": { "n": "1" } })).await.assert(200);
-        let again = service.post_once("/transactions", body, &key).await;
+        let again = service.post("/transactions", body).key(&key).await;
         assert!(again.replayed());
         let refused = again.expect_problem(422, "wrong_type");
         assert_eq!(refused["errors"][0]["pointer"], "/operations/0");
@@ -377,14 +368,13 @@ async fn a_wrong_type_is_remembered() {
     }
 }
 
-/// A conflict is not: the next send may find nobody else.
+/// A conflict is not recorded, because the next send may succeed.
 #[tokio::test(flavor = "multi_thread")]
-async fn without_anything_to_watch_nothing_is_in_its_way() {
+async fn without_watched_keys_there_are_no_conflicts() {
     let service = Service::new();
-    let mut tasks = JoinSet::new();
-    for _ in 0..64 {
+    race(64, |_| {
         let service = service.clone();
-        tasks.spawn(async move {
+        async move {
             for _ in 0..5 {
                 let body = json!({
                     "operations": [{ "type": "incr", "key": "n" }, { "type": "incr", "key": "m", "by": 2 }],
@@ -394,14 +384,13 @@ async fn without_anything_to_watch_nothing_is_in_its_way() {
                 let results = outcomes(answer["results"].as_array().unwrap());
                 assert_eq!(2 * results[0].as_u64().unwrap(), results[1].as_u64().unwrap());
             }
-        });
-    }
-    tasks.join_all().await;
+        }
+    }).await;
     assert_eq!((get(&service, "n").await, get(&service, "m").await), (json!("320"), json!("640")));
 }
 
 #[tokio::test]
-async fn numbers_are_judged_over_64_bits() {
+async fn guards_compare_numbers_of_64_bits() {
     let service = Service::new();
     let (most, least) = (i64::MAX, i64::MIN);
     let run = async |value: &str, kind: &str, by: i64| {
@@ -462,7 +451,7 @@ async fn numbers_are_judged_over_64_bits() {
 }
 
 #[tokio::test]
-async fn what_is_watched_and_read_is_bounded() {
+async fn watched_values_and_reads_are_bounded() {
     let service = Service::new();
     let set = async |key: &str, length: usize| {
         let body = json!({ "values": { key: "x".repeat(length) } });
@@ -475,7 +464,7 @@ async fn what_is_watched_and_read_is_bounded() {
     service.post("/transactions", watching("fits")).await.assert(200);
     let refused = service.post("/transactions", watching("long")).await;
     assert_eq!(refused.expect_problem(422, "result_too_large")["most"], 65_536);
-    // Who does not look at it may do with it what they like.
+    // A transaction that does not read the value is not limited by its size.
     let mut operations = vec![json!({ "type": "incr", "key": "n" })];
     operations.extend(vec![json!({ "type": "get", "key": "long" }); 63]);
     operations.push(json!({ "type": "set", "key": "long", "value": "short" }));
@@ -497,7 +486,7 @@ async fn what_is_watched_and_read_is_bounded() {
         assert_eq!(refused["most"], 4 * 1024 * 1024);
         assert_eq!(get(&service, "n").await, "1", "all or none");
     }
-    // What is written on the way is what counts, whatever was there.
+    // The size of the written value counts, whatever was there before.
     let body = json!({ "operations": [
         { "type": "del", "key": "hash" }, { "type": "get", "key": "hash" },
         { "type": "incr", "key": "hash" }, { "type": "get", "key": "hash" },
@@ -517,16 +506,17 @@ async fn what_is_watched_and_read_is_bounded() {
 }
 
 #[tokio::test]
-async fn a_record_that_is_none_of_ours_changes_nothing() {
+async fn a_foreign_idempotency_record_is_an_error() {
     let service = Service::new();
     seed(&mut service.raw(), &service.key("once", "t"), "list", "x");
-    let answer = service.post_once("/transactions", increment("n"), "t").await;
+    let answer = service.post("/transactions", increment("n")).key("t").await;
     answer.expect_problem(500, "internal_error");
     assert_eq!(get(&service, "n").await, Value::Null);
 }
 
-/// One connection for all transactions, so that each borrows what the one before has left.
-fn narrow(server: &Server) -> Service {
+/// A service with one connection for all transactions, so that each uses the one that the transaction
+/// before has left.
+fn with_one_connection(server: &Server) -> Service {
     Service::with(|settings| {
         settings.url.clone_from(&server.url);
         settings.transactions = 1;
@@ -534,7 +524,8 @@ fn narrow(server: &Server) -> Service {
     })
 }
 
-/// A WATCH that has been left on a connection makes the next EXEC on it fail once its key changes.
+/// Panics unless the next transaction succeeds. A WATCH that was left on its connection would make its
+/// EXEC fail once the watched key changes.
 async fn next_borrower_succeeds(service: &Service) {
     batch(service, json!([{ "type": "incr", "key": "n" }])).await;
     let mut body = increment("m");
@@ -544,9 +535,9 @@ async fn next_borrower_succeeds(service: &Service) {
 }
 
 #[tokio::test]
-async fn nobody_inherits_a_watch_from_a_refusal() {
+async fn a_refusal_leaves_no_watch_on_its_connection() {
     let server = Server::of_this_run();
-    let service = narrow(&server);
+    let service = with_one_connection(&server);
     service.post("/batch/set", json!({ "values": { "n": "1", "text": "ten" } })).await.assert(200);
     for _ in 0..3 {
         let body = json!({
@@ -555,7 +546,7 @@ async fn nobody_inherits_a_watch_from_a_refusal() {
         });
         service.post("/transactions", body.clone()).await.expect_problem(409, "guard_failed");
         next_borrower_succeeds(&service).await;
-        service.post_once("/transactions", body, "k").await.expect_problem(409, "guard_failed");
+        service.post("/transactions", body).key("k").await.expect_problem(409, "guard_failed");
         next_borrower_succeeds(&service).await;
         let body = json!({ "watch": ["n"], "operations": [{ "type": "incr", "key": "text" }] });
         service.post("/transactions", body).await.expect_problem(422, "wrong_type");
@@ -563,11 +554,11 @@ async fn nobody_inherits_a_watch_from_a_refusal() {
     }
 }
 
-/// The caller goes away at each moment at which the service waits for anything.
+/// The caller disconnects at each point at which the service waits for anything.
 #[tokio::test]
-async fn nobody_inherits_a_watch_from_a_caller_that_went_away() {
+async fn a_cancelled_call_leaves_no_watch_on_its_connection() {
     let server = Server::of_this_run();
-    let service = narrow(&server);
+    let service = with_one_connection(&server);
     next_borrower_succeeds(&service).await;
     let mut finished = false;
     let mut polls = 0;
@@ -590,7 +581,7 @@ async fn nobody_inherits_a_watch_from_a_caller_that_went_away() {
     assert!(polls >= 4, "there are several places to go away from, and {polls} were tried");
 }
 
-/// Polls a future as often as that, each time when it has something to do; whether it is still not done.
+/// Polls a future this many times, each time after it was woken; true where it is still pending.
 async fn after_polls<F: Future>(future: &mut std::pin::Pin<Box<F>>, polls: u32) -> bool {
     for _ in 0..polls {
         let woken = std::sync::Arc::new(Woken::default());
@@ -612,9 +603,9 @@ impl std::task::Wake for Woken {
     }
 }
 
-/// Redis stands still while a transaction waits for it: its connection is never used again.
+/// Redis does not answer while a transaction waits for it: its connection is never used again.
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_inherits_a_watch_from_a_timeout() {
+async fn a_timeout_leaves_no_watch_on_its_connection() {
     let server = Server::of_this_run();
     let service = Service::with(|settings| {
         settings.url.clone_from(&server.url);
@@ -626,7 +617,7 @@ async fn nobody_inherits_a_watch_from_a_timeout() {
     redis::cmd("CLIENT").arg("PAUSE").arg(900).arg("ALL").exec(&mut connection).unwrap();
     let answer = service.post("/transactions", increment("n")).await;
     assert!(answer.status == 503 || answer.status == 504, "{:#}", answer.body);
-    // Redis answers this when it goes on.
+    // This is answered once Redis runs again.
     redis::cmd("PING").exec(&mut connection).unwrap();
     for _ in 0..3 {
         next_borrower_succeeds(&service).await;
@@ -634,9 +625,9 @@ async fn nobody_inherits_a_watch_from_a_timeout() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_script_that_redis_has_forgotten_is_loaded_and_costs_no_attempt() {
+async fn reloading_a_script_costs_no_attempt() {
     let server = Server::of_this_run();
-    let service = narrow(&server);
+    let service = with_one_connection(&server);
     for expected in 1..4 {
         redis::cmd("SCRIPT").arg("FLUSH").exec(&mut server.connection()).unwrap();
         let mut body = increment("n");
@@ -660,8 +651,8 @@ async fn attempts_and_conflicts_are_counted() {
         line.unwrap_or(0_u64)
     };
     let before = count("lockstep_transaction_attempts_total");
-    // Somebody else's change between each reading and its EXEC.
-    let disturbing = tokio::spawn({
+    // Another client changes the key between each read and its EXEC.
+    let interference = tokio::spawn({
         let service = service.clone();
         async move {
             loop {
@@ -677,7 +668,7 @@ async fn attempts_and_conflicts_are_counted() {
         answer.body["code"] == "transaction_conflict"
     };
     while !conflict().await {}
-    disturbing.abort();
+    interference.abort();
     assert!(count("lockstep_transaction_attempts_total") > before);
     assert!(count("lockstep_transaction_conflicts_total") > 0);
 }

@@ -1,0 +1,523 @@
+//! A valid call of every operation. The tests that hold for all operations (repeats, wrong types,
+//! Redis commands, the OpenAPI document) take their calls from here, so that a new operation is in all
+//! of them as soon as it has an entry.
+
+use std::collections::BTreeSet;
+
+use lockstep::{app, store::Library};
+use serde_json::{Value, json};
+
+use crate::support::{Call, Service, operation};
+
+/// Things that a call needs to find in its space.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Seed {
+    /// alice has 500.00 USD, bob 200.00, and hotel nothing.
+    Accounts,
+    /// dave has nothing, and is frozen in both directions.
+    Frozen,
+    /// bob holds 120.00 for hotel: `{hold_id}`.
+    Hold,
+    /// alice has paid bob 2.50: `{transaction_id}`.
+    Payment,
+    /// 100 units of espresso-cup, of which each customer may have 50.
+    Product,
+    /// carol has reserved one espresso-cup: `{reservation_id}`.
+    Reservation,
+    /// worker-7 has the lock nightly-report: `{lease_id}`.
+    Lock,
+    /// The counter seats-left is at 48.
+    Counter,
+    /// The plain data key balance is 42.
+    Data,
+}
+
+impl Seed {
+    pub const ALL: [Seed; 9] = [
+        Seed::Accounts,
+        Seed::Frozen,
+        Seed::Hold,
+        Seed::Payment,
+        Seed::Product,
+        Seed::Reservation,
+        Seed::Lock,
+        Seed::Counter,
+        Seed::Data,
+    ];
+}
+
+/// One valid call. Its path and its body may name ids that are generated, as `{hold_id}`.
+pub struct Entry {
+    /// The name of the operation, such as `accounts/transfer`.
+    pub name: &'static str,
+    pub method: &'static str,
+    /// The path as the OpenAPI document has it.
+    pub path: &'static str,
+    /// Null where the call has no body.
+    pub body: Value,
+    pub needs: &'static [Seed],
+    /// The kind and the id of each key that the script reads, but for that of an idempotency key.
+    pub reads: &'static [(&'static str, &'static str)],
+}
+
+impl Entry {
+    fn of(name: &'static str, method: &'static str, path: &'static str) -> Entry {
+        Entry { name, method, path, body: Value::Null, needs: &[], reads: &[] }
+    }
+
+    fn json(self, body: Value) -> Entry {
+        Entry { body, ..self }
+    }
+
+    fn needs(self, needs: &'static [Seed]) -> Entry {
+        Entry { needs, ..self }
+    }
+
+    fn reads(self, reads: &'static [(&'static str, &'static str)]) -> Entry {
+        Entry { reads, ..self }
+    }
+
+    /// True where the call may change something, and so takes an idempotency key.
+    pub fn is_command(&self) -> bool {
+        self.method != "GET" && self.name != "batch/get"
+    }
+}
+
+/// All entries, grouped by domain. An operation that works in two ways has two.
+pub fn catalogue() -> Vec<Entry> {
+    [accounts(), holds(), inventory(), counters(), locks_and_limits(), data()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn accounts() -> Vec<Entry> {
+    const BOTH: &[(&str, &str)] =
+        &[("account", "alice"), ("account", "bob"), ("postings", "alice"), ("postings", "bob")];
+    const ALICE: &[(&str, &str)] = &[("account", "alice"), ("postings", "alice")];
+    const EXTERNAL: &[(&str, &str)] =
+        &[("account", "alice"), ("postings", "alice"), ("external", "accounts")];
+    vec![
+        Entry::of("accounts/open", "POST", "/accounts")
+            .json(json!({ "account_id": "new", "initial_balance": "1" }))
+            .reads(&[
+                ("account", "new"),
+                ("external", "accounts"),
+                ("postings", "new"),
+                ("index", "accounts"),
+            ]),
+        Entry::of("accounts/transfer", "POST", "/accounts/transfer")
+            .json(json!({ "from_account": "alice", "to_account": "bob", "amount": "1" }))
+            .needs(&[Seed::Accounts])
+            .reads(BOTH),
+        Entry::of("accounts/deposit", "POST", "/accounts/deposit")
+            .json(json!({ "account_id": "alice", "amount": "1" }))
+            .needs(&[Seed::Accounts])
+            .reads(EXTERNAL),
+        Entry::of("accounts/withdraw", "POST", "/accounts/withdraw")
+            .json(json!({ "account_id": "alice", "amount": "1" }))
+            .needs(&[Seed::Accounts])
+            .reads(EXTERNAL),
+        Entry::of("accounts/reverse", "POST", "/accounts/reverse")
+            .json(json!({ "transaction_id": "{transaction_id}" }))
+            .needs(&[Seed::Accounts, Seed::Payment])
+            .reads(&[
+                ("account", "alice"),
+                ("account", "bob"),
+                ("postings", "alice"),
+                ("postings", "bob"),
+                ("transaction", "{transaction_id}"),
+            ]),
+        Entry::of("accounts/freeze", "POST", "/accounts/freeze")
+            .json(json!({ "account_id": "alice" }))
+            .needs(&[Seed::Accounts])
+            .reads(&[("account", "alice")]),
+        Entry::of("accounts/unfreeze", "POST", "/accounts/unfreeze")
+            .json(json!({ "account_id": "dave" }))
+            .needs(&[Seed::Frozen])
+            .reads(&[("account", "dave")]),
+        Entry::of("accounts/update", "PATCH", "/accounts/{account_id}")
+            .json(json!({ "overdraft_limit": "5" }))
+            .needs(&[Seed::Accounts])
+            .reads(&[("account", "alice")]),
+        Entry::of("accounts/close", "POST", "/accounts/close")
+            .json(json!({ "account_id": "bob", "sweep_to": "alice" }))
+            .needs(&[Seed::Accounts])
+            .reads(BOTH),
+        Entry::of("accounts/get", "GET", "/accounts/{account_id}")
+            .needs(&[Seed::Accounts])
+            .reads(ALICE),
+        Entry::of("accounts/balance", "GET", "/accounts/{account_id}/balance")
+            .needs(&[Seed::Accounts])
+            .reads(&[("account", "alice")]),
+        Entry::of("accounts/transactions", "GET", "/accounts/{account_id}/transactions")
+            .needs(&[Seed::Accounts])
+            .reads(ALICE),
+        Entry::of("accounts/get_transaction", "GET", "/accounts/transactions/{transaction_id}")
+            .needs(&[Seed::Accounts, Seed::Payment])
+            .reads(&[("transaction", "{transaction_id}")]),
+        Entry::of("accounts/list", "GET", "/accounts")
+            .needs(&[Seed::Accounts])
+            .reads(&[("account", "alice"), ("index", "accounts")]),
+        Entry::of("accounts/integrity", "GET", "/accounts/integrity")
+            .needs(&[Seed::Accounts, Seed::Hold])
+            .reads(&[
+                ("account", "alice"),
+                ("postings", "alice"),
+                ("account_holds", "bob"),
+                ("index", "accounts"),
+                ("external", "accounts"),
+            ]),
+    ]
+}
+
+fn holds() -> Vec<Entry> {
+    vec![
+        Entry::of("accounts/hold", "POST", "/accounts/hold")
+            .json(json!({
+                "from_account": "alice", "to_account": "bob", "amount": "1", "ttl_ms": 60_000
+            }))
+            .needs(&[Seed::Accounts])
+            .reads(&[("account", "alice"), ("account", "bob"), ("account_holds", "alice")]),
+        Entry::of("accounts/capture", "POST", "/accounts/capture")
+            .json(json!({ "hold_id": "{hold_id}", "amount": "0.5", "final": false }))
+            .needs(&[Seed::Accounts, Seed::Hold])
+            .reads(&[
+                ("account", "bob"),
+                ("account", "hotel"),
+                ("account_holds", "bob"),
+                ("postings", "bob"),
+                ("postings", "hotel"),
+                ("hold", "{hold_id}"),
+            ]),
+        Entry::of("accounts/release", "POST", "/accounts/release")
+            .json(json!({ "hold_id": "{hold_id}" }))
+            .needs(&[Seed::Accounts, Seed::Hold])
+            .reads(&[("account", "bob"), ("account_holds", "bob"), ("hold", "{hold_id}")]),
+        Entry::of("accounts/extend", "POST", "/accounts/extend")
+            .json(json!({ "hold_id": "{hold_id}", "ttl_ms": 90_000_000 }))
+            .needs(&[Seed::Accounts, Seed::Hold])
+            .reads(&[("account", "bob"), ("account_holds", "bob"), ("hold", "{hold_id}")]),
+        Entry::of("accounts/get_hold", "GET", "/accounts/holds/{hold_id}")
+            .needs(&[Seed::Accounts, Seed::Hold])
+            .reads(&[("hold", "{hold_id}")]),
+    ]
+}
+
+fn inventory() -> Vec<Entry> {
+    const PRODUCT: &[(&str, &str)] =
+        &[("product", "espresso-cup"), ("product_holds", "espresso-cup")];
+    const RESERVATION: &[(&str, &str)] = &[
+        ("product", "espresso-cup"),
+        ("product_holds", "espresso-cup"),
+        ("movements", "espresso-cup"),
+        ("reservation", "{reservation_id}"),
+        ("allowance", "carol/espresso-cup"),
+    ];
+    const RESERVED: &[Seed] = &[Seed::Product, Seed::Reservation];
+    vec![
+        Entry::of("inventory/add_product", "POST", "/inventory/products")
+            .json(json!({ "product_id": "new", "name": "n", "price": "1", "initial_stock": 1 }))
+            .reads(&[("product", "new")]),
+        Entry::of("inventory/adjust", "POST", "/inventory/adjust")
+            .json(json!({ "product_id": "espresso-cup", "delta": 1, "reason": "received" }))
+            .needs(&[Seed::Product])
+            .reads(&[("product", "espresso-cup")]),
+        Entry::of("inventory/update_product", "PATCH", "/inventory/products/{product_id}")
+            .json(json!({ "price": "3" }))
+            .needs(&[Seed::Product])
+            .reads(&[("product", "espresso-cup")]),
+        Entry::of("inventory/reserve", "POST", "/inventory/reserve")
+            .json(json!({ "customer_id": "carol", "product_id": "espresso-cup", "quantity": 1 }))
+            .needs(&[Seed::Product])
+            .reads(PRODUCT),
+        Entry::of("inventory/extend", "POST", "/inventory/extend")
+            .json(json!({ "reservation_id": "{reservation_id}", "ttl_ms": 80_000_000 }))
+            .needs(RESERVED)
+            .reads(&[
+                ("product", "espresso-cup"),
+                ("product_holds", "espresso-cup"),
+                ("reservation", "{reservation_id}"),
+            ]),
+        Entry::of("inventory/confirm", "POST", "/inventory/confirm")
+            .json(json!({ "reservation_id": "{reservation_id}" }))
+            .needs(RESERVED)
+            .reads(RESERVATION),
+        Entry::of("inventory/cancel", "POST", "/inventory/cancel")
+            .json(json!({ "reservation_id": "{reservation_id}" }))
+            .needs(RESERVED)
+            .reads(RESERVATION),
+        Entry::of("inventory/get_product", "GET", "/inventory/products/{product_id}")
+            .needs(&[Seed::Product])
+            .reads(&[("product", "espresso-cup")]),
+        Entry::of("inventory/list_products", "GET", "/inventory/products")
+            .needs(&[Seed::Product])
+            .reads(&[("product", "espresso-cup"), ("index", "products")]),
+        Entry::of("inventory/movements", "GET", "/inventory/products/{product_id}/movements")
+            .needs(&[Seed::Product])
+            .reads(&[("product", "espresso-cup"), ("movements", "espresso-cup")]),
+        Entry::of("inventory/get_reservation", "GET", "/inventory/reservations/{reservation_id}")
+            .needs(RESERVED)
+            .reads(&[("reservation", "{reservation_id}")]),
+        Entry::of(
+            "inventory/customer_reservations",
+            "GET",
+            "/inventory/customers/{customer_id}/reservations",
+        )
+        .needs(RESERVED)
+        .reads(&[("reservations", "carol")]),
+        Entry::of("inventory/integrity", "GET", "/inventory/integrity")
+            .needs(RESERVED)
+            .reads(PRODUCT),
+    ]
+}
+
+fn counters() -> Vec<Entry> {
+    const SEATS: &[(&str, &str)] = &[("counter", "seats-left")];
+    vec![
+        Entry::of("counters/increment", "POST", "/counters/increment")
+            .json(json!({ "counter": "seats-left", "by": 5 }))
+            .reads(SEATS),
+        Entry::of("counters/decrement", "POST", "/counters/decrement")
+            .json(json!({ "counter": "seats-left", "by": 2 }))
+            .needs(&[Seed::Counter])
+            .reads(SEATS),
+        Entry::of("counters/set", "POST", "/counters/set")
+            .json(json!({ "counter": "seats-left", "value": 9, "if_value": 48 }))
+            .needs(&[Seed::Counter])
+            .reads(SEATS),
+        Entry::of("counters/reset", "POST", "/counters/reset")
+            .json(json!({ "counter": "seats-left", "value": 3 }))
+            .needs(&[Seed::Counter])
+            .reads(SEATS),
+        Entry::of("counters/batch", "POST", "/counters/batch")
+            .json(json!({ "operations": [
+                { "counter": "seats-left", "action": "incr", "value": 1 },
+                { "counter": "visits", "action": "set", "value": 1 }
+            ] }))
+            .needs(&[Seed::Counter])
+            .reads(&[("counter", "seats-left"), ("counter", "visits")]),
+        Entry::of("counters/get", "GET", "/counters/{counter}")
+            .needs(&[Seed::Counter])
+            .reads(SEATS),
+        Entry::of("counters/delete", "DELETE", "/counters/{counter}")
+            .needs(&[Seed::Counter])
+            .reads(SEATS),
+    ]
+}
+
+fn locks_and_limits() -> Vec<Entry> {
+    const LOCK: &[(&str, &str)] = &[("lock", "nightly-report")];
+    vec![
+        Entry::of("locks/acquire", "POST", "/locks")
+            .json(json!({ "lock": "nightly-report", "owner": "me" }))
+            .reads(LOCK),
+        Entry::of("locks/renew", "POST", "/locks/renew")
+            .json(json!({ "lock": "nightly-report", "lease_id": "{lease_id}", "ttl_ms": 90_000 }))
+            .needs(&[Seed::Lock])
+            .reads(LOCK),
+        Entry::of("locks/release", "POST", "/locks/release")
+            .json(json!({ "lock": "nightly-report", "lease_id": "{lease_id}" }))
+            .needs(&[Seed::Lock])
+            .reads(LOCK),
+        Entry::of("locks/get", "GET", "/locks/{lock}").needs(&[Seed::Lock]).reads(LOCK),
+        Entry::of("ratelimit/check", "POST", "/ratelimit")
+            .json(json!({
+                "key": "tenant-7", "capacity": 50, "refill_tokens": 1, "refill_interval_ms": 60_000
+            }))
+            .reads(&[("bucket", "tenant-7")]),
+        Entry::of("ratelimit/check", "POST", "/ratelimit")
+            .json(json!({
+                "key": "tenant-7", "algorithm": "sliding_window", "limit": 5, "window_ms": 60_000
+            }))
+            .reads(&[("window", "tenant-7/60000")]),
+    ]
+}
+
+/// Plain data keys, and `POST /atomic`. A plain key of another type than a command needs is no error of
+/// the service, so `reads` names none of them.
+fn data() -> Vec<Entry> {
+    let commands = json!([
+        { "type": "incr", "key": "balance" },
+        { "type": "rpush", "key": "list", "values": ["a"] }
+    ]);
+    vec![
+        Entry::of("atomic/run", "POST", "/atomic")
+            .json(json!({ "operations": [
+                operation("counters/increment", json!({ "counter": "seats-left" })),
+                operation("accounts/transfer", json!({
+                    "from_account": "alice", "to_account": "bob", "amount": "1"
+                })),
+                operation("inventory/reserve", json!({
+                    "customer_id": "carol", "product_id": "espresso-cup", "quantity": 1
+                })),
+                operation("ratelimit/check", json!({
+                    "key": "tenant-7", "capacity": 50, "refill_tokens": 1,
+                    "refill_interval_ms": 60_000
+                }))
+            ] }))
+            .needs(&[Seed::Accounts, Seed::Product, Seed::Reservation])
+            .reads(&[
+                ("counter", "seats-left"),
+                ("account", "alice"),
+                ("account", "bob"),
+                ("postings", "alice"),
+                ("postings", "bob"),
+                ("product", "espresso-cup"),
+                ("product_holds", "espresso-cup"),
+                ("movements", "espresso-cup"),
+                ("allowance", "carol/espresso-cup"),
+                ("reservations", "carol"),
+                ("bucket", "tenant-7"),
+            ]),
+        Entry::of("batch/set", "POST", "/batch/set")
+            .json(json!({ "values": { "x": "1", "y": "2" } })),
+        Entry::of("batch/get", "POST", "/batch/get")
+            .json(json!({ "keys": ["balance", "none"] }))
+            .needs(&[Seed::Data]),
+        Entry::of("batch/run", "POST", "/batch")
+            .json(json!({ "operations": commands }))
+            .needs(&[Seed::Data]),
+        Entry::of("transactions/run", "POST", "/transactions")
+            .json(json!({ "operations": commands }))
+            .needs(&[Seed::Data]),
+    ]
+}
+
+/// A space with what an entry needs, and the ids that were generated for it.
+pub struct Seeded {
+    pub service: Service,
+    ids: Vec<(&'static str, String)>,
+}
+
+impl Seeded {
+    /// Seeds a new space of this service.
+    pub async fn new(service: &Service, seeds: &[Seed]) -> Seeded {
+        let mut ids: Vec<(&'static str, String)> = [
+            ("{account_id}", "alice"),
+            ("{product_id}", "espresso-cup"),
+            ("{customer_id}", "carol"),
+            ("{lock}", "nightly-report"),
+            ("{counter}", "seats-left"),
+        ]
+        .map(|(place, id)| (place, id.to_owned()))
+        .into();
+        let service = service.in_new_space();
+        let id = |body: Value, name: &str| body[name].as_str().unwrap().to_owned();
+        for seed in seeds {
+            match seed {
+                Seed::Accounts => {
+                    service.open("alice", "500").await;
+                    service.open("bob", "200").await;
+                    service.open("hotel", "0").await;
+                }
+                Seed::Frozen => {
+                    service.open("dave", "0").await;
+                    service.freeze("dave", "both").await;
+                }
+                Seed::Hold => ids.push(("{hold_id}", service.held("bob", "hotel", "120").await)),
+                Seed::Payment => {
+                    let body = service.transfer("alice", "bob", "2.50").await.assert(201);
+                    ids.push(("{transaction_id}", id(body, "transaction_id")));
+                }
+                Seed::Product => {
+                    let body = json!({
+                        "product_id": "espresso-cup", "name": "Espresso cup", "price": "7.90",
+                        "initial_stock": 100, "max_per_customer": 50
+                    });
+                    service.post("/inventory/products", body).await.assert(201);
+                }
+                Seed::Reservation => {
+                    let body = service.reserve("espresso-cup", 1, 600_000).await.assert(201);
+                    ids.push(("{reservation_id}", id(body, "reservation_id")));
+                }
+                Seed::Lock => {
+                    let body = service.acquire("nightly-report", "worker-7", 60_000).await;
+                    ids.push(("{lease_id}", id(body.assert(201), "lease_id")));
+                }
+                Seed::Counter => drop(service.increment("seats-left", 48).await.assert(200)),
+                Seed::Data => {
+                    let body = json!({ "values": { "balance": "42" } });
+                    service.post("/batch/set", body).await.assert(200);
+                }
+            }
+        }
+        Seeded { service, ids }
+    }
+
+    /// A text with the ids of this space in the places of `{hold_id}` and the like.
+    pub fn fill(&self, text: &str) -> String {
+        self.ids.iter().fold(text.to_owned(), |text, (place, id)| text.replace(place, id))
+    }
+
+    /// The call of an entry in this space.
+    pub fn call(&self, entry: &Entry) -> Call {
+        self.call_with(entry, &entry.body)
+    }
+
+    /// The call of an entry in this space, with another body.
+    pub fn call_with(&self, entry: &Entry, body: &Value) -> Call {
+        let call = self.service.call(entry.method, &self.fill(entry.path));
+        match body {
+            Value::Null => call,
+            body => call.json(serde_json::from_str(&self.fill(&body.to_string())).unwrap()),
+        }
+    }
+}
+
+/// Every operation that callers can reach has an entry, and each entry is a call that succeeds.
+#[tokio::test]
+async fn every_operation_has_a_valid_call() {
+    let entries = catalogue();
+    let names: BTreeSet<&str> = entries.iter().map(|entry| entry.name).collect();
+    let library = Library::embedded();
+    let public = library.iter().filter(|script| !script.header.internal);
+    let public: BTreeSet<&str> = public.map(|script| script.name).collect();
+    assert_eq!(names, public);
+    let service = Service::new();
+    for entry in &entries {
+        let seeded = Seeded::new(&service, entry.needs).await;
+        let answer = seeded.call(entry).await;
+        assert!(answer.status.is_success(), "{}: {:#}", entry.name, answer.body);
+        assert!(!answer.body.is_null(), "{}", entry.name);
+        // A second space has the same content, so the call succeeds there with the same status.
+        let again = Seeded::new(&service, entry.needs).await;
+        assert_eq!(again.call(entry).await.status, answer.status, "{}", entry.name);
+        if !entry.is_command() {
+            let before = seeded.service.snapshot();
+            seeded.call(entry).await.assert(200);
+            seeded.service.assert_unchanged(&before);
+        }
+    }
+}
+
+/// Method and path of each entry are those of the OpenAPI document, and the document has no other
+/// operations but those of the service itself and `POST /bulk`, whose body is a stream.
+#[test]
+fn entries_and_the_document_have_the_same_operations() {
+    let document = app::document("");
+    let mut others = BTreeSet::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, described) in methods.as_object().unwrap() {
+            let id = described["operationId"].as_str().unwrap().replace('/', "_");
+            let entries = catalogue();
+            let entry = entries.iter().find(|entry| entry.name.replace('/', "_") == id);
+            match entry {
+                Some(entry) => {
+                    assert_eq!(entry.path, path, "{id}");
+                    assert_eq!(entry.method.to_lowercase(), *method, "{id}");
+                }
+                None => drop(others.insert(format!("{method} {path}"))),
+            }
+        }
+    }
+    let system = [
+        "get /livez",
+        "get /metrics",
+        "get /problems",
+        "get /problems/{code}",
+        "get /readyz",
+        "post /bulk",
+    ];
+    assert_eq!(others, BTreeSet::from(system.map(str::to_owned)));
+}

@@ -1,0 +1,105 @@
+//! The keys of a space as Redis has them: snapshots, the sum of all balances, and values that a test
+//! puts there itself.
+
+use redis::Commands;
+use serde_json::Value;
+
+use super::Service;
+
+impl Service {
+    /// The Redis key of one thing of this space.
+    pub fn key(&self, kind: &str, id: &str) -> String {
+        format!("lockstep:{{{}}}:{kind}:{id}", self.space)
+    }
+
+    /// Every key of this space with its content, byte for byte, sorted by key.
+    pub fn snapshot(&self) -> Vec<(String, Vec<u8>)> {
+        let mut connection = self.raw();
+        let mut keys: Vec<String> = keys(&mut connection, &self.space);
+        keys.sort();
+        keys.into_iter()
+            .map(|key| {
+                let content = redis::cmd("DUMP").arg(&key).query(&mut connection).unwrap();
+                (key, content)
+            })
+            .collect()
+    }
+
+    /// Panics where anything has changed since a snapshot, and says what.
+    #[track_caller]
+    pub fn assert_unchanged(&self, before: &[(String, Vec<u8>)]) {
+        let after = self.snapshot();
+        let changed = |one: &[(String, Vec<u8>)], other: &[(String, Vec<u8>)]| -> Vec<String> {
+            let gone = one.iter().filter(|entry| !other.contains(entry));
+            gone.map(|(key, content)| format!("{key} {}", String::from_utf8_lossy(content)))
+                .collect()
+        };
+        let (gone, new) = (changed(before, &after), changed(&after, before));
+        assert!(gone.is_empty() && new.is_empty(), "before: {gone:#?}\nafter: {new:#?}");
+    }
+
+    /// The balances of all accounts of a currency and of its external account, in minor units. They add
+    /// up to zero, always.
+    pub fn sum(&self, currency: &str) -> i128 {
+        let connection = &mut self.raw();
+        let prefix = self.key("account", "");
+        let accounts = keys(connection, &self.space);
+        let accounts: Vec<_> =
+            accounts.into_iter().filter(|key| key.starts_with(&prefix)).collect();
+        // One transaction, so that no transfer comes between the two reads.
+        let (records, external): (Vec<Option<String>>, Option<String>) = redis::pipe()
+            .atomic()
+            .cmd("MGET")
+            .arg(&accounts)
+            .cmd("HGET")
+            .arg(self.key("external", "accounts"))
+            .arg(currency)
+            .query(connection)
+            .unwrap();
+        let minor = |record: &Value, name: &str| -> i128 {
+            record[name].as_str().unwrap().parse().unwrap()
+        };
+        records
+            .into_iter()
+            .chain([external])
+            .flatten()
+            .map(|record| serde_json::from_str::<Value>(&record).unwrap())
+            .filter(|record| record["currency"] == currency)
+            .map(|record| minor(&record, "credits") - minor(&record, "debits"))
+            .sum()
+    }
+}
+
+/// Sets a key to a value of a Redis type, to see what a script makes of it.
+pub fn seed(connection: &mut redis::Connection, key: &str, kind: &str, text: &str) {
+    let _: () = connection.del(key).unwrap();
+    let _: () = match kind {
+        "string" => connection.set(key, text).unwrap(),
+        "list" => connection.rpush(key, text).unwrap(),
+        "hash" => connection.hset(key, "USD", text).unwrap(),
+        "set" => connection.sadd(key, text).unwrap(),
+        "zset" => connection.zadd(key, text, 1).unwrap(),
+        other => panic!("no type {other}"),
+    };
+}
+
+fn keys(connection: &mut redis::Connection, space: &str) -> Vec<String> {
+    let pattern = format!("lockstep:{{{space}}}:*");
+    let mut cursor = 0_u64;
+    let mut found = Vec::new();
+    loop {
+        let (next, keys): (u64, Vec<String>) = redis::cmd("SCAN")
+            .arg(cursor)
+            .arg("MATCH")
+            .arg(&pattern)
+            .arg("COUNT")
+            .arg(5000)
+            .query(connection)
+            .unwrap();
+        found.extend(keys);
+        cursor = next;
+        if cursor == 0 {
+            return found;
+        }
+    }
+}

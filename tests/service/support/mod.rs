@@ -1,0 +1,62 @@
+//! A test's tools: a Redis (`server`), the service in this process (`service`) or as a program
+//! (`process`), the answers of both (`answer`), many callers at once (`race`), the contents of a space
+//! (`keys`), and checks that several operations share (`checks`).
+
+mod answer;
+mod call;
+mod checks;
+mod keys;
+mod process;
+mod race;
+mod server;
+mod service;
+
+use std::{
+    net::TcpListener,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+pub use self::{
+    answer::Answer,
+    call::Call,
+    checks::{Paging, assert_if_match, assert_rejects_invalid_paging, pages},
+    keys::seed,
+    process::Process,
+    race::{race, race_each},
+    server::{Server, raw, redis_url},
+    service::Service,
+};
+
+/// An hour in milliseconds: long enough that the duration of a test never decides its result.
+pub const HOUR: i64 = 3_600_000;
+
+/// One entry of `operations` in a call of `POST /atomic`.
+pub fn operation(name: &str, input: Value) -> Value {
+    json!({ "operation": name, "input": input })
+}
+
+/// A name that no other test uses.
+pub fn unique(prefix: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("{prefix}{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A port of the loopback interface on which nothing listens.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Polls every 10 ms until `condition` gives a value, and panics after 20 s. Tests wait for conditions
+/// and never for a fixed time.
+pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..2000 {
+        if let Some(value) = condition() {
+            return value;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("waited in vain for {what}");
+}

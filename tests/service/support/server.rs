@@ -1,0 +1,85 @@
+//! The Redis, Valkey or cluster node that a test run starts, and those that single tests start for
+//! themselves.
+
+use std::{
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+};
+
+use super::{free_port, unique, wait_for};
+
+/// The URL of the Redis that all tests of one process share; the first call starts it.
+pub fn redis_url() -> &'static str {
+    static URL: OnceLock<String> = OnceLock::new();
+    // Dropping the server would end it, so it is kept until the process ends.
+    URL.get_or_init(|| Box::leak(Box::new(Server::of_this_run())).url.clone())
+}
+
+/// A connection to the shared Redis that bypasses the service.
+pub fn raw() -> redis::Connection {
+    redis::Client::open(redis_url()).unwrap().get_connection().unwrap()
+}
+
+/// A Redis that ends when this value is dropped, or when the test process ends for any reason.
+pub struct Server {
+    pub url: String,
+    pub folder: String,
+    shell: Child,
+}
+
+impl Server {
+    /// Starts the kind of server that this run tests: `LOCKSTEP_TEST_SERVER` names another program
+    /// than redis-server, and `LOCKSTEP_TEST_CLUSTER` asks for a cluster of one node.
+    pub fn of_this_run() -> Server {
+        let cluster = std::env::var_os("LOCKSTEP_TEST_CLUSTER").is_some();
+        let server = Server::start(if cluster { &["--cluster-enabled", "yes"] } else { &[] });
+        if cluster {
+            let mut connection = server.connection();
+            let slots = redis::cmd("CLUSTER").arg("ADDSLOTSRANGE").arg(0).arg(16383).to_owned();
+            slots.exec(&mut connection).unwrap();
+            wait_for("the cluster", || {
+                let info: String = redis::cmd("CLUSTER").arg("INFO").query(&mut connection).ok()?;
+                info.contains("cluster_state:ok").then_some(())
+            });
+        }
+        server
+    }
+
+    /// Starts a server with these arguments and a data folder of its own.
+    pub fn start(arguments: &[&str]) -> Server {
+        Server::start_in(&unique("lockstep-test-"), arguments)
+    }
+
+    /// Starts a server whose data folder has this name within the system's temporary folder.
+    pub fn start_in(name: &str, arguments: &[&str]) -> Server {
+        let port = free_port();
+        let program = std::env::var("LOCKSTEP_TEST_SERVER").unwrap_or("redis-server".to_owned());
+        let folder = std::env::temp_dir().join(name).display().to_string();
+        std::fs::create_dir_all(&folder).unwrap();
+        // The shell ends the server at the end of its input, which comes at the latest when this
+        // process ends.
+        let script = format!(
+            "'{program}' --port {port} --bind 127.0.0.1 --save '' --appendonly no --dir '{folder}' {} \
+             >/dev/null & read _; kill -9 $!; wait; rm -rf '{folder}'",
+            arguments.join(" "),
+        );
+        let shell = Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).spawn();
+        let shell = shell.expect("a shell to start redis-server from");
+        let server = Server { url: format!("redis://127.0.0.1:{port}"), folder, shell };
+        drop(server.connection());
+        server
+    }
+
+    /// A new connection, as soon as the server accepts one.
+    pub fn connection(&self) -> redis::Connection {
+        let client = redis::Client::open(self.url.as_str()).unwrap();
+        wait_for("redis-server (is it installed?)", || client.get_connection().ok())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.shell.stdin.take());
+        let _ = self.shell.wait();
+    }
+}

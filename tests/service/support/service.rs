@@ -1,0 +1,231 @@
+//! The service within the test's process, and the verbs in which tests tell what callers do. Most give
+//! a [`Call`], which is sent when it is awaited.
+
+use std::time::Duration;
+
+use axum::{
+    Router,
+    body::Body,
+    http::{Method, Request},
+};
+use lockstep::{
+    api::{Limits, ShutdownGate},
+    app::{self, app},
+    store::{Retention, Settings, Store},
+};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::{Answer, Call, HOUR, Server, redis_url, unique};
+
+/// The whole service but its sockets, with a space that no other test uses.
+#[derive(Clone)]
+pub struct Service {
+    router: Router,
+    pub store: Store,
+    pub space: String,
+    url: String,
+}
+
+impl Service {
+    pub fn new() -> Service {
+        Service::with(|_| {})
+    }
+
+    /// On a Redis of its own, for tests that read all keys often or leave very many.
+    pub fn on_own_redis(server: &Server) -> Service {
+        Service::with(|settings| settings.url.clone_from(&server.url))
+    }
+
+    pub fn with(change: impl FnOnce(&mut Settings)) -> Service {
+        let mut settings = Settings {
+            url: redis_url().to_owned(),
+            batch_workers: 2,
+            transactions: 16,
+            queue: 8192,
+            timeout: Duration::from_secs(20),
+            retention: Retention {
+                idempotency_ttl_ms: 3_600_000,
+                transaction_ttl_ms: 3_600_000,
+                history: 1000,
+            },
+        };
+        change(&mut settings);
+        lockstep::telemetry::prometheus();
+        let store = Store::open(&settings).unwrap();
+        let shape = app::RouterSettings { base_path: String::new(), body_limit_bytes: 262_144 };
+        let router = app(store.clone(), ShutdownGate::new(Limits::default()), &shape);
+        Service { router, store, space: unique("test-"), url: settings.url }
+    }
+
+    /// The same service with another space that no other test uses.
+    pub fn in_new_space(&self) -> Service {
+        Service { space: unique("test-"), ..self.clone() }
+    }
+
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    pub fn set_router(&mut self, router: Router) {
+        self.router = router;
+    }
+
+    /// A connection to its Redis that bypasses the service.
+    pub fn raw(&self) -> redis::Connection {
+        redis::Client::open(self.url.as_str()).unwrap().get_connection().unwrap()
+    }
+
+    /// Moves the service's clock forward instead of waiting.
+    pub fn advance_ms(&self, ms: i64) {
+        self.store.clock().advance_ms(ms);
+    }
+
+    /// The milliseconds that its clock is ahead of Redis.
+    pub fn ahead_ms(&self) -> i64 {
+        self.store.clock().ahead_ms()
+    }
+}
+
+/// Requests of any path.
+impl Service {
+    /// Sends a request as it is, for bodies that are no JSON and headers that are wrong.
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        Answer::of(self.router.clone().oneshot(request).await.unwrap()).await
+    }
+
+    pub fn call(&self, method: &str, path: &str) -> Call {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        Call::new(self.router(), &self.space, method, path)
+    }
+
+    pub fn post(&self, path: &str, body: Value) -> Call {
+        self.call("POST", path).json(body)
+    }
+
+    pub fn patch(&self, path: &str, body: Value) -> Call {
+        self.call("PATCH", path).json(body)
+    }
+
+    pub fn delete(&self, path: &str) -> Call {
+        self.call("DELETE", path)
+    }
+
+    pub fn get(&self, path: &str) -> Call {
+        self.call("GET", path)
+    }
+
+    /// Several operations as one; [`operation`](super::operation) writes each of them.
+    pub fn atomic(&self, operations: &[Value]) -> Call {
+        self.post("/atomic", json!({ "operations": operations }))
+    }
+}
+
+/// Accounts. Amounts are decimals in US dollars.
+impl Service {
+    pub async fn open(&self, account: &str, balance: &str) {
+        let body = json!({ "account_id": account, "initial_balance": balance });
+        self.post("/accounts", body).await.assert(201);
+    }
+
+    pub fn transfer(&self, from: &str, to: &str, amount: &str) -> Call {
+        let body = json!({ "from_account": from, "to_account": to, "amount": amount });
+        self.post("/accounts/transfer", body)
+    }
+
+    pub fn deposit(&self, account: &str, amount: &str) -> Call {
+        self.post("/accounts/deposit", json!({ "account_id": account, "amount": amount }))
+    }
+
+    pub fn withdraw(&self, account: &str, amount: &str) -> Call {
+        self.post("/accounts/withdraw", json!({ "account_id": account, "amount": amount }))
+    }
+
+    pub fn hold(&self, from: &str, to: &str, amount: &str, ttl_ms: u64) -> Call {
+        let body = json!({
+            "from_account": from, "to_account": to, "amount": amount, "ttl_ms": ttl_ms
+        });
+        self.post("/accounts/hold", body)
+    }
+
+    /// Holds money for an hour, and returns the id of the hold.
+    pub async fn held(&self, from: &str, to: &str, amount: &str) -> String {
+        let body = self.hold(from, to, amount, HOUR.cast_unsigned()).await.assert(201);
+        body["hold_id"].as_str().unwrap().to_owned()
+    }
+
+    /// Captures an amount, or all that is left; `last` releases the rest.
+    pub fn capture(&self, hold_id: &str, amount: Option<&str>, last: bool) -> Call {
+        let body = json!({ "hold_id": hold_id, "amount": amount, "final": last });
+        self.post("/accounts/capture", body)
+    }
+
+    pub fn release(&self, hold_id: &str) -> Call {
+        self.post("/accounts/release", json!({ "hold_id": hold_id }))
+    }
+
+    pub fn reverse(&self, transaction_id: &str, amount: Option<&str>) -> Call {
+        let body = json!({ "transaction_id": transaction_id, "amount": amount });
+        self.post("/accounts/reverse", body)
+    }
+
+    pub async fn freeze(&self, account: &str, direction: &str) {
+        let body = json!({ "account_id": account, "direction": direction });
+        self.post("/accounts/freeze", body).await.assert(200);
+    }
+
+    pub fn close(&self, account: &str) -> Call {
+        self.post("/accounts/close", json!({ "account_id": account }))
+    }
+
+    /// The balance, the available and the held amount of an account.
+    pub async fn funds(&self, account: &str) -> [String; 3] {
+        let answer = self.get(&format!("/accounts/{account}/balance")).await.assert(200);
+        ["balance", "available", "held"].map(|name| answer[name].as_str().unwrap().to_owned())
+    }
+
+    pub async fn balance(&self, account: &str) -> String {
+        let [balance, ..] = self.funds(account).await;
+        balance
+    }
+}
+
+/// Inventory. Quantities are units.
+impl Service {
+    pub async fn add_product(&self, product: &str, stock: u64) {
+        let body =
+            json!({ "product_id": product, "name": product, "price": "1", "initial_stock": stock });
+        self.post("/inventory/products", body).await.assert(201);
+    }
+
+    /// Reserves units for the customer carol.
+    pub fn reserve(&self, product: &str, quantity: u64, ttl_ms: u64) -> Call {
+        let body = json!({
+            "customer_id": "carol", "product_id": product, "quantity": quantity, "ttl_ms": ttl_ms
+        });
+        self.post("/inventory/reserve", body)
+    }
+
+    /// The units of a product on hand, reserved and available.
+    pub async fn stock(&self, product: &str) -> [u64; 3] {
+        let answer = self.get(&format!("/inventory/products/{product}")).await.assert(200);
+        ["on_hand", "reserved", "available"].map(|name| answer[name].as_u64().unwrap())
+    }
+}
+
+/// Locks and counters.
+impl Service {
+    pub fn acquire(&self, lock: &str, owner: &str, ttl_ms: u64) -> Call {
+        self.post("/locks", json!({ "lock": lock, "owner": owner, "ttl_ms": ttl_ms }))
+    }
+
+    pub fn increment(&self, counter: &str, by: i64) -> Call {
+        self.post("/counters/increment", json!({ "counter": counter, "by": by }))
+    }
+
+    /// The value of a counter.
+    pub async fn counter(&self, counter: &str) -> i64 {
+        let answer = self.get(&format!("/counters/{counter}")).await.assert(200);
+        answer["value"].as_i64().unwrap()
+    }
+}
