@@ -24,7 +24,7 @@ pub use problems::problem_codes;
 
 /// Settings of the router.
 #[derive(Debug, Clone, Default)]
-pub struct AppSettings {
+pub struct RouterSettings {
     /// The prefix of every path, such as `/lockstep`; empty for none.
     pub base_path: String,
     /// The largest body in bytes; a larger one is refused with `payload_too_large`.
@@ -32,7 +32,7 @@ pub struct AppSettings {
 }
 
 /// Builds the router of the whole service.
-pub fn app(store: Store, gate: ShutdownGate, settings: &AppSettings) -> Router {
+pub fn app(store: Store, gate: ShutdownGate, settings: &RouterSettings) -> Router {
     let base = settings.base_path.as_str();
     let (router, document) = routes(gate.clone()).split_for_parts();
     let document = openapi::complete(document, base);
@@ -62,7 +62,7 @@ pub fn app(store: Store, gate: ShutdownGate, settings: &AppSettings) -> Router {
 fn routes(gate: ShutdownGate) -> OpenApiRouter<Store> {
     DOMAINS
         .iter()
-        .fold(OpenApiRouter::with_openapi(openapi::frame()), |all, domain| {
+        .fold(OpenApiRouter::with_openapi(openapi::base()), |all, domain| {
             all.merge((domain.router)())
         })
         .merge(atomic::router())

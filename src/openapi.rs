@@ -44,7 +44,7 @@ use crate::{
 struct Document;
 
 /// The document before any endpoint is added: its title, and the tags in their order.
-pub fn frame() -> openapi::OpenApi {
+pub fn base() -> openapi::OpenApi {
     let mut document = Document::openapi();
     let tag = |domain: &domains::Domain| {
         TagBuilder::new().name(domain.name).description(Some(domain.description)).build()

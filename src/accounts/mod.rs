@@ -1,6 +1,6 @@
 //! Accounts, transfers and holds, in double entry: every posting takes from one account what it gives
 //! to another, so the balances of a space and currency always add up to zero. `app` merges the
-//! router; `commands` finds the commands by name, for `POST /atomic` and `POST /bulk`.
+//! router; `domains` finds the commands by name, for `POST /atomic` and `POST /bulk`.
 //!
 //! Each file is one operation and its endpoint. A request body is named by what it asks for
 //! (`CaptureHold`), and is itself the operation where nothing has to be added to it. Where something

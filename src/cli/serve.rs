@@ -49,7 +49,7 @@ pub(super) async fn serve(settings: Serve) -> Result<(), String> {
 
     let body_timeout = Duration::from_millis(settings.body_timeout_ms);
     let gate = ShutdownGate::new(Limits { body_timeout });
-    let app_settings = app::AppSettings {
+    let app_settings = app::RouterSettings {
         base_path: settings.base_path.clone(),
         body_limit_bytes: count(settings.body_limit_bytes),
     };

@@ -1,5 +1,5 @@
 //! Products and reservations of their units. A reservation holds units until they are sold or released,
-//! or until it expires; no unit is ever sold twice. `app` merges the router; `commands` finds the
+//! or until it expires; no unit is ever sold twice. `app` merges the router; `domains` finds the
 //! commands by name, for `POST /atomic` and `POST /bulk`.
 //!
 //! Each file is one operation and its endpoint. A request body is named by what it asks for

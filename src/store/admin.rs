@@ -1,4 +1,4 @@
-//! Administration: what the service asks Redis for itself. `monitoring`, `sweeper` and `main` call it.
+//! Administration: what the service asks Redis for itself. `monitoring`, `sweeper` and `cli` call it.
 
 use super::{Failure, Store, batcher::checkout};
 use crate::types::Id;

@@ -64,6 +64,7 @@ pub async fn assert_if_match(service: &Service, version: u64, change: Call) -> V
         format!("\"{next}\""),
         format!("\"{next}\", \"{version}{version}\""),
         format!("W/{version}"),
+        format!("\"{next} {version} {later}\""),
         format!("\"0{version}\""),
         format!("\"{version} \""),
         format!("{version}.0"),
