@@ -10,6 +10,7 @@ use std::{
 };
 
 use lockstep::{app, store::Library, types};
+use serde_json::Value;
 
 /// The published OpenAPI document is the one that the code writes; `UPDATE=1` accepts a change.
 #[test]
@@ -223,6 +224,63 @@ fn the_document_is_complete() {
             }
         }
     }
+}
+
+/// Every schema, field and parameter of the document has a description, and that of an enum names each
+/// of its values.
+#[test]
+fn everything_in_the_document_is_described() {
+    let document = app::document("");
+    let mut silent = Vec::new();
+    for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+        if !is_described(schema) {
+            silent.push(name.clone());
+        }
+        let description = schema["description"].as_str().unwrap_or_default();
+        for value in schema["enum"].as_array().into_iter().flatten() {
+            if !description.contains(&format!("`{}`", value.as_str().unwrap())) {
+                silent.push(format!("{name}: {value}"));
+            }
+        }
+        add_silent_fields(name, schema, &mut silent);
+    }
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for operation in methods.as_object().unwrap().values() {
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                if !is_described(parameter) {
+                    silent.push(format!("{path}: {}", parameter["name"]));
+                }
+            }
+        }
+    }
+    assert!(silent.is_empty(), "{} have no description:\n{}", silent.len(), silent.join("\n"));
+}
+
+/// Collects the fields of a schema that have no description, those of its parts among them.
+fn add_silent_fields(name: &str, schema: &Value, silent: &mut Vec<String>) {
+    for (field, part) in schema["properties"].as_object().into_iter().flatten() {
+        let place = format!("{name}.{field}");
+        if !is_described(part) {
+            silent.push(place.clone());
+        }
+        add_silent_fields(&place, part, silent);
+    }
+    variants(schema).for_each(|part| add_silent_fields(name, part, silent));
+    if let Some(items) = schema.get("items") {
+        add_silent_fields(name, items, silent);
+    }
+}
+
+/// True if a schema or a parameter has a description. That of an optional field stands inside of it,
+/// beside the reference to the type.
+fn is_described(schema: &Value) -> bool {
+    let own = schema["description"].as_str().is_some_and(|text| !text.is_empty());
+    own || variants(schema).any(is_described)
+}
+
+fn variants(schema: &Value) -> impl Iterator<Item = &Value> {
+    let lists = ["oneOf", "anyOf", "allOf"].map(|kind| schema[kind].as_array());
+    lists.into_iter().flatten().flatten()
 }
 
 /// A schema of the document has the name of its type, or the one given by `as`: of two with one name,

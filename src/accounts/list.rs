@@ -39,7 +39,7 @@ impl AccountsPage {
 /// A page of the accounts of a space, in the order of their ids.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Accounts {
-    /// The accounts that pass the filter, in the order of their ids.
+    /// Accounts that pass the filter, in the order of their ids.
     pub accounts: Vec<Account>,
     /// The `cursor` of the next page; missing on the last one. A filtered page may have fewer
     /// accounts than its limit, or none, and still have a next one.

@@ -37,7 +37,7 @@ impl ProductsPage {
 /// A page of the products of a space, in the order of their ids.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Products {
-    /// The products that pass the filter, in the order of their ids.
+    /// Products that pass the filter, in the order of their ids.
     pub products: Vec<Product>,
     /// The `cursor` of the next page; missing on the last one. A filtered page may have fewer
     /// products than its limit, or none, and still have a next one.

@@ -65,7 +65,7 @@ pub struct Lease {
     /// Number that is greater than that of every earlier lease on this lock. Pass it to the resource
     /// that the lock protects, so that it can turn away writers whose lease has expired.
     pub fencing_token: u64,
-    /// Time at which the lease expires, on the clock of Redis.
+    /// Moment at which the lease expires, by the clock of Redis.
     pub expires_at: Timestamp,
     /// Remaining time of the lease in milliseconds.
     pub expires_in_ms: u64,
