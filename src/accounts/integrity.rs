@@ -36,7 +36,7 @@ pub struct CurrencyIntegrity {
     /// Currency: a code of ISO 4217, or one that the service's configuration declares.
     #[schema(value_type = Currency)]
     pub currency: String,
-    /// Number of accounts; `external`, the account of the outside world, is not counted.
+    /// Number of accounts; the external account is not counted.
     #[schema(example = 2)]
     pub accounts: u64,
     /// Sum of all balances, that of `external` included. It is zero where the books are right.
@@ -67,7 +67,7 @@ const MAX_ATTEMPTS: u32 = 5;
 struct CheckBooksReply {
     /// Moment in microseconds since 1970; 0 where the log of an account does not reach back to it.
     at_us: u64,
-    /// The outside world, one account for each currency; only the first step answers it.
+    /// The external accounts, one for each currency; only the first step answers them.
     outside: Vec<AccountTotals>,
     accounts: Vec<AccountTotals>,
     next: Vec<Id>,

@@ -50,7 +50,7 @@ pub struct Posting {
     pub kind: TransactionKind,
     /// `debit` if the money left this account, `credit` if it came to it.
     pub direction: Direction,
-    /// Account on the other side; `external` for the outside world.
+    /// Account on the other side; `external` for a deposit or a withdrawal.
     pub counterparty: Id,
     /// Money that moved, in the currency of the account; above zero.
     pub amount: Money,

@@ -184,9 +184,9 @@ impl Stream {
     async fn read(self: Arc<Self>, mut lines: LineReader, submitted: mpsc::Sender<SubmittedLine>) {
         let queue = self.store.ordered();
         let mut shutdown = pin!(self.gate.closed());
-        // To prepare a line can take a read, of whose account a hold is, for example. What it reads
-        // never changes, so that the line need not wait for those before it, and the reads of many
-        // lines share a script.
+        // Preparing a line may read from Redis: for a capture, which accounts its hold belongs to.
+        // Such facts never change, so a line need not wait for the lines before it, and the reads of
+        // many lines share a script.
         let mut preparing = FuturesOrdered::new();
         let mut reading = true;
         while reading || !preparing.is_empty() {

@@ -2,8 +2,7 @@
 //! proves it.
 //!
 //! Each operation has a file of its own. This file has the routes that `app` serves, the commands
-//! that `domains` offers to `/atomic` and `/bulk`, and what several operations
-//! share.
+//! that `domains` offers to `/atomic` and `/bulk`, and what several operations share.
 
 mod acquire;
 pub mod codes;
@@ -23,7 +22,7 @@ use crate::{
 
 pub use codes::CODES;
 
-/// Returns the routes of this domain.
+/// The endpoints of this domain.
 pub fn router() -> OpenApiRouter<Store> {
     OpenApiRouter::new()
         .routes(routes!(acquire::acquire))

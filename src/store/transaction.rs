@@ -92,7 +92,7 @@ impl Watch {
                     fail_on_error(Some(other))?;
                     return Err(unexpected_reply());
                 }
-                // GETRANGE fails on a key of another type, which TYPE has told already.
+                // GETRANGE fails on a key of another type; TYPE has said so already.
                 _ => None,
             };
             values.push(WatchedValue { kind, text });
@@ -136,7 +136,8 @@ impl Watch {
                 return Ok(ExecOutcome::Conflict);
             }
             error => {
-                // EXEC says only that it was discarded. The reason was told when the script was queued.
+                // EXEC answers only that the transaction was discarded. The reason is in the reply to the
+                // script, which could not be queued.
                 fail_on_error(Some(queued)).map_err(nothing_ran)?;
                 Some(error)
             }

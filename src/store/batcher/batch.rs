@@ -128,7 +128,7 @@ impl ScriptBatch {
         if let Failure::Torn(cause) = failure {
             metrics::counter!("lockstep_torn_commits_total").increment(1);
             let operations: Vec<_> = self.calls.iter().map(|call| call.operation).collect();
-            tracing::error!(%cause, ?operations, "A COMMIT IS TORN: part of it was written");
+            tracing::error!(%cause, ?operations, "a commit is torn: a part of it was written and could not be undone");
         }
         for call in self.calls {
             let failure = match failure {

@@ -150,7 +150,7 @@ async fn many_callers_spend_reclaimed_money_once() {
 async fn sweep(service: &Service) {
     let mut cursor = 0;
     loop {
-        cursor = sweeper::tidy(&service.store, cursor).await.unwrap();
+        cursor = sweeper::sweep_page(&service.store, cursor).await.unwrap();
         if cursor == 0 {
             return;
         }
