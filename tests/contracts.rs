@@ -9,7 +9,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lockstep::{app, store::Library, types};
+use lockstep::{
+    app,
+    store::{self, Library},
+    types,
+};
 use serde_json::Value;
 
 /// The published OpenAPI document is the one that the code writes; `UPDATE=1` accepts a change.
@@ -623,6 +627,72 @@ fn no_function_is_longer_than_a_screen() {
         }
     }
     assert!(long.is_empty(), "functions over {MOST} lines:\n{}", long.join("\n"));
+}
+
+/// A relative link of a document leads to a file, and its anchor to a heading there.
+#[test]
+fn links_of_documents_lead_somewhere() {
+    let folders = ["docs", "examples", "migrations-lua", ".github"];
+    let mut documents: Vec<_> = folders.into_iter().flat_map(|root| files(root, "md")).collect();
+    let top = fs::read_dir(".").unwrap().map(|entry| entry.unwrap().path());
+    documents.extend(top.filter(|path| path.extension().is_some_and(|kind| kind == "md")));
+    let (mut links, mut broken) = (0, Vec::new());
+    for document in documents {
+        for line in prose(&read(&document)) {
+            for target in line.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+                if target.contains("://") || target.starts_with("mailto:") {
+                    continue;
+                }
+                links += 1;
+                let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
+                let file = match path {
+                    "" => document.clone(),
+                    _ => document.parent().unwrap().join(path),
+                };
+                let leads = file.exists() && (anchor.is_empty() || anchors(&file).contains(anchor));
+                if !leads {
+                    broken.push(format!("{}: {target}", document.display()));
+                }
+            }
+        }
+    }
+    assert!(links > 200, "{links}");
+    assert!(broken.is_empty(), "{} broken links:\n{}", broken.len(), broken.join("\n"));
+}
+
+/// The anchors of a document's headings, as GitHub makes them: in lower case, without punctuation, and
+/// with hyphens for blanks.
+fn anchors(document: &Path) -> BTreeSet<String> {
+    let anchor = |heading: &str| {
+        let heading = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = heading.chars().filter(|it| it.is_alphanumeric() || " -_".contains(*it));
+        kept.collect::<String>().replace(' ', "-")
+    };
+    let text = read(document);
+    prose(&text).filter(|line| line.starts_with('#')).map(anchor).collect()
+}
+
+/// The lines of a document that stand in no block of code.
+fn prose(text: &str) -> impl Iterator<Item = &str> {
+    let mut is_code = false;
+    text.lines().filter(move |line| {
+        let is_fence = line.trim_start().starts_with("```");
+        is_code ^= is_fence;
+        !is_code && !is_fence
+    })
+}
+
+/// The Redis user of `docs/operations.md` has the right to every command that the service sends.
+#[test]
+fn the_documented_user_has_all_rights() {
+    let text = read("docs/operations.md");
+    let (_, user) = text.split_once("    user lockstep ").unwrap();
+    let (user, _) = user.split_once("\n\n").unwrap();
+    let rights: BTreeSet<_> = user.split_whitespace().collect();
+    for command in store::COMMANDS {
+        let right = format!("+{}", command.to_lowercase());
+        assert!(rights.contains(right.as_str()), "{right} is missing");
+    }
 }
 
 /// True where a line contains a word; a text with a blank is contained anywhere.

@@ -114,6 +114,16 @@ impl Failure {
     }
 }
 
+/// Counts and logs a torn commit of these operations, for the operator.
+pub(super) fn report_torn_commit(cause: &str, operations: &[&str]) {
+    metrics::counter!("lockstep_torn_commits_total").increment(1);
+    tracing::error!(
+        cause,
+        ?operations,
+        "a commit is torn: a part of it was written and could not be undone"
+    );
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

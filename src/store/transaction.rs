@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout};
 use super::{
     Completed, Context, Error, Failure, Library, Operation, RawReply, Store,
     batcher::checkout,
+    failure::report_torn_commit,
     invocation::{EncodedInvocation, data_prefix},
 };
 use crate::types::Id;
@@ -155,7 +156,13 @@ impl Watch {
                 let raw = RawReply { script, reply, replayed, started: Some(self.started) };
                 raw.read::<O>().map(ExecOutcome::Completed)
             }
-            other => Err(fail_on_error(other).err().unwrap_or_else(unexpected_reply).into()),
+            other => {
+                let failure = fail_on_error(other).err().unwrap_or_else(unexpected_reply);
+                if let Failure::Torn(cause) = &failure {
+                    report_torn_commit(cause, &[O::NAME]);
+                }
+                Err(failure.into())
+            }
         }
     }
 
