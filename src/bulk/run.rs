@@ -177,7 +177,7 @@ enum SubmittedLine {
     Rejected(Problem),
 }
 
-/// The reader.
+/// The reader, the task that turns lines into submitted commands.
 impl Stream {
     /// Prepares and submits lines until the body ends or fails, the service shuts down, or the writer
     /// is gone.
@@ -241,7 +241,7 @@ async fn submit(prepared: PreparedLine, queue: &OrderedQueue) -> SubmittedLine {
     }
 }
 
-/// The writer.
+/// The writer, the task that turns replies into lines of the answer.
 impl Stream {
     /// Writes the results in the order of the lines, until the reader has ended or the caller does not
     /// read them.

@@ -77,7 +77,7 @@ fn describe() {
     describe_gauge!("lockstep_http_connections", "Open connections of callers");
     describe_counter!(
         "lockstep_swept_total",
-        "Runs of the sweeper that ended expired records, by kind of resource"
+        "Runs of an expiry by the sweeper, by kind of resource; a run may find nothing to end"
     );
     describe_counter!(
         "lockstep_low_stock_crossings_total",
