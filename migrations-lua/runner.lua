@@ -12,7 +12,8 @@
 --
 -- Steps decide first and only change what is in memory; the commit at the end writes.
 
-local clock_ahead_ms, idempotency_ttl_ms, transaction_ttl_ms, history = unpack(ARGV, 1, 4)
+local clock_ahead_ms, history = ARGV[1], ARGV[4]
+local idempotency_ttl_ms, transaction_ttl_ms = tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
 local now_us = time[1] * 1000000 + time[2] + clock_ahead_ms * 1000
 local now = math.floor(now_us / 1000)
