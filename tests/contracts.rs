@@ -46,6 +46,20 @@ fn scripts_use_the_names_of_their_headers() {
     }
 }
 
+/// Writes each script as Redis gets it to `target/lua/`, for luacheck: a file of `migrations-lua/` alone
+/// uses names that others define.
+#[test]
+#[ignore = "make lint runs it before luacheck"]
+fn assembled_scripts() {
+    let folder = Path::new("target/lua");
+    let _ = fs::remove_dir_all(folder);
+    fs::create_dir_all(folder).unwrap();
+    for script in Library::embedded().iter() {
+        let file = folder.join(script.name.replace('/', "-")).with_extension("lua");
+        fs::write(file, &script.source).unwrap();
+    }
+}
+
 /// All commands stand in one script too, for `POST /atomic`: each name that a shared file exports is
 /// exported once and used by somebody else, and the runner has no local of that name.
 #[test]
@@ -70,6 +84,7 @@ fn shared_files_export_each_name_once() {
         let Some(rest) = line.strip_prefix("local ") else { continue };
         let rest = rest.strip_prefix("function ").unwrap_or(rest);
         for name in rest.split(['=', '(']).next().unwrap().split(',').map(str::trim) {
+            assert!(scripts.matches(name).count() > 1, "{name} of runner.lua is used by nobody");
             let other = known.insert(name.to_owned(), "runner.lua".into());
             assert!(other.is_none(), "{name} stands in runner.lua and {other:?}");
         }
@@ -422,6 +437,28 @@ fn no_file_is_called_utils() {
             "{}",
             file.display()
         );
+    }
+}
+
+/// No dependency asks for a newer Rust than `rust-version` of Cargo.toml. Clippy looks at our own code.
+#[test]
+fn dependencies_build_with_the_oldest_rust() {
+    let output = std::process::Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--locked"])
+        .args(["--filter-platform", "x86_64-unknown-linux-gnu"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let version = |text: &str| -> Vec<u32> {
+        text.split('.').map(|number| number.parse().unwrap()).chain([0]).take(3).collect()
+    };
+    let oldest = version(env!("CARGO_PKG_RUST_VERSION"));
+    let packages = metadata["packages"].as_array().unwrap();
+    assert!(packages.len() > 100, "{}", packages.len());
+    for package in packages {
+        let needed = package["rust_version"].as_str().map_or(vec![], version);
+        assert!(needed <= oldest, "{} needs Rust {needed:?}", package["name"]);
     }
 }
 
