@@ -33,6 +33,7 @@ pub struct Invocation {
 }
 
 /// The names that were bound, for the check against the header in debug builds.
+#[cfg(debug_assertions)]
 #[derive(Default)]
 pub(super) struct BoundNames {
     pub keys: Vec<&'static str>,
