@@ -1,6 +1,7 @@
 //! The keys of a space as Redis has them: snapshots, the sum of all balances, and values that a test
 //! puts there itself.
 
+use lockstep::accounts::account_to_json;
 use redis::Commands;
 use serde_json::Value;
 
@@ -47,7 +48,7 @@ impl Service {
         let accounts: Vec<_> =
             accounts.into_iter().filter(|key| key.starts_with(&prefix)).collect();
         // One transaction, so that no transfer comes between the two reads.
-        let (records, external): (Vec<Option<String>>, Option<String>) = redis::pipe()
+        let (records, external): (Vec<Option<Vec<u8>>>, Option<Vec<u8>>) = redis::pipe()
             .atomic()
             .cmd("MGET")
             .arg(&accounts)
@@ -63,7 +64,7 @@ impl Service {
             .into_iter()
             .chain([external])
             .flatten()
-            .map(|record| serde_json::from_str::<Value>(&record).unwrap())
+            .map(|record| account_to_json(&record).unwrap())
             .filter(|record| record["currency"] == currency)
             .map(|record| minor(&record, "credits") - minor(&record, "debits"))
             .sum()
