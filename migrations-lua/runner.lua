@@ -306,7 +306,7 @@ local function run_steps()
     key, arg = key + keys, arg + 4 + args
     is_only_step = reply_count == 0 and arg == last_arg
 
-    local replayed, reply = 0, nil
+    local replayed, reply = 0
     if fingerprint == '' then
       reply = run_operation(name, step_key, keys, step_arg, args)
     else

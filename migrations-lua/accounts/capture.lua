@@ -43,7 +43,8 @@ local refusal = check_hold_open(hold_id, hold)
 if refusal then
   return refusal
 end
-local remaining, minor = remaining_of(hold), nil
+local remaining = remaining_of(hold)
+local minor
 if amount == '' then
   minor = remaining
 else

@@ -43,7 +43,7 @@ if not transaction or not from_key then
 end
 -- A reversal is not reversed: what it gave back is moved again by a new transaction.
 local left = transaction.kind == 'reversal' and 0 or minus(transaction.amount, transaction.reversed)
-local minor, refusal = left, nil
+local minor, refusal = left
 if amount ~= '' then
   minor, refusal = minor_units(amount, decimals, transaction)
   if refusal then

@@ -17,16 +17,19 @@ end
 
 local function decode_hold(key, text)
   local status, amount, captured, released, from_account, to_account, currency, scale, expires_at, rest = text:match(HOLD)
-  if not status or #amount > MAX_DIGITS or #captured > MAX_DIGITS or #released > MAX_DIGITS
-    or sign_of_net(amount, 0, captured, released, 0) < 0 then
+  if not status or #amount > MAX_DIGITS or #captured > MAX_DIGITS or #released > MAX_DIGITS then
+    fail_corrupt(key, 'a hold')
+  end
+  amount, captured, released = amount_of(amount), amount_of(captured), amount_of(released)
+  if sign_of_net(amount, 0, captured, released, 0) < 0 then
     fail_corrupt(key, 'a hold')
   end
   expires_at = tonumber(expires_at)
   return {
     status = status == 'open' and expires_at <= now and 'expired' or status,
-    amount = amount_of(amount),
-    captured = amount_of(captured),
-    released = amount_of(released),
+    amount = amount,
+    captured = captured,
+    released = released,
     from_account = from_account,
     to_account = to_account,
     currency = currency,

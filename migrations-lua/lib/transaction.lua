@@ -1,5 +1,5 @@
 --- @include "lib/amount"
---- @export KINDS, KIND_CODES, pack_transaction, decode_transaction, open_transaction, change_transaction, transaction_json
+--- @export KINDS, KIND_CODES, pack_transaction, open_transaction, change_transaction, transaction_json
 
 -- The record of a transaction, by which it is found and reversed: a field of a hash that has the transactions
 -- of one second and ends as a whole. The field is the 16 bytes of the transaction's id. `reversed` is how much
@@ -26,7 +26,7 @@ function pack_transaction(kind, scale, created_at, amount, reversed, from_accoun
 end
 
 -- Returns the transaction that a text stands for.
-function decode_transaction(key, text)
+local function decode_transaction(key, text)
   local transaction, layout, kind, at = {}, text:byte(1), nil, nil
   if (layout == 1 or layout == 2) and #text > 30 then
     layout, kind, transaction.scale, transaction.created_at, transaction.amount, transaction.reversed, transaction.from_account,

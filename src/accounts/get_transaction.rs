@@ -158,6 +158,6 @@ pub async fn get_transaction(
     Caller(context): Caller,
     Path(transaction_id): Path,
 ) -> api::Result<Transaction> {
-    let done = store.run(&GetTransaction(transaction_id), &context).await?;
-    Ok(Answer::ok(done.map(|reply| reply.transaction)))
+    let completed = store.run(&GetTransaction(transaction_id), &context).await?;
+    Ok(Answer::ok(completed.map(|reply| reply.transaction)))
 }

@@ -124,7 +124,8 @@ impl Invocation {
         self
     }
 
-    /// Binds a whole operation: its name, its numbers of keys and arguments, and those.
+    /// Binds a whole operation: its keys, and as arguments its name, its numbers of keys and arguments, and
+    /// its arguments.
     pub(super) fn nested(&mut self, operation: &dyn ErasedOperation) {
         let prefix = mem::take(&mut self.prefix);
         let mut inner = Invocation::new(prefix, operation.name(), self.fingerprint.is_some());
@@ -179,7 +180,7 @@ impl Invocation {
     fn name_arg(&mut self, _: &'static str) {}
 }
 
-/// An invocation that is ready to be sent.
+/// An invocation in the form in which it is sent. `of` makes it, and `RunnerArgs::encode` writes it.
 pub(super) struct EncodedInvocation {
     pub keys: PackedStrings,
     pub args: PackedStrings,
@@ -214,7 +215,7 @@ impl EncodedInvocation {
     }
 }
 
-/// `lockstep-data:{space}:` for `lockstep:{space}:`.
+/// The prefix of a space's data keys, `lockstep-data:{space}:`, made of the prefix of its other keys.
 pub(super) fn data_prefix(prefix: &str) -> String {
     format!("lockstep-data{}", prefix.trim_start_matches("lockstep"))
 }
