@@ -26,6 +26,7 @@ local logs, log_order, log_count = {}, {}, 0 -- by key: entries to append; these
 local persistent, persistent_count = {}, 0 -- records without an end: key and text, in turn
 local created, created_count = {}, 0 -- new records with an end: key, text, time to live, in turn
 local overwritten, overwritten_count = {}, 0 -- records that had an end and exist: key, text, time to live (0 for none)
+local hashes, hash_order, hash_count = {}, {}, 0 -- by key: new fields of a hash that ends as a whole; these keys in order
 local additions, addition_count = {}, 0 -- commands that add to collections, each with the command that undoes it
 local removals, removal_count = {}, 0 -- commands that remove, likewise
 local cleanups, cleanup_count = {}, 0 -- commands whose failure changes no answer
@@ -98,6 +99,20 @@ local function append(log, entry)
     log_count = log_count + 1
     log_order[log_count] = log
   end
+end
+
+-- Has a new field written to a hash whose end is counted from its last change. No other step can open the
+-- field: its id was generated for this one.
+local function add_field(key, field, text)
+  local fields = hashes[key]
+  if not fields then
+    fields = {}
+    hashes[key] = fields
+    hash_count = hash_count + 1
+    hash_order[hash_count] = key
+  end
+  local count = #fields
+  fields[count + 1], fields[count + 2] = field, text
 end
 
 local function queue_addition(command, undo)
@@ -174,6 +189,7 @@ local function rollback()
   logs, log_order, log_count = {}, {}, 0
   created, created_count = {}, 0
   additions, addition_count, removals, removal_count = {}, 0, {}, 0
+  hashes, hash_order, hash_count = {}, {}, 0
   cleanups, cleanup_count = {}, 0
 end
 
@@ -359,6 +375,18 @@ for i = 1, log_count do
   end
 end
 
+local hashes_written = 0
+for i = 1, commit_error and 0 or hash_count do
+  local hash = hash_order[i]
+  if not write('HSET', hash, unpack(hashes[hash])) then
+    break
+  end
+  hashes_written = i
+  if not write('PEXPIRE', hash, transaction_ttl_ms) then
+    break
+  end
+end
+
 local additions_written = 0
 for i = 1, commit_error and 0 or addition_count do
   if not write(unpack(additions[i])) then
@@ -435,6 +463,13 @@ for i = 1, persistent_written and persistent_count or 0, 2 do
 end
 for i = additions_written, 1, -1 do
   undo(unpack(additions[i].undo))
+end
+for i = hashes_written, 1, -1 do
+  local fields, names = hashes[hash_order[i]], {}
+  for j = 1, #fields, 2 do
+    names[#names + 1] = fields[j]
+  end
+  undo('HDEL', hash_order[i], unpack(names))
 end
 for i = logs_written, 1, -1 do
   undo('RPOP', log_order[i], #logs[log_order[i]])

@@ -110,6 +110,13 @@ impl Invocation {
         self.derived_arg(name, id)
     }
 
+    /// Binds bytes that the service found out, as [`Invocation::derived_arg`] binds text.
+    pub fn derived_bytes(&mut self, name: &'static str, bytes: &[u8]) -> &mut Invocation {
+        self.args.push_bytes(bytes);
+        self.name_arg(name);
+        self
+    }
+
     /// Binds an argument without a name: one of a list whose length the script reads from the
     /// arguments before it.
     pub fn raw_arg(&mut self, bytes: impl AsRef<[u8]>) -> &mut Invocation {
@@ -234,6 +241,11 @@ impl GeneratedId {
     /// Generates an id; `prefix` is one of `tx_`, `hold_`, `res_`, `lease_`.
     pub fn new(prefix: &'static str) -> GeneratedId {
         GeneratedId { prefix, uuid: Uuid::now_v7() }
+    }
+
+    /// The 16 bytes of the UUID.
+    pub fn bytes(self) -> [u8; 16] {
+        self.uuid.into_bytes()
     }
 }
 

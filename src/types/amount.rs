@@ -169,6 +169,24 @@ impl Money {
     }
 }
 
+/// An amount in minor units as a script replies it: a whole number, or its digits as text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MinorUnits(i128);
+
+impl MinorUnits {
+    /// The decimal of the amount in a currency with `scale` decimals.
+    pub fn money(self, scale: u32) -> Money {
+        Money::from_minor_units(self.0, scale)
+    }
+}
+
+impl<'de> Deserialize<'de> for MinorUnits {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<MinorUnits, D::Error> {
+        let digits = String::deserialize(deserializer)?;
+        digits.parse().map(MinorUnits).map_err(de::Error::custom)
+    }
+}
+
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
