@@ -36,8 +36,8 @@ local function moved_since(log, moment)
   while true do
     local entries = redis.call('LRANGE', log, last - BLOCK + 1, last)
     for i = #entries, 1, -1 do
-      local code, amount, _, _, at_us = unpack_posting(log, entries[i])
-      if at_us <= moment then
+      local code, amount, _, _, posted_at_us = unpack_posting(log, entries[i])
+      if posted_at_us <= moment then
         return total(credits), total(debits), true
       end
       local moved = code >= CREDIT and credits or debits

@@ -88,5 +88,6 @@ local function balance_json(balance)
   return balance and '"' .. signed_decimal(balance, transaction.scale) .. '"' or 'null'
 end
 return {
-  'ok', transaction_json(reversal_id, reversal), transaction_json(transaction_id, transaction), balance_json(from_balance), balance_json(to_balance),
+  'ok', transaction_json(reversal_id, reversal), transaction_json(transaction_id, transaction),
+  balance_json(from_balance), balance_json(to_balance),
 }

@@ -48,7 +48,9 @@ local minor, refusal = minor_units(amount, decimals, from)
 if refusal then
   return refusal
 end
-local transaction = { hash = transactions_key, field = transaction_field, kind = 'transfer', description = description, metadata = metadata }
+local transaction = {
+  hash = transactions_key, field = transaction_field, kind = 'transfer', description = description, metadata = metadata,
+}
 local from_balance, to_balance
 refusal, from_balance, to_balance = post(payer, payee, minor, transaction)
 if refusal then

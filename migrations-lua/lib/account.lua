@@ -17,16 +17,16 @@ local MIN_NARROW, MIN_WIDE = 77, 44
 
 -- Returns the account that a text stands for.
 function decode_account(key, text)
-  local layout = text:byte(1)
+  local layout_byte, _ = text:byte(1), nil
   local status, scale, next_due, postings, version, created_at, credits, debits, held, overdraft_limit, max_balance, currency, at
-  if layout == 1 and #text >= MIN_NARROW then
-    layout, status, scale, next_due, postings, version, created_at, credits, debits, held, overdraft_limit, max_balance,
+  if layout_byte == 1 and #text >= MIN_NARROW then
+    _, status, scale, next_due, postings, version, created_at, credits, debits, held, overdraft_limit, max_balance,
       currency, at = struct.unpack(NARROW, text)
     if max_balance < 0 then
       max_balance = nil
     end
-  elseif layout == 2 and #text >= MIN_WIDE then
-    layout, status, scale, next_due, postings, version, created_at, credits, debits, held, overdraft_limit, max_balance,
+  elseif layout_byte == 2 and #text >= MIN_WIDE then
+    _, status, scale, next_due, postings, version, created_at, credits, debits, held, overdraft_limit, max_balance,
       currency, at = struct.unpack(WIDE, text)
     credits, debits, held, overdraft_limit = amount_of(credits), amount_of(debits), amount_of(held), amount_of(overdraft_limit)
     max_balance = max_balance ~= '' and amount_of(max_balance) or nil

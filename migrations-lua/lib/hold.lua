@@ -10,7 +10,8 @@ local KEPT_AFTER_END_MS = 7 * 24 * 3600 * 1000
 -- Returns the text of a hold and its time to live.
 function encode_hold(_, hold)
   local text = '{"status":"' .. hold.status .. '","amount":"' .. digits_of(hold.amount)
-    .. '","captured":"' .. digits_of(hold.captured) .. '","released":"' .. digits_of(hold.released) .. '","from_account":"' .. hold.from_account .. '","to_account":"' .. hold.to_account
+    .. '","captured":"' .. digits_of(hold.captured) .. '","released":"' .. digits_of(hold.released)
+    .. '","from_account":"' .. hold.from_account .. '","to_account":"' .. hold.to_account
     .. '","currency":"' .. hold.currency .. '","scale":' .. hold.scale .. ',"expires_at":' .. hold.expires_at .. ',' .. hold.rest .. '}'
   return text, hold.expires_at - now + KEPT_AFTER_END_MS
 end

@@ -12,14 +12,15 @@ UUID = UUID:rep(16)
 -- Returns the parts of a posting: its code (direction and kind), amount, balance and whether that is below
 -- zero, instant in microseconds, 16 bytes of the transaction's id, counterparty, description and metadata.
 function unpack_posting(log, text)
-  local layout, code, amount, balance, at_us, field, counterparty, description, position = text:byte(1), nil
+  local layout_byte = text:byte(1)
+  local _, code, amount, balance, at_us, field, counterparty, description, position
   local is_negative
-  if layout == 1 and #text > 44 then
-    layout, code, amount, balance, at_us, field, counterparty, description, position = struct.unpack(NARROW, text)
+  if layout_byte == 1 and #text > 44 then
+    _, code, amount, balance, at_us, field, counterparty, description, position = struct.unpack(NARROW, text)
     is_negative = balance < 0
     balance = math.abs(balance)
-  elseif layout == 2 and #text > 30 then
-    layout, code, at_us, field, amount, balance, counterparty, description, position = struct.unpack(WIDE, text)
+  elseif layout_byte == 2 and #text > 30 then
+    _, code, at_us, field, amount, balance, counterparty, description, position = struct.unpack(WIDE, text)
     is_negative = balance:byte(1) == 45
     amount, balance = amount_of(amount), amount_of(is_negative and balance:sub(2) or balance)
   else

@@ -27,17 +27,17 @@ end
 
 -- Returns the transaction that a text stands for.
 local function decode_transaction(key, text)
-  local transaction, layout, kind, at = {}, text:byte(1), nil, nil
-  if (layout == 1 or layout == 2) and #text > 30 then
-    layout, kind, transaction.scale, transaction.created_at, transaction.amount, transaction.reversed, transaction.from_account,
+  local transaction, layout_byte, kind, at = {}, text:byte(1), nil, nil
+  if (layout_byte == 1 or layout_byte == 2) and #text > 30 then
+    layout_byte, kind, transaction.scale, transaction.created_at, transaction.amount, transaction.reversed, transaction.from_account,
       transaction.to_account, transaction.currency, transaction.hold_id, transaction.reverses, transaction.description,
-      at = struct.unpack(layout == 1 and NARROW or WIDE, text)
+      at = struct.unpack(layout_byte == 1 and NARROW or WIDE, text)
   end
   transaction.kind = KINDS[kind]
   if not transaction.kind then
     fail_corrupt(key, 'transactions')
   end
-  if layout == 2 then
+  if layout_byte == 2 then
     transaction.amount, transaction.reversed = amount_of(transaction.amount), amount_of(transaction.reversed)
   end
   transaction.hold_id = transaction.hold_id ~= '' and transaction.hold_id or nil
