@@ -31,7 +31,8 @@ function decode_account(key, text)
     credits, debits, held, overdraft_limit = amount_of(credits), amount_of(debits), amount_of(held), amount_of(overdraft_limit)
     max_balance = max_balance ~= '' and amount_of(max_balance) or nil
   end
-  if not STATUSES[status] then
+  -- A number that is none fails every comparison.
+  if not STATUSES[status] or not (credits + debits + held + overdraft_limit >= 0) then
     fail_corrupt(key, 'an account')
   end
   -- One constructor: a table that grows is copied.

@@ -2,11 +2,11 @@
 -- credits or debits of an account may have 36. Lua counts in doubles, so an amount below 10^15 is a number (the
 -- sum of five of them is exact) and any other a string of digits, which is counted in three limbs:
 -- `(top * LIMB + mid) * LIMB + low`.
---- @export MAX_DIGITS, MAX_TOTAL_DIGITS, SMALL, amount_of, digits_of, sign_of_net, net, plus, minus, total, decimal, signed_decimal, signed_difference
+--- @export MAX_DIGITS, SMALL, amount_of, digits_of, sign_of_net, net, plus, minus, total, decimal, signed_decimal, signed_difference
 
 local LIMB = 100000000000000
 MAX_DIGITS = 28
-MAX_TOTAL_DIGITS = 36
+local MAX_TOTAL_DIGITS = 36
 SMALL = 1000000000000000
 
 -- Returns the amount that a string of digits stands for.

@@ -34,11 +34,12 @@ local function decode_transaction(key, text)
       at = struct.unpack(layout_byte == 1 and NARROW or WIDE, text)
   end
   transaction.kind = KINDS[kind]
-  if not transaction.kind then
-    fail_corrupt(key, 'transactions')
-  end
   if layout_byte == 2 then
     transaction.amount, transaction.reversed = amount_of(transaction.amount), amount_of(transaction.reversed)
+  end
+  -- A number that is none fails every comparison.
+  if not transaction.kind or not (sign_of_net(transaction.amount, 0, transaction.reversed, 0, 0) >= 0) then
+    fail_corrupt(key, 'transactions')
   end
   transaction.hold_id = transaction.hold_id ~= '' and transaction.hold_id or nil
   transaction.reverses = transaction.reverses ~= '' and transaction.reverses or nil

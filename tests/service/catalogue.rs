@@ -126,7 +126,7 @@ fn accounts() -> Vec<Entry> {
                 ("account", "bob"),
                 ("postings", "alice"),
                 ("postings", "bob"),
-                ("transaction", "{transaction_id}"),
+                ("transactions", "{transaction_second}"),
             ]),
         Entry::of("accounts/freeze", "POST", "/accounts/freeze")
             .json(json!({ "account_id": "alice" }))
@@ -155,7 +155,7 @@ fn accounts() -> Vec<Entry> {
             .reads(ALICE),
         Entry::of("accounts/get_transaction", "GET", "/accounts/transactions/{transaction_id}")
             .needs(&[Seed::Accounts, Seed::Payment])
-            .reads(&[("transaction", "{transaction_id}")]),
+            .reads(&[("transactions", "{transaction_second}")]),
         Entry::of("accounts/list", "GET", "/accounts")
             .needs(&[Seed::Accounts])
             .reads(&[("account", "alice"), ("index", "accounts")]),
@@ -418,7 +418,13 @@ impl Seeded {
                 Seed::Hold => ids.push(("{hold_id}", service.held("bob", "hotel", "120").await)),
                 Seed::Payment => {
                     let body = service.transfer("alice", "bob", "2.50").await.assert(201);
-                    ids.push(("{transaction_id}", id(body, "transaction_id")));
+                    let transaction_id = id(body, "transaction_id");
+                    let key = service.transactions_key(&transaction_id);
+                    let second = key.rsplit(':').next().unwrap().to_owned();
+                    ids.extend([
+                        ("{transaction_id}", transaction_id),
+                        ("{transaction_second}", second),
+                    ]);
                 }
                 Seed::Product => {
                     let body = json!({

@@ -157,7 +157,7 @@ proptest! {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations-lua/lib/amount.lua");
         let source = format!(
             "#!lua\nlocal amount_of, digits_of, sign_of_net, net, plus, minus, total, decimal, signed_decimal, signed_difference\n\
-             local MAX_DIGITS, MAX_TOTAL_DIGITS, SMALL\n{}\nlocal a, b, c, d, e = amount_of(ARGV[1]), amount_of(ARGV[2]), amount_of(ARGV[3]), amount_of(ARGV[4]), amount_of(ARGV[5])\n\
+             local MAX_DIGITS, SMALL\n{}\nlocal a, b, c, d, e = amount_of(ARGV[1]), amount_of(ARGV[2]), amount_of(ARGV[3]), amount_of(ARGV[4]), amount_of(ARGV[5])\n\
              local amount, is_negative = net(a, b, c, d, e)\nreturn {{ \
              decimal(amount, tonumber(ARGV[6]), is_negative), \
              sign_of_net(a, b, c, d, e) < 0 and 'below' or 'above', plus(a, b) and digits_of(plus(a, b)) or 'none', \

@@ -4,6 +4,7 @@ use crate::{
     catalogue::{Entry, Seeded, catalogue},
     support::{Server, Service, seed},
 };
+use redis::Commands;
 
 /// The keys of an entry, and the record of its idempotency key where it takes one.
 fn keys(entry: &Entry) -> Vec<(&'static str, &'static str)> {
@@ -15,14 +16,22 @@ fn keys(entry: &Entry) -> Vec<(&'static str, &'static str)> {
 fn own_type(kind: &str) -> &'static str {
     match kind {
         "postings" | "movements" => "list",
-        "external" => "hash",
+        "external" | "transactions" => "hash",
         "product_holds" | "account_holds" | "index" | "window" | "reservations" => "zset",
         _ => "string",
     }
 }
 
+/// The field of a transaction in its hash: the 16 bytes of its id.
+fn field_of(transaction_id: &str) -> Vec<u8> {
+    let digits = transaction_id.strip_prefix("tx_").unwrap();
+    (0..16).map(|byte| u8::from_str_radix(&digits[2 * byte..2 * byte + 2], 16).unwrap()).collect()
+}
+
 /// Texts that look like records and are none that the service writes.
-const HAND_MADE: [&str; 17] = [
+const HAND_MADE: [&str; 19] = [
+    "\u{1}\u{1}\u{2}",
+    "\u{2}\u{1}\u{2}0000000000000000000000000000000000000000",
     "",
     "1",
     "{}",
@@ -86,7 +95,12 @@ async fn a_record_made_by_hand_is_an_error_and_stays() {
                 let seeded = Seeded::new(&service, entry.needs).await;
                 let service = &seeded.service;
                 let key = service.key(kind, &seeded.fill(id));
-                seed(&mut service.raw(), &key, own_type(kind), text);
+                if kind == "transactions" {
+                    let field = field_of(&seeded.fill("{transaction_id}"));
+                    let () = service.raw().hset(&key, field, text).unwrap();
+                } else {
+                    seed(&mut service.raw(), &key, own_type(kind), text);
+                }
                 let before = service.snapshot();
                 let answer = seeded.call(&entry).key("k").await;
                 let place = format!("{} with {text:?} at {kind}:{id}", entry.name);
