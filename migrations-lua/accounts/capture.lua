@@ -3,7 +3,7 @@ Moves held money to the account that it was held for.
 
 KEYS
   hold_key               record  hold
-  transaction_key        new     transaction
+  transactions_key       hash    transactions of a second
   * from_key             record  account, where the hold is known
   * to_key               record  account
   * from_log             log     postings
@@ -16,6 +16,7 @@ ARGV
   decimals               how many of them are decimals
   final                  whether the rest is released: true or false
   transaction_id         generated
+  transaction_field      generated, the 16 bytes of the id
 
 REPLY
   ok                     transaction_id from_account to_account amount currency from_balance to_balance status hold:json created_at
@@ -42,7 +43,8 @@ local refusal = check_hold_open(hold_id, hold)
 if refusal then
   return refusal
 end
-local remaining, minor = remaining_of(hold), nil
+local remaining = remaining_of(hold)
+local minor
 if amount == '' then
   minor = remaining
 else
@@ -51,7 +53,7 @@ else
     return refusal
   end
 end
-if net(remaining, '0', minor, '0', '0') < 0 then
+if sign_of_net(remaining, 0, minor, 0, 0) < 0 then
   return { 'capture_exceeds_hold', hold_id, decimal(remaining, hold.scale), decimal(minor, hold.scale), hold.currency }
 end
 local rest = minus(remaining, minor)
@@ -62,14 +64,14 @@ local payer = posting_side(from_key, from_log, hold.from_account, 'from_account'
 local payee = posting_side(to_key, to_log, hold.to_account, 'to_account')
 local description, metadata = hold.rest:match('"description":(.*),"metadata":({.*})$')
 local transaction = {
-  key = transaction_key, id = transaction_id, kind = 'capture', hold_id = hold_id,
-  field = amount == '' and 'hold_id' or 'amount', description = description, metadata = metadata,
+  hash = transactions_key, field = transaction_field, kind = 'capture', hold_id = hold_id,
+  request_field = amount == '' and 'hold_id' or 'amount', description = description, metadata = metadata,
 }
 -- The money is held until it moves, so it is there.
-local held, ends = from.held, final == 'true' or rest == '0'
+local held, ends = from.held, final == 'true' or rest == 0
 from.held = minus(held, ends and remaining or minor)
-local moved, from_balance, to_balance
-refusal, moved, from_balance, to_balance = post(payer, payee, minor, transaction)
+local from_balance, to_balance
+refusal, from_balance, to_balance = post(payer, payee, minor, transaction)
 if refusal then
   from.held = held
   return refusal
@@ -80,11 +82,11 @@ remove_from_holds(holds_key, hold_id, remaining, hold.expires_at)
 if ends then
   hold.status, hold.released = 'captured', plus(hold.released, rest)
 else
-  add_member(holds_key, hold.expires_at, rest .. ':' .. hold_id)
+  add_member(holds_key, hold.expires_at, digits_of(rest) .. ':' .. hold_id)
 end
 mark_dirty(hold_key, encode_hold)
 
 return {
-  'ok', transaction_id, hold.from_account, hold.to_account, moved, hold.currency,
-  from_balance, to_balance, 'completed', hold_json(hold_id, hold), now,
+  'ok', transaction_id, hold.from_account, hold.to_account, decimal(minor, hold.scale), hold.currency,
+  signed_decimal(from_balance, hold.scale), signed_decimal(to_balance, hold.scale), 'completed', hold_json(hold_id, hold), now,
 }

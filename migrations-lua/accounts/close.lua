@@ -7,12 +7,13 @@ KEYS
   holds_key             zset    holds
   * sweep_key           record  account, where there is one to sweep to
   * sweep_log           log     postings
-  * transaction_key     new     transaction
+  * transactions_key    hash    transactions of a second
 
 ARGV
   account_id             id
   expected_version       versions with a blank between them, or nothing to expect none
   transaction_id         generated
+  transaction_field      generated, the 16 bytes of the id
   * sweep_to             id
 
 REPLY
@@ -30,7 +31,7 @@ REPLY
 --- @include "lib/account_json"
 --- @include "lib/version"
 
-local sweep_key, sweep_log, transaction_key = keys_of_line(1)
+local sweep_key, sweep_log, transactions_key = keys_of_line(1)
 local sweep_to = args_of_line(1)
 
 local account = open_account(account_key, holds_key)
@@ -51,16 +52,15 @@ end
 if account.status == 'closed' then
   return { 'account_closed', 'account_id', account_id }
 end
-local overdrawn = net(account.credits, '0', account.debits, '0', '0') < 0
-local balance = overdrawn and '0' or minus(account.credits, account.debits)
-if account.held ~= '0' or overdrawn or balance ~= '0' and not other then
+local balance, overdrawn = net(account.credits, 0, account.debits, 0, 0)
+if account.held ~= 0 or overdrawn or balance ~= 0 and not other then
   return { 'account_not_empty', account_id, balance_of(account), decimal(account.held, account.scale), account.currency }
 end
-if balance ~= '0' then
+if balance ~= 0 then
   local from = posting_side(account_key, account_log, account_id, 'account_id')
   local to = posting_side(sweep_key, sweep_log, sweep_to, 'sweep_to')
   local transaction = {
-    key = transaction_key, id = transaction_id, kind = 'sweep', field = 'sweep_to',
+    hash = transactions_key, field = transaction_field, kind = 'sweep', request_field = 'sweep_to',
     description = '"account closed"', metadata = '{}',
   }
   refusal = post(from, to, balance, transaction)
@@ -69,7 +69,7 @@ if balance ~= '0' then
   end
 end
 -- Nothing can be spent any more, not on credit either.
-account.status, account.overdraft_limit = 'closed', '0'
+account.status, account.overdraft_limit = 'closed', 0
 mark_account_dirty(account_key, account)
 
-return { 'ok', account_json(account_id, account), balance ~= '0' and transaction_id }
+return { 'ok', account_json(account_id, account), balance ~= 0 and transaction_id }

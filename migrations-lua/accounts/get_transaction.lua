@@ -4,10 +4,11 @@ Returns a transaction, and how much of it was reversed.
 READ ONLY
 
 KEYS
-  transaction_key        record  transaction
+  transactions_key       hash    transactions of a second
 
 ARGV
   transaction_id         id
+  transaction_field      the 16 bytes of the id
 
 REPLY
   ok                     transaction:json
@@ -15,7 +16,7 @@ REPLY
 ]]
 --- @include "lib/transaction"
 
-local transaction = open_transaction(transaction_key)
+local transaction = open_transaction(transactions_key, transaction_field)
 if not transaction then
   return { 'transaction_not_found', transaction_id }
 end

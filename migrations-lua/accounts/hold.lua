@@ -48,7 +48,7 @@ if refusal then
   return refusal
 end
 local held = plus(from.held, minor)
-if #held > MAX_DIGITS then
+if #digits_of(held) > MAX_DIGITS then
   return { 'amount_out_of_range', from.currency, 'amount', replayable = false }
 end
 
@@ -56,8 +56,8 @@ from.held = held
 local hold = {
   status = 'open',
   amount = minor,
-  captured = '0',
-  released = '0',
+  captured = 0,
+  released = 0,
   from_account = from_account,
   to_account = to_account,
   currency = from.currency,

@@ -20,6 +20,7 @@ REPLY
 ]]
 --- @include "lib/account"
 --- @include "lib/index_page"
+--- @include "lib/posting_json"
 
 -- The most holds of one account that are added up: more would block Redis for too long.
 local MAX_HOLDS = 2000
@@ -28,23 +29,19 @@ local MAX_HOLDS = 2000
 -- it. Both sides of a transaction carry the same instant, so the balances without these sums are those of one
 -- moment, whenever each account is read.
 local BLOCK = 50
+local CREDIT = 16
 local function moved_since(log, moment)
   local credits, debits = {}, {}
   local last = -1
   while true do
     local entries = redis.call('LRANGE', log, last - BLOCK + 1, last)
     for i = #entries, 1, -1 do
-      local direction, amount, created_at_us = entries[i]:match(
-        '^{"direction":"(%l+)".-"amount":"([%d.]+)".*"created_at_us":(%d+),"transaction_id":"[%w_]+"}$'
-      )
-      if not direction then
-        fail_corrupt(log, 'postings')
-      end
-      if tonumber(created_at_us) <= moment then
+      local code, amount, _, _, posted_at_us = unpack_posting(log, entries[i])
+      if posted_at_us <= moment then
         return total(credits), total(debits), true
       end
-      local moved = direction == 'credit' and credits or debits
-      moved[#moved + 1] = amount:gsub('%.', '')
+      local moved = code >= CREDIT and credits or debits
+      moved[#moved + 1] = amount
     end
     if #entries < BLOCK then
       return total(credits), total(debits), false
@@ -55,7 +52,7 @@ end
 
 local function totals_json(account, credits, debits, held, sound)
   return ('{"currency":"%s","scale":%d,"credits":"%s","debits":"%s","held":"%s","sound":%s}'):format(
-    account.currency, account.scale, credits, debits, held, sound
+    account.currency, account.scale, digits_of(credits), digits_of(debits), digits_of(held), sound
   )
 end
 
@@ -65,7 +62,7 @@ if at_us == '' then
   local fields = redis.call('HGETALL', external_key)
   for i = 1, #fields, 2 do
     local account = decode_account(external_key .. ' ' .. fields[i], fields[i + 1])
-    external[#external + 1] = totals_json(account, account.credits, account.debits, '0', 'true')
+    external[#external + 1] = totals_json(account, account.credits, account.debits, 0, 'true')
   end
 end
 
@@ -83,7 +80,7 @@ for i = 1, line_count() do
   if hold_count <= MAX_HOLDS then
     local holds = hold_count > 0 and redis.call('ZRANGEBYSCORE', holds_key, '(' .. now, '+inf') or {}
     for j = 1, #holds do
-      holds[j] = holds[j]:match('^(%d+):') or fail_corrupt(holds_key, 'holds')
+      holds[j] = amount_of(holds[j]:match('^(%d+):') or fail_corrupt(holds_key, 'holds'))
     end
     sound = total(holds) == account.held and 'true' or 'false'
   end

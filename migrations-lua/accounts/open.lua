@@ -6,7 +6,7 @@ KEYS
   account_log           log     postings
   external_key          hash    accounts, one a currency
   index_key             zset    the space's account ids
-  transaction_key       new     transaction
+  transactions_key      hash    transactions of a second
 
 ARGV
   account_id             id
@@ -17,6 +17,7 @@ ARGV
   max_balance            minor units, or nothing for none
   metadata               JSON, an object of strings
   transaction_id         generated
+  transaction_field      generated, the 16 bytes of the id
 
 REPLY
   ok                     account:json
@@ -28,13 +29,15 @@ REPLY
 --- @include "lib/external"
 --- @include "lib/account_json"
 
+scale, initial_balance, overdraft_limit = tonumber(scale), amount_of(initial_balance), amount_of(overdraft_limit)
+max_balance = max_balance ~= '' and amount_of(max_balance) or nil
 if open_account(account_key) then
   return { 'account_exists', account_id }
 end
 local account = new_account(account_key, currency, scale, overdraft_limit, max_balance, metadata)
-if initial_balance ~= '0' then
+if initial_balance ~= 0 then
   local transaction = {
-    key = transaction_key, id = transaction_id, kind = 'deposit', field = 'initial_balance',
+    hash = transactions_key, field = transaction_field, kind = 'deposit', request_field = 'initial_balance',
     description = '"initial balance"', metadata = '{}',
   }
   local own = posting_side(account_key, account_log, account_id, 'account_id')

@@ -2,8 +2,8 @@
 Moves the money of a transaction back, all of it or a part.
 
 KEYS
-  transaction_key               record  transaction
-  reversal_key                  new     transaction
+  transactions_key              hash    transactions of the second of the transaction
+  reversals_key                 hash    transactions of the second of the reversal
   external_key                  hash    accounts, one a currency
   * from_key                    record  account that pays back, where the transaction is known
   * from_log                    log     postings
@@ -13,10 +13,12 @@ KEYS
 
 ARGV
   transaction_id                id
+  transaction_field             the 16 bytes of the id
   amount                        digits, or nothing for all that is left
   decimals                      how many of them are decimals
   description                   JSON, a string or null
   reversal_id                   generated
+  reversal_field                generated, the 16 bytes of the id
 
 REPLY
   ok                            transaction:json original:json from_balance:json to_balance:json
@@ -35,20 +37,20 @@ REPLY
 
 local from_key, from_log, from_holds, to_key, to_log = keys_of_line(1)
 
-local transaction = open_transaction(transaction_key)
+local transaction = open_transaction(transactions_key, transaction_field)
 if not transaction or not from_key then
   return { 'transaction_not_found', transaction_id }
 end
 -- A reversal is not reversed: what it gave back is moved again by a new transaction.
-local left = transaction.kind == 'reversal' and '0' or minus(transaction.amount, transaction.reversed)
-local minor, refusal = left, nil
+local left = transaction.kind == 'reversal' and 0 or minus(transaction.amount, transaction.reversed)
+local minor, refusal = left
 if amount ~= '' then
   minor, refusal = minor_units(amount, decimals, transaction)
   if refusal then
     return refusal
   end
 end
-if left == '0' or net(left, '0', minor, '0', '0') < 0 then
+if left == 0 or sign_of_net(left, 0, minor, 0, 0) < 0 then
   local requested = amount == '' and transaction.amount or minor
   return {
     'reversal_exceeds_transaction', transaction_id, transaction.kind, decimal(left, transaction.scale),
@@ -67,22 +69,25 @@ end
 local payer = reversal_side(transaction.to_account, from_key, from_log, from_holds, 'from_account')
 local payee = reversal_side(transaction.from_account, to_key, to_log, nil, 'to_account')
 local reversal = {
-  key = reversal_key, id = reversal_id, kind = 'reversal', reverses = transaction_id,
-  field = amount == '' and 'transaction_id' or 'amount', description = description, metadata = '{}',
+  hash = reversals_key, field = reversal_field, kind = 'reversal', reverses = transaction_id,
+  request_field = amount == '' and 'transaction_id' or 'amount', description = description, metadata = '{}',
 }
-local _, from_balance, to_balance
-refusal, _, from_balance, to_balance = post(payer, payee, minor, reversal)
+local from_balance, to_balance
+refusal, from_balance, to_balance = post(payer, payee, minor, reversal)
 if refusal then
   return refusal
 end
 transaction.reversed = plus(transaction.reversed, minor)
-mark_dirty(transaction_key, encode_transaction)
+change_transaction(transactions_key, transaction_field)
+reversal.amount, reversal.reversed, reversal.created_at = minor, 0, now
+reversal.from_account, reversal.to_account = payer.id, payee.id
+reversal.currency, reversal.scale = payer.currency, payer.scale
 
 -- The external account answers no balance.
 local function balance_json(balance)
-  return balance and '"' .. balance .. '"' or 'null'
+  return balance and '"' .. signed_decimal(balance, transaction.scale) .. '"' or 'null'
 end
 return {
-  'ok', transaction_json(reversal_id, decode_transaction(reversal_key, reversal.text)),
-  transaction_json(transaction_id, transaction), balance_json(from_balance), balance_json(to_balance),
+  'ok', transaction_json(reversal_id, reversal), transaction_json(transaction_id, transaction),
+  balance_json(from_balance), balance_json(to_balance),
 }

@@ -18,6 +18,7 @@ REPLY
 ]]
 --- @include "lib/account"
 --- @include "lib/log_page"
+--- @include "lib/posting_json"
 
 local account = open_account(account_key)
 if not account then
@@ -28,4 +29,7 @@ local page
 page, newest = log_page(account_log, account.postings, newest, limit)
 local oldest = redis.call('LINDEX', account_log, 0)
 local trimmed = account.postings - redis.call('LLEN', account_log)
-return { 'ok', newest, page, oldest, trimmed, account.rest:match('^"created_at":(%d+)') }
+if oldest then
+  oldest = postings_json(account_log, { oldest }, account.scale)[1]
+end
+return { 'ok', newest, postings_json(account_log, page, account.scale), oldest, trimmed, account.created_at }

@@ -7,7 +7,7 @@ KEYS
   from_log               log     postings
   to_log                 log     postings
   holds_key              zset    the payer's holds
-  transaction_key        new     transaction
+  transactions_key       hash    transactions of a second
 
 ARGV
   from_account           id
@@ -17,9 +17,10 @@ ARGV
   description            JSON, a string or null
   metadata               JSON, an object of strings
   transaction_id         generated
+  transaction_field      generated, the 16 bytes of the id
 
 REPLY
-  ok                     transaction_id from_account to_account amount currency from_balance to_balance status description:json metadata:json created_at
+  ok                     transaction_id amount currency scale from_balance to_balance created_at:instant
   account_not_found      role account_id
   currency_mismatch      from_currency to_currency
   account_closed         role account_id
@@ -47,14 +48,13 @@ local minor, refusal = minor_units(amount, decimals, from)
 if refusal then
   return refusal
 end
-local transaction = { key = transaction_key, id = transaction_id, kind = 'transfer', description = description, metadata = metadata }
-local moved, from_balance, to_balance
-refusal, moved, from_balance, to_balance = post(payer, payee, minor, transaction)
+local transaction = {
+  hash = transactions_key, field = transaction_field, kind = 'transfer', description = description, metadata = metadata,
+}
+local from_balance, to_balance
+refusal, from_balance, to_balance = post(payer, payee, minor, transaction)
 if refusal then
   return refusal
 end
 
-return {
-  'ok', transaction_id, from_account, to_account, moved, from.currency,
-  from_balance, to_balance, 'completed', description, metadata, now,
-}
+return { 'ok', transaction_id, minor, from.currency, from.scale, from_balance, to_balance, now }

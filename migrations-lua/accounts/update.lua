@@ -44,7 +44,7 @@ if overdraft_limit ~= '' then
   overdraft, refusal = minor_units(overdraft_limit, overdraft_decimals, account, 'overdraft_limit')
 end
 if not refusal and max_balance == 'none' then
-  max = ''
+  max = nil
 elseif not refusal and max_balance ~= '' then
   max, refusal = minor_units(max_balance, max_decimals, account, 'max_balance')
 end
@@ -53,23 +53,22 @@ if refusal then
 end
 
 -- Held money is in use as much as spent money.
-if overdraft_limit ~= '' and net(account.credits, overdraft, account.debits, account.held, '0') < 0 then
-  local in_use = digits_of(net(account.debits, account.held, account.credits, '0', '0'))
+if overdraft_limit ~= '' and sign_of_net(account.credits, overdraft, account.debits, account.held, 0) < 0 then
+  local in_use = net(account.debits, account.held, account.credits, 0, 0)
   return {
     'limit_below_usage', account_id, 'overdraft_limit', decimal(overdraft, account.scale),
     decimal(in_use, account.scale), account.currency,
   }
 end
-if max_balance ~= '' and max ~= '' and net(max, account.debits, account.credits, '0', '0') < 0 then
+if max_balance ~= '' and max and sign_of_net(max, account.debits, account.credits, 0, 0) < 0 then
   return { 'limit_below_usage', account_id, 'max_balance', decimal(max, account.scale), balance_of(account), account.currency }
 end
 
-local rest = account.rest
-if metadata ~= '' then
-  rest = rest:match('^"created_at":%d+') .. ',"metadata":' .. metadata
+if metadata == '' then
+  metadata = account.metadata
 end
-if overdraft ~= account.overdraft_limit or max ~= account.max_balance or rest ~= account.rest then
-  account.overdraft_limit, account.max_balance, account.rest = overdraft, max, rest
+if overdraft ~= account.overdraft_limit or max ~= account.max_balance or metadata ~= account.metadata then
+  account.overdraft_limit, account.max_balance, account.metadata = overdraft, max, metadata
   mark_account_dirty(account_key, account)
 end
 

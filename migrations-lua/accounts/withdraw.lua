@@ -6,7 +6,7 @@ KEYS
   account_log            log     postings
   holds_key              zset    holds
   external_key           hash    accounts, one a currency
-  transaction_key        new     transaction
+  transactions_key       hash    transactions of a second
 
 ARGV
   account_id             id
@@ -14,6 +14,7 @@ ARGV
   decimals               how many of them are decimals
   description            JSON, a string or null
   transaction_id         generated
+  transaction_field      generated, the 16 bytes of the id
 
 REPLY
   ok                     transaction_id account_id amount currency balance available status description:json created_at
@@ -36,14 +37,14 @@ local minor, refusal = minor_units(amount, decimals, account)
 if refusal then
   return refusal
 end
-local transaction = { key = transaction_key, id = transaction_id, kind = 'withdrawal', description = description, metadata = '{}' }
-local moved, balance
-refusal, moved, balance = post(own, external_side(external_key, account), minor, transaction)
+local transaction = { hash = transactions_key, field = transaction_field, kind = 'withdrawal', description = description, metadata = '{}' }
+local balance
+refusal, balance = post(own, external_side(external_key, account), minor, transaction)
 if refusal then
   return refusal
 end
 
 return {
-  'ok', transaction_id, account_id, moved, account.currency,
-  balance, available_in(account), 'completed', description, now,
+  'ok', transaction_id, account_id, decimal(minor, account.scale), account.currency,
+  signed_decimal(balance, account.scale), available_in(account), 'completed', description, now,
 }

@@ -36,7 +36,8 @@ for i = 1, #reservation.lines do
   if held > 0 then
     change_product(line.product_key, product)
     product.reserved = product.reserved - held
-    append_movement(product, 'released', 0, -held, product.reserved, '"' .. reservation.customer_id .. '"', '"' .. reservation_id .. '"', now)
+    local actor, reference = '"' .. reservation.customer_id .. '"', '"' .. reservation_id .. '"'
+    append_movement(product, 'released', 0, -held, product.reserved, actor, reference, now)
     move_hold(product, reservation_id, held, 0, reservation.expires_at)
     if is_counted(product, line.allowance_key) then
       change_allowance(line.allowance_key, reservation_id, 0, 0, reservation.expires_at)

@@ -53,7 +53,7 @@ end
 local function kept(new, old)
   return new == '' and old or new
 end
-local rest = totals .. '"price":"' .. minor .. '","currency":"' .. currency .. '","scale":' .. scale
+local rest = totals .. '"price":"' .. digits_of(minor) .. '","currency":"' .. currency .. '","scale":' .. scale
   .. ',"created_at":' .. created_at .. ',"name":' .. kept(name, old_name) .. ',"description":' .. kept(description, old_description)
   .. ',"metadata":' .. kept(metadata, old_metadata)
 local low, most = tonumber(kept(low_stock, product.low_stock)), tonumber(kept(max_per_customer, product.max_per_customer))

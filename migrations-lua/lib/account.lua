@@ -1,65 +1,56 @@
 --- @include "lib/amount"
 --- @include "lib/expiry"
---- @export decode_account, open_account, new_account, encode_account, mark_account_dirty, take_back_holds, scale_digits, balance_of, available_in
+--- @export decode_account, open_account, new_account, encode_account, mark_account_dirty, take_back_holds, balance_of, available_in
 
--- The record of an account: JSON with its fields in this order, every amount a string of minor units.
--- Patterns decode and check it, so a record that was made by hand is an error, not money. `next_due` is when
--- the first of its holds ends, 0 where it has none. The holds are a sorted set beside it, with members
--- `remaining:hold_id` scored by the instant at which they end.
-local ACCOUNT = '^{"credits":"(%d+)","debits":"(%d+)","held":"(%d+)","next_due":(%d+),"postings":(%d+),"version":(%d+),()"status":"'
-local TERMS = '^"status":"([%l_]+)","overdraft_limit":"(%d+)","max_balance":"(%d*)","currency":"(%w+)","scale":(%d+),$'
+-- The record of an account, packed: its version byte, numbers, its currency and its metadata as JSON. The
+-- first layout has amounts as numbers; the second one has them as digits, where one of them is 10^15 or more.
+-- `next_due` is when the first of its holds ends, 0 where it has none; the holds are a sorted set beside it,
+-- with members `remaining:hold_id` scored by the instant at which they end. `max_balance` is nil for none.
+local NARROW = '<BBBddddddddds'
+local WIDE = '<BBBddddssssss'
 
-local STATUSES = ' open closed frozen_debits frozen_credits frozen_both '
+local STATUSES = { 'open', 'closed', 'frozen_debits', 'frozen_credits', 'frozen_both' }
+local STATUS_CODES = { open = 1, closed = 2, frozen_debits = 3, frozen_credits = 4, frozen_both = 5 }
 
-local CLOSING_BRACE = ('}'):byte()
-
--- Many accounts have the same text from `status` to `scale`, so its decoded form is kept by its text.
-local known_terms = {}
-local known_scales = {} -- by scale: its digits
-
-local function decode_terms(key, text)
-  local status, overdraft_limit, max_balance, currency, scale = text:match(TERMS)
-  if not status or #overdraft_limit > MAX_DIGITS or #max_balance > MAX_DIGITS
-    or not STATUSES:find(' ' .. status .. ' ', 1, true) then
-    fail_corrupt(key, 'an account')
-  end
-  local terms = {
-    status = status,
-    overdraft_limit = overdraft_limit,
-    max_balance = max_balance,
-    currency = currency,
-    scale = tonumber(scale),
-  }
-  known_terms[text] = terms
-  return terms
-end
+-- The shortest text of each layout.
+local MIN_NARROW, MIN_WIDE = 77, 44
 
 -- Returns the account that a text stands for.
 function decode_account(key, text)
-  local credits, debits, held, next_due, postings, version, terms_at = text:match(ACCOUNT)
-  local rest_at = credits and text:find('"created_at":', terms_at, true)
-  if not rest_at or #credits > MAX_TOTAL_DIGITS or #debits > MAX_TOTAL_DIGITS or #held > MAX_DIGITS
-    or text:byte(-1) ~= CLOSING_BRACE then
+  local layout_byte, _ = text:byte(1), nil
+  local status, scale, next_due, postings, version, created_at, credits, debits, held, overdraft_limit, max_balance, currency, at
+  if layout_byte == 1 and #text >= MIN_NARROW then
+    _, status, scale, next_due, postings, version, created_at, credits, debits, held, overdraft_limit, max_balance,
+      currency, at = struct.unpack(NARROW, text)
+    if max_balance < 0 then
+      max_balance = nil
+    end
+  elseif layout_byte == 2 and #text >= MIN_WIDE then
+    _, status, scale, next_due, postings, version, created_at, credits, debits, held, overdraft_limit, max_balance,
+      currency, at = struct.unpack(WIDE, text)
+    credits, debits, held, overdraft_limit = amount_of(credits), amount_of(debits), amount_of(held), amount_of(overdraft_limit)
+    max_balance = max_balance ~= '' and amount_of(max_balance) or nil
+  end
+  if not STATUSES[status] then
     fail_corrupt(key, 'an account')
   end
-  local terms_text = text:sub(terms_at, rest_at - 1)
-  local terms = known_terms[terms_text] or decode_terms(key, terms_text)
-  -- They are digits, and to add 0 takes half the time of `tonumber`.
+  -- One constructor: a table that grows is copied.
   return {
+    status = STATUSES[status],
+    scale = scale,
+    next_due = next_due,
+    postings = postings,
+    version = version,
+    created_at = created_at,
     credits = credits,
     debits = debits,
     held = held,
-    next_due = next_due == '0' and 0 or next_due + 0,
-    postings = postings + 0,
-    version = version + 0,
-    status = terms.status,
-    overdraft_limit = terms.overdraft_limit,
-    max_balance = terms.max_balance,
-    currency = terms.currency,
-    scale = terms.scale,
-    rest = text:sub(rest_at, -2),
+    overdraft_limit = overdraft_limit,
+    max_balance = max_balance,
+    currency = currency,
+    metadata = text:sub(at),
     key = key,
-    -- `posting_side` fills these in. They are here so that the table need not grow.
+    -- `posting_side` fills these in.
     log = false,
     id = false,
     role = false,
@@ -73,10 +64,10 @@ function take_back_holds(account, holds_key)
   local members, more = expired_members(holds_key)
   local amounts = {}
   for i = 1, #members, 2 do
-    amounts[#amounts + 1] = members[i]:match('^(%d+):') or fail_corrupt(holds_key, 'holds')
+    amounts[#amounts + 1] = amount_of(members[i]:match('^(%d+):') or fail_corrupt(holds_key, 'holds'))
   end
   local freed = total(amounts)
-  if net(account.held, '0', freed, '0', '0') < 0 then
+  if sign_of_net(account.held, 0, freed, 0, 0) < 0 then
     fail_corrupt(holds_key, 'the holds of its account')
   end
   account.held = minus(account.held, freed)
@@ -98,47 +89,41 @@ function open_account(key, holds_key)
   return account
 end
 
--- Returns the digits of a scale.
-function scale_digits(scale)
-  local digits = known_scales[scale]
-  if not digits then
-    digits = ('%d'):format(scale)
-    known_scales[scale] = digits
-  end
-  return digits
-end
-
--- Returns the text of an account. `%d` writes a number in half the time that `..` takes.
+-- Returns the text of an account.
 function encode_account(_, account)
-  if account.held == '0' then
+  if account.held == 0 then
     account.next_due = 0
   end
   if account.ended_holds and #account.ended_holds > 0 then
     -- Holds that have ended are the first of the set, whatever else has come or gone.
     remove_first_members(account.holds_key, account.ended_holds)
   end
-  return '{"credits":"' .. account.credits .. '","debits":"' .. account.debits .. '","held":"' .. account.held
-    .. '","next_due":' .. (account.next_due == 0 and '0' or ('%d'):format(account.next_due))
-    .. (',"postings":%d,"version":%d,"status":"'):format(account.postings, account.version)
-    .. account.status .. '","overdraft_limit":"' .. account.overdraft_limit .. '","max_balance":"' .. account.max_balance
-    .. '","currency":"' .. account.currency .. '","scale":' .. scale_digits(account.scale) .. ',' .. account.rest .. '}'
+  local status, max_balance = STATUS_CODES[account.status], account.max_balance
+  if account.credits + account.debits + account.held + account.overdraft_limit + (max_balance or 0) < SMALL then
+    return struct.pack(NARROW, 1, status, account.scale, account.next_due, account.postings, account.version, account.created_at,
+      account.credits, account.debits, account.held, account.overdraft_limit, max_balance or -1, account.currency) .. account.metadata
+  end
+  return struct.pack(WIDE, 2, status, account.scale, account.next_due, account.postings, account.version, account.created_at,
+    digits_of(account.credits), digits_of(account.debits), digits_of(account.held), digits_of(account.overdraft_limit),
+    max_balance and digits_of(max_balance) or '', account.currency) .. account.metadata
 end
 
 -- Opens a new account in memory. It is written once something marks it dirty.
 function new_account(key, currency, scale, overdraft_limit, max_balance, metadata)
   local account = {
-    credits = '0',
-    debits = '0',
-    held = '0',
+    status = 'open',
+    scale = scale,
+    credits = 0,
+    debits = 0,
+    held = 0,
+    overdraft_limit = overdraft_limit,
+    max_balance = max_balance,
     next_due = 0,
     postings = 0,
     version = 0,
-    status = 'open',
-    overdraft_limit = overdraft_limit,
-    max_balance = max_balance,
+    created_at = now,
     currency = currency,
-    scale = tonumber(scale),
-    rest = '"created_at":' .. now .. ',"metadata":' .. metadata,
+    metadata = metadata,
     key = key,
   }
   open_records[key] = account
@@ -158,5 +143,6 @@ end
 
 -- Returns what can be spent as a decimal: the balance without what is held, with the overdraft limit.
 function available_in(account)
-  return signed_decimal(account.scale, net(account.credits, account.overdraft_limit, account.debits, account.held, '0'))
+  local available, is_negative = net(account.credits, account.overdraft_limit, account.debits, account.held, 0)
+  return decimal(available, account.scale, is_negative)
 end

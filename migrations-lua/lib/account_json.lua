@@ -3,17 +3,14 @@
 
 -- Returns an account as the JSON that callers read, with instants in milliseconds.
 function account_json(account_id, account)
-  local created_at, metadata = account.rest:match('^"created_at":(%d+),"metadata":({.*})$')
-  if not created_at then
-    fail_corrupt(account_id, 'an account')
-  end
   local scale = account.scale
   local status, direction = account.status:match('^(%l+)_?(%l*)$')
   local frozen = direction == '' and 'null' or '"' .. direction .. '"'
-  local max_balance = account.max_balance == '' and 'null' or '"' .. decimal(account.max_balance, scale) .. '"'
+  local max_balance = account.max_balance and '"' .. decimal(account.max_balance, scale) .. '"' or 'null'
   return '{"account_id":"' .. account_id .. '","currency":"' .. account.currency
     .. '","balance":"' .. balance_of(account) .. '","available":"' .. available_in(account)
     .. '","held":"' .. decimal(account.held, scale) .. '","overdraft_limit":"' .. decimal(account.overdraft_limit, scale)
     .. '","max_balance":' .. max_balance .. ',"status":"' .. status .. '","frozen":' .. frozen
-    .. ',"metadata":' .. metadata .. ',"version":' .. account.version .. ',"created_at":' .. created_at .. '}'
+    .. ',"metadata":' .. account.metadata
+    .. (',"version":%d,"created_at":%d}'):format(account.version, account.created_at)
 end

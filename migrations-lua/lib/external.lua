@@ -20,7 +20,7 @@ function external_side(hash_key, account)
       external = decode_account(key, text)
       open_records[key], loaded_fields[key] = external, text
     else
-      external = new_account(key, account.currency, account.scale, '0', '', '{}')
+      external = new_account(key, account.currency, account.scale, 0, nil, '{}')
     end
   end
   external.encode, external.id = encode_external, 'external'

@@ -9,16 +9,20 @@ local KEPT_AFTER_END_MS = 7 * 24 * 3600 * 1000
 
 -- Returns the text of a hold and its time to live.
 function encode_hold(_, hold)
-  local text = '{"status":"' .. hold.status .. '","amount":"' .. hold.amount .. '","captured":"' .. hold.captured
-    .. '","released":"' .. hold.released .. '","from_account":"' .. hold.from_account .. '","to_account":"' .. hold.to_account
+  local text = '{"status":"' .. hold.status .. '","amount":"' .. digits_of(hold.amount)
+    .. '","captured":"' .. digits_of(hold.captured) .. '","released":"' .. digits_of(hold.released)
+    .. '","from_account":"' .. hold.from_account .. '","to_account":"' .. hold.to_account
     .. '","currency":"' .. hold.currency .. '","scale":' .. hold.scale .. ',"expires_at":' .. hold.expires_at .. ',' .. hold.rest .. '}'
   return text, hold.expires_at - now + KEPT_AFTER_END_MS
 end
 
 local function decode_hold(key, text)
   local status, amount, captured, released, from_account, to_account, currency, scale, expires_at, rest = text:match(HOLD)
-  if not status or #amount > MAX_DIGITS or #captured > MAX_DIGITS or #released > MAX_DIGITS
-    or net(amount, '0', captured, released, '0') < 0 then
+  if not status or #amount > MAX_DIGITS or #captured > MAX_DIGITS or #released > MAX_DIGITS then
+    fail_corrupt(key, 'a hold')
+  end
+  amount, captured, released = amount_of(amount), amount_of(captured), amount_of(released)
+  if sign_of_net(amount, 0, captured, released, 0) < 0 then
     fail_corrupt(key, 'a hold')
   end
   expires_at = tonumber(expires_at)
@@ -43,7 +47,7 @@ end
 
 -- Returns the part of a hold that was neither captured nor released: it is still held, or it has expired.
 function remaining_of(hold)
-  return digits_of(net(hold.amount, '0', hold.captured, hold.released, '0'))
+  return (net(hold.amount, 0, hold.captured, hold.released, 0))
 end
 
 -- Returns a hold as the JSON that callers read, with instants in milliseconds.
@@ -53,8 +57,8 @@ function hold_json(hold_id, hold)
   return '{"hold_id":"' .. hold_id .. '","status":"' .. hold.status .. '","from_account":"' .. hold.from_account
     .. '","to_account":"' .. hold.to_account .. '","currency":"' .. hold.currency
     .. '","amount":"' .. decimal(hold.amount, scale) .. '","captured":"' .. decimal(hold.captured, scale)
-    .. '","released":"' .. decimal(hold.released, scale) .. '","expired":"' .. decimal(expired and remaining or '0', scale)
-    .. '","remaining":"' .. decimal(expired and '0' or remaining, scale) .. '","expires_at":' .. hold.expires_at .. ',' .. hold.rest .. '}'
+    .. '","released":"' .. decimal(hold.released, scale) .. '","expired":"' .. decimal(expired and remaining or 0, scale)
+    .. '","remaining":"' .. decimal(expired and 0 or remaining, scale) .. '","expires_at":' .. hold.expires_at .. ',' .. hold.rest .. '}'
 end
 
 -- Refuses a hold that has ended, and returns nil for one that can be captured, released or extended.
@@ -74,20 +78,20 @@ function add_to_holds(payer, payer_key, holds_key, hold_id, remaining, expires_a
   if payer.next_due == 0 or expires_at < payer.next_due then
     payer.next_due = expires_at
   end
-  add_member(holds_key, expires_at, remaining .. ':' .. hold_id, old_expires_at)
+  add_member(holds_key, expires_at, digits_of(remaining) .. ':' .. hold_id, old_expires_at)
   mark_account_dirty(payer_key, payer)
 end
 
 -- Removes a hold, of which `remaining` was held until `expires_at`, from the set of its account.
 function remove_from_holds(holds_key, hold_id, remaining, expires_at)
-  remove_member(holds_key, expires_at, remaining .. ':' .. hold_id)
+  remove_member(holds_key, expires_at, digits_of(remaining) .. ':' .. hold_id)
 end
 
 -- Returns the account whose money an open hold holds. It fails where the set of holds does not have the hold.
 function open_payer(hold, hold_id, account_key, holds_key)
   local payer = open_account(account_key, holds_key) or fail_corrupt(account_key, 'the account of ' .. hold_id)
   if not hold.is_in_set then
-    if not redis.call('ZSCORE', holds_key, remaining_of(hold) .. ':' .. hold_id) then
+    if not redis.call('ZSCORE', holds_key, digits_of(remaining_of(hold)) .. ':' .. hold_id) then
       fail_corrupt(holds_key, hold_id)
     end
     hold.is_in_set = true

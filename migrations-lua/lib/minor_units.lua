@@ -13,7 +13,7 @@ function minor_units(digits, decimals, record, field)
     return nil, { 'amount_out_of_range', record.currency, field or 'amount', replayable = false }
   end
   if missing == 0 or digits == '0' then
-    return digits
+    return amount_of(digits)
   end
-  return digits .. ('0'):rep(missing)
+  return amount_of(digits .. ('0'):rep(missing))
 end

@@ -1,5 +1,6 @@
 --- @include "lib/account"
 --- @include "lib/minor_units"
+--- @include "lib/transaction"
 --- @export posting_side, check_posting, post
 
 -- Makes an open account a side of a posting, and returns it. `log` is the key of its log, `role` the field of
@@ -35,48 +36,56 @@ function check_posting(payer, payee, minor, field)
   if refusal then
     return refusal
   end
-  if payer.log then
-    local left = net(payer.credits, payer.overdraft_limit, payer.debits, payer.held, minor)
-    if left < 0 then
-      return { 'insufficient_funds', payer.id, available_in(payer), decimal(minor, payer.scale), payer.currency }
-    end
+  if payer.log and sign_of_net(payer.credits, payer.overdraft_limit, payer.debits, payer.held, minor) < 0 then
+    return { 'insufficient_funds', payer.id, available_in(payer), decimal(minor, payer.scale), payer.currency }
   end
   local debits, credits = plus(payer.debits, minor), plus(payee.credits, minor)
-  if not debits or not credits or payee.log and #credits > MAX_DIGITS and #minus(credits, payee.debits) > MAX_DIGITS then
+  local is_too_wide = payee.log and type(credits) == 'string' and #credits > MAX_DIGITS
+    and #digits_of(minus(credits, payee.debits)) > MAX_DIGITS
+  if not debits or not credits or is_too_wide then
     return { 'amount_out_of_range', payer.currency, field or 'amount', replayable = false }
   end
-  if payee.log and payee.max_balance ~= '' then
-    local room = net(payee.max_balance, payee.debits, credits, '0', '0')
-    if room < 0 then
-      return {
-        'max_balance_exceeded', payee.id, balance_of(payee), decimal(payee.max_balance, payee.scale),
-        decimal(minor, payee.scale), payee.currency,
-      }
-    end
+  if payee.log and payee.max_balance and sign_of_net(payee.max_balance, payee.debits, credits, 0, 0) < 0 then
+    return {
+      'max_balance_exceeded', payee.id, balance_of(payee), decimal(payee.max_balance, payee.scale),
+      decimal(minor, payee.scale), payee.currency,
+    }
   end
   return nil, debits, credits
 end
 
--- The instant of all postings of this script, as logs and as transactions have it.
-local POSTED_AT = (',"created_at_us":%d,"transaction_id":"'):format(now_us)
-local CREATED_AT = (',"created_at":%d,"description":'):format(now)
+-- A posting is packed: its layout, its direction and kind, the amount, the balance after it, the instant in
+-- microseconds, the 16 bytes of the transaction's id, the counterparty, the description and the metadata, both
+-- JSON and empty for the usual `null` and `{}`. The amount and the balance are numbers, or digits in the second
+-- layout. Both postings of a transaction carry the same instant.
+local NARROW = '<BBdddc16ss'
+local WIDE = '<BBdc16ssss'
+local CREDIT = 16 -- added to the code of the kind
 
--- Appends a posting to the log of a side, and returns its balance.
-local function append_posting(account, direction, counterparty, amount, transaction)
+-- Appends a posting to the log of a side, and returns its balance: a number, or digits that may have a minus
+-- before them.
+local function append_posting(account, direction, counterparty, minor, transaction, description, metadata)
   account.postings = account.postings + 1
-  local balance = balance_of(account)
-  append(account.log, '{"direction":"' .. direction .. '","counterparty":"' .. counterparty
-    .. '","balance_after":"' .. balance .. '","amount":"' .. amount .. '","kind":"' .. transaction.kind
-    .. '","description":' .. transaction.description .. ',"metadata":' .. transaction.metadata .. POSTED_AT .. transaction.id .. '"}')
+  local kind = KIND_CODES[transaction.kind] + direction
+  local balance, is_negative = net(account.credits, 0, account.debits, 0, 0)
+  if type(balance) == 'number' and type(minor) == 'number' then
+    balance = is_negative and -balance or balance
+    append(account.log, struct.pack(NARROW, 1, kind, minor, balance, now_us, transaction.field, counterparty, description) .. metadata)
+    return balance
+  end
+  balance = (is_negative and '-' or '') .. digits_of(balance)
+  append(account.log, struct.pack(WIDE, 2, kind, now_us, transaction.field, digits_of(minor), balance, counterparty, description)
+    .. metadata)
   return balance
 end
 
 -- Moves `minor` from one side to the other, or returns the refusal and changes nothing. Where it moves,
--- returns nil, the amount and the balances of both; the external account has none. `transaction` has its key,
--- id and kind, its description and metadata as JSON, the hold that it captures or the transaction that it
--- reverses, and the field of the request that has the amount. It gets its text.
+-- returns nil and the balances of both, each a number, or digits that may have a minus before them; the
+-- external account has none. `transaction` has the hash and the field that it is written to, its kind, its
+-- description and metadata as JSON, the hold that it captures or the transaction that it reverses, and the
+-- field of the request that has the amount.
 function post(payer, payee, minor, transaction)
-  local refusal, debits, credits = check_posting(payer, payee, minor, transaction.field)
+  local refusal, debits, credits = check_posting(payer, payee, minor, transaction.request_field)
   if refusal then
     return refusal
   end
@@ -85,17 +94,12 @@ function post(payer, payee, minor, transaction)
   mark_dirty(payer.key, payer.encode or encode_account)
   mark_dirty(payee.key, payee.encode or encode_account)
 
-  local amount = decimal(minor, payer.scale)
-  local from_balance = payer.log and append_posting(payer, 'debit', payee.id, amount, transaction)
-  local to_balance = payee.log and append_posting(payee, 'credit', payer.id, amount, transaction)
-
-  local hold_id = transaction.hold_id and '"' .. transaction.hold_id .. '"' or 'null'
-  local reverses = transaction.reverses and '"' .. transaction.reverses .. '"' or 'null'
-  -- The same text as `encode_transaction` writes.
-  transaction.text = '{"reversed":"0","amount":"' .. minor .. '","kind":"' .. transaction.kind .. '","from_account":"' .. payer.id
-    .. '","to_account":"' .. payee.id .. '","currency":"' .. payer.currency .. '","scale":' .. scale_digits(payer.scale)
-    .. ',"hold_id":' .. hold_id .. ',"reverses":' .. reverses .. CREATED_AT .. transaction.description
-    .. ',"metadata":' .. transaction.metadata .. '}'
-  create_record(transaction.key, transaction.text, transaction_ttl_ms)
-  return nil, amount, from_balance, to_balance
+  local description, metadata = transaction.description, transaction.metadata
+  add_field(transaction.hash, transaction.field, pack_transaction(transaction.kind, payer.scale, now, minor, 0, payer.id,
+    payee.id, payer.currency, transaction.hold_id, transaction.reverses, description, metadata))
+  -- The usual values take no room in the logs.
+  description, metadata = description == 'null' and '' or description, metadata == '{}' and '' or metadata
+  local from_balance = payer.log and append_posting(payer, 0, payee.id, minor, transaction, description, metadata)
+  local to_balance = payee.log and append_posting(payee, CREDIT, payer.id, minor, transaction, description, metadata)
+  return nil, from_balance, to_balance
 end

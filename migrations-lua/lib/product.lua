@@ -13,7 +13,9 @@ MAX_QUANTITY = 1000000000000
 -- Appends a change to the log of a product; its figures are those after it. `actor` and `reference` are JSON.
 function append_movement(product, reason, on_hand_change, reserved_change, reserved, actor, reference, created_at)
   product.movements = product.movements + 1
-  append(product.log_key, ('{"reason":"%s","on_hand_change":%d,"reserved_change":%d,"on_hand":%d,"reserved":%d,"actor":%s,"reference":%s,"created_at":%d}'):format(
+  local form = '{"reason":"%s","on_hand_change":%d,"reserved_change":%d,"on_hand":%d,"reserved":%d,'
+    .. '"actor":%s,"reference":%s,"created_at":%d}'
+  append(product.log_key, form:format(
     reason, on_hand_change, reserved_change, product.on_hand, reserved, actor, reference, created_at
   ))
 end
@@ -97,7 +99,9 @@ local function encode_product(_, product)
   if product.reserved == 0 then
     product.next_due = 0
   end
-  return ('{"on_hand":%d,"reserved":%d,"sold":%d,"next_due":%d,"movements":%d,"version":%d,"low_stock":%d,"low":%d,"max_per_customer":%d,'):format(
+  local form = '{"on_hand":%d,"reserved":%d,"sold":%d,"next_due":%d,"movements":%d,"version":%d,'
+    .. '"low_stock":%d,"low":%d,"max_per_customer":%d,'
+  return form:format(
     product.on_hand, product.reserved, product.sold, product.next_due, product.movements, product.version,
     product.low_stock, product.low and 1 or 0, product.max_per_customer
   ) .. product.rest .. '}'

@@ -14,7 +14,9 @@ function product_json(product_id, product)
   if not price then
     fail_corrupt(product_id, 'a product')
   end
-  return ('{"product_id":"%s","on_hand":%d,"reserved":%d,"available":%d,"sold":%d,"low_stock":%s,"max_per_customer":%s,"version":%d,'):format(
+  local form = '{"product_id":"%s","on_hand":%d,"reserved":%d,"available":%d,"sold":%d,'
+    .. '"low_stock":%s,"max_per_customer":%s,"version":%d,'
+  return form:format(
     product_id, product.on_hand, product.reserved, product.on_hand - product.reserved, product.sold,
     limit_json(product.low_stock), limit_json(product.max_per_customer), product.version
   ) .. '"price":"' .. decimal(price, tonumber(scale)) .. '","currency":"' .. currency .. '","created_at":' .. created_at

@@ -16,7 +16,9 @@ function encode_reservation(_, reservation)
       line.product_id, line.quantity, line.confirmed, line.released
     )
   end
-  local text = ('{"status":"%s","created_at":%d,"expires_at":%d,"extensions":%d,"reservation_id":"%s","customer_id":"%s","lines":[%s]}'):format(
+  local form = '{"status":"%s","created_at":%d,"expires_at":%d,"extensions":%d,'
+    .. '"reservation_id":"%s","customer_id":"%s","lines":[%s]}'
+  local text = form:format(
     reservation.status, reservation.created_at, reservation.expires_at, reservation.extensions,
     reservation.reservation_id, reservation.customer_id, table.concat(lines, ',')
   )

@@ -6,11 +6,11 @@
 local ENTRY = '^(%d+):(%d+)$'
 
 local function parse_entry(key, member)
-  local total, units = member:match(ENTRY)
-  if not total or #total ~= 16 or #units > 5 then
+  local running, units = member:match(ENTRY)
+  if not running or #running ~= 16 or #units > 5 then
     fail_corrupt(key, 'a window')
   end
-  return tonumber(total), tonumber(units)
+  return tonumber(running), tonumber(units)
 end
 
 -- Returns the state of a window; the admissions of this script are added to it in memory.
@@ -35,20 +35,20 @@ local function open_window(key, window_ms)
   return window
 end
 
--- Returns the instant at which the running total reached `total`: that of the entry which must leave the
+-- Returns the instant at which the running total reached `goal`: that of the entry which must leave the
 -- window before there is room.
-local function reached_at(key, window, total)
-  if not window.oldest or total > window.total - window.added then
+local function reached_at(key, window, goal)
+  if not window.oldest or goal > window.total - window.added then
     return now
   end
-  if window.oldest_total >= total then
+  if window.oldest_total >= goal then
     return window.oldest_at
   end
   local low, high = redis.call('ZRANK', key, window.oldest), redis.call('ZCARD', key) - 1
   while low + 1 < high do
     local middle = math.floor((low + high) / 2)
     local member = redis.call('ZRANGE', key, middle, middle)[1]
-    if parse_entry(key, member) >= total then
+    if parse_entry(key, member) >= goal then
       high = middle
     else
       low = middle

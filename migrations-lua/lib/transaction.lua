@@ -1,52 +1,93 @@
 --- @include "lib/amount"
---- @export decode_transaction, encode_transaction, open_transaction, transaction_json
+--- @export KINDS, KIND_CODES, pack_transaction, open_transaction, change_transaction, transaction_json
 
--- The record of a transaction, by which it is found and reversed. `reversed` is how much of it was reversed.
--- Its life is a setting of the service, counted from its last change.
-local ID = '([%w._:@-]+)'
-local TRANSACTION = '^{"reversed":"(%d+)","amount":"(%d+)","kind":"(%l+)","from_account":"' .. ID .. '","to_account":"' .. ID
-  .. '","currency":"(%w+)","scale":(%d+),(.*)}$'
+-- The record of a transaction, by which it is found and reversed: a field of a hash that has the transactions
+-- of one second and ends as a whole. The field is the 16 bytes of the transaction's id. `reversed` is how much
+-- of it was reversed. A text is packed as an account is, with amounts as numbers or, where one of them is 10^15
+-- or more, as digits.
+local NARROW = '<BBBdddssssss'
+local WIDE = '<BBBdssssssss'
 
--- Returns the text of a transaction and its time to live.
-function encode_transaction(_, transaction)
-  return '{"reversed":"' .. transaction.reversed .. '","amount":"' .. transaction.amount .. '","kind":"' .. transaction.kind
-    .. '","from_account":"' .. transaction.from_account .. '","to_account":"' .. transaction.to_account
-    .. '","currency":"' .. transaction.currency .. '","scale":' .. transaction.scale .. ',' .. transaction.rest .. '}',
-    transaction_ttl_ms
+KINDS = { 'deposit', 'withdrawal', 'transfer', 'capture', 'reversal', 'sweep' }
+KIND_CODES = { deposit = 1, withdrawal = 2, transfer = 3, capture = 4, reversal = 5, sweep = 6 }
+
+local loaded_texts = {} -- by hash key and field: the text that the field holds
+
+-- Returns the text of a transaction. The description and the metadata are JSON; `hold_id` and `reverses` are
+-- nil for most.
+function pack_transaction(kind, scale, created_at, amount, reversed, from_account, to_account, currency, hold_id, reverses,
+  description, metadata)
+  if amount + reversed < SMALL then
+    return struct.pack(NARROW, 1, KIND_CODES[kind], scale, created_at, amount, reversed, from_account, to_account, currency,
+      hold_id or '', reverses or '', description) .. metadata
+  end
+  return struct.pack(WIDE, 2, KIND_CODES[kind], scale, created_at, digits_of(amount), digits_of(reversed), from_account,
+    to_account, currency, hold_id or '', reverses or '', description) .. metadata
 end
 
 -- Returns the transaction that a text stands for.
-function decode_transaction(key, text)
-  local reversed, amount, kind, from_account, to_account, currency, scale, rest = text:match(TRANSACTION)
-  if not reversed or #reversed > MAX_DIGITS or #amount > MAX_DIGITS or net(amount, '0', reversed, '0', '0') < 0 then
-    fail_corrupt(key, 'a transaction')
+local function decode_transaction(key, text)
+  local transaction, layout_byte, kind, at = {}, text:byte(1), nil, nil
+  if (layout_byte == 1 or layout_byte == 2) and #text > 30 then
+    layout_byte, kind, transaction.scale, transaction.created_at, transaction.amount, transaction.reversed, transaction.from_account,
+      transaction.to_account, transaction.currency, transaction.hold_id, transaction.reverses, transaction.description,
+      at = struct.unpack(layout_byte == 1 and NARROW or WIDE, text)
   end
-  return {
-    reversed = reversed,
-    amount = amount,
-    kind = kind,
-    from_account = from_account,
-    to_account = to_account,
-    currency = currency,
-    scale = tonumber(scale),
-    rest = rest,
-  }
+  transaction.kind = KINDS[kind]
+  if not transaction.kind then
+    fail_corrupt(key, 'transactions')
+  end
+  if layout_byte == 2 then
+    transaction.amount, transaction.reversed = amount_of(transaction.amount), amount_of(transaction.reversed)
+  end
+  transaction.hold_id = transaction.hold_id ~= '' and transaction.hold_id or nil
+  transaction.reverses = transaction.reverses ~= '' and transaction.reverses or nil
+  transaction.metadata = text:sub(at)
+  return transaction
 end
 
--- Returns the transaction under a key, or nil where there is none.
-function open_transaction(key)
-  return open_record(key, decode_transaction)
+-- Returns the transaction in a field of a hash, or nil where there is none.
+function open_transaction(hash_key, field)
+  local key = hash_key .. ' ' .. field
+  local transaction = open_records[key]
+  if not transaction then
+    local text = redis.call('HGET', hash_key, field)
+    if not text then
+      return nil
+    end
+    transaction = decode_transaction(hash_key, text)
+    open_records[key], loaded_texts[key] = transaction, text
+  end
+  return transaction
+end
+
+local function encode_changed_transaction(key, transaction)
+  local hash_key, field = key:sub(1, -18), key:sub(-16)
+  local text = pack_transaction(transaction.kind, transaction.scale, transaction.created_at, transaction.amount,
+    transaction.reversed, transaction.from_account, transaction.to_account, transaction.currency, transaction.hold_id,
+    transaction.reverses, transaction.description, transaction.metadata)
+  set_field(hash_key, field, text, loaded_texts[key])
+  queue_cleanup('PEXPIRE', hash_key, transaction_ttl_ms)
+end
+
+-- Has a transaction written that was opened and has changed.
+function change_transaction(hash_key, field)
+  mark_dirty(hash_key .. ' ' .. field, encode_changed_transaction)
 end
 
 -- Returns a transaction as the JSON that callers read, with instants in milliseconds.
 function transaction_json(transaction_id, transaction)
   local status = 'completed'
-  if transaction.reversed ~= '0' then
+  if transaction.reversed ~= 0 then
     status = transaction.reversed == transaction.amount and 'reversed' or 'partially_reversed'
   end
+  local hold_id = transaction.hold_id and '"' .. transaction.hold_id .. '"' or 'null'
+  local reverses = transaction.reverses and '"' .. transaction.reverses .. '"' or 'null'
   return '{"transaction_id":"' .. transaction_id .. '","kind":"' .. transaction.kind .. '","status":"' .. status
     .. '","from_account":"' .. transaction.from_account .. '","to_account":"' .. transaction.to_account
     .. '","amount":"' .. decimal(transaction.amount, transaction.scale)
     .. '","reversed":"' .. decimal(transaction.reversed, transaction.scale)
-    .. '","currency":"' .. transaction.currency .. '",' .. transaction.rest .. '}'
+    .. '","currency":"' .. transaction.currency .. '","hold_id":' .. hold_id .. ',"reverses":' .. reverses
+    .. (',"created_at":%d'):format(transaction.created_at)
+    .. ',"description":' .. transaction.description .. ',"metadata":' .. transaction.metadata .. '}'
 end

@@ -4,7 +4,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{CODES, HOLDS, Hold, OpenHold, TransactionStatus};
+use super::{CODES, HOLDS, Hold, OpenHold, TRANSACTIONS, TransactionPlace, TransactionStatus};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
     store::{self, Completed, Context, GeneratedId, Invocation, Operation, Store},
@@ -103,10 +103,11 @@ impl Operation for HoldCapture {
     fn bind(&self, invocation: &mut Invocation) {
         let CaptureHold { amount, is_final, .. } = self.request;
         let transaction_id = GeneratedId::new("tx_");
-        invocation.key("hold_key", "hold", &self.hold.hold_id).generated_key(
-            "transaction_key",
-            "transaction",
-            transaction_id,
+        let place = TransactionPlace::from(transaction_id);
+        invocation.key("hold_key", "hold", &self.hold.hold_id).derived_key(
+            "transactions_key",
+            TRANSACTIONS,
+            place.second,
         );
         if let Some((from, to)) = self.hold.parties() {
             invocation
@@ -121,7 +122,8 @@ impl Operation for HoldCapture {
             .arg("amount", Amount::digits_or_nothing(amount))
             .arg("decimals", amount.map_or(0, Amount::decimals))
             .arg("final", is_final)
-            .generated_id("transaction_id", transaction_id);
+            .generated_id("transaction_id", transaction_id)
+            .derived_bytes("transaction_field", &place.field);
     }
 }
 

@@ -4,7 +4,9 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Account, CODES, HOLDS, bind_account, check_two_accounts};
+use super::{
+    Account, CODES, HOLDS, TRANSACTIONS, TransactionPlace, bind_account, check_two_accounts,
+};
 use crate::{
     api::{self, Answer, Caller, Command, Conditional, IfMatch, Json, Problem},
     store::{self, Completed, Context, GeneratedId, Invocation, Operation, Store},
@@ -62,6 +64,7 @@ impl Operation for Conditional<CloseAccount> {
 
     fn bind(&self, invocation: &mut Invocation) {
         let transaction_id = GeneratedId::new("tx_");
+        let place = TransactionPlace::from(transaction_id);
         let CloseAccount { account_id, sweep_to } = &self.request;
         bind_account(invocation, account_id).key("account_log", "postings", account_id).key(
             "holds_key",
@@ -72,12 +75,13 @@ impl Operation for Conditional<CloseAccount> {
             invocation
                 .key("sweep_key", "account", sweep_to)
                 .key("sweep_log", "postings", sweep_to)
-                .generated_key("transaction_key", "transaction", transaction_id);
+                .derived_key("transactions_key", TRANSACTIONS, place.second);
         }
         invocation
             .arg("account_id", account_id)
             .arg("expected_version", &self.if_match)
-            .generated_id("transaction_id", transaction_id);
+            .generated_id("transaction_id", transaction_id)
+            .derived_bytes("transaction_field", &place.field);
         if let Some(sweep_to) = sweep_to {
             invocation.arg("sweep_to", sweep_to);
         }

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Description, HOLDS, TransactionStatus, bind_account};
+use super::{Description, HOLDS, TRANSACTIONS, TransactionPlace, TransactionStatus, bind_account};
 use crate::{
     store::{GeneratedId, Invocation},
     types::{Amount, Currency, Id, Money, Text, Timestamp},
@@ -64,15 +64,17 @@ impl ExternalTransfer {
     /// Binds the keys and arguments of either script.
     pub(super) fn bind(&self, invocation: &mut Invocation) {
         let transaction_id = GeneratedId::new("tx_");
+        let place = TransactionPlace::from(transaction_id);
         bind_account(invocation, &self.account_id)
             .key("account_log", "postings", &self.account_id)
             .key("holds_key", HOLDS, &self.account_id)
             .key("external_key", "external", "accounts")
-            .generated_key("transaction_key", "transaction", transaction_id)
+            .derived_key("transactions_key", TRANSACTIONS, place.second)
             .arg("account_id", &self.account_id)
             .arg("amount", self.amount.digits())
             .arg("decimals", self.amount.decimals())
             .arg("description", Text::json(self.description.as_ref()))
-            .generated_id("transaction_id", transaction_id);
+            .generated_id("transaction_id", transaction_id)
+            .derived_bytes("transaction_field", &place.field);
     }
 }

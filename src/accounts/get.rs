@@ -108,10 +108,10 @@ impl AccountReply {
     /// Answers the account, with its version as the ETag. `answer` chooses the status:
     /// [`Answer::ok`] or [`Answer::created`].
     pub fn answer(
-        done: Completed<AccountReply>,
+        completed: Completed<AccountReply>,
         answer: fn(Completed<Account>) -> Answer<Account>,
     ) -> Answer<Account> {
-        let answer = answer(done.map(|AccountReply { account, recent_transactions }| {
+        let answer = answer(completed.map(|AccountReply { account, recent_transactions }| {
             // The log in Redis is oldest first.
             let newest = recent_transactions.map(|mut postings| {
                 postings.reverse();

@@ -173,6 +173,6 @@ pub async fn get_hold(
     Caller(context): Caller,
     Path(hold_id): Path,
 ) -> api::Result<Hold> {
-    let done = store.run(&GetHold(hold_id), &context).await?;
-    Ok(Answer::ok(done.map(HoldReply::into_hold)))
+    let completed = store.run(&GetHold(hold_id), &context).await?;
+    Ok(Answer::ok(completed.map(HoldReply::into_hold)))
 }

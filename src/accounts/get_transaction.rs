@@ -4,7 +4,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::CODES;
+use super::{CODES, TRANSACTIONS, TransactionPlace};
 use crate::{
     api::{self, Answer, Caller, Path, Problem},
     store::{Context, Invocation, Operation, Store},
@@ -112,7 +112,11 @@ impl Operation for GetTransaction {
     type Reply = TransactionReply;
 
     fn bind(&self, invocation: &mut Invocation) {
-        invocation.key("transaction_key", "transaction", &self.0).arg("transaction_id", &self.0);
+        let place = TransactionPlace::from(&self.0);
+        invocation
+            .derived_key("transactions_key", TRANSACTIONS, place.second)
+            .arg("transaction_id", &self.0)
+            .derived_bytes("transaction_field", &place.field);
     }
 }
 
@@ -154,6 +158,6 @@ pub async fn get_transaction(
     Caller(context): Caller,
     Path(transaction_id): Path,
 ) -> api::Result<Transaction> {
-    let done = store.run(&GetTransaction(transaction_id), &context).await?;
-    Ok(Answer::ok(done.map(|reply| reply.transaction)))
+    let completed = store.run(&GetTransaction(transaction_id), &context).await?;
+    Ok(Answer::ok(completed.map(|reply| reply.transaction)))
 }

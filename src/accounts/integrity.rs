@@ -23,36 +23,36 @@ use crate::{
     }]
 }))]
 pub struct Integrity {
-    /// The moment, on Redis' clock, at which the accounts had these balances. What calls have moved
+    /// Moment, by the clock of Redis, at which the accounts had these balances. What calls have moved
     /// since is left out.
     pub at: Timestamp,
-    /// The sums of each currency that has an account, in the order of the currencies' codes.
+    /// Sums of each currency that has an account, in the order of the currencies' codes.
     pub currencies: Vec<CurrencyIntegrity>,
 }
 
 /// The sums of the accounts in one currency.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CurrencyIntegrity {
-    /// The currency: a code of ISO 4217, or one that the service's configuration declares.
+    /// Currency: a code of ISO 4217, or one that the service's configuration declares.
     #[schema(value_type = Currency)]
     pub currency: String,
-    /// The number of accounts; `external`, the account of the outside world, is not counted.
+    /// Number of accounts; the external account is not counted.
     #[schema(example = 2)]
     pub accounts: u64,
-    /// The sum of all balances, that of `external` included. It is zero where the books are right.
+    /// Sum of all balances, that of `external` included. It is zero where the books are right.
     pub sum: Money,
-    /// The sum of what is held in all accounts, each account as it was when the check came to it.
+    /// Sum of what is held in all accounts, each account as it was when the check came to it.
     pub held: Money,
     /// True if `sum` is zero, and each account holds what its open holds add up to.
     pub ok: bool,
-    /// The number of accounts with more than 2,000 holds, whose holds were not added up.
+    /// Number of accounts with more than 2,000 holds, whose holds were not added up.
     #[schema(example = 0)]
     pub unchecked: u64,
 }
 
 /// One step of the check: it adds up the accounts whose ids the step before has listed.
 struct CheckBooks {
-    /// The moment in microseconds since 1970; `None` lets the first step take the present.
+    /// Moment in microseconds since 1970; `None` lets the first step take the present.
     at_us: Option<u64>,
     step: ScanStep,
 }
@@ -65,9 +65,9 @@ const MAX_ATTEMPTS: u32 = 5;
 
 #[derive(Debug, Deserialize)]
 struct CheckBooksReply {
-    /// The moment in microseconds since 1970; 0 where the log of an account does not reach back to it.
+    /// Moment in microseconds since 1970; 0 where the log of an account does not reach back to it.
     at_us: u64,
-    /// The outside world, one account for each currency; only the first step answers it.
+    /// The external accounts, one for each currency; only the first step answers them.
     outside: Vec<AccountTotals>,
     accounts: Vec<AccountTotals>,
     next: Vec<Id>,

@@ -6,7 +6,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{Account, AccountStatus, CODES, HOLDS};
 use crate::{
-    api::{self, Answer, Caller, KeysetScan, ListReply, Listed, Query, ScanStep},
+    api::{self, Answer, Caller, KeysetScan, ListReply, Listed, Page, Query, ScanStep},
     store::{Completed, Invocation, Operation, Store},
     types::{Code, Currency},
 };
@@ -17,7 +17,7 @@ use crate::{
 #[into_params(parameter_in = Query)]
 pub struct AccountsPage {
     /// The most accounts of the page, 1 to 500.
-    #[serde(default = "AccountsPage::default_limit")]
+    #[serde(default = "Page::default_limit")]
     #[param(minimum = 1, maximum = 500, default = 50)]
     pub limit: u64,
     /// The `next_cursor` of the page before. Without it the first page is answered.
@@ -30,16 +30,10 @@ pub struct AccountsPage {
     pub currency: Option<String>,
 }
 
-impl AccountsPage {
-    fn default_limit() -> u64 {
-        50
-    }
-}
-
 /// A page of the accounts of a space, in the order of their ids.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Accounts {
-    /// The accounts that pass the filter, in the order of their ids.
+    /// Accounts that pass the filter, in the order of their ids.
     pub accounts: Vec<Account>,
     /// The `cursor` of the next page; missing on the last one. A filtered page may have fewer
     /// accounts than its limit, or none, and still have a next one.

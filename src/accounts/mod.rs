@@ -24,8 +24,10 @@ mod hold;
 mod integrity;
 mod list;
 mod open;
+mod record;
 mod release;
 mod reverse;
+mod transaction_place;
 mod transactions;
 mod transfer;
 mod unfreeze;
@@ -42,11 +44,13 @@ use crate::{
 
 pub use codes::CODES;
 pub use expire::ExpireHolds;
+pub use record::account_to_json;
 
 use external_transfer::{ExternalTransfer, Receipt};
 use get::{Account, AccountReply, AccountStatus, FreezeDirection};
 use get_hold::{Hold, HoldReply, OpenHold};
 use get_transaction::{Transaction, TransactionStatus};
+use transaction_place::{TRANSACTIONS, TransactionPlace};
 use transactions::Posting;
 
 /// The endpoints of this domain.

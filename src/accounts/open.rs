@@ -4,7 +4,9 @@ use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Account, AccountReply, CODES, bind_account, may_be_opened};
+use super::{
+    Account, AccountReply, CODES, TRANSACTIONS, TransactionPlace, bind_account, may_be_opened,
+};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
     store::{self, Completed, Context, GeneratedId, Invocation, Operation, Store},
@@ -85,12 +87,13 @@ impl Operation for NewAccount {
 
     fn bind(&self, invocation: &mut Invocation) {
         let transaction_id = GeneratedId::new("tx_");
+        let place = TransactionPlace::from(transaction_id);
         let OpenAccount { account_id, currency, metadata, .. } = &self.request;
         bind_account(invocation, account_id)
             .key("account_log", "postings", account_id)
             .key("external_key", "external", "accounts")
             .key("index_key", "index", "accounts")
-            .generated_key("transaction_key", "transaction", transaction_id)
+            .derived_key("transactions_key", TRANSACTIONS, place.second)
             .arg("account_id", account_id)
             .arg("currency", currency)
             .arg("scale", currency.scale())
@@ -98,7 +101,8 @@ impl Operation for NewAccount {
             .arg("overdraft_limit", self.overdraft_limit)
             .arg("max_balance", self.max_balance.map_or(String::new(), |max| max.to_string()))
             .arg("metadata", metadata)
-            .generated_id("transaction_id", transaction_id);
+            .generated_id("transaction_id", transaction_id)
+            .derived_bytes("transaction_field", &place.field);
     }
 }
 

@@ -4,7 +4,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{CODES, Description, HOLDS, Transaction};
+use super::{CODES, Description, HOLDS, TRANSACTIONS, Transaction, TransactionPlace};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
     store::{self, Completed, Context, GeneratedId, Invocation, Operation, Store},
@@ -101,9 +101,11 @@ impl Operation for Reversal {
     fn bind(&self, invocation: &mut Invocation) {
         let ReverseTransaction { transaction_id, amount, description } = &self.request;
         let reversal_id = GeneratedId::new("tx_");
+        let original = TransactionPlace::from(transaction_id);
+        let reversal = TransactionPlace::from(reversal_id);
         invocation
-            .key("transaction_key", "transaction", transaction_id)
-            .generated_key("reversal_key", "transaction", reversal_id)
+            .derived_key("transactions_key", TRANSACTIONS, original.second)
+            .derived_key("reversals_key", TRANSACTIONS, reversal.second)
             .key("external_key", "external", "accounts");
         if let Some(Transaction { from_account, to_account, .. }) = &self.original {
             invocation
@@ -115,10 +117,12 @@ impl Operation for Reversal {
         }
         invocation
             .arg("transaction_id", transaction_id)
+            .derived_bytes("transaction_field", &original.field)
             .arg("amount", Amount::digits_or_nothing(*amount))
             .arg("decimals", amount.map_or(0, Amount::decimals))
             .arg("description", Text::json(description.as_ref()))
-            .generated_id("reversal_id", reversal_id);
+            .generated_id("reversal_id", reversal_id)
+            .derived_bytes("reversal_field", &reversal.field);
     }
 }
 

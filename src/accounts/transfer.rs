@@ -4,11 +4,14 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{CODES, Description, HOLDS, TransactionStatus, check_two_accounts};
+use super::{
+    CODES, Description, HOLDS, TRANSACTIONS, TransactionPlace, TransactionStatus,
+    check_two_accounts,
+};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
     store::{self, Completed, Context, GeneratedId, Invocation, Operation, Store},
-    types::{Amount, Code, Currency, Id, Metadata, Money, Text, Timestamp},
+    types::{Amount, Code, Currency, Id, Metadata, MinorUnits, Money, Text, Timestamp},
 };
 
 /// Money to move from one account to another.
@@ -78,27 +81,41 @@ pub struct TransferReceipt {
     pub created_at: Timestamp,
 }
 
+/// The reply of the script, without what the request has already. Amounts are in minor units.
+#[derive(Debug, Deserialize)]
+pub struct TransferReply {
+    transaction_id: String,
+    amount: MinorUnits,
+    currency: String,
+    scale: u32,
+    from_balance: MinorUnits,
+    to_balance: MinorUnits,
+    created_at: Timestamp,
+}
+
 impl Operation for Transfer {
     const NAME: &'static str = "accounts/transfer";
     const CODES: &'static [Code] = CODES;
-    type Reply = TransferReceipt;
+    type Reply = TransferReply;
 
     fn bind(&self, invocation: &mut Invocation) {
         let transaction_id = GeneratedId::new("tx_");
+        let place = TransactionPlace::from(transaction_id);
         invocation
             .key("from_key", "account", &self.from_account)
             .key("to_key", "account", &self.to_account)
             .key("from_log", "postings", &self.from_account)
             .key("to_log", "postings", &self.to_account)
             .key("holds_key", HOLDS, &self.from_account)
-            .generated_key("transaction_key", "transaction", transaction_id)
+            .derived_key("transactions_key", TRANSACTIONS, place.second)
             .arg("from_account", &self.from_account)
             .arg("to_account", &self.to_account)
             .arg("amount", self.amount.digits())
             .arg("decimals", self.amount.decimals())
             .arg("description", Text::json(self.description.as_ref()))
             .arg("metadata", &self.metadata)
-            .generated_id("transaction_id", transaction_id);
+            .generated_id("transaction_id", transaction_id)
+            .derived_bytes("transaction_field", &place.field);
     }
 }
 
@@ -112,10 +129,22 @@ impl Command for Transfer {
     }
 
     fn answer(
-        _: &Transfer,
-        result: Result<Completed<TransferReceipt>, store::Error>,
+        request: &Transfer,
+        result: Result<Completed<TransferReply>, store::Error>,
     ) -> api::Result<TransferReceipt> {
-        Ok(Answer::created(result?))
+        Ok(Answer::created(result?.map(|reply| TransferReceipt {
+            transaction_id: reply.transaction_id,
+            from_account: request.from_account.clone(),
+            to_account: request.to_account.clone(),
+            amount: reply.amount.money(reply.scale),
+            currency: reply.currency,
+            from_balance: reply.from_balance.money(reply.scale),
+            to_balance: reply.to_balance.money(reply.scale),
+            status: TransactionStatus::Completed,
+            description: request.description.as_ref().map(Description::to_string),
+            metadata: request.metadata.clone(),
+            created_at: reply.created_at,
+        })))
     }
 }
 

@@ -77,7 +77,6 @@ impl Operation for Conditional<AccountUpdate> {
     params(("account_id" = Id, Path, description = "Id of the account."), IfMatch),
     request_body = UpdateAccount,
     responses((status = OK, body = Account, description = "The account after the change.")),
-    extensions(("x-refusals" = json!(["invalid_id"]))),
 )]
 pub async fn update(
     State(store): State<Store>,

@@ -22,21 +22,21 @@ pub struct Answer<T> {
 
 impl<T> Answer<T> {
     /// Status 200, for a read or a change.
-    pub fn ok(done: Completed<T>) -> Answer<T> {
-        Answer::new(StatusCode::OK, done)
+    pub fn ok(completed: Completed<T>) -> Answer<T> {
+        Answer::new(StatusCode::OK, completed)
     }
 
     /// Status 201, for a new resource.
-    pub fn created(done: Completed<T>) -> Answer<T> {
-        Answer::new(StatusCode::CREATED, done)
+    pub fn created(completed: Completed<T>) -> Answer<T> {
+        Answer::new(StatusCode::CREATED, completed)
     }
 
-    fn new(status: StatusCode, done: Completed<T>) -> Answer<T> {
-        let headers = match done.replayed {
+    fn new(status: StatusCode, completed: Completed<T>) -> Answer<T> {
+        let headers = match completed.replayed {
             true => vec![(REPLAYED, HeaderValue::from_static("true"))],
             false => Vec::new(),
         };
-        Answer { status, body: done.reply, headers }
+        Answer { status, body: completed.reply, headers }
     }
 
     /// The same answer with its body serialised as JSON.

@@ -1,7 +1,6 @@
 //! The parts that every endpoint shares: reading a request (`extract`), running a command (`command`),
-//! answering it (`answer`), changing one version of a record (`conditional`), reading pages
-//! (`paging`), refusing it (`problem`), and the code around every
-//! request (`middleware`). Handlers of all domains call it; it knows none of them.
+//! answering it (`answer`), changing one version of a record (`conditional`), reading
+//! pages (`paging`), refusing it (`problem`), and the code around every request (`middleware`). Handlers of all domains call it; it knows none of them.
 
 mod answer;
 mod command;

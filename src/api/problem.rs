@@ -30,12 +30,15 @@ pub struct Problem {
 }
 
 /// The known effect of a call that failed.
+///
+/// - `not_applied`: nothing has changed.
+/// - `unknown`: the call was sent to Redis, and nothing says whether it happened.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Nothing has changed.
     NotApplied,
-    /// The call was sent to Redis and no answer came: it may have happened.
+    /// The call was sent to Redis, and nothing says whether it happened.
     Unknown,
 }
 

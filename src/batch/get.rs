@@ -78,8 +78,8 @@ pub async fn get(
     if !(1..=MAX_KEYS).contains(&request.keys.len()) {
         return Err(Problem::validation("/keys", "There are 1 to 1000 keys."));
     }
-    let mut seen = HashSet::new();
-    request.keys.retain(|key| seen.insert(key.clone()));
+    let mut distinct = HashSet::new();
+    request.keys.retain(|key| distinct.insert(key.clone()));
     let completed = store.run(&request, &context).await?;
     let BatchGet { keys, encoding } = request;
     Ok(Answer::ok(completed.map(|reply| {

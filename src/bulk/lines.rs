@@ -1,4 +1,4 @@
-//! Cuts the body of a stream into lines while it arrives. `run` reads from it.
+//! Lines: cuts the body of a stream into lines while it arrives. `run` reads from it.
 
 use std::{mem, time::Duration};
 
@@ -43,6 +43,7 @@ pub enum NextLine<'a> {
 }
 
 impl LineReader {
+    /// A reader of `body`; the next part of it has to arrive within `body_timeout`.
     pub fn new(body: Body, body_timeout: Duration) -> LineReader {
         LineReader {
             body,
@@ -153,13 +154,13 @@ mod tests {
         }
         drop(sender);
         let mut lines = LineReader::new(Body::new(body), Duration::from_secs(5));
-        let mut seen = Vec::new();
+        let mut found = Vec::new();
         loop {
-            seen.push(match lines.next().await {
+            found.push(match lines.next().await {
                 NextLine::Line(line) => String::from_utf8_lossy(line).into_owned(),
                 NextLine::Rejected(problem) => problem.code().to_owned(),
                 NextLine::BodyFailed(_) => "broken".to_owned(),
-                NextLine::End => return seen,
+                NextLine::End => return found,
             });
         }
     }
@@ -182,11 +183,11 @@ mod tests {
         for size in [1000, MAX_LINE_BYTES, 4 * MAX_LINE_BYTES] {
             let text = [&long, b"\n".as_slice(), &fits, b"\nend".as_slice()].concat();
             let parts: Vec<&[u8]> = text.chunks(size).collect();
-            let seen = read(&parts).await;
-            assert_eq!(seen.len(), 3);
-            assert_eq!(seen[0], "payload_too_large");
-            assert_eq!(seen[1].len(), MAX_LINE_BYTES);
-            assert_eq!(seen[2], "end");
+            let found = read(&parts).await;
+            assert_eq!(found.len(), 3);
+            assert_eq!(found[0], "payload_too_large");
+            assert_eq!(found[1].len(), MAX_LINE_BYTES);
+            assert_eq!(found[2], "end");
         }
         assert_eq!(read(&[&long]).await, ["payload_too_large"]);
     }

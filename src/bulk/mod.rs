@@ -32,7 +32,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{api::ShutdownGate, store::Store};
 
-/// Returns the routes of this domain. `gate` says when the service shuts down.
+/// The endpoints of this module. `gate` says when the service shuts down.
 pub fn router(gate: ShutdownGate) -> OpenApiRouter<Store> {
     OpenApiRouter::new().routes(routes!(run::run)).layer(axum::Extension(gate))
 }

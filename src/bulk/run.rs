@@ -177,16 +177,16 @@ enum SubmittedLine {
     Rejected(Problem),
 }
 
-/// The reader.
+/// The reader, the task that turns lines into submitted commands.
 impl Stream {
     /// Prepares and submits lines until the body ends or fails, the service shuts down, or the writer
     /// is gone.
     async fn read(self: Arc<Self>, mut lines: LineReader, submitted: mpsc::Sender<SubmittedLine>) {
         let queue = self.store.ordered();
         let mut shutdown = pin!(self.gate.closed());
-        // To prepare a line can take a read, of whose account a hold is, for example. What it reads
-        // never changes, so that the line need not wait for those before it, and the reads of many
-        // lines share a script.
+        // Preparing a line may read from Redis: for a capture, which accounts its hold belongs to.
+        // Such facts never change, so a line need not wait for the lines before it, and the reads of
+        // many lines share a script.
         let mut preparing = FuturesOrdered::new();
         let mut reading = true;
         while reading || !preparing.is_empty() {
@@ -241,7 +241,7 @@ async fn submit(prepared: PreparedLine, queue: &OrderedQueue) -> SubmittedLine {
     }
 }
 
-/// The writer.
+/// The writer, the task that turns replies into lines of the answer.
 impl Stream {
     /// Writes the results in the order of the lines, until the reader has ended or the caller does not
     /// read them.

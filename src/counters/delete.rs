@@ -65,7 +65,7 @@ impl Command for DeleteCounter {
     path = "/counters/{counter}",
     operation_id = DeleteCounter::NAME,
     tag = "counters",
-    params(("counter" = Id, Path, description = "Name of the counter", example = "downloads")),
+    params(("counter" = Id, Path, description = "Name of the counter.", example = "downloads")),
     responses((status = OK, body = Deleted, description = "The counter does not exist any more.")),
 )]
 pub async fn delete(

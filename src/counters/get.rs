@@ -26,7 +26,8 @@ pub struct Counter {
     pub value: i64,
     /// True if the counter exists: it was changed, and has neither ended nor been deleted since.
     pub exists: bool,
-    /// Time at which the counter ends and reads as 0 again; null if it never ends.
+    /// Moment at which the counter ends and reads as 0 again, by the clock of Redis; null if it
+    /// never ends.
     pub expires_at: Option<Timestamp>,
 }
 
@@ -48,7 +49,7 @@ impl Operation for GetCounter {
     path = "/counters/{counter}",
     operation_id = GetCounter::NAME,
     tag = "counters",
-    params(("counter" = Id, Path, description = "Name of the counter", example = "downloads")),
+    params(("counter" = Id, Path, description = "Name of the counter.", example = "downloads")),
     responses((status = OK, body = Counter, description = "The counter as it is now.")),
 )]
 pub async fn get(

@@ -1,8 +1,7 @@
 //! Counters: whole numbers that many callers change at the same time, within bounds.
 //!
 //! Each operation has a file of its own. This file has the routes that `app` serves, the commands
-//! that `domains` offers to `/atomic` and `/bulk`, and what several operations
-//! share.
+//! that `domains` offers to `/atomic` and `/bulk`, and what several operations share.
 
 mod batch;
 pub mod codes;
@@ -25,7 +24,7 @@ use crate::{
 
 pub use codes::CODES;
 
-/// Returns the routes of this domain.
+/// The endpoints of this domain.
 pub fn router() -> OpenApiRouter<Store> {
     OpenApiRouter::new()
         .routes(routes!(increment::increment))

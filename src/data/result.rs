@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::{DataCommand, DataCommandType, READ_BUDGET};
 use crate::{
-    api::Problem,
+    api::{Outcome, Problem},
     store::RedisValue,
     types::{Id, codes},
 };
@@ -59,10 +59,9 @@ pub struct DataFailure {
     pub code: String,
     /// Explanation of this case in a sentence.
     pub detail: String,
-    /// `not_applied` if the command changed nothing, or `unknown` if its chunk was sent to Redis and no
-    /// answer came.
-    #[schema(example = "not_applied")]
-    pub outcome: Value,
+    /// `not_applied` if the command changed nothing, or `unknown` if its chunk was sent to Redis and
+    /// nothing says whether it happened.
+    pub outcome: Outcome,
 }
 
 /// The reply of a script for one command: `ok` and the reply of Redis, or `error` and its message.
@@ -138,7 +137,7 @@ impl DataFailure {
         DataFailure {
             code: "wrong_type".to_owned(),
             detail: detail.to_owned(),
-            outcome: "not_applied".into(),
+            outcome: Outcome::NotApplied,
         }
     }
 }
@@ -148,7 +147,7 @@ impl From<&Problem> for DataFailure {
         DataFailure {
             code: problem.code().to_owned(),
             detail: problem.detail().to_owned(),
-            outcome: serde_json::to_value(problem.outcome()).unwrap_or_default(),
+            outcome: problem.outcome(),
         }
     }
 }

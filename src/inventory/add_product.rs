@@ -18,15 +18,17 @@ use crate::{
     "product_id": "espresso-cup", "name": "Espresso cup", "price": "7.90", "initial_stock": 100
 }))]
 pub struct AddProduct {
-    /// The id that the caller gives the product.
+    /// Id of the new product, unique in its space.
     pub product_id: Id,
-    /// The name of the product, 1 to 200 characters.
+    /// Name of the product, 1 to 200 characters.
+    #[schema(value_type = String, min_length = 1, max_length = 200)]
     pub name: Text<1, 200>,
     /// A description of the product, 0 to 1,000 characters.
+    #[schema(value_type = Option<String>, max_length = 1000)]
     pub description: Option<Text<0, 1000>>,
-    /// The price of one unit, zero or more, with no more decimals than the currency has.
+    /// Price of one unit, zero or more, with no more decimals than the currency has.
     pub price: AmountOrZero,
-    /// The currency of the price: a code of ISO 4217, or one that the service's configuration
+    /// Currency of the price: a code of ISO 4217, or one that the service's configuration
     /// declares.
     #[serde(default)]
     #[schema(default = "USD")]

@@ -8,7 +8,7 @@ use super::{CODES, bind_product, get_reservation::count_low_stock_change};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
     store::{self, Completed, Context, Invocation, Operation, Store},
-    types::{Code, Id, Stock, Text, enum_from_str},
+    types::{Code, Id, Stock, Text, enum_from_str, limits::MAX_QUANTITY},
 };
 
 /// A change of the units on hand of a product.
@@ -18,17 +18,18 @@ use crate::{
     "product_id": "espresso-cup", "delta": 50, "reason": "received", "reference": "delivery 7"
 }))]
 pub struct Adjust {
-    /// The id of the product.
+    /// Id of the product.
     pub product_id: Id,
     /// Units to add, or to take out where it is below zero: -10^12 to 10^12, and not 0.
     #[schema(minimum = -1_000_000_000_000_i64, maximum = 1_000_000_000_000_i64)]
     pub delta: i64,
-    /// The cause of the change, which the movement of the product keeps.
+    /// Cause of the change, which the movement of the product keeps.
     #[serde(deserialize_with = "enum_from_str")]
     pub reason: Reason,
     /// The caller's reference for the change, such as the number of a delivery: 0 to 200 characters.
+    #[schema(value_type = Option<String>, max_length = 200)]
     pub reference: Option<Text<0, 200>>,
-    /// The units on hand that the caller knows of, 0 to 10^12. Where another number is on hand, the
+    /// Units on hand that the caller knows of, 0 to 10^12. Where another number is on hand, the
     /// change is refused with `quantity_stale`.
     pub expected_on_hand: Option<Stock>,
 }
@@ -68,13 +69,13 @@ pub enum Reason {
     "version": 3
 }))]
 pub struct Adjusted {
-    /// The id of the product.
+    /// Id of the product.
     pub product_id: Id,
     /// Units that were added, or taken out where it is below zero: -10^12 to 10^12.
     pub delta: i64,
-    /// The cause that the request named.
+    /// Cause that the request named.
     pub reason: Reason,
-    /// The reference that the request named; null if it named none.
+    /// Reference that the request named; null if it named none.
     pub reference: Option<String>,
     /// Units on hand before the change: 0 to 10^12.
     pub previous_on_hand: u64,
@@ -84,7 +85,7 @@ pub struct Adjusted {
     pub reserved: u64,
     /// Units that can be reserved after the change: `on_hand` less `reserved`.
     pub available: u64,
-    /// The version of the product, which is also the ETag. Every call that changes the product
+    /// Version of the product, which is also the ETag. Every call that changes the product
     /// raises it by one.
     pub version: u64,
     /// True if the stock was not low before and is low now, false if it was low and no longer is;
@@ -114,7 +115,7 @@ impl Command for Adjust {
     type Output = Adjusted;
 
     async fn prepare(self, _: &Store, _: &Context) -> Result<Adjust, Problem> {
-        if self.delta == 0 || self.delta.unsigned_abs() > 1_000_000_000_000 {
+        if self.delta == 0 || !(-MAX_QUANTITY..=MAX_QUANTITY).contains(&self.delta) {
             let detail = "A delta is -10^12 to 10^12, and not zero.";
             return Err(Problem::validation("/delta", detail));
         }

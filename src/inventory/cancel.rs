@@ -18,7 +18,7 @@ use crate::{
     "reservation_id": "res_0199f6c28f7a7c319d4e52a1b7f0c6aa"
 }))]
 pub struct CancelReservation {
-    /// The id of the reservation, as `POST /inventory/reserve` answered it.
+    /// Id of the reservation, as `POST /inventory/reserve` answered it.
     pub reservation_id: Id,
 }
 

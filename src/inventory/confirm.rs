@@ -21,13 +21,13 @@ use crate::{
     "reservation_id": "res_0199f6c28f7a7c319d4e52a1b7f0c6aa"
 }))]
 pub struct ConfirmReservation {
-    /// The id of the reservation, as `POST /inventory/reserve` answered it.
+    /// Id of the reservation, as `POST /inventory/reserve` answered it.
     pub reservation_id: Id,
-    /// The units to sell, of each product no more than the reservation holds: 1 to 100 lines. Without
+    /// Units to sell, of each product no more than the reservation holds: 1 to 100 lines. Without
     /// it all units are sold that the reservation holds.
     #[schema(min_items = 1, max_items = 100)]
     pub lines: Option<Vec<Line>>,
-    /// The treatment of the units that `lines` does not name.
+    /// Treatment of the units that `lines` does not name.
     #[serde(default, deserialize_with = "enum_from_str")]
     #[schema(default = "release")]
     pub remainder: Remainder,
@@ -39,17 +39,17 @@ pub struct ConfirmReservation {
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum Remainder {
-    /// The units are available again.
+    /// Units are available again.
     #[default]
     Release,
-    /// The units stay reserved until the reservation expires.
+    /// Units stay reserved until the reservation expires.
     Keep,
 }
 
 /// A confirmation whose reservation has been looked up, so that the keys of its products are known.
 pub struct Confirmation {
     held: HeldReservation,
-    /// The units to sell, each product once; empty for all that the reservation holds.
+    /// Units to sell, each product once; empty for all that the reservation holds.
     lines: Vec<Line>,
     remainder: Remainder,
 }

@@ -14,7 +14,7 @@ use crate::{
 /// A page of the reservations of a customer, the newest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Reservations {
-    /// The reservations, the newest first.
+    /// Reservations, the newest first.
     pub reservations: Vec<Reservation>,
     /// The `cursor` of the next page; missing on the last one. A page may have fewer reservations
     /// than its limit, or none, and still have a next one: those that ended more than 7 days ago are
@@ -61,7 +61,7 @@ impl Listed for Reservation {
     path = "/inventory/customers/{customer_id}/reservations",
     operation_id = ListReservations::NAME,
     tag = "inventory",
-    params(("customer_id" = Id, Path, description = "The id of the customer."), Page),
+    params(("customer_id" = Id, Path, description = "Id of the customer."), Page),
     responses((status = OK, body = Reservations, description = "The page of reservations.")),
     extensions(("x-refusals" = json!(["invalid_query"]))),
 )]

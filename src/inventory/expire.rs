@@ -15,8 +15,8 @@ use crate::{
 pub struct ExpireReservations(pub Id);
 
 impl ExpireReservations {
-    /// The kind of the keys that the sweeper looks for. Such a key exists as long as a product has
-    /// holds that are live or not yet removed.
+    /// The kind of the keys that the sweeper looks for. Such a key exists as long as the product
+    /// has reservations that are open or not yet removed.
     pub const KIND: &'static str = HOLDS;
 }
 

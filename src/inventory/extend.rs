@@ -18,7 +18,7 @@ use crate::{
     "reservation_id": "res_0199f6c28f7a7c319d4e52a1b7f0c6aa", "ttl_ms": 300_000
 }))]
 pub struct ExtendReservation {
-    /// The id of the reservation, as `POST /inventory/reserve` answered it.
+    /// Id of the reservation, as `POST /inventory/reserve` answered it.
     pub reservation_id: Id,
     /// Time from now until the reservation expires, in milliseconds: 1 to 2,592,000,000 (30 days),
     /// and at most 24 hours after the reservation was made. A reservation that expires later than that

@@ -33,15 +33,15 @@ struct GetProduct(Id);
     "created_at": "2026-01-31T12:00:00.000Z"
 }))]
 pub struct Product {
-    /// The id of the product, given by the caller that added it.
+    /// Id of the product, chosen by the caller who added it.
     pub product_id: Id,
-    /// The name of the product, 1 to 200 characters.
+    /// Name of the product, 1 to 200 characters.
     pub name: String,
-    /// The description of the product, 0 to 1,000 characters; null if there is none.
+    /// Description of the product, 0 to 1,000 characters; null if there is none.
     pub description: Option<String>,
-    /// The price of one unit, zero or more.
+    /// Price of one unit, zero or more.
     pub price: Money,
-    /// The currency of the price: a code of ISO 4217, or one that the service's configuration
+    /// Currency of the price: a code of ISO 4217, or one that the service's configuration
     /// declares.
     #[schema(value_type = Currency)]
     pub currency: String,
@@ -60,10 +60,10 @@ pub struct Product {
     pub max_per_customer: Option<u64>,
     /// The strings that a caller has attached to the product.
     pub metadata: Metadata,
-    /// The version of the product, which is also the ETag. It is 1 at first, and every call that
+    /// Version of the product, which is also the ETag. It is 1 at first, and every call that
     /// changes the product raises it by one. An expiry does not.
     pub version: u64,
-    /// The moment at which the product was added, on Redis' clock.
+    /// Moment at which the product was added, by the clock of Redis.
     pub created_at: Timestamp,
 }
 
@@ -105,7 +105,7 @@ impl Operation for GetProduct {
     path = "/inventory/products/{product_id}",
     operation_id = GetProduct::NAME,
     tag = "inventory",
-    params(("product_id" = Id, Path, description = "The id of the product.")),
+    params(("product_id" = Id, Path, description = "Id of the product.")),
     responses((status = OK, body = Product, description = "The product.")),
 )]
 pub async fn get_product(

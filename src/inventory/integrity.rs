@@ -17,7 +17,7 @@ pub struct StockIntegrity {
     /// True if the stock of every product of this page is right.
     #[schema(example = true)]
     pub ok: bool,
-    /// The products of this page, in the order of their ids.
+    /// Products of this page, in the order of their ids.
     pub products: Vec<CheckedProduct>,
     /// The `cursor` of the next page; missing on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -28,7 +28,7 @@ pub struct StockIntegrity {
 /// The stock of one product, and whether it is right.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct CheckedProduct {
-    /// The id of the product.
+    /// Id of the product.
     pub product_id: Id,
     /// Units in stock, those that are reserved included: 0 to 10^12.
     #[schema(example = 100)]
@@ -40,8 +40,8 @@ pub struct CheckedProduct {
     #[schema(example = 0)]
     pub sold: u64,
     /// True if `on_hand` is the initial stock with all adjustments, less `sold`, and `reserved` is
-    /// the sum of the holds of live reservations. Of a product with more than 2,000 holds that sum
-    /// is not checked.
+    /// what its open reservations hold together. Of a product with more than 2,000 of them that
+    /// sum is not checked.
     pub ok: bool,
 }
 

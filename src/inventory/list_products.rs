@@ -6,7 +6,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{CODES, Product, bind_products};
 use crate::{
-    api::{self, Answer, Caller, KeysetScan, ListReply, Listed, Query, ScanStep},
+    api::{self, Answer, Caller, KeysetScan, ListReply, Listed, Page, Query, ScanStep},
     store::{Completed, Invocation, Operation, Store},
     types::Code,
 };
@@ -17,7 +17,7 @@ use crate::{
 #[into_params(parameter_in = Query)]
 pub struct ProductsPage {
     /// The most products of the page, 1 to 500.
-    #[serde(default = "ProductsPage::default_limit")]
+    #[serde(default = "Page::default_limit")]
     #[param(minimum = 1, maximum = 500, default = 50)]
     pub limit: u64,
     /// The `next_cursor` of the page before. Without it the first page is answered.
@@ -28,16 +28,10 @@ pub struct ProductsPage {
     pub low_stock: bool,
 }
 
-impl ProductsPage {
-    fn default_limit() -> u64 {
-        50
-    }
-}
-
 /// A page of the products of a space, in the order of their ids.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Products {
-    /// The products that pass the filter, in the order of their ids.
+    /// Products that pass the filter, in the order of their ids.
     pub products: Vec<Product>,
     /// The `cursor` of the next page; missing on the last one. A filtered page may have fewer
     /// products than its limit, or none, and still have a next one.

@@ -24,7 +24,7 @@ use crate::{
     "created_at": "2026-01-31T12:00:00.000Z"
 }))]
 pub struct Movement {
-    /// The cause of the change: `initial` for the stock that the product was added with, the reason
+    /// Cause of the change: `initial` for the stock that the product was added with, the reason
     /// of an adjustment, or `reserved`, `sold`, `released` or `expired` for a reservation.
     pub reason: String,
     /// Units by which `on_hand` changed, below zero if they left: -10^12 to 10^12.
@@ -35,12 +35,12 @@ pub struct Movement {
     pub on_hand: u64,
     /// Units reserved right after the change: 0 to `on_hand`.
     pub reserved: u64,
-    /// The id of the customer whose call reserved, bought or released the units; null for every
+    /// Id of the customer whose call reserved, bought or released the units; null for every
     /// other change.
     pub actor: Option<Id>,
-    /// The id of the reservation, or the `reference` of the adjustment; null if there is none.
+    /// Id of the reservation, or the `reference` of the adjustment; null if there is none.
     pub reference: Option<String>,
-    /// The moment of the change, on Redis' clock. An expired reservation is written down by the next
+    /// Moment of the change, by the clock of Redis. An expired reservation is written down by the next
     /// call that changes the product, with the moment at which it expired.
     pub created_at: Timestamp,
 }
@@ -48,7 +48,7 @@ pub struct Movement {
 /// A page of the movements of a product, the newest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Movements {
-    /// The movements of this page, the newest first.
+    /// Movements of this page, the newest first.
     pub movements: Vec<Movement>,
     /// True if the history reaches back to the addition of the product. A product keeps its newest
     /// movements, 10,000 at least where the service's configuration says nothing else.
@@ -67,11 +67,11 @@ struct ListMovements {
 
 #[derive(Debug, Deserialize)]
 struct ListMovementsReply {
-    /// The number of the last one of `movements`.
+    /// Number of the last one of `movements`.
     newest: u64,
-    /// The movements of the page, the oldest first.
+    /// Movements of the page, the oldest first.
     movements: Vec<Movement>,
-    /// The number of movements that are not kept any more.
+    /// Number of movements that are not kept any more.
     trimmed: u64,
 }
 
@@ -102,7 +102,7 @@ impl ListMovementsReply {
     path = "/inventory/products/{product_id}/movements",
     operation_id = ListMovements::NAME,
     tag = "inventory",
-    params(("product_id" = Id, Path, description = "The id of the product."), Page),
+    params(("product_id" = Id, Path, description = "Id of the product."), Page),
     responses((status = OK, body = Movements, description = "The page of movements.")),
     extensions(("x-refusals" = json!(["invalid_query"]))),
 )]

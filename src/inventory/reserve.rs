@@ -23,12 +23,12 @@ const MAX_LINES: usize = 100;
     "ttl_ms": 300_000
 }))]
 pub struct Reserve {
-    /// The id of the customer for whom the units are held.
+    /// Id of the customer for whom the units are held.
     pub customer_id: Id,
-    /// The units to reserve, 1 to 100 lines. Lines of one product are added up.
+    /// Units to reserve, 1 to 100 lines. Lines of one product are added up.
     #[schema(min_items = 1, max_items = 100)]
     pub lines: Option<Vec<Line>>,
-    /// The id of the product, where there are no `lines`.
+    /// Id of the product, where there are no `lines`.
     pub product_id: Option<Id>,
     /// Units of that product, where there are no `lines`: 1 to 10^12.
     pub quantity: Option<Quantity>,
@@ -42,7 +42,7 @@ pub struct Reserve {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Line {
-    /// The id of the product.
+    /// Id of the product.
     pub product_id: Id,
     /// Units of the product: 1 to 10^12.
     pub quantity: Quantity,

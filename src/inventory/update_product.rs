@@ -38,7 +38,7 @@ pub struct UpdateProduct {
     #[schema(value_type = AmountOrZero, required = false)]
     pub price: Option<AmountOrZero>,
     /// New threshold, in units: the stock is low while fewer are available. Null if it is never low.
-    /// A new threshold does not count as a crossing.
+    /// A new threshold alone is not reported as a change of `low_stock`.
     #[serde(default, deserialize_with = "non_null")]
     #[schema(value_type = Option<Quantity>)]
     pub low_stock: Option<Option<Quantity>>,

@@ -19,6 +19,7 @@ pub struct Acquire {
     /// Name of the lock. A lock needs no declaration.
     pub lock: Id,
     /// Name of the holder, 1 to 200 characters. Everybody who reads the lock sees it.
+    #[schema(value_type = String, min_length = 1, max_length = 200)]
     pub owner: Text<1, 200>,
     /// Time in milliseconds after which the lease expires unless it is renewed.
     #[serde(default = "Acquire::default_ttl")]

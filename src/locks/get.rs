@@ -47,7 +47,7 @@ impl Operation for GetLock {
     path = "/locks/{lock}",
     operation_id = GetLock::NAME,
     tag = "locks",
-    params(("lock" = Id, Path, description = "Name of the lock")),
+    params(("lock" = Id, Path, description = "Name of the lock.")),
     responses((status = OK, body = Lock, description = "The lock as it is now.")),
 )]
 pub async fn get(

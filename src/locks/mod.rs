@@ -2,8 +2,7 @@
 //! proves it.
 //!
 //! Each operation has a file of its own. This file has the routes that `app` serves, the commands
-//! that `domains` offers to `/atomic` and `/bulk`, and what several operations
-//! share.
+//! that `domains` offers to `/atomic` and `/bulk`, and what several operations share.
 
 mod acquire;
 pub mod codes;
@@ -23,7 +22,7 @@ use crate::{
 
 pub use codes::CODES;
 
-/// Returns the routes of this domain.
+/// The endpoints of this domain.
 pub fn router() -> OpenApiRouter<Store> {
     OpenApiRouter::new()
         .routes(routes!(acquire::acquire))
@@ -65,7 +64,7 @@ pub struct Lease {
     /// Number that is greater than that of every earlier lease on this lock. Pass it to the resource
     /// that the lock protects, so that it can turn away writers whose lease has expired.
     pub fencing_token: u64,
-    /// Time at which the lease expires, on the clock of Redis.
+    /// Moment at which the lease expires, by the clock of Redis.
     pub expires_at: Timestamp,
     /// Remaining time of the lease in milliseconds.
     pub expires_in_ms: u64,

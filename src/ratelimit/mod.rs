@@ -1,7 +1,7 @@
 //! Rate limits that are exact however many instances of the service and of its callers there are.
 //!
 //! `check` has the one operation, and `rule` the algorithms and their limits. This file has the
-//! routes that `app` serves, the commands that `domains` offers to `/atomic` and `/bulk`.
+//! routes that `app` serves, and the commands that `domains` offers to `/atomic` and `/bulk`.
 
 mod check;
 pub mod codes;
@@ -13,7 +13,7 @@ use crate::{api::CommandEntry, store::Store};
 
 pub use codes::CODES;
 
-/// Returns the routes of this domain.
+/// The endpoints of this domain.
 pub fn router() -> OpenApiRouter<Store> {
     OpenApiRouter::new().routes(routes!(check::check))
 }

@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::types::{Invalid, Ttl};
+use crate::types::{Invalid, Ttl, limits::MAX_SAFE_INTEGER};
 
-/// The greatest whole number up to which Lua counts exactly. A full bucket has at most so many parts.
-const MAX_EXACT: u64 = (1 << 53) - 1;
+/// The most parts of a full bucket. Lua counts exactly up to this number.
+const MAX_PARTS: u64 = MAX_SAFE_INTEGER.unsigned_abs();
 
 /// The longest time that an empty bucket can take to fill, about 317 years.
 const MAX_WAIT_MS: u64 = 10_000_000_000_000;
@@ -62,7 +62,7 @@ impl Rule {
         let common = greatest_common_divisor(refill_tokens, interval.as_ms());
         let (per_token, per_ms) = (interval.as_ms() / common, refill_tokens / common);
         match capacity.checked_mul(per_token) {
-            Some(parts) if parts <= MAX_EXACT && per_ms <= MAX_EXACT => {
+            Some(parts) if parts <= MAX_PARTS && per_ms <= MAX_PARTS => {
                 if parts / per_ms > MAX_WAIT_MS {
                     return invalid("This bucket would take more than 10^13 ms to fill.");
                 }

@@ -50,14 +50,14 @@ pub enum Failure {
     /// The script ended before its first write, because one of its steps must be the only one.
     #[error("a step has to be alone in its script")]
     NotIsolated,
-    /// The script failed and wrote nothing, or undid what it had written: a fault of ours, a record
-    /// that is not ours, or a missing right.
+    /// The script failed and wrote nothing, or undid what it had written: because of a bug, a record
+    /// that another client has written, or a right that the Redis user lacks.
     #[error("the script failed: {0}")]
     Script(String),
     /// A commit failed in the middle and could not be undone. It is never sent again.
     #[error("a commit is torn: {0}")]
     Torn(String),
-    /// The script ran, and its reply has a shape that its header does not know: a fault of ours.
+    /// The script ran, and its reply has a shape that its header does not know, which is a bug.
     #[error("unexpected reply: {0}")]
     UnexpectedReply(String),
 }
@@ -112,6 +112,16 @@ impl Failure {
         use Failure::{Busy, Loading, ReadOnly, Unavailable};
         matches!(self, Unavailable(_) | Busy(_) | Loading(_) | ReadOnly(_))
     }
+}
+
+/// Counts and logs a torn commit of these operations, for the operator.
+pub(super) fn report_torn_commit(cause: &str, operations: &[&str]) {
+    metrics::counter!("lockstep_torn_commits_total").increment(1);
+    tracing::error!(
+        cause,
+        ?operations,
+        "a commit is torn: a part of it was written and could not be undone"
+    );
 }
 
 #[cfg(test)]

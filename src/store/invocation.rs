@@ -33,6 +33,7 @@ pub struct Invocation {
 }
 
 /// The names that were bound, for the check against the header in debug builds.
+#[cfg(debug_assertions)]
 #[derive(Default)]
 pub(super) struct BoundNames {
     pub keys: Vec<&'static str>,
@@ -109,6 +110,13 @@ impl Invocation {
         self.derived_arg(name, id)
     }
 
+    /// Binds bytes that the service found out, as [`Invocation::derived_arg`] binds text.
+    pub fn derived_bytes(&mut self, name: &'static str, bytes: &[u8]) -> &mut Invocation {
+        self.args.push_bytes(bytes);
+        self.name_arg(name);
+        self
+    }
+
     /// Binds an argument without a name: one of a list whose length the script reads from the
     /// arguments before it.
     pub fn raw_arg(&mut self, bytes: impl AsRef<[u8]>) -> &mut Invocation {
@@ -117,7 +125,8 @@ impl Invocation {
         self
     }
 
-    /// Binds a whole operation: its name, its numbers of keys and arguments, and those.
+    /// Binds a whole operation: its keys, and as arguments its name, its numbers of keys and arguments, and
+    /// its arguments.
     pub(super) fn nested(&mut self, operation: &dyn ErasedOperation) {
         let prefix = mem::take(&mut self.prefix);
         let mut inner = Invocation::new(prefix, operation.name(), self.fingerprint.is_some());
@@ -172,7 +181,7 @@ impl Invocation {
     fn name_arg(&mut self, _: &'static str) {}
 }
 
-/// An invocation that is ready to be sent.
+/// An invocation in the form in which it is sent. `of` makes it, and `RunnerArgs::encode` writes it.
 pub(super) struct EncodedInvocation {
     pub keys: PackedStrings,
     pub args: PackedStrings,
@@ -207,7 +216,7 @@ impl EncodedInvocation {
     }
 }
 
-/// `lockstep-data:{space}:` for `lockstep:{space}:`.
+/// The prefix of a space's data keys, `lockstep-data:{space}:`, made of the prefix of its other keys.
 pub(super) fn data_prefix(prefix: &str) -> String {
     format!("lockstep-data{}", prefix.trim_start_matches("lockstep"))
 }
@@ -232,6 +241,11 @@ impl GeneratedId {
     /// Generates an id; `prefix` is one of `tx_`, `hold_`, `res_`, `lease_`.
     pub fn new(prefix: &'static str) -> GeneratedId {
         GeneratedId { prefix, uuid: Uuid::now_v7() }
+    }
+
+    /// The 16 bytes of the UUID.
+    pub fn bytes(self) -> [u8; 16] {
+        self.uuid.into_bytes()
     }
 }
 

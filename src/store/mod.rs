@@ -3,9 +3,10 @@
 //! A call goes through these files from top to bottom: `operation` (the trait that a domain implements),
 //! `invocation` (its keys and arguments), `pending` (into a queue, and waiting), `batcher` (to Redis and
 //! back), `script` (the script that ran, and the reading of its reply). Beside that way: `open` starts and
-//! ends the batch workers, `ordered` keeps the order of a stream, `transaction` is WATCH and EXEC, `admin`
-//! is what the service asks for itself, `format` is the layout of the data and `migration` changes it, and
-//! `embedded` is the server that Lockstep brings along.
+//! ends the batch workers, `ordered` keeps the order of a stream, `single_flight` lets one caller run a
+//! prerequisite for all, `transaction` is WATCH and EXEC, `admin` is what the service asks for itself,
+//! `format` is the layout of the data, `migration` leads from one to the next, and `embedded` is the server
+//! that Lockstep brings along. `failure` has every way in which there is no reply.
 
 mod admin;
 mod batcher;

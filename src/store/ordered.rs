@@ -8,8 +8,8 @@ use super::{
     operation::Composite,
 };
 
-/// A place at one batch worker. What is submitted here keeps its order: it goes through one queue, and in
-/// one script, that of all commands, whatever the operations are.
+/// A handle on one batch worker. Operations that are submitted to it run in their order: they go through
+/// one queue, and all of them run in the composite script, whichever operations they are.
 pub struct OrderedQueue {
     store: Store,
     worker: usize,

@@ -47,7 +47,8 @@ impl Store {
         self.enqueue_invocation(&script, invocation, &context.space)
     }
 
-    /// Hands an encoded invocation to the next batch worker, or fails at once where its queue is full.
+    /// Hands an encoded invocation to the next batch worker. Where its queue is full, the pending reply has
+    /// failed already.
     pub(super) fn enqueue_invocation(
         &self,
         script: &Arc<Script>,
@@ -67,7 +68,7 @@ impl Store {
     }
 
     /// Builds the queue entry and the handle that its caller waits on. `host_script` is the script that
-    /// runs the operation: its own, or the one of all commands.
+    /// runs the operation: its own, or the composite script.
     pub(super) fn pending_call(
         &self,
         script: &Arc<Script>,

@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout};
 use super::{
     Completed, Context, Error, Failure, Library, Operation, RawReply, Store,
     batcher::checkout,
+    failure::report_torn_commit,
     invocation::{EncodedInvocation, data_prefix},
 };
 use crate::types::Id;
@@ -92,7 +93,7 @@ impl Watch {
                     fail_on_error(Some(other))?;
                     return Err(unexpected_reply());
                 }
-                // GETRANGE fails on a key of another type, which TYPE has told already.
+                // GETRANGE fails on a key of another type; TYPE has said so already.
                 _ => None,
             };
             values.push(WatchedValue { kind, text });
@@ -136,7 +137,8 @@ impl Watch {
                 return Ok(ExecOutcome::Conflict);
             }
             error => {
-                // EXEC says only that it was discarded. The reason was told when the script was queued.
+                // EXEC answers only that the transaction was discarded. The reason is in the reply to the
+                // script, which could not be queued.
                 fail_on_error(Some(queued)).map_err(nothing_ran)?;
                 Some(error)
             }
@@ -154,7 +156,13 @@ impl Watch {
                 let raw = RawReply { script, reply, replayed, started: Some(self.started) };
                 raw.read::<O>().map(ExecOutcome::Completed)
             }
-            other => Err(fail_on_error(other).err().unwrap_or_else(unexpected_reply).into()),
+            other => {
+                let failure = fail_on_error(other).err().unwrap_or_else(unexpected_reply);
+                if let Failure::Torn(cause) = &failure {
+                    report_torn_commit(cause, &[O::NAME]);
+                }
+                Err(failure.into())
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 const DURATION_BUCKETS: [f64; 13] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
 
-/// Upper bounds of the number of operations in one script.
+/// Upper bounds of the number of steps, which are operations, in one script.
 const STEP_BUCKETS: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
 
 /// The metrics of this process. The first call installs the recorder; what is recorded before it is
@@ -63,6 +63,10 @@ fn describe() {
         "Scripts sent to Redis with their source, by operation"
     );
     describe_counter!(
+        "lockstep_torn_commits_total",
+        "Commits that failed after their first write and could not be undone"
+    );
+    describe_counter!(
         "lockstep_store_connections_total",
         "Connections to Redis opened for batches of operations"
     );
@@ -73,7 +77,7 @@ fn describe() {
     describe_gauge!("lockstep_http_connections", "Open connections of callers");
     describe_counter!(
         "lockstep_swept_total",
-        "Runs of the sweeper that ended expired records, by kind of resource"
+        "Runs of an expiry by the sweeper, by kind of resource; a run may find nothing to end"
     );
     describe_counter!(
         "lockstep_low_stock_crossings_total",

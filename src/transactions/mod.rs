@@ -10,7 +10,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::store::Store;
 
-/// Returns the routes of this domain.
+/// The endpoints of this module.
 pub fn router() -> OpenApiRouter<Store> {
     OpenApiRouter::new().routes(routes!(run::run))
 }

@@ -177,19 +177,20 @@ impl CheckedTransaction {
         context: &Context,
     ) -> Result<Completed<AttemptReply>, Problem> {
         if self.watched_keys.is_empty() {
-            // Without a watched key there is no conflict, and one script does all.
+            // Without a watched key there can be no conflict, so one script is enough.
             count(ATTEMPTS);
             return Ok(store.run(&self.attempt(&HashMap::new(), 1), context).await?);
         }
         let mut pause = FIRST_PAUSE;
-        let mut load = false;
+        let mut send_source = false;
         for number in 1..=self.max_attempts {
             if number > 1 {
                 // A random part of the pause, or contending callers would meet again.
                 sleep(pause.mul_f64(fastrand::f64())).await;
                 pause = (2 * pause).min(MAX_PAUSE);
             }
-            if let Some(completed) = self.try_once(number, &mut load, store, context).await? {
+            if let Some(completed) = self.try_once(number, &mut send_source, store, context).await?
+            {
                 return Ok(completed);
             }
         }
@@ -201,12 +202,12 @@ impl CheckedTransaction {
         Ok(store.run(&last, context).await?)
     }
 
-    /// Makes one attempt; `None` if another caller changed a watched key meanwhile. `load` says whether
-    /// the script has to be sent along, because Redis did not know it before.
+    /// Makes one attempt; `None` if another caller changed a watched key meanwhile. `send_source`
+    /// says whether the script is sent with its source, because Redis did not know it before.
     async fn try_once(
         &self,
         number: u32,
-        load: &mut bool,
+        send_source: &mut bool,
         store: &Store,
         context: &Context,
     ) -> Result<Option<Completed<AttemptReply>>, Problem> {
@@ -216,7 +217,7 @@ impl CheckedTransaction {
             reject_large_values(&values)?;
             let values: HashMap<&Id, &WatchedValue> =
                 self.watched_keys.iter().zip(&values).collect();
-            match watch.commit(&self.attempt(&values, number), *load, context).await? {
+            match watch.commit(&self.attempt(&values, number), *send_source, context).await? {
                 ExecOutcome::Completed(completed) => {
                     count(ATTEMPTS);
                     return Ok(Some(completed));
@@ -226,7 +227,7 @@ impl CheckedTransaction {
                     count(CONFLICTS);
                     return Ok(None);
                 }
-                ExecOutcome::ScriptNotLoaded => *load = true,
+                ExecOutcome::ScriptNotLoaded => *send_source = true,
             }
         }
     }

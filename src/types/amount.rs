@@ -133,7 +133,17 @@ impl<'de, const MIN: i128> Deserialize<'de> for DecimalAmount<MIN> {
 
 impl<const MIN: i128> PartialSchema for DecimalAmount<MIN> {
     fn schema() -> openapi::RefOr<openapi::Schema> {
-        money_schema("^[0-9]+([.][0-9]+)?$")
+        let description = match MIN {
+            0 => {
+                "An amount of money, zero or more: a decimal string, exact to 28 digits. JSON numbers \
+                 are refused."
+            }
+            _ => {
+                "An amount of money above zero: a decimal string, exact to 28 digits. JSON numbers are \
+                 refused."
+            }
+        };
+        money_schema(description, "^[0-9]+([.][0-9]+)?$")
     }
 }
 
@@ -159,6 +169,24 @@ impl Money {
     }
 }
 
+/// An amount in minor units as a script replies it: a whole number, or its digits as text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MinorUnits(i128);
+
+impl MinorUnits {
+    /// The decimal of the amount in a currency with `scale` decimals.
+    pub fn money(self, scale: u32) -> Money {
+        Money::from_minor_units(self.0, scale)
+    }
+}
+
+impl<'de> Deserialize<'de> for MinorUnits {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<MinorUnits, D::Error> {
+        let digits = String::deserialize(deserializer)?;
+        digits.parse().map(MinorUnits).map_err(de::Error::custom)
+    }
+}
+
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -167,16 +195,18 @@ impl fmt::Display for Money {
 
 impl PartialSchema for Money {
     fn schema() -> openapi::RefOr<openapi::Schema> {
-        money_schema("^-?[0-9]{1,29}([.][0-9]+)?$")
+        let description =
+            "Money in an answer: a decimal string with exactly the decimals of its currency.";
+        money_schema(description, "^-?[0-9]{1,29}([.][0-9]+)?$")
     }
 }
 
 impl ToSchema for Money {}
 
-fn money_schema(pattern: &str) -> openapi::RefOr<openapi::Schema> {
+fn money_schema(description: &str, pattern: &str) -> openapi::RefOr<openapi::Schema> {
     openapi::ObjectBuilder::new()
         .schema_type(openapi::schema::Type::String)
-        .description(Some("A decimal string, exact to 28 digits. JSON numbers are refused."))
+        .description(Some(description))
         .pattern(Some(pattern))
         .examples(["12.34"])
         .build()

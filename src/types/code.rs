@@ -5,8 +5,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-/// A problem code and everything that is always true of it. Scripts, JSON and `GET /problems` use
-/// the same word.
+/// A problem code and everything that is always true of it. Scripts, problems and
+/// `GET /problems` use the same text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Code {
     /// The code that programs compare, in `snake_case`.

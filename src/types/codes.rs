@@ -89,7 +89,7 @@ code_table! {
         "The service has a bug, or another client has written to one of its keys. The cause is in the log, under the id of the request."
 }
 
-/// The code of an [`super::Invalid`] value; `validation_failed` if the word is no code of this table.
+/// The code of an [`super::Invalid`] value; `validation_failed` if this table has no such code.
 pub fn of_value(code: &str) -> Code {
     CODES.iter().find(|known| known.code == code).copied().unwrap_or(VALIDATION_FAILED)
 }

@@ -1,4 +1,4 @@
-//! Reads an enum from a JSON string and from nothing else.
+//! Reads an enum from a JSON string and from nothing else. Request types name it in `deserialize_with`.
 
 use serde::{Deserialize, Deserializer, de::IntoDeserializer};
 

@@ -19,7 +19,7 @@ mod text;
 mod timestamp;
 mod ttl;
 
-pub use amount::{Amount, AmountOrZero, Money};
+pub use amount::{Amount, AmountOrZero, MinorUnits, Money};
 pub use code::Code;
 pub(crate) use code::code_table;
 pub use count::Count;

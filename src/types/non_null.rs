@@ -1,4 +1,4 @@
-//! Reads an optional field that may be absent but not null.
+//! Reads an optional field that may be absent but not null. The bodies of `PATCH` calls use it.
 
 use serde::{Deserialize, Deserializer};
 

@@ -1,4 +1,4 @@
-//! Reads a JSON array whose elements are objects.
+//! Reads a JSON array whose elements are objects. Request types name it in `deserialize_with`.
 
 use std::{fmt, marker::PhantomData};
 

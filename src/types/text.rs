@@ -3,11 +3,13 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use utoipa::{PartialSchema, ToSchema, openapi};
 
 use super::Invalid;
 
 /// Text of `MIN` to `MAX` Unicode characters, without control characters.
+///
+/// It has no schema of its own, because all lengths would share one name in the OpenAPI document. A
+/// field declares its `value_type` and its lengths.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Text<const MIN: usize, const MAX: usize>(String);
@@ -49,16 +51,3 @@ impl<const MIN: usize, const MAX: usize> fmt::Display for Text<MIN, MAX> {
         f.write_str(&self.0)
     }
 }
-
-impl<const MIN: usize, const MAX: usize> PartialSchema for Text<MIN, MAX> {
-    fn schema() -> openapi::RefOr<openapi::Schema> {
-        openapi::ObjectBuilder::new()
-            .schema_type(openapi::schema::Type::String)
-            .min_length(Some(MIN))
-            .max_length(Some(MAX))
-            .build()
-            .into()
-    }
-}
-
-impl<const MIN: usize, const MAX: usize> ToSchema for Text<MIN, MAX> {}

@@ -1,11 +1,11 @@
-//! Moments on the clock of Redis.
+//! Moments by the clock of Redis.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use utoipa::{PartialSchema, ToSchema, openapi};
 
-/// A moment on the clock of Redis. Scripts write milliseconds since 1970; answers have RFC 3339 in
+/// A moment by the clock of Redis. Scripts write milliseconds since 1970; answers have RFC 3339 in
 /// UTC with three decimals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(jiff::Timestamp);
@@ -74,6 +74,9 @@ impl PartialSchema for Timestamp {
     fn schema() -> openapi::RefOr<openapi::Schema> {
         openapi::ObjectBuilder::new()
             .schema_type(openapi::schema::Type::String)
+            .description(Some(
+                "A moment by the clock of Redis: RFC 3339 in UTC with three decimals of a second.",
+            ))
             .format(Some(openapi::SchemaFormat::KnownFormat(openapi::KnownFormat::DateTime)))
             .examples(["2026-01-31T12:00:00.000Z"])
             .build()

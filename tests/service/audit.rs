@@ -46,6 +46,11 @@ fn minor(record: &Value, name: &str) -> i128 {
     record[name].as_str().unwrap().parse().unwrap()
 }
 
+fn account(record: redis::Value) -> Value {
+    let record: Vec<u8> = redis::from_redis_value(record).unwrap();
+    lockstep::accounts::account_to_json(&record).unwrap()
+}
+
 fn json(text: redis::Value) -> Value {
     let text: String = redis::from_redis_value(text).unwrap();
     serde_json::from_str(&text).unwrap()
@@ -65,16 +70,16 @@ impl Audit {
             (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for (kind, id, content) in found {
             match kind.as_str() {
-                "account" => drop(accounts.insert(id, json(content))),
+                "account" => drop(accounts.insert(id, account(content))),
                 "hold" => drop(holds.insert(id, json(content))),
                 "account_holds" => {
                     let members: Vec<(String, f64)> = redis::from_redis_value(content).unwrap();
                     sets.insert(id, members);
                 }
                 _ => {
-                    let records: Vec<String> = redis::from_redis_value(content).unwrap();
+                    let records: Vec<redis::Value> = redis::from_redis_value(content).unwrap();
                     for record in records {
-                        let record: Value = serde_json::from_str(&record).unwrap();
+                        let record = account(record);
                         let sum = sums.entry(record["currency"].to_string()).or_default();
                         *sum += minor(&record, "credits") - minor(&record, "debits");
                     }

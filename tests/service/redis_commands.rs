@@ -29,26 +29,26 @@ fn counted(connection: &mut Connection) -> BTreeMap<String, u64> {
 /// and for one `MSET` of all records that last; a record that expires is a `SET`, an entry of a log an
 /// `RPUSH`, and a member of a sorted set a `ZADD` or `ZREM`.
 const TABLE: [&str; 51] = [
-    "accounts/open: EXISTS 1, HGET 1, HSET 1, MGET 1, MSET 1, RPUSH 1, SET 1, TIME 1, ZADD 1",
-    "accounts/transfer: MGET 1, MSET 1, RPUSH 2, SET 1, TIME 1",
-    "accounts/deposit: HGET 1, HSET 1, MGET 1, MSET 1, RPUSH 1, SET 1, TIME 1",
-    "accounts/withdraw: HGET 1, HSET 1, MGET 1, MSET 1, RPUSH 1, SET 1, TIME 1",
+    "accounts/open: EXISTS 1, HGET 1, HSET 2, MGET 1, MSET 1, PEXPIRE 1, RPUSH 1, TIME 1, ZADD 1",
+    "accounts/transfer: HSET 1, MGET 1, MSET 1, PEXPIRE 1, RPUSH 2, TIME 1",
+    "accounts/deposit: HGET 1, HSET 2, MGET 1, MSET 1, PEXPIRE 1, RPUSH 1, TIME 1",
+    "accounts/withdraw: HGET 1, HSET 2, MGET 1, MSET 1, PEXPIRE 1, RPUSH 1, TIME 1",
     // The first of two steps finds the accounts of a transaction or a hold.
-    "accounts/reverse: MGET 2, MSET 1, RPUSH 2, SET 2, TIME 2",
+    "accounts/reverse: HGET 2, HSET 2, MGET 1, MSET 1, PEXPIRE 2, RPUSH 2, TIME 2",
     "accounts/freeze: MGET 1, MSET 1, TIME 1",
     "accounts/unfreeze: MGET 1, MSET 1, TIME 1",
     "accounts/update: MGET 1, MSET 1, TIME 1",
-    "accounts/close: MGET 1, MSET 1, RPUSH 2, SET 1, TIME 1",
+    "accounts/close: HSET 1, MGET 1, MSET 1, PEXPIRE 1, RPUSH 2, TIME 1",
     "accounts/get: LRANGE 1, MGET 1, TIME 1",
     "accounts/balance: MGET 1, TIME 1",
     "accounts/transactions: LINDEX 1, LLEN 1, LRANGE 1, MGET 1, TIME 1",
-    "accounts/get_transaction: MGET 1, TIME 1",
+    "accounts/get_transaction: HGET 1, TIME 1",
     // The first of two steps names the accounts, and the second reads them.
     "accounts/list: MGET 1, TIME 2, ZRANGEBYLEX 2",
     // One account has a hold.
     "accounts/integrity: HGETALL 1, LLEN 1, LRANGE 3, MGET 1, TIME 2, ZCARD 3, ZRANGEBYLEX 2, ZRANGEBYSCORE 1",
     "accounts/hold: MGET 1, MSET 1, SET 1, TIME 1, ZADD 1",
-    "accounts/capture: MGET 2, MSET 1, RPUSH 2, SET 2, TIME 2, ZADD 1, ZREM 1, ZSCORE 1",
+    "accounts/capture: HSET 1, MGET 2, MSET 1, PEXPIRE 1, RPUSH 2, SET 1, TIME 2, ZADD 1, ZREM 1, ZSCORE 1",
     "accounts/release: MGET 2, MSET 1, SET 1, TIME 2, ZREM 1, ZSCORE 1",
     "accounts/extend: MGET 2, MSET 1, SET 1, TIME 2, ZADD 1, ZSCORE 1",
     "accounts/get_hold: MGET 1, TIME 1",
@@ -80,7 +80,7 @@ const TABLE: [&str; 51] = [
     "ratelimit/check: EXISTS 1, MGET 1, SET 1, TIME 1",
     "ratelimit/check: MGET 1, PEXPIRE 1, TIME 1, ZADD 1, ZRANGE 1, ZREMRANGEBYSCORE 1",
     // All four operations share one look and one commit.
-    "atomic/run: EXISTS 2, MGET 1, MSET 1, PEXPIRE 1, RPUSH 3, SET 4, TIME 1, ZADD 2, ZCARD 1",
+    "atomic/run: EXISTS 2, HSET 1, MGET 1, MSET 1, PEXPIRE 2, RPUSH 3, SET 3, TIME 1, ZADD 2, ZCARD 1",
     "batch/set: SET 2, TIME 1",
     "batch/get: MGET 1, TIME 1",
     // A number of 64 bits is read again as text, because Lua would lose its last digits.

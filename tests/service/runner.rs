@@ -16,9 +16,11 @@ fn transfer(space: &str, from: &str, to: &str, amount: &str) -> ([String; 6], Ve
         key("postings", from),
         key("postings", to),
         key("account_holds", from),
-        key("transaction", &unique("tx_")),
+        key("transactions", &unique("second-")),
     ];
-    let args = ["accounts/transfer", "6", "7", "", from, to, amount, "0", "null", "{}", "tx_1"];
+    let field = &unique("sixteen-bytes-id")[..16];
+    let args =
+        ["accounts/transfer", "6", "8", "", from, to, amount, "0", "null", "{}", "tx_1", field];
     (keys, args.map(str::to_owned).to_vec())
 }
 
@@ -154,11 +156,12 @@ proptest! {
         let key = format!("lockstep:{{{}}}:none", unique("amount-"));
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations-lua/lib/amount.lua");
         let source = format!(
-            "#!lua\nlocal net, digits_of, plus, minus, total, decimal, signed_decimal, signed_difference\n\
-             local MAX_DIGITS, MAX_TOTAL_DIGITS\n{}\nlocal a, b, c, d, e = unpack(ARGV)\nreturn {{ \
-             signed_decimal(tonumber(ARGV[6]), net(a, b, c, d, e)), \
-             net(a, b, c, d, e) < 0 and 'below' or 'above', plus(a, b) or 'none', \
-             total({{ a, b, c, d, e }}) }}",
+            "#!lua\nlocal amount_of, digits_of, sign_of_net, net, plus, minus, total, decimal, signed_decimal, signed_difference\n\
+             local MAX_DIGITS, MAX_TOTAL_DIGITS, SMALL\n{}\nlocal a, b, c, d, e = amount_of(ARGV[1]), amount_of(ARGV[2]), amount_of(ARGV[3]), amount_of(ARGV[4]), amount_of(ARGV[5])\n\
+             local amount, is_negative = net(a, b, c, d, e)\nreturn {{ \
+             decimal(amount, tonumber(ARGV[6]), is_negative), \
+             sign_of_net(a, b, c, d, e) < 0 and 'below' or 'above', plus(a, b) and digits_of(plus(a, b)) or 'none', \
+             digits_of(total({{ a, b, c, d, e }})) }}",
             std::fs::read_to_string(folder).unwrap()
         );
         let (net, side, sum, total): (String, String, String, String) = redis::cmd("EVAL")

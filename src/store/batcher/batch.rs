@@ -7,7 +7,7 @@ use redis::Value;
 use tokio::time::Instant;
 
 use super::{Completions, MAX_KEYS, MAX_STEPS, PendingCall, StepReply, retry::Retry};
-use crate::store::Failure;
+use crate::store::{Failure, failure::report_torn_commit};
 
 /// Calls of one script and one space, sent as one EVALSHA.
 pub(super) struct ScriptBatch {
@@ -126,9 +126,8 @@ impl ScriptBatch {
 
     fn fail(self, failure: &Failure, completions: &mut Completions) {
         if let Failure::Torn(cause) = failure {
-            metrics::counter!("lockstep_torn_commits_total").increment(1);
-            let operations: Vec<_> = self.calls.iter().map(|call| call.operation).collect();
-            tracing::error!(%cause, ?operations, "A COMMIT IS TORN: part of it was written");
+            let operations: Vec<&str> = self.calls.iter().map(|call| call.operation).collect();
+            report_torn_commit(cause, &operations);
         }
         for call in self.calls {
             let failure = match failure {

@@ -22,7 +22,8 @@ pub(super) use connection::checkout;
 pub(super) use wire::RunnerArgs;
 pub(super) use worker::BatchWorker;
 
-/// The most steps in one script. A thousand would block Redis for tens of milliseconds.
+/// The most steps in one script; a step is one operation. A thousand would block Redis for tens of
+/// milliseconds.
 pub(super) const MAX_STEPS: usize = 128;
 
 /// The most keys in one script, well under the limit of Lua's `unpack`.
@@ -31,10 +32,11 @@ pub(super) const MAX_KEYS: usize = 2000;
 /// The most arguments of one operation, for the same reason.
 pub(super) const MAX_ARGS: usize = 7000;
 
-/// One operation that waits for its reply.
+/// An operation on its way to Redis, with the sender through which its caller gets the reply.
 pub(super) struct PendingCall {
-    /// The script that runs it: its own, or the one of all commands.
+    /// The script that runs it: its own, or the composite script.
     pub host_script: Arc<Script>,
+    /// The name of the operation.
     pub operation: &'static str,
     pub invocation: EncodedInvocation,
     /// All keys of one script share a hash slot, so calls of different spaces never share a script.
@@ -54,7 +56,7 @@ pub(super) struct StepReply {
 }
 
 impl PendingCall {
-    /// True if it runs in the script of all commands, as the lines of a stream do. Such calls share a
+    /// True if it runs in the composite script, as the lines of a stream do. Such calls share a
     /// script only with one another: when a step of [`super::operation::Composite`] refuses, its whole
     /// script is sent again step by step, and lines would lose their order.
     fn runs_in_host(&self) -> bool {

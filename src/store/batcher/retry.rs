@@ -39,8 +39,8 @@ impl BatchWorker {
         completions: &mut Completions,
     ) {
         let mut attempt = 1;
-        // A caller that has waited for a whole timeout is told that the outcome is unknown, and may
-        // ask again.
+        // A caller that has waited for a whole timeout gets `outcome_unknown`, and may send its call
+        // again.
         let deadline = Instant::now() + self.timeout;
         loop {
             let last = attempt >= ATTEMPTS || Instant::now() >= deadline;

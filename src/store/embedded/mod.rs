@@ -115,7 +115,7 @@ impl Embedded {
             .map_err(unusable)?;
 
         let embedded = Embedded { socket, shared, ended };
-        embedded.ready().await?;
+        embedded.wait_until_ready().await?;
         Ok(embedded)
     }
 
@@ -130,9 +130,9 @@ impl Embedded {
     }
 
     /// Returns when the server has read its data. It takes connections before that.
-    async fn ready(&self) -> Result<(), StartError> {
+    async fn wait_until_ready(&self) -> Result<(), StartError> {
         loop {
-            if pong(&self.socket).await.is_ok_and(|pong| pong) {
+            if answers_ping(&self.socket).await.is_ok_and(|answered| answered) {
                 return Ok(());
             }
             if self.shared.state().deaths > 0 {
@@ -165,7 +165,9 @@ impl Embedded {
     }
 }
 
-async fn pong(socket: &Path) -> io::Result<bool> {
+/// Sends a PING to the socket, and returns true if the answer is PONG. A server that still loads its data
+/// answers with an error.
+async fn answers_ping(socket: &Path) -> io::Result<bool> {
     let mut stream = UnixStream::connect(socket).await?;
     stream.write_all(b"PING\r\n").await?;
     let mut answer = [0; 5];

@@ -10,7 +10,10 @@
 
 use include_dir::{Dir, include_dir};
 
-use super::header::{Header, KeyType, Params};
+use super::{
+    header::{Header, KeyType, Params},
+    prune::{EXPORTS, prune},
+};
 
 /// The folder is the registry of operations: a new file needs no other mention.
 pub(super) static FOLDER: Dir = include_dir!("$CARGO_MANIFEST_DIR/migrations-lua");
@@ -35,7 +38,7 @@ pub(super) fn assemble(name: &str, header: &Header, all: &[&str]) -> String {
     let operations: String = names.iter().map(|name| operation(name)).collect();
     let flags = if header.read_only { " flags=no-writes" } else { "" };
     let runner = file("runner").replacen(PLACE, &format!("{shared}\n{operations}"), 1);
-    format!("#!lua{flags}\n{runner}")
+    format!("#!lua{flags}\n{}", prune(&runner))
 }
 
 /// Reads the header of an operation's file.
@@ -48,7 +51,7 @@ fn shared_block(path: &str) -> String {
     let source = file(path);
     let exports = source.lines().find_map(|line| line.strip_prefix("--- @export "));
     let exports = exports.unwrap_or_else(|| panic!("migrations-lua/{path}.lua exports nothing"));
-    format!("local {exports}\ndo\n{source}end\n")
+    format!("{EXPORTS}{exports}\ndo\n{source}end\n")
 }
 
 /// Returns an operation as a function of the position of its first key and argument, and the layout of its
@@ -72,25 +75,30 @@ fn operation(name: &str) -> String {
     )
 }
 
+/// Returns the layout of an operation's keys: the positions of its records, and for one with lines how many
+/// keys and arguments a line has, what comes before, and the positions of the records of a line.
 fn layout(header: &Header) -> String {
     let records = |types: &[KeyType]| {
         let loaded = types.iter().enumerate().filter(|(_, key_type)| key_type.is_loaded());
         loaded.map(|(index, _)| format!("{}, ", index + 1)).collect::<String>()
     };
-    let mut layout = format!(
-        "{{ fixed_keys = {}, keys_per_line = {}, fixed_args = {}, args_per_line = {}",
-        header.keys.fixed.len(),
-        header.keys.repeated.len(),
-        header.args.fixed.len(),
-        header.args.repeated.len(),
-    );
-    if !header.runs_operations {
-        layout += &format!(", records = {{ {}}}", records(&header.key_types.fixed));
+    if header.runs_operations {
+        return "{ all_keys = true }".to_owned();
+    }
+    let mut layout = records(&header.key_types.fixed);
+    for (params, fixed, per_line) in [
+        (&header.keys, "fixed_keys", "keys_per_line"),
+        (&header.args, "fixed_args", "args_per_line"),
+    ] {
+        if !params.repeated.is_empty() {
+            let (before, count) = (params.fixed.len(), params.repeated.len());
+            layout += &format!("{fixed} = {before}, {per_line} = {count}, ");
+        }
     }
     if header.key_types.repeated.iter().any(|key_type| key_type.is_loaded()) {
-        layout += &format!(", line_records = {{ {}}}", records(&header.key_types.repeated));
+        layout += &format!("line_records = {{ {}}}, ", records(&header.key_types.repeated));
     }
-    layout + " }"
+    format!("{{ {layout}}}")
 }
 
 /// Collects the files that a source includes, each once and after what it includes itself.

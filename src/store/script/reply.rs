@@ -1,4 +1,5 @@
-//! Replies: gives the positions of a script's reply the names of its header, and lets serde do the rest.
+//! Replies: gives the positions of a script's reply the names of its header, and decodes them by serde.
+//! `Store::run` reads a reply into the operation's type, `atomic` and `bulk` pass it on undecoded.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -142,7 +143,7 @@ fn replies(script: &Script, reply: Value) -> Result<Vec<Value>, Error> {
 fn code_of(reply: &Value) -> &str {
     match reply {
         Value::Array(values) => match values.first() {
-            Some(Value::BulkString(word)) => std::str::from_utf8(word).unwrap_or_default(),
+            Some(Value::BulkString(code)) => std::str::from_utf8(code).unwrap_or_default(),
             _ => "",
         },
         _ => "",

@@ -32,10 +32,7 @@ async fn with_ended_holds(count: usize) -> (Server, Service) {
         members.exec(&mut connection).unwrap();
         records.exec(&mut connection).unwrap();
     }
-    let account = service.key("account", "alice");
-    let text: String = connection.get(&account).unwrap();
-    let text = text.replace("\"held\":\"100\"", &format!("\"held\":\"{count}00\""));
-    let () = connection.set(&account, text).unwrap();
+    service.edit_account("alice", |record| record["held"] = format!("{count}00").into());
     Audit::default().check(&service);
     service.advance_ms(1_000_000);
     (server, service)
@@ -150,7 +147,7 @@ async fn many_callers_spend_reclaimed_money_once() {
 async fn sweep(service: &Service) {
     let mut cursor = 0;
     loop {
-        cursor = sweeper::tidy(&service.store, cursor).await.unwrap();
+        cursor = sweeper::sweep_page(&service.store, cursor).await.unwrap();
         if cursor == 0 {
             return;
         }

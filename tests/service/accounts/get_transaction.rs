@@ -24,8 +24,7 @@ async fn returns_both_sides_and_the_amount() {
             "metadata": { "order": "17", "description": "x" }
         })
     );
-    let ttl: i64 =
-        redis::cmd("PTTL").arg(service.key("transaction", id)).query(&mut raw()).unwrap();
+    let ttl: i64 = redis::cmd("PTTL").arg(service.transactions_key(id)).query(&mut raw()).unwrap();
     assert!((3_500_000..=3_600_000).contains(&ttl), "it has an end: {ttl}");
 }
 

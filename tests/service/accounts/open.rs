@@ -2,7 +2,7 @@ use serde_json::json;
 
 use crate::{
     audit::Audit,
-    support::{Service, race},
+    support::{Service, pack_account, race},
 };
 
 #[tokio::test]
@@ -131,11 +131,17 @@ async fn turnover_is_limited_to_36_digits() {
     let service = Service::new();
     service.open("alice", "0.01").await;
     let field = service.key("external", "accounts");
-    let record: String =
+    let record: Vec<u8> =
         redis::cmd("HGET").arg(&field).arg("USD").query(&mut service.raw()).unwrap();
-    let nines = "9".repeat(36);
-    let record = record.replace("\"debits\":\"1\"", &format!("\"debits\":\"{nines}\""));
-    redis::cmd("HSET").arg(&field).arg("USD").arg(record).exec(&mut service.raw()).unwrap();
+    let mut record = lockstep::accounts::account_to_json(&record).unwrap();
+    assert_eq!(record["debits"], "1");
+    record["debits"] = "9".repeat(36).into();
+    redis::cmd("HSET")
+        .arg(&field)
+        .arg("USD")
+        .arg(pack_account(&record))
+        .exec(&mut service.raw())
+        .unwrap();
     let body = json!({ "account_id": "bob", "initial_balance": "0.01" });
     let refused = service.post("/accounts", body).await.expect_problem(422, "amount_out_of_range");
     assert_eq!(refused["errors"][0]["pointer"], "/initial_balance");

@@ -144,7 +144,7 @@ async fn a_repeat_has_the_same_answer_after_the_transaction_is_deleted() {
     let body = json!({ "transaction_id": id });
     let first = service.post("/accounts/reverse", body.clone()).key("k").await;
     let () = redis::cmd("DEL")
-        .arg(service.key("transaction", &id))
+        .arg(service.transactions_key(&id))
         .query(&mut crate::support::raw())
         .unwrap();
     let again = service.post("/accounts/reverse", body).key("k").await;

@@ -561,8 +561,8 @@ async fn wait_for_balance(service: &Service, at_least: u64) {
     let mut connection = service.raw();
     tokio::task::spawn_blocking(move || {
         wait_for("some of the transfers", || {
-            let text: String = redis::cmd("GET").arg(&key).query(&mut connection).unwrap();
-            let record: Value = serde_json::from_str(&text).unwrap();
+            let record: Vec<u8> = redis::cmd("GET").arg(&key).query(&mut connection).unwrap();
+            let record = lockstep::accounts::account_to_json(&record).unwrap();
             let credits: u64 = record["credits"].as_str().unwrap().parse().unwrap();
             (credits >= at_least * 100).then_some(())
         });

@@ -72,7 +72,7 @@ async fn the_sweeper_reclaims_reservations_that_no_call_touches() {
     let (_server, service) = with_ended_holds(1500).await;
     let mut cursor = 0;
     loop {
-        cursor = sweeper::tidy(&service.store, cursor).await.unwrap();
+        cursor = sweeper::sweep_page(&service.store, cursor).await.unwrap();
         if cursor == 0 {
             break;
         }

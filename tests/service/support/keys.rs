@@ -1,6 +1,7 @@
 //! The keys of a space as Redis has them: snapshots, the sum of all balances, and values that a test
 //! puts there itself.
 
+use lockstep::accounts::account_to_json;
 use redis::Commands;
 use serde_json::Value;
 
@@ -10,6 +11,21 @@ impl Service {
     /// The Redis key of one thing of this space.
     pub fn key(&self, kind: &str, id: &str) -> String {
         format!("lockstep:{{{}}}:{kind}:{id}", self.space)
+    }
+
+    /// The Redis key of the hash that has a transaction.
+    pub fn transactions_key(&self, transaction_id: &str) -> String {
+        let ms = u64::from_str_radix(&transaction_id[3..15], 16).unwrap();
+        self.key("transactions", &(ms / 1000).to_string())
+    }
+
+    /// Changes the record of an account behind the service's back.
+    pub fn edit_account(&self, id: &str, edit: impl FnOnce(&mut Value)) {
+        let key = self.key("account", id);
+        let record: Vec<u8> = self.raw().get(&key).unwrap();
+        let mut record = account_to_json(&record).unwrap();
+        edit(&mut record);
+        let () = self.raw().set(&key, pack_account(&record)).unwrap();
     }
 
     /// Every key of this space with its content, byte for byte, sorted by key.
@@ -47,7 +63,7 @@ impl Service {
         let accounts: Vec<_> =
             accounts.into_iter().filter(|key| key.starts_with(&prefix)).collect();
         // One transaction, so that no transfer comes between the two reads.
-        let (records, external): (Vec<Option<String>>, Option<String>) = redis::pipe()
+        let (records, external): (Vec<Option<Vec<u8>>>, Option<Vec<u8>>) = redis::pipe()
             .atomic()
             .cmd("MGET")
             .arg(&accounts)
@@ -63,11 +79,37 @@ impl Service {
             .into_iter()
             .chain([external])
             .flatten()
-            .map(|record| serde_json::from_str::<Value>(&record).unwrap())
+            .map(|record| account_to_json(&record).unwrap())
             .filter(|record| record["currency"] == currency)
             .map(|record| minor(&record, "credits") - minor(&record, "debits"))
             .sum()
     }
+}
+
+/// Packs an account as `migrations-lua/lib/account.lua` does, from what `account_to_json` makes of it.
+pub fn pack_account(record: &Value) -> Vec<u8> {
+    let statuses = ["open", "closed", "frozen_debits", "frozen_credits", "frozen_both"];
+    let status = statuses.iter().position(|status| record["status"] == *status).unwrap() + 1;
+    let amounts = ["credits", "debits", "held", "overdraft_limit", "max_balance"]
+        .map(|name| record[name].as_str().unwrap());
+    let is_wide = amounts.iter().any(|amount| amount.len() > 15);
+    let mut bytes = vec![1 + u8::from(is_wide), u8::try_from(status).unwrap()];
+    bytes.push(u8::try_from(record["scale"].as_u64().unwrap()).unwrap());
+    for name in ["next_due", "postings", "version", "created_at"] {
+        bytes.extend(record[name].as_f64().unwrap().to_le_bytes());
+    }
+    for amount in amounts {
+        if is_wide {
+            bytes.extend(amount.as_bytes());
+            bytes.push(0);
+        } else {
+            bytes.extend(amount.parse().unwrap_or(-1.0_f64).to_le_bytes());
+        }
+    }
+    bytes.extend(record["currency"].as_str().unwrap().as_bytes());
+    bytes.push(0);
+    bytes.extend(record["metadata"].to_string().as_bytes());
+    bytes
 }
 
 /// Sets a key to a value of a Redis type, to see what a script makes of it.
