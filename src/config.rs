@@ -28,6 +28,11 @@ pub enum CliCommand {
     Openapi,
     /// Ask a running service whether it is ready, and exit with 0 if it is
     Healthcheck(Healthcheck),
+    /// Bring the data to the format of this version, while no service runs on them
+    ///
+    /// An interrupted migration is resumed by running it again; no service starts before it has ended.
+    /// Make a backup first: there is no way back to the older format.
+    Migrate(Migrate),
 }
 
 /// Settings of `serve`.
@@ -141,6 +146,19 @@ pub struct Healthcheck {
     /// Prefix of every path of the service
     #[arg(long, env = "LOCKSTEP_BASE_PATH", default_value = "", value_parser = base_path)]
     pub base_path: String,
+}
+
+/// Settings of `migrate`.
+#[derive(Debug, Clone, Args)]
+pub struct Migrate {
+    /// Redis or Valkey that has the data, redis://HOST:PORT/DB or unix:///PATH; by default an embedded
+    /// server is started on --data-dir
+    #[arg(long, env = "LOCKSTEP_REDIS_URL")]
+    pub redis_url: Option<String>,
+
+    /// Directory in which the embedded server keeps its data
+    #[arg(long, env = "LOCKSTEP_DATA_DIR", default_value = "lockstep-data")]
+    pub data_dir: PathBuf,
 }
 
 /// Parses a duration or count of at least 1. The upper bound, 2^40, keeps sums from overflowing.

@@ -11,7 +11,7 @@ use std::{
 
 use lockstep::{
     app,
-    store::{self, Library},
+    store::{self, COMMANDS, Library},
     types,
 };
 use serde_json::Value;
@@ -370,7 +370,50 @@ fn only_the_store_names_redis() {
     }
 }
 
-/// Only the runner writes, after all steps of a script have decided.
+/// The commands whose rights are checked at the start are those that scripts, the store and data commands
+/// send, and those that `docs/operations.md` has the user of Redis be given.
+#[test]
+fn the_rights_are_those_of_the_commands_that_are_sent() {
+    // The pool of connections sends UNWATCH before it gives one out.
+    let mut sent = BTreeSet::from(["UNWATCH".to_owned()]);
+    let lua = files("migrations-lua", "lua");
+    for text in lua.into_iter().chain(files("src/store", "rs")).map(read) {
+        let calls = [
+            ("'", "call("),
+            ("'", "write("),
+            ("'", "undo("),
+            ("'", "queue_cleanup("),
+            ("'", "{"),
+            ("\"", "cmd("),
+        ];
+        for (at, _) in text.match_indices(['\'', '"']) {
+            let (before, rest) = (text[..at].trim_end(), &text[at + 1..]);
+            let word: String = rest.chars().take_while(char::is_ascii_uppercase).collect();
+            let is_whole = rest[word.len()..].starts_with(&text[at..=at]) && !word.is_empty();
+            // Errors of the runner stand in tables too.
+            let is_sent = calls
+                .iter()
+                .any(|(quote, call)| text[at..].starts_with(quote) && before.ends_with(call));
+            if is_whole && is_sent && word != "PREREQUISITE" {
+                sent.insert(word);
+            }
+        }
+    }
+    for row in read("src/data/command.rs").lines().filter(|line| line.contains("row(DataCommandT"))
+    {
+        sent.insert(row.split('"').nth(3).unwrap().to_owned());
+    }
+    assert_eq!(sent, COMMANDS.iter().map(|command| (*command).to_owned()).collect());
+    assert!(COMMANDS.is_sorted());
+
+    let operations = read("docs/operations.md");
+    let (_, rule) = operations.split_once("    user lockstep on ").unwrap();
+    let (rule, _) = rule.split_once("\n\n").unwrap();
+    let granted = rule.split_whitespace().filter_map(|word| word.strip_prefix('+'));
+    assert_eq!(sent, granted.map(str::to_uppercase).collect());
+}
+
+/// Only the runner writes, after all steps of a script have decided. Steps of a migration decide nothing.
 #[test]
 fn scripts_write_only_at_the_commit() {
     let writes = [
@@ -385,9 +428,9 @@ fn scripts_write_only_at_the_commit() {
         "'INCR",
         "'PEXPIRE'",
     ];
-    for file in
-        files("migrations-lua", "lua").into_iter().filter(|file| !file.ends_with("runner.lua"))
-    {
+    let decides =
+        |file: &PathBuf| !file.ends_with("runner.lua") && !file.starts_with("migrations-lua/once");
+    for file in files("migrations-lua", "lua").into_iter().filter(decides) {
         for (number, line) in read(&file).lines().enumerate() {
             let calls = line.contains("redis.call") || line.contains("redis.pcall");
             let write = writes.iter().any(|write| line.contains(write));

@@ -1,7 +1,9 @@
-//! The commands of the program: `serve`, `openapi` and `healthcheck`. `main` calls [`run`].
+//! The commands of the program: `serve`, `openapi`, `healthcheck` and `migrate`. `main` calls [`run`].
 
 mod healthcheck;
+mod migrate;
 mod openapi;
+mod registration;
 mod serve;
 
 use std::process::ExitCode;
@@ -19,6 +21,7 @@ pub fn run() -> ExitCode {
         Some(CliCommand::Serve(settings)) => serve::serve(*settings),
         Some(CliCommand::Openapi) => openapi::print(),
         Some(CliCommand::Healthcheck(settings)) => healthcheck::ask(&settings),
+        Some(CliCommand::Migrate(settings)) => migrate::run(&settings),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

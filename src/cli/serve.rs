@@ -11,6 +11,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
 };
 
+use super::registration::Registration;
 use crate::{
     api::{Limits, ShutdownGate},
     app,
@@ -36,14 +37,33 @@ pub(super) async fn serve(settings: Serve) -> Result<(), String> {
         StopSignals::new().map_err(|error| format!("cannot wait for signals: {error}"))?;
 
     settings.currencies.iter().cloned().for_each(Currency::declare);
-    let embedded = match settings.redis_url {
-        Some(_) => None,
-        None => Some(Embedded::start(&settings.data_dir).await.map_err(|error| error.to_string())?),
-    };
-    let url = embedded.as_ref().map(Embedded::url).or(settings.redis_url.clone());
-    let store = Store::open(&settings.store(url.unwrap_or_default()))
-        .map_err(|error| format!("cannot use --redis-url: {error}"))?;
-    warn_of_eviction(&store).await;
+    if let Some(url) = settings.redis_url.clone() {
+        serve_on(url, false, listener, &settings, &mut stop).await?;
+    } else {
+        let embedded =
+            Embedded::start(&settings.data_dir).await.map_err(|error| error.to_string())?;
+        let result = serve_on(embedded.url(), true, listener, &settings, &mut stop).await;
+        embedded.stop().await;
+        result?;
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Serves from the Redis at `url`, which is the embedded server's if `embedded` says so.
+async fn serve_on(
+    url: String,
+    embedded: bool,
+    listener: TcpListener,
+    settings: &Serve,
+    stop: &mut StopSignals,
+) -> Result<(), String> {
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    let store_settings = settings.store(url.clone());
+    let store =
+        Store::open(&store_settings).map_err(|error| format!("cannot use --redis-url: {error}"))?;
+    let mut registration = Registration::new(url, store_settings.timeout, address);
+    registration.start().await?;
     let period = Duration::from_millis(settings.sweep_interval_ms);
     tokio::spawn(sweeper::run(store.clone(), period));
 
@@ -54,17 +74,26 @@ pub(super) async fn serve(settings: Serve) -> Result<(), String> {
         body_limit_bytes: count(settings.body_limit_bytes),
     };
     let app = app::app(store.clone(), gate.clone(), &app_settings);
-    let address = listener.local_addr().map_err(|error| error.to_string())?;
-    welcome(address, &settings, embedded.is_some());
+    welcome(address, settings, embedded);
 
+    // A task of its own, because the registration has to outlast the drain.
+    let mut keeping = tokio::spawn(registration.clone().keep());
+    let mut refusal = None;
+    let stopped = async {
+        tokio::select! {
+            () = stop.any() => {}
+            Ok(sentence) = &mut keeping => {
+                tracing::error!("stopping: {sentence}");
+                refusal = Some(sentence);
+            }
+        }
+    };
     let connections = count(settings.max_connections);
-    server::serve(listener, app, gate, settings.timeouts(), connections, stop.any()).await;
+    server::serve(listener, app, gate, settings.timeouts(), connections, stopped).await;
     store.close().await;
-    if let Some(embedded) = embedded {
-        embedded.stop().await;
-    }
-    tracing::info!("stopped");
-    Ok(())
+    keeping.abort();
+    registration.end().await;
+    refusal.map_or(Ok(()), Err)
 }
 
 /// Callers are not authenticated, so other addresses than loopback need `--insecure`.
@@ -94,16 +123,6 @@ impl StopSignals {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-    }
-}
-
-async fn warn_of_eviction(store: &Store) {
-    match store.eviction_policy().await {
-        Some(policy) if policy != "noeviction" => {
-            tracing::warn!(%policy, "maxmemory-policy can evict money: set it to noeviction");
-        }
-        Some(_) => {}
-        None => tracing::warn!("Redis has not answered yet; calls are refused until it does"),
     }
 }
 

@@ -4,15 +4,18 @@
 //! `invocation` (its keys and arguments), `pending` (into a queue, and waiting), `batcher` (to Redis and
 //! back), `script` (the script that ran, and the reading of its reply). Beside that way: `open` starts and
 //! ends the batch workers, `ordered` keeps the order of a stream, `single_flight` lets one caller run a
-//! prerequisite for all, `transaction` is WATCH and EXEC, `admin` is what the service asks for itself, and
-//! `embedded` is the server that Lockstep brings along. `failure` has every way in which there is no reply.
+//! prerequisite for all, `transaction` is WATCH and EXEC, `admin` is what the service asks for itself,
+//! `format` is the layout of the data, `migration` leads from one to the next, and `embedded` is the server
+//! that Lockstep brings along. `failure` has every way in which there is no reply.
 
 mod admin;
 mod batcher;
 mod clock;
 mod embedded;
 mod failure;
+mod format;
 mod invocation;
+mod migration;
 mod open;
 mod operation;
 mod ordered;
@@ -31,11 +34,13 @@ use deadpool_redis::Pool;
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-pub use admin::COMMANDS;
+pub use admin::{AdminConnection, COMMANDS, StartRefusal};
 pub use clock::Clock;
 pub use embedded::{Embedded, StartError};
 pub use failure::Failure;
+pub use format::{FORMAT, FormatError, REGISTRATION_TTL};
 pub use invocation::{GeneratedId, Invocation};
+pub use migration::{Migrated, MigrationError, MigrationStep};
 pub use operation::{Completed, Context, ErasedOperation, Error, Operation, Refusal};
 pub use ordered::OrderedQueue;
 pub use pending::PendingReply;

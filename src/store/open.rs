@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use deadpool_redis::{Manager, Pool, Runtime};
+use deadpool_redis::{Hook, HookError, Manager, Pool, Runtime};
 use redis::{
     AsyncConnectionConfig, ConnectionInfo, IntoConnectionInfo,
     io::tcp::{TcpSettings, socket2},
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Clock, Inner, Settings, Store,
     batcher::{BatchWorker, RunnerArgs},
+    format::check_connection,
     single_flight::SingleFlight,
 };
 
@@ -83,6 +84,14 @@ fn connection_pool(
         .set_response_timeout(Some(timeout));
     Pool::builder(Manager::new_with_config(info.clone(), config)?)
         .max_size(size)
+        // The server behind the URL may have become another one since the start.
+        .post_create(Hook::async_fn(|connection, _| {
+            Box::pin(async move {
+                check_connection(connection)
+                    .await
+                    .map_err(|error| HookError::message(error.to_string()))
+            })
+        }))
         .wait_timeout(Some(timeout))
         .create_timeout(Some(timeout))
         .recycle_timeout(Some(timeout))

@@ -11,14 +11,14 @@ use serde_json::json;
 use crate::support::{Process, free_port, redis_url, unique, wait_for};
 
 /// A temporary folder that is deleted when this value is dropped.
-struct Folder(PathBuf);
+pub struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Folder {
+    pub fn new() -> Folder {
         Folder(std::env::temp_dir().join(unique("ls-")))
     }
 
-    fn path(&self) -> &str {
+    pub fn path(&self) -> &str {
         self.0.to_str().unwrap()
     }
 }
@@ -29,7 +29,8 @@ impl Drop for Folder {
     }
 }
 
-fn start_error(arguments: &[&str]) -> String {
+/// The one sentence with which `lockstep serve` refuses to start.
+pub fn start_error(arguments: &[&str]) -> String {
     let Output { status, stderr, .. } = Command::new(env!("CARGO_BIN_EXE_lockstep"))
         .args(["--listen", "127.0.0.1:0", "--log", "off"])
         .args(arguments)

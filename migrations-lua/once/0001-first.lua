@@ -1,0 +1,3 @@
+--[[
+The first format. There is no data before it, so it changes nothing.
+]]

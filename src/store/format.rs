@@ -1,0 +1,228 @@
+//! The format of the data: the number of the layout in which scripts read and write records. The key
+//! `lockstep:format` holds it. `cli` has it checked at the start and registers the service, `migration`
+//! changes it, and `open` looks at it on every new connection.
+
+use std::time::Duration;
+
+use redis::{RedisResult, aio::MultiplexedConnection};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    admin::{AdminConnection, StartRefusal},
+    migration::MigrationStep,
+};
+
+/// The format of this version's scripts, which is the number of the last step in `migrations-lua/once`.
+pub const FORMAT: u64 = 1;
+
+/// The format of data that have no `lockstep:format` beside them. Versions before that key wrote this
+/// layout and no other, so its number never changes.
+pub(super) const UNLABELLED_FORMAT: u64 = 1;
+
+/// The time for which a service counts as running after its last registration. `lockstep migrate` refuses
+/// to run within it, so a service that is killed delays a migration by this time at most.
+pub const REGISTRATION_TTL: Duration = Duration::from_secs(30);
+
+/// Registers a service if the data have its format, and returns the text of the format. A store without one
+/// gets the initial text first, and the steps that lead to it are recorded as if they had run.
+/// ARGV: the text of the service's format, the initial text, the service, its time to live, and for each
+/// step its name and SHA-1.
+const REGISTER: &str = "#!lua flags=allow-oom,allow-cross-slot-keys
+local own, initial, service, ttl_ms = unpack(ARGV, 1, 4)
+local text = redis.call('GET', 'lockstep:format')
+if not text then
+  text = initial
+  redis.call('SET', 'lockstep:format', text)
+  redis.call('HSET', 'lockstep:migrations', unpack(ARGV, 5))
+end
+if text == own then
+  local time = redis.call('TIME')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  redis.call('ZREMRANGEBYSCORE', 'lockstep:services', '-inf', now)
+  redis.call('ZADD', 'lockstep:services', now + ttl_ms, service)
+end
+return text
+";
+
+/// The value of `lockstep:format`, as JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct DataFormat {
+    /// The format that all data have; or had, while they are being migrated.
+    pub format: u64,
+    /// The format that they are being migrated to. Records of both are mixed meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub migrating_to: Option<u64>,
+}
+
+impl DataFormat {
+    /// The format of data that are not being migrated.
+    pub fn settled(format: u64) -> DataFormat {
+        DataFormat { format, migrating_to: None }
+    }
+
+    pub fn parse(text: &str) -> Result<DataFormat, FormatError> {
+        serde_json::from_str(text).map_err(|_| FormatError::Unreadable(text.to_owned()))
+    }
+
+    pub fn text(self) -> String {
+        // Two numbers as JSON cannot fail.
+        serde_json::to_string(&self).unwrap_or_default()
+    }
+
+    /// Refuses every format but the one of this version's scripts.
+    fn check(self) -> Result<(), FormatError> {
+        match self {
+            DataFormat { format: from, migrating_to: Some(to) } => {
+                Err(FormatError::Migrating { from, to })
+            }
+            DataFormat { format: FORMAT, .. } => Ok(()),
+            DataFormat { format, .. } if format < FORMAT => Err(FormatError::Older(format)),
+            DataFormat { format, .. } => Err(FormatError::Newer { found: format, own: FORMAT }),
+        }
+    }
+}
+
+/// The reason why this version must not touch the data.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FormatError {
+    /// The data have an older format.
+    #[error(
+        "the data have format {0} and this version needs format {FORMAT}: stop every service on them and \
+         run lockstep migrate, or use the version that wrote them"
+    )]
+    Older(u64),
+    /// The data have a newer format.
+    #[error(
+        "the data have format {found} and this version knows only format {own}: use a version for format {found}"
+    )]
+    Newer {
+        /// The format that the data have, or are being migrated to.
+        found: u64,
+        /// The newest format that is known here.
+        own: u64,
+    },
+    /// A migration is running, or was interrupted.
+    #[error(
+        "the data are being migrated from format {from} to format {to}: wait until lockstep migrate has \
+         ended, or run it again if it was interrupted"
+    )]
+    Migrating {
+        /// The format before the migration.
+        from: u64,
+        /// The format after it.
+        to: u64,
+    },
+    /// Somebody else has written the key.
+    #[error("the key lockstep:format holds {0:?}, which is no format: restore it from a backup")]
+    Unreadable(String),
+}
+
+/// Reads `lockstep:format`.
+async fn read(connection: &mut MultiplexedConnection) -> RedisResult<Option<String>> {
+    redis::cmd("GET").arg("lockstep:format").query_async(connection).await
+}
+
+/// Refuses a connection to data of another format. A server that does not answer that is left to the
+/// commands that follow, because they have a code for each reason.
+pub(super) async fn check_connection(
+    connection: &mut MultiplexedConnection,
+) -> Result<(), FormatError> {
+    match read(connection).await {
+        Ok(Some(text)) => DataFormat::parse(&text)?.check(),
+        Ok(None) | Err(_) => Ok(()),
+    }
+}
+
+impl AdminConnection {
+    /// Registers a running service, or renews its registration. A store without data gets the present
+    /// format.
+    ///
+    /// # Errors
+    ///
+    /// The sentence with both formats where the data have another one, or the failure that took the place of
+    /// a reply.
+    pub async fn register(&mut self, service: &str) -> Result<(), StartRefusal> {
+        let mut initial = DataFormat::settled(FORMAT);
+        match read(&mut self.connection).await? {
+            Some(text) => DataFormat::parse(&text)?.check()?,
+            None if self.has_data().await? => initial = DataFormat::settled(UNLABELLED_FORMAT),
+            None => {}
+        }
+        let mut command = redis::cmd("EVAL");
+        command.arg(REGISTER).arg(0).arg(DataFormat::settled(FORMAT).text()).arg(initial.text());
+        command.arg(service).arg(REGISTRATION_TTL.as_millis() as u64);
+        for step in MigrationStep::embedded() {
+            if step.number <= initial.format {
+                command.arg(step.name).arg(step.sha1);
+            }
+        }
+        let text: String = command.query_async(&mut self.connection).await?;
+        Ok(DataFormat::parse(&text)?.check()?)
+    }
+
+    /// Ends the registration of a service.
+    ///
+    /// # Errors
+    ///
+    /// The failure that took the place of a reply.
+    pub async fn deregister(&mut self, service: &str) -> Result<(), StartRefusal> {
+        let mut command = redis::cmd("ZREM");
+        command.arg("lockstep:services").arg(service);
+        Ok(command.exec_async(&mut self.connection).await?)
+    }
+
+    /// The text of `lockstep:format`, where there is one.
+    pub(super) async fn format_text(&mut self) -> RedisResult<Option<String>> {
+        read(&mut self.connection).await
+    }
+
+    /// True if the store has a record of any space.
+    pub(super) async fn has_data(&mut self) -> RedisResult<bool> {
+        let mut cursor = 0;
+        loop {
+            let (next, keys) = self.scan_page(cursor, "lockstep:{*", 1000).await?;
+            if !keys.is_empty() || next == 0 {
+                return Ok(!keys.is_empty());
+            }
+            cursor = next;
+        }
+    }
+
+    /// One page of a scan through the keys that match `pattern`, with the cursor of the next one.
+    pub(super) async fn scan_page(
+        &mut self,
+        cursor: u64,
+        pattern: &str,
+        count: usize,
+    ) -> RedisResult<(u64, Vec<Vec<u8>>)> {
+        let mut command = redis::cmd("SCAN");
+        command.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(count);
+        command.query_async(&mut self.connection).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_other_format_is_refused_with_both_numbers() {
+        assert_eq!(DataFormat::settled(FORMAT).check(), Ok(()));
+        for (other, words) in [
+            (DataFormat::settled(FORMAT - 1), ["format 0", "needs format 1"]),
+            (DataFormat::settled(FORMAT + 1), ["format 2", "only format 1"]),
+            (DataFormat { format: 1, migrating_to: Some(2) }, ["format 1", "to format 2"]),
+        ] {
+            let sentence = other.check().unwrap_err().to_string();
+            assert!(words.iter().all(|word| sentence.contains(word)), "{sentence}");
+        }
+        assert!(DataFormat::parse("nonsense").is_err());
+    }
+
+    #[test]
+    fn a_format_is_read_as_it_is_written() {
+        for format in [DataFormat::settled(7), DataFormat { format: 7, migrating_to: Some(9) }] {
+            assert_eq!(DataFormat::parse(&format.text()), Ok(format));
+        }
+    }
+}
