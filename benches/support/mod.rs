@@ -214,13 +214,15 @@ pub async fn raw_script(
                     }
                 }
                 keys.push(format!("lockstep:{{main}}:account_holds:a{from}"));
-                keys.push(format!("lockstep:{{main}}:transaction:tx_{from}_{to}"));
-                args.extend(["accounts/transfer", "6", "7", ""].map(str::to_owned));
+                keys.push("lockstep:{main}:transactions:1795705451".to_owned());
+                args.extend(["accounts/transfer", "6", "8", ""].map(str::to_owned));
                 args.extend([format!("a{from}"), format!("a{to}")]);
                 args.extend(
                     ["1", "2", "null", "{}", "tx_0199f6c28f7a7c319d4e52a1b7f0c6aa"]
                         .map(str::to_owned),
                 );
+                // The field of the transaction has 16 bytes.
+                args.push(format!("{:016}", random.below(1_000_000_000)));
             }
             pipe.cmd("EVALSHA").arg(&script.sha1).arg(keys.len()).arg(keys);
             pipe.arg(0).arg(1000).arg(60_000).arg(10_000).arg(args);
