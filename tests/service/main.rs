@@ -28,5 +28,6 @@ mod redis_commands;
 mod runner;
 mod stock_model;
 mod store_states;
+mod torn_commits;
 mod validation;
 mod wrong_types;
