@@ -14,7 +14,10 @@
 
 local clock_ahead_ms, history = ARGV[1], ARGV[4]
 local idempotency_ttl_ms, transaction_ttl_ms = tonumber(ARGV[2]), tonumber(ARGV[3])
-local time = redis.call('TIME')
+local time = redis.pcall('TIME')
+if time.err then
+  return { err = 'ABORTED ' .. time.err }
+end
 local now_us = time[1] * 1000000 + time[2] + clock_ahead_ms * 1000
 local now = math.floor(now_us / 1000)
 
@@ -157,12 +160,7 @@ end
 local function delete_record(key)
   local text = loaded[key]
   if text then
-    local ttl_ms = redis.call('PTTL', key)
-    local undo = { 'SET', key, text }
-    if ttl_ms > 0 then
-      undo[4], undo[5] = 'PX', ttl_ms
-    end
-    queue_removal({ 'DEL', key }, undo)
+    queue_removal({ 'DEL', key, ttl_ms = redis.call('PTTL', key) }, nil)
   end
 end
 
@@ -389,10 +387,15 @@ end
 
 local additions_written = 0
 for i = 1, commit_error and 0 or addition_count do
-  if not write(unpack(additions[i])) then
+  local addition = additions[i]
+  local new_count = write(unpack(addition))
+  if not new_count then
     break
   end
   additions_written = i
+  if new_count == 0 and addition.undo[1] == 'ZREM' then
+    addition.undo = nil -- the member was there before, though no record says so, and stays
+  end
 end
 
 local persistent_written = not commit_error and persistent_count > 0 and write('MSET', unpack(persistent, 1, persistent_count))
@@ -440,13 +443,15 @@ local function undo(...)
   local reply = redis.pcall(...)
   undone = undone and not (type(reply) == 'table' and reply.err)
 end
+-- Not by SET and DEL: the write that failed may be one of those, and then they would fail here again. MSET and
+-- PEXPIRE come before every write that is undone by them. A time to live of 0 deletes.
 local function restore(key, ttl_ms)
   if not loaded[key] then
-    undo('DEL', key)
-  elseif ttl_ms and ttl_ms > 0 then
-    undo('SET', key, loaded[key], 'PX', ttl_ms)
-  else
-    undo('SET', key, loaded[key])
+    return undo('PEXPIRE', key, 0)
+  end
+  undo('MSET', key, loaded[key])
+  if ttl_ms and ttl_ms >= 0 then
+    undo('PEXPIRE', key, math.max(ttl_ms, 1))
   end
 end
 for i = overwritten_written, 1, -3 do
@@ -456,13 +461,20 @@ for i = created_written, 1, -3 do
   restore(created[i])
 end
 for i = removals_written, 1, -1 do
-  undo(unpack(removals[i].undo))
+  local removal = removals[i]
+  if removal.undo then
+    undo(unpack(removal.undo))
+  else
+    restore(removal[2], removal.ttl_ms)
+  end
 end
 for i = 1, persistent_written and persistent_count or 0, 2 do
   restore(persistent[i])
 end
 for i = additions_written, 1, -1 do
-  undo(unpack(additions[i].undo))
+  if additions[i].undo then
+    undo(unpack(additions[i].undo))
+  end
 end
 for i = hashes_written, 1, -1 do
   local fields, names = hashes[hash_order[i]], {}

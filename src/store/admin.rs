@@ -253,10 +253,7 @@ fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
 /// The failure of a command that has no effect: its outcome is never unknown.
 pub(super) fn read_failure(error: &redis::RedisError) -> Failure {
     let code = error.code().unwrap_or("CLUSTERDOWN");
-    match Failure::from_error_reply(code, &error.to_string()) {
-        Failure::Unknown { cause, .. } => Failure::Unavailable(cause),
-        failure => failure,
-    }
+    Failure::from_error_reply(code, &error.to_string()).without_effect()
 }
 
 /// The pattern of the keys of `kinds`. MATCH has no alternatives, so the pattern has the ending that

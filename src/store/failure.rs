@@ -30,8 +30,7 @@ pub enum Failure {
     /// The server is at its memory limit.
     #[error("the store is out of memory: {0}")]
     OutOfMemory(String),
-    /// The call was sent and its effect is not known: no reply came, or an error that does not say
-    /// whether the script had written.
+    /// The call was sent and no reply came, so its effect is not known.
     #[error("no answer: {cause}")]
     Unknown {
         /// The error that took the place of a reply.
@@ -57,7 +56,8 @@ pub enum Failure {
     /// A commit failed in the middle and could not be undone. It is never sent again.
     #[error("a commit is torn: {0}")]
     Torn(String),
-    /// The script ran, and its reply has a shape that its header does not know, which is a bug.
+    /// The script ran, and its reply has a shape that its header does not know; or it is an error that
+    /// does not say whether the script had written. A repeat would not find that out either.
     #[error("unexpected reply: {0}")]
     UnexpectedReply(String),
 }
@@ -67,7 +67,8 @@ impl Failure {
     ///
     /// The runner answers `ABORTED`, `NOT_ISOLATED`, `PREREQUISITE` or `TORN` for everything that it
     /// can catch, so the codes of Redis' own are those of calls that it refused before the script
-    /// began. Any other error leaves the outcome unknown.
+    /// began. Any other error leaves the outcome unknown, and a repeat could have a second effect even
+    /// under an idempotency key, because a commit may have failed in the middle.
     pub(super) fn from_error_reply(code: &str, details: &str) -> Failure {
         let message = format!("{code} {details}");
         match code {
@@ -86,7 +87,9 @@ impl Failure {
             "ABORTED" => Failure::Script(details.to_owned()),
             "TORN" => Failure::Torn(details.to_owned()),
             _ if details.contains("Error compiling script") => Failure::Script(message),
-            _ => Failure::Unknown { cause: message, retry_safe: false },
+            // Redis refuses to kill a script that has written.
+            _ if details.starts_with("Script killed by user") => Failure::Script(message),
+            _ => Failure::UnexpectedReply(message),
         }
     }
 
@@ -102,9 +105,42 @@ impl Failure {
         matches!(self, Script(_) | NotIsolated | PrerequisiteRequired { .. })
     }
 
+    /// The failure of a call that was sent and may have run without a reply, whatever came after that.
+    /// `retry_safe` is that of the call.
+    pub(super) fn as_unknown(&self, retry_safe: bool) -> Failure {
+        match self {
+            Failure::Unknown { cause, .. } => Failure::Unknown { cause: cause.clone(), retry_safe },
+            other => Failure::Unknown { cause: other.to_string(), retry_safe },
+        }
+    }
+
+    /// The same failure of a command that cannot have had an effect.
+    pub(super) fn without_effect(self) -> Failure {
+        match self {
+            Failure::Unknown { cause, .. } | Failure::UnexpectedReply(cause) => {
+                Failure::Unavailable(cause)
+            }
+            other => other,
+        }
+    }
+
+    /// Counts and logs a torn commit; every other failure is left to the caller's answer.
+    pub(super) fn report_if_torn(&self, operations: &[&'static str]) {
+        if let Failure::Torn(cause) = self {
+            metrics::counter!("lockstep_torn_commits_total").increment(1);
+            tracing::error!(%cause, ?operations, "A COMMIT IS TORN: part of it was written");
+        }
+    }
+
     /// True if the effect of the call is not known.
     pub fn may_have_written(&self) -> bool {
         matches!(self, Failure::Unknown { .. } | Failure::Torn(_) | Failure::UnexpectedReply(_))
+    }
+
+    /// True if the failure of a repeat leaves open whether the first time had an effect. A script asks
+    /// for a prerequisite only after it has looked for the record of the idempotency key.
+    pub(super) fn says_nothing_of_before(&self) -> bool {
+        !self.may_have_written() && !matches!(self, Failure::PrerequisiteRequired { .. })
     }
 
     /// True if nothing was written and the same call may succeed in a moment.
@@ -112,16 +148,6 @@ impl Failure {
         use Failure::{Busy, Loading, ReadOnly, Unavailable};
         matches!(self, Unavailable(_) | Busy(_) | Loading(_) | ReadOnly(_))
     }
-}
-
-/// Counts and logs a torn commit of these operations, for the operator.
-pub(super) fn report_torn_commit(cause: &str, operations: &[&str]) {
-    metrics::counter!("lockstep_torn_commits_total").increment(1);
-    tracing::error!(
-        cause,
-        ?operations,
-        "a commit is torn: a part of it was written and could not be undone"
-    );
 }
 
 #[cfg(test)]
@@ -151,12 +177,72 @@ mod tests {
 
     #[test]
     fn an_error_that_nothing_is_known_of_leaves_the_outcome_unknown() {
-        for code in ["ERR", "WRONGTYPE", "EXECABORT", "SOMETHING"] {
-            let cause = format!("{code} m");
-            assert_eq!(class(code), Failure::Unknown { cause, retry_safe: false });
+        for code in ["ERR", "WRONGTYPE", "EXECABORT", "UNKILLABLE", "NOSCRIPT", "SOMETHING", ""] {
+            let failure = class(code);
+            assert_eq!(failure, Failure::UnexpectedReply(format!("{code} m")));
+            assert!(failure.may_have_written() && !failure.is_script_error(), "{code}");
+            assert!(!failure.is_transient(), "{code}");
+            let read = failure.without_effect();
+            assert_eq!(read, Failure::Unavailable(format!("{code} m")));
         }
+    }
+
+    #[test]
+    fn only_what_redis_refuses_and_what_the_runner_says_has_not_happened() {
+        let refused = [
+            "LOADING",
+            "BUSY",
+            "READONLY",
+            "MISCONF",
+            "OOM",
+            "CLUSTERDOWN",
+            "MOVED",
+            "ASK",
+            "TRYAGAIN",
+            "MASTERDOWN",
+            "NOREPLICAS",
+            "NOAUTH",
+            "NOPERM",
+            "WRONGPASS",
+        ];
+        let told = ["ABORTED", "NOT_ISOLATED", "PREREQUISITE"];
+        for code in refused.into_iter().chain(told) {
+            assert!(!class(code).may_have_written(), "{code}");
+            assert_eq!(class(code).is_script_error(), told.contains(&code), "{code}");
+        }
+        assert!(class("TORN").may_have_written());
+        // The first word decides, whatever the rest says.
+        let torn = Failure::from_error_reply("TORN", "OOM ABORTED Error compiling script");
+        assert_eq!(torn, Failure::Torn("OOM ABORTED Error compiling script".to_owned()));
+    }
+
+    #[test]
+    fn a_script_that_was_not_compiled_or_was_killed_has_written_nothing() {
+        let killed = "Script killed by user with SCRIPT KILL... script: 4f29, on @user_script:3.";
+        assert!(matches!(Failure::from_error_reply("ERR", killed), Failure::Script(_)));
+        // A key may be called like that.
+        let other = "a: Script killed by user with SCRIPT KILL";
+        assert!(matches!(Failure::from_error_reply("ERR", other), Failure::UnexpectedReply(_)));
         let compile = Failure::from_error_reply("ERR", "Error compiling script (new function)");
         assert!(matches!(compile, Failure::Script(_)));
+    }
+
+    #[test]
+    fn a_failed_repeat_of_a_lost_call_leaves_its_outcome_unknown() {
+        for code in ["ABORTED", "BUSY", "LOADING", "READONLY", "OOM", "NOPERM", "MOVED"] {
+            let failure = class(code);
+            assert!(failure.says_nothing_of_before(), "{code}");
+            for retry_safe in [true, false] {
+                let cause = failure.to_string();
+                assert_eq!(failure.as_unknown(retry_safe), Failure::Unknown { cause, retry_safe });
+            }
+        }
+        for code in ["TORN", "ERR", "PREREQUISITE"] {
+            assert!(!class(code).says_nothing_of_before(), "{code}");
+        }
+        let lost = Failure::Unknown { cause: "lost".to_owned(), retry_safe: false };
+        let safe = Failure::Unknown { cause: "lost".to_owned(), retry_safe: true };
+        assert_eq!(lost.as_unknown(true), safe);
     }
 
     #[test]

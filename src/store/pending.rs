@@ -151,8 +151,8 @@ impl Store {
         let pending = self.enqueue_invocation(&script, invocation, &context.space);
         match pending.result().await {
             Ok(_) => Ok(()),
-            Err(Failure::Unknown { cause, .. }) => Err(Failure::Unavailable(cause)),
-            Err(failure) => Err(failure),
+            Err(Failure::Torn(cause)) => Err(Failure::Script(cause)),
+            Err(failure) => Err(failure.without_effect()),
         }
     }
 }

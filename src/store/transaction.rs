@@ -8,7 +8,6 @@ use tokio::time::{Instant, timeout};
 use super::{
     Completed, Context, Error, Failure, Library, Operation, RawReply, Store,
     batcher::checkout,
-    failure::report_torn_commit,
     invocation::{EncodedInvocation, data_prefix},
 };
 use crate::types::Id;
@@ -72,7 +71,9 @@ impl Store {
             pipeline.cmd("TYPE").arg(name);
             pipeline.cmd("GETRANGE").arg(name).arg(0).arg(max_bytes.saturating_sub(1));
         }
-        let values = watch.read(pipeline).await.map_err(nothing_ran)?;
+        // MULTI comes with the reads: were it refused beside the script, the script would run at once.
+        pipeline.cmd("MULTI");
+        let values = watch.read(pipeline).await.map_err(Failure::without_effect)?;
         Ok((watch, values))
     }
 }
@@ -81,6 +82,7 @@ impl Watch {
     async fn read(&mut self, pipeline: Pipeline) -> Result<Vec<WatchedValue>, Failure> {
         let mut replies = self.send(pipeline).await?.into_iter();
         fail_on_error(replies.next())?;
+        fail_on_error(replies.next_back())?;
         let mut values = Vec::with_capacity(replies.len() / 2);
         while let (Some(kind), Some(text)) = (replies.next(), replies.next()) {
             let Value::SimpleString(kind) = kind else {
@@ -101,7 +103,7 @@ impl Watch {
         Ok(values)
     }
 
-    /// Runs an operation by MULTI and EXEC. `send_source` sends the script's source instead of its SHA-1.
+    /// Runs an operation by EXEC. `send_source` sends the script's source instead of its SHA-1.
     ///
     /// # Errors
     ///
@@ -115,8 +117,7 @@ impl Watch {
         let script = Library::embedded().script(O::NAME);
         let invocation = EncodedInvocation::of(operation, &script, context);
         let retry_safe = !invocation.fingerprint.is_empty();
-        let mut pipeline = Pipeline::with_capacity(3);
-        pipeline.cmd("MULTI");
+        let mut pipeline = Pipeline::with_capacity(2);
         let steps = [(O::NAME, &invocation)].into_iter();
         self.store.0.runner_args.encode(&mut pipeline, &script, send_source, steps);
         pipeline.cmd("EXEC");
@@ -125,26 +126,25 @@ impl Watch {
             other => other,
         })?;
         let mut replies = replies.into_iter();
-        let (Some(_), Some(queued), Some(executed)) =
-            (replies.next(), replies.next(), replies.next())
-        else {
+        let (Some(queued), Some(executed)) = (replies.next(), replies.next()) else {
             return Err(unexpected_reply().into());
         };
         let executed = match executed {
-            Value::Array(values) => values.into_iter().next(),
+            Value::Array(values) => {
+                self.check_in();
+                values.into_iter().next()
+            }
             Value::Nil => {
                 self.check_in();
                 return Ok(ExecOutcome::Conflict);
             }
             error => {
-                // EXEC answers only that the transaction was discarded. The reason is in the reply to the
-                // script, which could not be queued.
-                fail_on_error(Some(queued)).map_err(nothing_ran)?;
+                // EXEC says only that it was discarded. The reason was told when the script was queued. The
+                // connection is closed, because an EXEC that the user may not run ends nothing.
+                fail_on_error(Some(queued)).map_err(Failure::without_effect)?;
                 Some(error)
             }
         };
-        // Whatever EXEC has answered, it has ended the WATCH.
-        self.check_in();
         match executed {
             Some(Value::ServerError(error)) if error.code() == "NOSCRIPT" => {
                 Ok(ExecOutcome::ScriptNotLoaded)
@@ -158,9 +158,7 @@ impl Watch {
             }
             other => {
                 let failure = fail_on_error(other).err().unwrap_or_else(unexpected_reply);
-                if let Failure::Torn(cause) = &failure {
-                    report_torn_commit(cause, &[O::NAME]);
-                }
+                failure.report_if_torn(&[O::NAME]);
                 Err(failure.into())
             }
         }
@@ -198,14 +196,6 @@ fn fail_on_error(reply: Option<Value>) -> Result<(), Failure> {
             Err(Failure::from_error_reply(code, details))
         }
         None => Err(Failure::from_server_error(&error)),
-    }
-}
-
-/// The same failure of a command that cannot have had an effect.
-fn nothing_ran(failure: Failure) -> Failure {
-    match failure {
-        Failure::Unknown { cause, .. } => Failure::Unavailable(cause),
-        other => other,
     }
 }
 

@@ -30,5 +30,6 @@ mod rights;
 mod runner;
 mod stock_model;
 mod store_states;
+mod torn_commits;
 mod validation;
 mod wrong_types;

@@ -10,8 +10,8 @@ use crate::{
     support::{Server, Service},
 };
 
-/// The calls of each command since the last count, without those that run scripts or count.
-fn counted(connection: &mut Connection) -> BTreeMap<String, u64> {
+/// The calls of each command since the last count.
+pub fn command_calls(connection: &mut Connection) -> BTreeMap<String, u64> {
     let stats: String = redis::cmd("INFO").arg("commandstats").query(connection).unwrap();
     let lines =
         stats.lines().filter_map(|line| line.strip_prefix("cmdstat_")?.split_once(":calls="));
@@ -19,9 +19,16 @@ fn counted(connection: &mut Connection) -> BTreeMap<String, u64> {
         let calls = rest.split(',').next().unwrap().parse().unwrap();
         (name.to_uppercase(), calls)
     });
-    let asking = ["EVALSHA", "EVAL", "INFO", "CONFIG|RESETSTAT", "CONFIG", "UNWATCH", "PING"];
-    let counts = counts.filter(|(name, _)| !asking.contains(&name.as_str())).collect();
+    let counts = counts.collect();
     redis::cmd("CONFIG").arg("RESETSTAT").exec(connection).unwrap();
+    counts
+}
+
+/// The same without the commands that run scripts or count.
+fn counted(connection: &mut Connection) -> BTreeMap<String, u64> {
+    let asking = ["EVALSHA", "EVAL", "INFO", "CONFIG|RESETSTAT", "CONFIG", "UNWATCH", "PING"];
+    let mut counts = command_calls(connection);
+    counts.retain(|name, _| !asking.contains(&name.as_str()));
     counts
 }
 

@@ -7,7 +7,7 @@ use redis::Value;
 use tokio::time::Instant;
 
 use super::{Completions, MAX_KEYS, MAX_STEPS, PendingCall, StepReply, retry::Retry};
-use crate::store::{Failure, failure::report_torn_commit};
+use crate::store::Failure;
 
 /// Calls of one script and one space, sent as one EVALSHA.
 pub(super) struct ScriptBatch {
@@ -15,6 +15,8 @@ pub(super) struct ScriptBatch {
     pub calls: Vec<PendingCall>,
     /// True to send the source by EVAL, because the server does not know its SHA-1.
     pub send_source: bool,
+    /// True if it was sent before and no reply came, so that it may have run already.
+    may_have_run: bool,
 }
 
 /// Groups calls by script and space; within a batch they keep their order. Calls that nobody waits for
@@ -43,7 +45,7 @@ pub(super) fn group(
 
 impl ScriptBatch {
     fn of(call: PendingCall) -> ScriptBatch {
-        ScriptBatch { calls: vec![call], send_source: false }
+        ScriptBatch { calls: vec![call], send_source: false, may_have_run: false }
     }
 
     fn is_for(&self, call: &PendingCall) -> bool {
@@ -88,7 +90,9 @@ impl ScriptBatch {
                     retry.after_pause(self);
                 } else if failure.is_script_error() && self.calls.len() > 1 {
                     // Nothing was written. Sent alone, every call but the one at fault will work.
-                    retry.batches.extend(self.calls.into_iter().map(ScriptBatch::of));
+                    let may_have_run = self.may_have_run;
+                    let alone = |call| ScriptBatch { may_have_run, ..ScriptBatch::of(call) };
+                    retry.batches.extend(self.calls.into_iter().map(alone));
                 } else {
                     self.fail(&failure, completions);
                 }
@@ -112,33 +116,31 @@ impl ScriptBatch {
             }
             return retry.after_pause(self);
         }
-        let ScriptBatch { calls, send_source } = self;
+        let ScriptBatch { calls, send_source, .. } = self;
         let (safe, unsafe_calls): (Vec<_>, Vec<_>) =
             calls.into_iter().partition(PendingCall::is_retry_safe);
-        let safe = ScriptBatch { calls: safe, send_source };
+        let batch = |calls| ScriptBatch { calls, send_source, may_have_run: true };
+        let safe = batch(safe);
         if last {
-            safe.fail(failure, completions);
+            safe.fail(&failure.as_unknown(true), completions);
         } else if !safe.calls.is_empty() {
             retry.after_pause(safe);
         }
-        ScriptBatch { calls: unsafe_calls, send_source }.fail(failure, completions);
+        batch(unsafe_calls).fail(failure, completions);
     }
 
     fn fail(self, failure: &Failure, completions: &mut Completions) {
-        if let Failure::Torn(cause) = failure {
-            let operations: Vec<&str> = self.calls.iter().map(|call| call.operation).collect();
-            report_torn_commit(cause, &operations);
-        }
+        let operations: Vec<_> = self.calls.iter().map(|call| call.operation).collect();
+        failure.report_if_torn(&operations);
         for call in self.calls {
-            let failure = match failure {
+            let failure = if call.host_script.header.read_only {
                 // A read has no effect to be unsure of.
-                Failure::Unknown { cause, .. } if call.host_script.header.read_only => {
-                    Failure::Unavailable(cause.clone())
-                }
-                Failure::Unknown { cause, .. } => {
-                    Failure::Unknown { cause: cause.clone(), retry_safe: call.is_retry_safe() }
-                }
-                other => other.clone(),
+                failure.clone().without_effect()
+            } else if self.may_have_run && failure.says_nothing_of_before() {
+                // What became of a repeat says nothing of the first time.
+                failure.as_unknown(call.is_retry_safe())
+            } else {
+                failure.clone()
             };
             completions.push(call, Err(failure));
         }

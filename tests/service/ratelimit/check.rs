@@ -308,7 +308,7 @@ impl Script {
         let source = &lockstep::store::Library::embedded().script("ratelimit/check").source;
         // The one line that reads the clock of Redis gets the time of the test.
         let frozen = format!("local time = {{ {}, {} }}", now / 1000, now % 1000 * 1000);
-        let source = source.replacen("local time = redis.call('TIME')", &frozen, 1);
+        let source = source.replacen("local time = redis.pcall('TIME')", &frozen, 1);
         assert!(source.contains(&frozen));
         let number = |name: &str| rule[name].as_u64().unwrap();
         let arguments: [String; 3] = if rule["algorithm"] == "sliding_window" {

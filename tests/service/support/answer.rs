@@ -7,12 +7,13 @@ use axum::{
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
-/// A response; `body` is null where it is empty or no JSON.
+/// A response; `body` is null where it is empty or no JSON, `bytes` is what was sent.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Value,
+    pub bytes: Vec<u8>,
 }
 
 impl Answer {
@@ -24,7 +25,7 @@ impl Answer {
 
     pub fn new(status: StatusCode, headers: HeaderMap, bytes: &[u8]) -> Answer {
         let body = serde_json::from_slice(bytes).unwrap_or(Value::Null);
-        Answer { status, headers, body }
+        Answer { status, headers, body, bytes: bytes.to_vec() }
     }
 
     /// The body. Panics where the status is another one than expected.

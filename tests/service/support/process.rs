@@ -26,10 +26,16 @@ pub struct Process {
 impl Process {
     /// Starts `lockstep` with these arguments on a free port.
     pub fn start(arguments: &[&str]) -> Process {
+        Process::start_logging_to(Stdio::inherit(), arguments)
+    }
+
+    /// The same, with its log written to `log`.
+    pub fn start_logging_to(log: Stdio, arguments: &[&str]) -> Process {
         let mut child = Command::new(env!("CARGO_BIN_EXE_lockstep"))
             .args(["--listen", "127.0.0.1:0", "--log", "warn"])
             .args(arguments)
             .stdout(Stdio::piped())
+            .stderr(log)
             .spawn()
             .unwrap();
         let mut line = String::new();
