@@ -3,7 +3,7 @@
 //! Redis creates every function of a script anew for each run, which costs about as much as a call of a
 //! short one. A script of one operation needs a third of the shared functions.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// A part of a script: a function at the outermost level, a list of exported names, or the lines between.
 enum Part<'a> {
@@ -17,28 +17,37 @@ pub(super) const EXPORTS: &str = "local --[[exports]] ";
 
 /// Returns a source without the functions of its outermost level that nothing else in it names.
 pub(super) fn prune(source: &str) -> String {
-    let mut parts = parts(source);
+    let mut parts: Vec<(Part<'_>, HashSet<&str>)> = parts(source)
+        .into_iter()
+        .map(|part| {
+            let words = part.words();
+            (part, words)
+        })
+        .collect();
+    // By word: the number of parts that have it.
+    let mut uses: HashMap<&str, usize> = HashMap::new();
+    for word in parts.iter().flat_map(|(_, words)| words) {
+        *uses.entry(word).or_default() += 1;
+    }
     loop {
-        let words: Vec<HashSet<&str>> = parts.iter().map(Part::words).collect();
-        let is_used = |index: usize, name: &str| {
-            words.iter().enumerate().any(|(other, words)| other != index && words.contains(name))
-        };
-        let keep: Vec<bool> = parts
-            .iter()
-            .enumerate()
-            .map(|(index, part)| match part {
-                Part::Function { name, .. } => is_used(index, name),
-                _ => true,
-            })
-            .collect();
-        if keep.iter().all(|keep| *keep) {
+        let before = parts.len();
+        parts.retain(|(part, words)| {
+            let Part::Function { name, .. } = part else { return true };
+            // The function itself has its name too.
+            let is_used = uses.get(name).is_some_and(|uses| *uses > 1);
+            if !is_used {
+                for word in words {
+                    uses.entry(word).and_modify(|uses| *uses -= 1);
+                }
+            }
+            is_used
+        });
+        if parts.len() == before {
             break;
         }
-        let mut keep = keep.into_iter();
-        parts.retain(|_| keep.next().unwrap_or(true));
     }
-    let defined: HashSet<&str> = parts.iter().flat_map(Part::words).collect();
-    parts.iter().map(|part| part.write(&defined)).collect()
+    let is_defined = |name: &str| uses.get(name).is_some_and(|uses| *uses > 0);
+    parts.iter().map(|(part, _)| part.write(is_defined)).collect()
 }
 
 fn parts(source: &str) -> Vec<Part<'_>> {
@@ -83,12 +92,12 @@ impl<'a> Part<'a> {
         .collect()
     }
 
-    fn write(&self, defined: &HashSet<&str>) -> String {
+    fn write(&self, is_defined: impl Fn(&str) -> bool) -> String {
         let lines = match self {
             Part::Function { lines, .. } | Part::Lines(lines) => lines,
             Part::Exports(names) => {
                 let names: Vec<&str> =
-                    names.iter().copied().filter(|name| defined.contains(name)).collect();
+                    names.iter().copied().filter(|name| is_defined(name)).collect();
                 return if names.is_empty() {
                     String::new()
                 } else {
