@@ -32,7 +32,8 @@ function decode_account(key, text)
     max_balance = max_balance ~= '' and amount_of(max_balance) or nil
   end
   -- A number that is none fails every comparison.
-  if not STATUSES[status] or not (credits + debits + held + overdraft_limit >= 0) then
+  local is_account = STATUSES[status] and credits + debits + held + overdraft_limit >= 0
+  if not is_account then
     fail_corrupt(key, 'an account')
   end
   -- One constructor: a table that grows is copied.

@@ -38,7 +38,8 @@ local function decode_transaction(key, text)
     transaction.amount, transaction.reversed = amount_of(transaction.amount), amount_of(transaction.reversed)
   end
   -- A number that is none fails every comparison.
-  if not transaction.kind or not (sign_of_net(transaction.amount, 0, transaction.reversed, 0, 0) >= 0) then
+  local is_transaction = transaction.kind and sign_of_net(transaction.amount, 0, transaction.reversed, 0, 0) >= 0
+  if not is_transaction then
     fail_corrupt(key, 'transactions')
   end
   transaction.hold_id = transaction.hold_id ~= '' and transaction.hold_id or nil
