@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-/// How to reach Redis, and the bounds on waiting for it.
+/// The way to Redis, and the bounds on waiting for it.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// `redis://host:port/db` or `unix:///path`.
@@ -16,11 +16,11 @@ pub struct Settings {
     pub queue: usize,
     /// The longest a call waits to be sent, and then again for its reply.
     pub timeout: Duration,
-    /// How much is kept of past calls.
+    /// The retention of past calls.
     pub retention: Retention,
 }
 
-/// How much is kept of past calls, and for how long. Every script is given these.
+/// The amount and the life of what is kept of past calls. Every script is given these.
 #[derive(Debug, Clone, Copy)]
 pub struct Retention {
     /// The life of an idempotency record, in milliseconds.

@@ -19,7 +19,7 @@ use crate::{
 
 type DecodeError = serde_json::Error;
 
-/// What Redis' own commands answer on data keys, whose bytes need be no text.
+/// The answer of a Redis command on a data key. Its bytes need not be text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RedisValue {
     /// The key or field does not exist.
