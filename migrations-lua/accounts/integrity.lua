@@ -29,7 +29,6 @@ local MAX_HOLDS = 2000
 -- it. Both sides of a transaction carry the same instant, so the balances without these sums are those of one
 -- moment, whenever each account is read.
 local BLOCK = 50
-local CREDIT = 16
 local function moved_since(log, moment)
   local credits, debits = {}, {}
   local last = -1

@@ -44,7 +44,7 @@ function encode_lock(_, lock)
   return text, math.max(lock.expires_at - now, 0) + KEPT_AFTER_END_MS
 end
 
--- How long a release can be repeated.
+-- A release can be repeated for this long.
 local RELEASE_KEPT_MS = 60 * 1000
 
 -- Returns the text of a release, which is the name of its lock, and its time to live.

@@ -1,5 +1,6 @@
 --- @include "lib/account"
 --- @include "lib/minor_units"
+--- @include "lib/posting_layout"
 --- @include "lib/transaction"
 --- @export posting_side, check_posting, post
 
@@ -54,14 +55,6 @@ function check_posting(payer, payee, minor, field)
   return nil, debits, credits
 end
 
--- A posting is packed: its layout, its direction and kind, the amount, the balance after it, the instant in
--- microseconds, the 16 bytes of the transaction's id, the counterparty, the description and the metadata, both
--- JSON and empty for the usual `null` and `{}`. The amount and the balance are numbers, or digits in the second
--- layout. Both postings of a transaction carry the same instant.
-local NARROW = '<BBdddc16ss'
-local WIDE = '<BBdc16ssss'
-local CREDIT = 16 -- added to the code of the kind
-
 -- Appends a posting to the log of a side, and returns its balance: a number, or digits that may have a minus
 -- before them.
 local function append_posting(account, direction, counterparty, minor, transaction, description, metadata)
@@ -70,11 +63,12 @@ local function append_posting(account, direction, counterparty, minor, transacti
   local balance, is_negative = net(account.credits, 0, account.debits, 0, 0)
   if type(balance) == 'number' and type(minor) == 'number' then
     balance = is_negative and -balance or balance
-    append(account.log, struct.pack(NARROW, 1, kind, minor, balance, now_us, transaction.field, counterparty, description) .. metadata)
+    append(account.log, struct.pack(NARROW_POSTING, 1, kind, minor, balance, now_us, transaction.field, counterparty, description)
+      .. metadata)
     return balance
   end
   balance = (is_negative and '-' or '') .. digits_of(balance)
-  append(account.log, struct.pack(WIDE, 2, kind, now_us, transaction.field, digits_of(minor), balance, counterparty, description)
+  append(account.log, struct.pack(WIDE_POSTING, 2, kind, now_us, transaction.field, digits_of(minor), balance, counterparty, description)
     .. metadata)
   return balance
 end

@@ -1,11 +1,8 @@
 --- @include "lib/amount"
+--- @include "lib/posting_layout"
 --- @include "lib/transaction"
 --- @export unpack_posting, postings_json
 
--- As `lib/posting.lua` packs them.
-local NARROW = '<BBdddc16ss'
-local WIDE = '<BBdc16ssss'
-local CREDIT = 16
 local UUID = '%02x'
 UUID = UUID:rep(16)
 
@@ -16,11 +13,11 @@ function unpack_posting(log, text)
   local _, code, amount, balance, at_us, field, counterparty, description, position
   local is_negative
   if layout_byte == 1 and #text > 44 then
-    _, code, amount, balance, at_us, field, counterparty, description, position = struct.unpack(NARROW, text)
+    _, code, amount, balance, at_us, field, counterparty, description, position = struct.unpack(NARROW_POSTING, text)
     is_negative = balance < 0
     balance = math.abs(balance)
   elseif layout_byte == 2 and #text > 30 then
-    _, code, at_us, field, amount, balance, counterparty, description, position = struct.unpack(WIDE, text)
+    _, code, at_us, field, amount, balance, counterparty, description, position = struct.unpack(WIDE_POSTING, text)
     is_negative = balance:byte(1) == 45
     amount, balance = amount_of(amount), amount_of(is_negative and balance:sub(2) or balance)
   else

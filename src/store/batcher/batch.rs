@@ -137,7 +137,7 @@ impl ScriptBatch {
                 // A read has no effect to be unsure of.
                 failure.clone().without_effect()
             } else if self.may_have_run && failure.says_nothing_of_before() {
-                // What became of a repeat says nothing of the first time.
+                // The fate of a repeat says nothing of the first attempt.
                 failure.as_unknown(call.is_retry_safe())
             } else {
                 failure.clone()

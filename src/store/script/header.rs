@@ -8,7 +8,7 @@ use serde::Serialize;
 /// The header of a script.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Header {
-    /// What the operation does, in a sentence.
+    /// One sentence that says what the operation does.
     pub summary: String,
     /// `READ ONLY`: the operation writes nothing, and Redis refuses it every write.
     pub read_only: bool,
@@ -41,9 +41,9 @@ pub struct Params {
 /// The types of an operation's keys.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct KeyTypes {
-    /// Those of the fixed keys.
+    /// The types of the fixed keys.
     pub fixed: Vec<KeyType>,
-    /// Those of the keys of each line.
+    /// The types of the keys of each line.
     pub repeated: Vec<KeyType>,
 }
 

@@ -63,7 +63,7 @@ impl Library {
     ///
     /// # Panics
     ///
-    /// Where a file has no header or includes a missing one. `tests/contracts.rs` finds it first.
+    /// Panics where a file has no header or includes a missing one. `tests/contracts.rs` finds it first.
     pub fn embedded() -> &'static Library {
         static LIBRARY: LazyLock<Library> = LazyLock::new(|| {
             let not_operations = ["lib", "once"].map(Path::new);
@@ -82,7 +82,7 @@ impl Library {
     ///
     /// # Panics
     ///
-    /// Where there is none of that name. `tests/contracts.rs` finds it first.
+    /// Panics where there is none of that name. `tests/contracts.rs` finds it first.
     pub fn script(&self, name: &str) -> Arc<Script> {
         let script = self.0.get(name).unwrap_or_else(|| panic!("there is no script {name}"));
         Arc::clone(script)
