@@ -26,7 +26,8 @@ local missing_keys, are_absent = nil, nil -- keys under which MGET found nothing
 local open_records = {} -- by key: decoded records, as the steps so far have left them
 -- What the commit will do. Most runs need few of these lists, so each is created when it gets its first entry.
 local encoders = nil -- by key: the encoder of a changed record
-local growths = nil -- by key: the RPUSH or HSET command that appends to it
+local logs = nil -- by key: the RPUSH command that appends to it
+local hashes = nil -- by key: the HSET command that adds fields to a hash that ends as a whole
 local created = nil -- new records with an end: key, text, time to live, in turn
 local additions = nil -- commands that add to collections, each with the command that undoes it
 local removals = nil -- commands that remove, likewise
@@ -52,7 +53,7 @@ local function read_record(key)
   if text == nil then
     error(key .. ' is no record by the header of the script', 0)
   end
-  if are_absent == nil then
+  if are_absent == nil then -- most records that are missing are new, so one question does for all
     are_absent = redis.call('EXISTS', unpack(missing_keys)) == 0
   end
   if not are_absent and redis.call('EXISTS', key) == 1 then
@@ -96,25 +97,25 @@ end
 
 -- Has an entry appended to a log, which keeps at least its newest `history` entries.
 local function append(log, entry)
-  growths = growths or {}
-  local command = growths[log]
+  logs = logs or {}
+  local command = logs[log]
   if command then
     command[#command + 1] = entry
   else
-    growths[log] = { 'RPUSH', log, entry }
+    logs[log] = { 'RPUSH', log, entry }
   end
 end
 
 -- Has a new field written to a hash whose end is counted from its last change. No other step can open the
 -- field: its id was generated for this one.
 local function add_field(key, field, text)
-  growths = growths or {}
-  local command = growths[key]
+  hashes = hashes or {}
+  local command = hashes[key]
   if command then
     local count = #command
     command[count + 1], command[count + 2] = field, text
   else
-    growths[key] = { 'HSET', key, field, text }
+    hashes[key] = { 'HSET', key, field, text }
   end
 end
 
@@ -186,7 +187,7 @@ local function rollback()
   if not is_only_step then
     error({ reply = 'NOT_ISOLATED' })
   end
-  encoders, growths, created, additions, removals, cleanups = nil, nil, nil, nil, nil, nil
+  encoders, logs, hashes, created, additions, removals, cleanups = nil, nil, nil, nil, nil, nil, nil
 end
 
 -- The place of the running step: its keys are KEYS[first_key + 1] to KEYS[first_key + key_count], its
@@ -272,6 +273,9 @@ local function run_steps()
   while arg < last_arg do
     local step = layouts and layouts[ARGV[arg + 1]] or layout
     local keys = step.keys or tonumber(ARGV[arg + 2])
+    if step.all_keys then
+      are_absent = false -- some of these keys hold collections, so each is asked for by itself
+    end
     for i = 1, step.all_keys and keys or #step do
       wanted_count = wanted_count + 1
       wanted[wanted_count] = KEYS[key + (step.all_keys and i or step[i])]
@@ -381,20 +385,27 @@ local function write(...)
   return reply
 end
 
-local growths_written = 0
-for _, command in next, growths or {} do
-  local reply = write(unpack(command))
-  if not reply then
+local logs_written = 0
+for log, command in next, logs or {} do
+  local length = write(unpack(command))
+  if not length then
     break
   end
-  growths_written = growths_written + 1
-  if command[1] == 'HSET' then
-    if not write('PEXPIRE', command[2], transaction_ttl_ms) then
-      break
-    end
-  elseif reply > history + 256 then
+  logs_written = logs_written + 1
+  if length > history + 256 then
     -- Trimming many entries at once, not every append pays for it.
-    queue_cleanup('LTRIM', command[2], -history, -1)
+    queue_cleanup('LTRIM', log, -history, -1)
+  end
+end
+
+local hashes_written = 0
+for hash, command in next, not commit_error and hashes or {} do
+  if not write(unpack(command)) then
+    break
+  end
+  hashes_written = hashes_written + 1
+  if not write('PEXPIRE', hash, transaction_ttl_ms) then
+    break
   end
 end
 
@@ -490,19 +501,23 @@ for i = additions_written, 1, -1 do
     undo(unpack(additions[i].undo))
   end
 end
-for _, command in next, growths or {} do
-  if growths_written == 0 then
-    break -- the table was gone through in this order before
+-- `next` goes through a table that has not changed in the same order as before.
+for hash, command in next, hashes_written > 0 and hashes or {} do
+  local names = {}
+  for i = 3, #command, 2 do
+    names[#names + 1] = command[i]
   end
-  growths_written = growths_written - 1
-  if command[1] == 'RPUSH' then
-    undo('RPOP', command[2], #command - 2)
-  else
-    local names = {}
-    for j = 3, #command, 2 do
-      names[#names + 1] = command[j]
-    end
-    undo('HDEL', command[2], unpack(names))
+  undo('HDEL', hash, unpack(names))
+  hashes_written = hashes_written - 1
+  if hashes_written == 0 then
+    break
+  end
+end
+for log, command in next, logs_written > 0 and logs or {} do
+  undo('RPOP', log, #command - 2)
+  logs_written = logs_written - 1
+  if logs_written == 0 then
+    break
   end
 end
 return { err = (undone and not has_written and 'ABORTED ' or 'TORN ') .. commit_error }
