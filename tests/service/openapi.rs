@@ -134,8 +134,7 @@ async fn the_examples_of_the_document_work() {
     }
 }
 
-/// The same for the calls that are no operations, and for a stream of one line, whose result is the
-/// whole answer.
+/// The same for the calls that are no operations, and for a stream.
 #[tokio::test]
 async fn the_examples_of_system_calls_work() {
     let document = app::document("");
@@ -145,19 +144,30 @@ async fn the_examples_of_system_calls_work() {
         assert_answers_as_described(&document, &document["paths"][path]["get"], answer);
     }
     let described = &document["paths"]["/bulk"]["post"];
-    let line = example(&document, &described["requestBody"]["content"]);
-    let request = Request::post("/bulk")
-        .header("content-type", "application/x-ndjson")
-        .header("lockstep-space", &seeded.service.space)
-        .body(Body::from(line.to_string()));
-    let answer = seeded.service.send(request.unwrap()).await;
-    assert_answers_as_described(&document, described, answer);
+    // It works in a store that has nothing yet, and again in one that has seen it.
+    let service = Service::new();
+    let lines = &described["requestBody"]["content"]["application/x-ndjson"]["example"];
+    for replayed in [false, true] {
+        let request = Request::post("/bulk")
+            .header("content-type", "application/x-ndjson")
+            .header("lockstep-space", &service.space)
+            .body(Body::from(lines.as_str().unwrap().to_owned()));
+        let answer = service.send(request.unwrap()).await;
+        let results = String::from_utf8(answer.bytes.clone()).unwrap();
+        let results: Vec<Value> =
+            results.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(results.len(), lines.as_str().unwrap().lines().count());
+        for result in &results {
+            assert!(result["status"].as_u64().unwrap() < 300, "{result:#}");
+            assert_eq!(result["replayed"] == true, replayed && result["index"] != 2, "{result:#}");
+        }
+        assert_answers_as_described(&document, described, answer);
+    }
 }
 
 /// The example of a body, or null where the document gives none.
 fn example(document: &Value, content: &Value) -> Value {
-    let kinds = ["application/json", "application/x-ndjson"];
-    let schema = kinds.iter().find_map(|kind| content[kind]["schema"]["$ref"].as_str());
+    let schema = content["application/json"]["schema"]["$ref"].as_str();
     let Some(name) = schema.and_then(|reference| reference.rsplit('/').next()) else {
         return Value::Null;
     };
