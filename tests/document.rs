@@ -85,3 +85,27 @@ fn a_client_in_python_works() {
     );
     run(tool("python", folder).arg("client.py").env("LOCKSTEP_URL", &service.url));
 }
+
+/// Calls of every operation, of those that the document allows and of those that it does not. The seed
+/// is fixed, and the checks are all that the program has; `tests/fuzz/` lists the exceptions.
+#[test]
+#[ignore = "make check-document runs it"]
+fn calls_are_answered_as_described() {
+    let service = Service::start("document-fuzz");
+    for file in ["schemathesis.toml", "hooks.py"] {
+        fs::copy(Path::new("tests/fuzz").join(file), service.folder.join(file)).unwrap();
+    }
+    let said = run(tool("schemathesis", &service.folder)
+        .args([
+            "--config-file",
+            "schemathesis.toml",
+            "run",
+            "--phases",
+            "examples,coverage,fuzzing",
+        ])
+        .args(["--max-examples", "30"])
+        .arg(format!("{}/openapi.json", service.url)));
+    let cases =
+        said.lines().find_map(|line| line.trim().split_once(" generated, ")?.0.parse().ok());
+    assert!(cases > Some(5000), "{cases:?} cases");
+}

@@ -148,7 +148,7 @@ const MEMBERS: &[ProblemMember] = &[
     row_of("guard_failed", "expected", TextOrNull, r#""10""#, "Value of the guard, if it has one."),
     row_of("value_mismatch", "expected", Number, "41", "Value that the caller expected."),
     row("expected", Text, r#""6""#, "Versions that `If-Match` asks for."),
-    row("version", Text, r#""7""#, "Version of the resource."),
+    row("version", Number, "7", "Version of the resource."),
     row_of("rate_limited", "key", Text, r#""tenant-7""#, "Name of what is limited."),
     row("key", Named("Id"), r#""balance""#, "Data key that the problem is about."),
     row("op", Named("Op"), r#""gte""#, "Comparison that does not hold."),

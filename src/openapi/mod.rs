@@ -10,7 +10,7 @@ mod headers;
 mod members;
 mod problems;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 use utoipa::{
@@ -79,8 +79,16 @@ pub fn complete(document: openapi::OpenApi, base_path: &str) -> Value {
     headers::add_components(&mut document["components"]);
     let mut used = BTreeSet::new();
     let schemas = document["components"]["schemas"].clone();
+    let mut codes_by_name = BTreeMap::new();
     for (is_command, operation) in operations(&mut document) {
         let codes = codes_of(operation, is_command, &schemas);
+        codes_by_name
+            .insert(operation["operationId"].as_str().unwrap_or_default().to_owned(), codes);
+    }
+    add_codes_of_commands(&mut codes_by_name);
+    for (is_command, operation) in operations(&mut document) {
+        let name = operation["operationId"].as_str().unwrap_or_default();
+        let codes = codes_by_name.remove(name).unwrap_or_default();
         debug_assert!(
             codes.iter().all(|code| problem_codes().iter().any(|known| known.code == code)),
             "an unknown code among {codes:?}"
@@ -97,6 +105,7 @@ pub fn complete(document: openapi::OpenApi, base_path: &str) -> Value {
     problems::share_responses(&mut document);
     commands::describe_stream(&mut document);
     describe_defaults(&mut document["components"]["schemas"]);
+    describe_texts(&mut document["components"]["schemas"]);
     in_reading_order(document, base_path)
 }
 
@@ -118,6 +127,20 @@ fn describe_defaults(schemas: &mut Value) {
         if let Some(default) = default {
             let description = field["description"].as_str().unwrap_or_default();
             field["description"] = format!("{description} Default: `{default}`.").into();
+        }
+    }
+}
+
+/// Gives the texts of bodies, which have a longest length, the pattern that [`crate::types::Text`] holds
+/// them to: no control characters.
+fn describe_texts(schemas: &mut Value) {
+    let schemas = schemas.as_object_mut().into_iter().flatten();
+    let fields =
+        schemas.filter_map(|(_, schema)| schema.get_mut("properties")?.as_object_mut()).flatten();
+    for (_, field) in fields.filter(|(_, field)| field.get("maxLength").is_some()) {
+        let pattern = &mut field["pattern"];
+        if pattern.is_null() {
+            *pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$".into();
         }
     }
 }
@@ -202,16 +225,24 @@ fn codes_of(operation: &mut Value, is_command: bool, schemas: &Value) -> BTreeSe
         if fields.contains("schemas/Amount") {
             add(OF_AMOUNTS);
         }
+        if fields.contains("schemas/Count\"") {
+            add(&[codes::COUNTER_OUT_OF_RANGE]);
+        }
         if fields.contains("schemas/Quantity") || fields.contains("schemas/Line") {
             add(&[codes::QUANTITY_NOT_POSITIVE]);
         }
     }
     codes.extend(script.header.refusals().map(str::to_owned));
-    if script.header.runs_operations {
-        for command in domains::commands() {
-            let script = library.script(command.name);
-            codes.extend(script.header.refusals().map(str::to_owned));
+    codes
+}
+
+/// An operation that runs others can give the codes of all commands.
+fn add_codes_of_commands(codes_by_name: &mut BTreeMap<String, BTreeSet<String>>) {
+    let of_commands = domains::commands().filter_map(|command| codes_by_name.get(command.name));
+    let of_commands: BTreeSet<String> = of_commands.flatten().cloned().collect();
+    for script in Library::embedded().iter().filter(|script| script.header.runs_operations) {
+        if let Some(codes) = codes_by_name.get_mut(script.name) {
+            codes.extend(of_commands.iter().cloned());
         }
     }
-    codes
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{headers, members::member, pascal_case};
 use crate::{
     problems::problem_codes,
-    store::Library,
+    store::{Field, Library},
     types::{Code, codes},
 };
 
@@ -75,17 +75,17 @@ fn schema(code: &Code, general: &Value) -> Value {
 
 /// The members that a code has beside those of every problem, each with whether it is always there.
 fn own_members(code: &Code) -> BTreeMap<String, bool> {
-    let of_every_call = codes::CODES.contains(code);
+    // The service itself gives a code of every call too, and knows less than a script.
+    let is_general = codes::CODES.contains(code) && *code != codes::VERSION_MISMATCH;
     let library = Library::embedded();
     let replies = || library.iter().filter_map(|script| script.header.replies.get(code.code));
     let mut members = BTreeMap::new();
     for field in replies().flatten() {
-        // The service itself gives such a code too, and knows less than a script.
-        let always = !of_every_call
-            && replies().all(|fields| fields.iter().any(|other| other.name == field.name));
+        let has_it = |fields: &[Field]| fields.iter().any(|other| other.name == field.name);
+        let always = !is_general && replies().all(|fields| has_it(fields));
         members.insert(field.name.clone(), always);
     }
-    members.extend(code.placeholders().map(|name| (name.to_owned(), true)));
+    members.extend(code.placeholders().map(|name| (name.to_owned(), !is_general)));
     let located = [codes::VALIDATION_FAILED, codes::UNKNOWN_FIELD];
     if located.contains(code) {
         members.insert("errors".to_owned(), true);
@@ -99,9 +99,12 @@ fn own_members(code: &Code) -> BTreeMap<String, bool> {
 /// A problem of that code, as a caller gets it.
 fn example(code: &Code) -> Value {
     let unknown = *code == codes::OUTCOME_UNKNOWN;
-    let own = own_members(code).into_iter().filter(|(_, always)| *always);
+    let in_sentence: Vec<&str> = code.placeholders().collect();
+    let mut own = own_members(code);
+    own.retain(|name, always| *always || in_sentence.contains(&name.as_str()));
     let value = |name: &str| member(code.code, name).map(|row| row.example()).unwrap_or_default();
-    let members: Map<String, Value> = own.map(|(name, _)| (name.clone(), value(&name))).collect();
+    let members: Map<String, Value> =
+        own.into_keys().map(|name| (name.clone(), value(&name))).collect();
     let detail = match members.get("errors").map(|errors| &errors[0]) {
         Some(Value::Object(error)) => format!(
             "At {}: {}",

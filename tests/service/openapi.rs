@@ -1,5 +1,7 @@
 //! Tests of the OpenAPI document, of metrics, of health checks and of the problem catalogue.
 
+use std::io::Read;
+
 use axum::{body::Body, http::Request};
 use http_body_util::BodyExt;
 use lockstep::{
@@ -97,18 +99,19 @@ async fn text(service: &Service, path: &str) -> String {
 #[tokio::test]
 async fn serves_its_documents_under_any_base_path() {
     let service = Service::new();
-    assert!(text(&service, "/docs/").await.contains("swagger-ui"));
-    let document = service.get("/openapi.json").await.assert(200);
+    assert!(text(&service, "/docs/").await.contains("<title>Lockstep</title>"));
+    let mut document = service.get("/openapi.json").await.assert(200);
+    assert_eq!(document["servers"], json!([{ "url": "." }]));
+    document["servers"] = json!([{ "url": "/" }]);
     assert_eq!(document, app::document(""));
 
     let shape = app::RouterSettings { base_path: "/money".to_owned(), body_limit_bytes: 1000 };
     let mut based = service.clone();
     based.set_router(app::app(service.store.clone(), ShutdownGate::new(Limits::default()), &shape));
     let document = based.get("/money/openapi.json").await.assert(200);
-    assert_eq!(document["servers"], json!([{ "url": "/money" }]));
-    assert!(
-        text(&based, "/money/docs/swagger-initializer.js").await.contains("/money/openapi.json")
-    );
+    assert_eq!(document["servers"], json!([{ "url": "." }]));
+    let script = text(&based, "/money/docs/swagger-initializer.js").await;
+    assert!(script.contains("\"../openapi.json\""));
     based.get("/money/livez").await.assert(200);
     for path in ["/livez", "/money/nope"] {
         let refused = based.get(path).await;
@@ -117,6 +120,32 @@ async fn serves_its_documents_under_any_base_path() {
         assert_eq!(refused.body["type"], "/money/problems/route_not_found");
     }
     based.get("/money/problems/route_not_found").await.assert(200);
+}
+
+/// The page and the document are compressed for those who understand it, and sent once.
+#[tokio::test]
+async fn serves_its_documents_compressed_and_with_a_validator() {
+    let service = Service::new();
+    for path in ["/openapi.json", "/docs/", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css"] {
+        let plain = service.get(path).await;
+        assert_eq!(plain.header("content-encoding"), None);
+        let compressed = service.get(path).header("accept-encoding", "br, gzip").await;
+        assert_eq!(compressed.header("content-encoding"), Some("gzip"), "{path}");
+        assert_eq!(compressed.header("vary"), Some("accept-encoding"));
+        assert_eq!(compressed.header("content-type"), plain.header("content-type"));
+        let mut unpacked = Vec::new();
+        flate2::read::GzDecoder::new(&*compressed.bytes).read_to_end(&mut unpacked).unwrap();
+        assert!(unpacked == plain.bytes && compressed.bytes.len() < plain.bytes.len(), "{path}");
+
+        let etag = plain.header("etag").unwrap().to_owned();
+        assert_eq!(compressed.header("etag"), Some(etag.as_str()));
+        let known = service.get(path).header("if-none-match", &format!("\"x\", {etag}")).await;
+        assert_eq!((known.status.as_u16(), known.bytes.len()), (304, 0), "{path}");
+        assert_eq!(known.header("etag"), Some(etag.as_str()));
+        let other = service.get(path).header("if-none-match", "W/\"x\"").await;
+        assert_eq!(other.status, 200, "{path}");
+    }
+    service.get("/docs/nope.js").await.expect_problem(404, "route_not_found");
 }
 
 /// Every example of the document is a call that works, and its answer has the fields of the example.
