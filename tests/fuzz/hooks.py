@@ -23,12 +23,15 @@ OF_FORM = {
 # Requests that fit the document and are refused all the same, each with the reason.
 REFUSED = [
     (r"This (algorithm|command) (has no|needs) ", "the type of a command or a rule decides which fields it has"),
+    (r"This ttl_mode needs a ttl_ms", "so does the mode of a time to live"),
+    (r"There are 1 to 1000 values", "the document does not give the number of entries of a map"),
     (r"This guard (needs a value|has no value|compares numbers)", "so does the comparison of a guard"),
     (r"Give (either|one of)|either lines, or", "fields that exclude each other"),
     (r"A currency is a code of ISO 4217", "a list that is longer than a pattern"),
     (r"is a word that the service reserves|cannot be the (id|name)|reserved", "names that are part of a path"),
     (r"A step is at least 1\.", "the value of a counter's batch, whose action decides"),
     (r"floating point `-?[0-9]+\.0`", "JSON Schema has 1.0 among the integers; a whole number is written without a point"),
+    (r"This is no base64", "the encoding decides what its values may be"),
     (r"not zero", "a number that may be negative or positive"),
 ]
 
