@@ -276,6 +276,23 @@ fn everything_in_the_document_is_described() {
     assert!(silent.is_empty(), "{} have no description:\n{}", silent.len(), silent.join("\n"));
 }
 
+/// Every member of a problem has a type: a row in `src/openapi/members.rs`.
+#[test]
+fn every_member_of_a_problem_is_typed() {
+    let document = app::document("");
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    let problems = schemas.iter().filter(|(name, _)| name.ends_with("Problem"));
+    let mut members = 0;
+    for (name, schema) in problems {
+        for (member, schema) in schema["properties"].as_object().unwrap() {
+            let is_typed = ["type", "$ref", "const"].iter().any(|key| schema.get(key).is_some());
+            assert!(is_typed, "{member} of {name} has no row in src/openapi/members.rs");
+            members += 1;
+        }
+    }
+    assert!(members > 500, "{members}");
+}
+
 /// The part of the document that a reference stands for; any other part stands for itself.
 fn resolved<'a>(document: &'a Value, part: &'a Value) -> &'a Value {
     let reference = part["$ref"].as_str().and_then(|reference| reference.strip_prefix('#'));
