@@ -64,7 +64,7 @@ local payer = posting_side(from_key, from_log, hold.from_account, 'from_account'
 local payee = posting_side(to_key, to_log, hold.to_account, 'to_account')
 local description, metadata = hold.rest:match('"description":(.*),"metadata":({.*})$')
 local transaction = {
-  hash = transactions_key, field = transaction_field, kind = 'capture', hold_id = hold_id,
+  hash = transactions_key, field = transaction_field, kind = CAPTURE, hold_id = hold_id,
   request_field = amount == '' and 'hold_id' or 'amount', description = description, metadata = metadata,
 }
 -- The money is held until it moves, so it is there.

@@ -60,7 +60,7 @@ if balance ~= 0 then
   local from = posting_side(account_key, account_log, account_id, 'account_id')
   local to = posting_side(sweep_key, sweep_log, sweep_to, 'sweep_to')
   local transaction = {
-    hash = transactions_key, field = transaction_field, kind = 'sweep', request_field = 'sweep_to',
+    hash = transactions_key, field = transaction_field, kind = SWEEP, request_field = 'sweep_to',
     description = '"account closed"', metadata = '{}',
   }
   refusal = post(from, to, balance, transaction)

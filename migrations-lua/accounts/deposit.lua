@@ -37,7 +37,7 @@ local minor, refusal = minor_units(amount, decimals, account)
 if refusal then
   return refusal
 end
-local transaction = { hash = transactions_key, field = transaction_field, kind = 'deposit', description = description, metadata = '{}' }
+local transaction = { hash = transactions_key, field = transaction_field, kind = DEPOSIT, description = description, metadata = '{}' }
 local _, balance
 refusal, _, balance = post(external_side(external_key, account), own, minor, transaction)
 if refusal then

@@ -37,7 +37,7 @@ end
 local account = new_account(account_key, currency, scale, overdraft_limit, max_balance, metadata)
 if initial_balance ~= 0 then
   local transaction = {
-    hash = transactions_key, field = transaction_field, kind = 'deposit', request_field = 'initial_balance',
+    hash = transactions_key, field = transaction_field, kind = DEPOSIT, request_field = 'initial_balance',
     description = '"initial balance"', metadata = '{}',
   }
   local own = posting_side(account_key, account_log, account_id, 'account_id')

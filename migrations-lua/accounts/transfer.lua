@@ -49,7 +49,7 @@ if refusal then
   return refusal
 end
 local transaction = {
-  hash = transactions_key, field = transaction_field, kind = 'transfer', description = description, metadata = metadata,
+  hash = transactions_key, field = transaction_field, kind = TRANSFER, description = description, metadata = metadata,
 }
 local from_balance, to_balance
 refusal, from_balance, to_balance = post(payer, payee, minor, transaction)

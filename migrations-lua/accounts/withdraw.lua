@@ -37,7 +37,7 @@ local minor, refusal = minor_units(amount, decimals, account)
 if refusal then
   return refusal
 end
-local transaction = { hash = transactions_key, field = transaction_field, kind = 'withdrawal', description = description, metadata = '{}' }
+local transaction = { hash = transactions_key, field = transaction_field, kind = WITHDRAWAL, description = description, metadata = '{}' }
 local balance
 refusal, balance = post(own, external_side(external_key, account), minor, transaction)
 if refusal then
