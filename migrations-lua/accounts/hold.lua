@@ -64,7 +64,9 @@ local hold = {
   currency = from.currency,
   scale = from.scale,
   expires_at = now + ttl_ms,
-  rest = '"created_at":' .. now .. ',"description":' .. description .. ',"metadata":' .. metadata,
+  created_at = now,
+  description = description,
+  metadata = metadata,
 }
 open_records[hold_key] = hold
 mark_dirty(hold_key, encode_hold)

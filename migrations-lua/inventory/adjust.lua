@@ -22,6 +22,7 @@ REPLY
   total_out_of_range    product_id figure total delta max_total
 ]]
 --- @include "lib/product"
+--- @include "lib/product_limits"
 --- @include "lib/product_details"
 --- @include "lib/adjustment"
 

@@ -24,6 +24,7 @@ REPLY
   total_out_of_range       product_id figure total delta max_total
 ]]
 --- @include "lib/reservation"
+--- @include "lib/product_limits"
 --- @include "lib/allowance"
 
 local reservation = open_reservation(reservation_key)

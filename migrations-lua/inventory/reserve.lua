@@ -31,33 +31,29 @@ local DAY_MS = 86400000
 -- The longest life of a reservation: 30 days of holding and 7 more.
 local CUSTOMER_TTL_MS = 37 * DAY_MS
 
-local last_line, shortages = line_count(), nil
+local last_line, shortages, over_limit = line_count(), nil, nil
 for i = 1, last_line do
-  local product_key, holds_key, log_key = keys_of_line(i)
+  local product_key, holds_key, log_key, allowance_key = keys_of_line(i)
   local product_id, quantity = args_of_line(i)
   local product = open_product(product_key, holds_key, log_key)
   if not product then
     return { 'product_not_found', product_id }
   end
-  local available = product.on_hand - product.reserved
+  local available, most = product.on_hand - product.reserved, product.max_per_customer
   if tonumber(quantity) > available then
     shortages = (shortages and shortages .. ',' or '')
       .. ('{"product_id":"%s","requested":%d,"available":%d}'):format(product_id, quantity, available)
+  end
+  if most > 0 and not over_limit then
+    local used = units_used(open_allowance(allowance_key))
+    over_limit = used + quantity > most and { 'customer_limit_exceeded', product_id, customer_id, tonumber(quantity), used, most }
   end
 end
 if shortages then
   return { 'insufficient_stock', '[' .. shortages .. ']' }
 end
-for i = 1, last_line do
-  local product_key, _, _, allowance_key = keys_of_line(i)
-  local most = open_records[product_key].max_per_customer
-  if most > 0 then
-    local product_id, quantity = args_of_line(i)
-    local used = units_used(open_allowance(allowance_key))
-    if used + quantity > most then
-      return { 'customer_limit_exceeded', product_id, customer_id, tonumber(quantity), used, most }
-    end
-  end
+if over_limit then
+  return over_limit
 end
 
 local expires_at = now + ttl_ms

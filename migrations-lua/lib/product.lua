@@ -1,7 +1,8 @@
 --- @include "lib/expiry"
 --- @include "lib/movement_layout"
 --- @include "lib/product_hold"
---- @export MAX_QUANTITY, MAX_TOTAL, append_movement, take_back_units, decode_product, open_product, new_product, write_product, change_product, low_stock_change, move_hold
+--- @include "lib/product_limits"
+--- @export append_movement, take_back_units, decode_product, open_product, new_product, write_product, change_product, low_stock_change, move_hold
 
 -- The record of a product, packed: its version byte, numbers, and then `details`, which most steps carry along
 -- unread (see `lib/product_details.lua`). `next_due` is when the first of its holds ends, 0 where it has none.
@@ -9,11 +10,6 @@
 -- `low_stock` are available.
 local STOCK = '<BBdddddddd'
 local DETAILS_AT = 67
-
--- The most units that a product has on hand, and the most that any of its sums reaches. Sums of nine such
--- figures are exact in doubles.
-MAX_QUANTITY = 1000000000000
-MAX_TOTAL = 999999999999999
 
 -- Appends a change of the units that are held of a product to its log, by its code (see
 -- `lib/movement_layout.lua`); `reserved` are those after it. `actor` is empty where there is none.

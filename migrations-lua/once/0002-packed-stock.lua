@@ -1,5 +1,5 @@
 --[[
-Packs products, movements, reservations and holds, which were JSON. A reservation in an idempotency record becomes
+Packs products, movements, reservations and the holds of both domains, which were text. A reservation in an idempotency record becomes
 the reply that `inventory/reserve` gives now.
 
 KEYS lockstep:{*}:*
@@ -151,6 +151,22 @@ local function change_idempotency_record(key, text)
   end
 end
 
+local HOLD = '^{"status":"(%l+)","amount":"(%d+)","captured":"(%d+)","released":"(%d+)","from_account":"([%w._:@-]+)",'
+  .. '"to_account":"([%w._:@-]+)","currency":"(%w+)","scale":(%d+),"expires_at":(%d+),"created_at":(%d+),'
+  .. '"description":(.*),"metadata":({.*})}$'
+local HOLD_STATUSES = { open = 1, captured = 2, released = 3 }
+
+local function pack_hold(key, text)
+  local status, amount, captured, released, from_account, to_account, currency, scale, expires_at, created_at, description,
+    metadata = text:match(HOLD)
+  if not HOLD_STATUSES[status] then
+    fail(key, 'a hold')
+  end
+  local is_wide = amount + captured + released >= 1000000000000000
+  return struct.pack(is_wide and '<BBBI6I6sssssss' or '<BBBI6I6dddssss', is_wide and 2 or 1, HOLD_STATUSES[status], scale, expires_at,
+    created_at, amount, captured, released, from_account, to_account, currency, description) .. metadata
+end
+
 -- Packs a record unless it is packed already.
 local function pack_record(key, pack)
   local text = redis.call('GET', key)
@@ -166,6 +182,8 @@ for i = 1, #keys do
     pack_record(key, pack_product)
   elseif kind == 'reservation' then
     pack_record(key, pack_reservation)
+  elseif kind == 'hold' then
+    pack_record(key, pack_hold)
   elseif kind == 'movements' then
     pack_movements(key)
   elseif kind == 'product_holds' then

@@ -48,6 +48,8 @@ async fn accounts_of_different_decimals_move_no_money() {
     after.post(&space, "/accounts", &open("new", "0"), "n").await.unwrap().assert(201);
     let between =
         |from: &str, to: &str| json!({ "from_account": from, "to_account": to, "amount": "1" });
+    let mut hold = between("old", "new");
+    hold["ttl_ms"] = 1000.into();
     let own = json!({ "account_id": "new", "amount": "1" });
     let calls = [
         ("/accounts", open("newer", "1"), (2, 0)),
@@ -55,7 +57,7 @@ async fn accounts_of_different_decimals_move_no_money() {
         ("/accounts/withdraw", own, (0, 2)),
         ("/accounts/transfer", between("old", "new"), (2, 0)),
         ("/accounts/transfer", between("new", "old"), (0, 2)),
-        ("/accounts/hold", between("old", "new"), (2, 0)),
+        ("/accounts/hold", hold, (2, 0)),
         ("/accounts/close", json!({ "account_id": "old", "sweep_to": "new" }), (2, 0)),
     ];
     for (number, (path, body, (from, to))) in calls.iter().enumerate() {

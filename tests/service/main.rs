@@ -21,7 +21,6 @@ mod configuration;
 mod connections;
 mod conservation;
 mod embedded;
-mod figures;
 mod format;
 mod idempotency;
 mod ledger_model;

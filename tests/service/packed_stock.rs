@@ -21,6 +21,12 @@ const RESERVATIONS: [&str; 3] = [
     "res_0199f6c28f7a7c319d4e52a1b7f0c6a2",
 ];
 
+/// Holds, each with its amount and what was captured, in minor units.
+const HOLDS: [(&str, [&str; 2]); 2] = [
+    ("hold_0199f6c28f7a7c319d4e52a1b7f0c6b0", ["1250", "50"]),
+    ("hold_0199f6c28f7a7c319d4e52a1b7f0c6b1", ["9999999999999999999999999999", "1"]),
+];
+
 /// Writes what format 1 had of a product, three reservations of it, and a call with an idempotency key.
 fn write_format_1(service: &Service) {
     let connection = &mut service.raw();
@@ -61,6 +67,12 @@ fn write_format_1(service: &Service) {
         let () = connection.set_ex(service.key("reservation", id), record, 1000).unwrap();
         let () = connection.zadd(service.key("reservations", "carol"), *id, 0).unwrap();
     }
+    for (id, [amount, captured]) in HOLDS {
+        let record = format!(
+            r#"{{"status":"open","amount":"{amount}","captured":"{captured}","released":"0","from_account":"alice","to_account":"bob","currency":"USD","scale":2,"expires_at":{EXPIRES_AT},"created_at":{CREATED_AT},"description":"a \"bed\",","metadata":{{"k":"v"}}}}"#
+        );
+        let () = connection.set_ex(service.key("hold", id), record, 1000).unwrap();
+    }
     for thing in 0..40 {
         let () = connection.set(service.key("counter", &format!("c{thing}")), thing).unwrap();
     }
@@ -75,6 +87,8 @@ async fn answers(service: &Service) -> Vec<Value> {
         "/inventory/products/cup/movements?limit=50",
         "/inventory/customers/carol/reservations",
         "/inventory/integrity",
+        "/accounts/holds/hold_0199f6c28f7a7c319d4e52a1b7f0c6b0",
+        "/accounts/holds/hold_0199f6c28f7a7c319d4e52a1b7f0c6b1",
     ] {
         answers.push(service.get(path).await.assert(200));
     }
@@ -83,6 +97,7 @@ async fn answers(service: &Service) -> Vec<Value> {
 
 fn expected() -> Vec<Value> {
     let created_at = "2026-11-26T16:10:18.078Z";
+    let expires_at = "2327-01-15T02:13:20.000Z";
     let product = json!({
         "product_id": "cup", "name": "a \"cup\"", "description": null, "price": "7.90", "currency": "USD",
         "on_hand": 94, "reserved": 7, "available": 87, "sold": 3, "low_stock": 90, "max_per_customer": null,
@@ -116,9 +131,17 @@ fn expected() -> Vec<Value> {
             "lines": [{
                 "product_id": "cup", "quantity": 5, "confirmed": confirmed, "released": released, "held": held
             }],
-            "created_at": created_at, "expires_at": "2327-01-15T02:13:20.000Z"
+            "created_at": created_at, "expires_at": expires_at
         })
     });
+    let hold = |id: &str, [amount, captured, remaining]: [&str; 3]| {
+        json!({
+            "hold_id": id, "status": "open", "from_account": "alice", "to_account": "bob", "currency": "USD",
+            "amount": amount, "captured": captured, "released": "0.00", "expired": "0.00", "remaining": remaining,
+            "expires_at": expires_at, "created_at": created_at, "description": "a \"bed\",",
+            "metadata": { "k": "v" }
+        })
+    };
     vec![
         product.clone(),
         json!({ "products": [product] }),
@@ -128,6 +151,11 @@ fn expected() -> Vec<Value> {
             "ok": true,
             "products": [{ "product_id": "cup", "on_hand": 94, "reserved": 7, "sold": 3, "ok": true }]
         }),
+        hold(HOLDS[0].0, ["12.50", "0.50", "12.00"]),
+        hold(
+            HOLDS[1].0,
+            ["99999999999999999999999999.99", "0.01", "99999999999999999999999999.98"],
+        ),
     ]
 }
 
