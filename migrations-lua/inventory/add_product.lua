@@ -41,7 +41,7 @@ local product = new_product(product_key, holds_key, log_key, {
   }),
 })
 write_product(product_key, product)
-append_adjustment(product, INITIAL, product.on_hand, 'null')
+append_adjustment(product, 'initial', product.on_hand, 'null')
 add_member(index_key, 0, product_id)
 
 return { 'ok', product_json(product_id, product) }

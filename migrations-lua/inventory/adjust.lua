@@ -26,8 +26,6 @@ REPLY
 --- @include "lib/product_details"
 --- @include "lib/adjustment"
 
-local CODES = { received = 17, returned = 18, damaged = 19, lost = 20, counted = 21, other = 22 }
-
 delta, expected_on_hand = tonumber(delta), tonumber(expected_on_hand)
 local product = open_product(product_key, holds_key, log_key)
 if not product then
@@ -53,7 +51,7 @@ change_product(product_key, product)
 details[reason] = sum
 product.details = pack_details(details)
 product.on_hand = on_hand
-append_adjustment(product, CODES[reason], delta, reference)
+append_adjustment(product, reason, delta, reference)
 local low = low_stock_change(product)
 
 return {

@@ -1,5 +1,5 @@
 //! Packed movements, read from the log of a product. `inventory/movements` answers them; the scripts pack them by
-//! `migrations-lua/lib/movement_layout.lua`.
+//! `migrations-lua/lib/movement_layout.lua` and `adjustment.lua`.
 
 use super::movements::Movement;
 use crate::{
