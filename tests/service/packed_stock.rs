@@ -204,3 +204,51 @@ async fn a_record_that_is_none_stops_the_migration_and_is_named() {
     let () = server.connection().del(&key).unwrap();
     admin.migrate(&MigrationStep::embedded(), |_, _| {}).await.unwrap();
 }
+
+/// The repeat of a call that was answered before the migration.
+#[tokio::test]
+async fn a_reservation_is_answered_again_after_the_migration() {
+    let server = Server::of_this_run();
+    let service = Service::on_own_redis(&server);
+    let body = json!({
+        "product_id": "cup", "name": "Cup", "price": "1", "initial_stock": 5, "low_stock": 4
+    });
+    service.post("/inventory/products", body).await.assert(201);
+    service.add_product("pot", 9).await;
+    let body = json!({
+        "customer_id": "carol",
+        "lines": [{ "product_id": "cup", "quantity": 2 }, { "product_id": "pot", "quantity": 3 }]
+    });
+    let first = service.post("/inventory/reserve", body.clone()).key("k").await.assert(201);
+    assert_eq!(first["lines"][0]["low_stock"], true);
+
+    // What format 1 remembered of it: the same answer as JSON, with milliseconds, after `ok`.
+    let mut json = first.clone();
+    for instant in ["created_at", "expires_at"] {
+        let moment: jiff::Timestamp = first[instant].as_str().unwrap().parse().unwrap();
+        json[instant] = moment.as_millisecond().into();
+    }
+    let text = |field: &str| json[field].to_string();
+    let json = format!(
+        r#"{{"reservation_id":{},"customer_id":"carol","status":"held","lines":[{}],"extensions":0,"created_at":{},"expires_at":{}}}"#,
+        text("reservation_id"),
+        [
+            r#"{"product_id":"cup","quantity":2,"confirmed":0,"released":0,"held":2,"remaining":3,"low_stock":true}"#,
+            r#"{"product_id":"pot","quantity":3,"confirmed":0,"released":0,"held":3,"remaining":6}"#,
+        ]
+        .join(","),
+        text("created_at"),
+        text("expires_at"),
+    );
+    let key = service.key("once", "k");
+    let record: Vec<u8> = service.raw().get(&key).unwrap();
+    let length = u16::try_from(json.len()).unwrap().to_be_bytes();
+    let reply = [&[0x92, 0xa2][..], b"ok", &[0xda], &length, json.as_bytes()].concat();
+    let () = service.raw().set_ex(&key, [&record[..40], &reply].concat(), 1000).unwrap();
+    set_format(&server, r#"{"format":1}"#);
+    connect(&server).await.migrate(&MigrationStep::embedded(), |_, _| {}).await.unwrap();
+
+    let again = service.post("/inventory/reserve", body).key("k").await;
+    assert!(again.replayed());
+    assert_eq!(again.assert(201), first);
+}
