@@ -25,6 +25,7 @@ mod format;
 mod idempotency;
 mod ledger_model;
 mod openapi;
+mod packed_stock;
 mod redis_commands;
 mod rights;
 mod runner;
