@@ -70,6 +70,13 @@ impl Server {
         server
     }
 
+    /// Sends the server's process a signal, such as STOP to have it hang.
+    pub fn signal(&self, signal: Signal) {
+        let info: String = redis::cmd("INFO").arg("server").query(&mut self.connection()).unwrap();
+        let id = info.lines().find_map(|line| line.strip_prefix("process_id:")?.trim().parse().ok());
+        kill_process(Pid::from_raw(id.unwrap()).unwrap(), signal).unwrap();
+    }
+
     /// A new connection, as soon as the server accepts one.
     pub fn connection(&self) -> redis::Connection {
         let client = redis::Client::open(self.url.as_str()).unwrap();
