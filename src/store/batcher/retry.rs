@@ -80,7 +80,7 @@ impl BatchWorker {
         completions: &mut Completions,
     ) {
         match sent {
-            Sent::Answered { replies, role } => {
+            Sent::Complete { replies, role } => {
                 if let (Some(Role::Primary), Some(shared)) = (role, connection) {
                     shared.role_is_checked();
                 }

@@ -118,7 +118,7 @@ impl BatchWorker {
                         role.map(
                             |reply| if is_replica(&reply) { Role::Replica } else { Role::Primary },
                         );
-                    Sent::Answered { replies, role }
+                    Sent::Complete { replies, role }
                 }
                 Err(unanswered) => Sent::Unanswered(unanswered),
             }
@@ -133,7 +133,7 @@ pub(super) enum Sent {
     /// They were sent, and the replies did not come.
     Unanswered(Unanswered),
     /// Each has a reply. `role` is that of the server, where it was asked for.
-    Answered { replies: Vec<Value>, role: Option<Role> },
+    Complete { replies: Vec<Value>, role: Option<Role> },
 }
 
 /// The role of a server.

@@ -20,8 +20,8 @@ pub struct Relay {
 }
 
 struct State {
-    /// The address that new connections lead to; `None` has them accepted and never answered.
-    target: Option<String>,
+    /// The address that new connections lead to.
+    target: String,
     /// What cuts each open connection, and is told when its caller has noticed.
     open: Vec<oneshot::Sender<oneshot::Sender<()>>>,
 }
@@ -30,7 +30,7 @@ impl Relay {
     pub async fn to(server: &Server) -> Relay {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("redis://{}", listener.local_addr().unwrap());
-        let state = State { target: Some(address(server)), open: Vec::new() };
+        let state = State { target: address(server), open: Vec::new() };
         let state = Arc::new(Mutex::new(state));
         let relay = Relay { url, state: Arc::clone(&state) };
         tokio::spawn(async move {
@@ -42,13 +42,7 @@ impl Relay {
                     state.open.push(cut);
                     state.target.clone()
                 };
-                tokio::spawn(async move {
-                    match target {
-                        Some(target) => pass(caller, target, cutting).await,
-                        // The caller is closed when nobody can cut it any more.
-                        None => drop((cutting.await, caller)),
-                    }
-                });
+                tokio::spawn(pass(caller, target, cutting));
             }
         });
         relay
@@ -56,12 +50,7 @@ impl Relay {
 
     /// Leads new connections to another server.
     pub fn move_to(&self, server: &Server) {
-        self.state.lock().unwrap().target = Some(address(server));
-    }
-
-    /// Accepts new connections and never reads from them.
-    pub fn fall_silent(&self) {
-        self.state.lock().unwrap().target = None;
+        self.state.lock().unwrap().target = address(server);
     }
 
     /// Closes all open connections, and returns when their callers have noticed.
@@ -73,11 +62,6 @@ impl Relay {
                 let _ = noticing.await;
             }
         }
-    }
-
-    /// Closes all open connections at once, even those that were never read from.
-    pub fn abandon(&self) {
-        self.state.lock().unwrap().open.clear();
     }
 }
 
