@@ -60,7 +60,10 @@ async fn livez() -> Json<Health> {
     operation_id = "monitoring/readyz",
     tag = "monitoring",
     responses((status = OK, body = Health, description = "The service can serve calls.")),
-    extensions(("x-refusals" = json!(["shutting_down"]))),
+    extensions(("x-refusals" = json!([
+        "shutting_down", "overloaded", "store_unavailable", "store_busy", "store_loading",
+        "store_readonly", "store_out_of_memory"
+    ]))),
 )]
 async fn readyz(
     State(store): State<Store>,

@@ -53,9 +53,6 @@ impl BatchWorker {
             let last = attempt >= ATTEMPTS || Instant::now() >= deadline;
             let mut retry = Retry::default();
             self.read(connection, batches, sent, last, &mut retry, completions);
-            if retry.leave {
-                self.leave(connection);
-            }
             if retry.batches.is_empty() {
                 return;
             }
@@ -80,8 +77,8 @@ impl BatchWorker {
         completions: &mut Completions,
     ) {
         match sent {
-            Sent::Complete { replies, role } => {
-                if let (Some(Role::Primary), Some(shared)) = (role, connection) {
+            Sent::Complete { replies, role, generation } => {
+                if let (Some(Role::Primary), Some(shared)) = (role, connection.as_mut()) {
                     shared.role_is_checked();
                 }
                 for (batch, reply) in batches.into_iter().zip(replies) {
@@ -92,15 +89,17 @@ impl BatchWorker {
                         batch.on_reply(reply, last, retry, completions);
                     }
                 }
-                retry.leave |= role == Some(Role::Replica);
+                if retry.leave || role == Some(Role::Replica) {
+                    self.leave(connection, generation);
+                }
             }
             Sent::NotConnected(failure) => {
                 for batch in batches {
                     batch.on_refusal(&failure, last, retry, completions);
                 }
             }
-            Sent::Unanswered(unanswered) => {
-                retry.leave = true;
+            Sent::Unanswered { unanswered, generation } => {
+                self.leave(connection, generation);
                 self.on_lost_replies(batches, &unanswered, last, retry, completions);
             }
         }
@@ -130,10 +129,12 @@ impl BatchWorker {
         }
     }
 
-    /// Drops the connection, and all others to the same server.
-    fn leave(&self, connection: &mut Option<SharedConnection>) {
-        if let Some(left) = connection.take() {
-            self.route.leave(left.generation());
+    /// Leaves the server of a connection of `generation`. The worker may have another connection by now,
+    /// which stays.
+    fn leave(&self, connection: &mut Option<SharedConnection>, generation: u64) {
+        self.route.leave(generation);
+        if connection.as_ref().is_some_and(|shared| shared.generation() == generation) {
+            *connection = None;
         }
     }
 }

@@ -110,17 +110,14 @@ impl BatchWorker {
                 Ok(connected) => connected,
                 Err(failure) => return Sent::NotConnected(failure),
             };
+            let generation = connected.generation();
             let left = deadline.saturating_duration_since(Instant::now()).min(time_limit);
             match connected.send(&pipeline, left).await {
                 Ok(mut replies) => {
-                    let role = asks_role.then(|| replies.remove(0));
-                    let role =
-                        role.map(
-                            |reply| if is_replica(&reply) { Role::Replica } else { Role::Primary },
-                        );
-                    Sent::Complete { replies, role }
+                    let role = asks_role.then(|| Role::of(&replies.remove(0)));
+                    Sent::Complete { replies, role, generation }
                 }
-                Err(unanswered) => Sent::Unanswered(unanswered),
+                Err(unanswered) => Sent::Unanswered { unanswered, generation },
             }
         }
     }
@@ -130,10 +127,10 @@ impl BatchWorker {
 pub(super) enum Sent {
     /// There was no connection to send them on.
     NotConnected(Failure),
-    /// They were sent, and the replies did not come.
-    Unanswered(Unanswered),
+    /// They were sent on a connection of `generation`, and the replies did not come.
+    Unanswered { unanswered: Unanswered, generation: u64 },
     /// Each has a reply. `role` is that of the server, where it was asked for.
-    Complete { replies: Vec<Value>, role: Option<Role> },
+    Complete { replies: Vec<Value>, role: Option<Role>, generation: u64 },
 }
 
 /// The role of a server.
@@ -141,4 +138,11 @@ pub(super) enum Sent {
 pub(super) enum Role {
     Primary,
     Replica,
+}
+
+impl Role {
+    /// The role by the reply to [`ask_role`].
+    fn of(reply: &Value) -> Role {
+        if is_replica(reply) { Role::Replica } else { Role::Primary }
+    }
 }
