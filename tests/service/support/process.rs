@@ -31,8 +31,13 @@ impl Process {
 
     /// The same, with its log written to `log`.
     pub fn start_logging_to(log: Stdio, arguments: &[&str]) -> Process {
+        Process::start_at_level("warn", log, arguments)
+    }
+
+    /// The same, with another `--log` than `warn`.
+    pub fn start_at_level(level: &str, log: Stdio, arguments: &[&str]) -> Process {
         let mut child = Command::new(env!("CARGO_BIN_EXE_lockstep"))
-            .args(["--listen", "127.0.0.1:0", "--log", "warn"])
+            .args(["--listen", "127.0.0.1:0", "--log", level])
             .args(arguments)
             .stdout(Stdio::piped())
             .stderr(log)
@@ -64,6 +69,11 @@ impl Process {
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// How it ended, once it has.
+    pub fn try_wait(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
     }
 
     pub fn wait(&mut self) -> ExitStatus {
