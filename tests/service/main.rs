@@ -20,6 +20,7 @@ mod transactions;
 mod configuration;
 mod connections;
 mod conservation;
+mod damage;
 mod embedded;
 mod format;
 mod idempotency;
