@@ -54,7 +54,7 @@ for i = 1, #lines do
   end
 end
 if redis.call('ZCARD', customer_key) > history + 256 then
-  -- The set is bounded as a log is. Reservation ids sort by time, so the oldest come first.
+  -- The set is bounded as a log is. Its scores are instants of Redis' clock, so the oldest come first.
   queue_cleanup('ZREMRANGEBYRANK', customer_key, 0, -history - 1)
 end
 
@@ -81,7 +81,7 @@ for i = 1, #lines do
 end
 open_records[reservation_key] = reservation
 mark_dirty(reservation_key, encode_reservation)
-add_member(customer_key, 0, reservation_id)
+add_member(customer_key, now_us, reservation_id)
 -- The longest life of a record in it: 30 days of holding and 7 more.
 local expiry = { 'PEXPIRE', customer_key, 37 * 24 * 3600 * 1000 }
 queue_addition(expiry, expiry)

@@ -61,7 +61,6 @@ pub const COMMANDS: &[&str] = &[
     "ZREM",
     "ZREMRANGEBYRANK",
     "ZREMRANGEBYSCORE",
-    "ZREVRANGEBYLEX",
     "ZSCORE",
 ];
 

@@ -1,6 +1,7 @@
 //! Log lines on standard error, by `tracing`. `cli::serve` starts them.
 
 use std::{
+    any::Any,
     io::{self, IsTerminal},
     panic::{self, PanicHookInfo},
     time::Duration,
@@ -58,8 +59,13 @@ fn subscriber(format: LogFormat, filter: &str, coloured: bool, writer: LogWriter
 /// whoever reads it.
 fn log_panic(panic: &PanicHookInfo) {
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
-    let text = panic.payload_as_str().unwrap_or("no text");
-    tracing::error!(place, cause = text, "a panic");
+    tracing::error!(place, cause = panic_text(panic.payload()), "a panic");
+}
+
+/// The text of a panic.
+pub fn panic_text(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no text")
 }
 
 impl Drop for Logs {

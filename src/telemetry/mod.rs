@@ -6,5 +6,5 @@ mod logs;
 mod metrics;
 
 pub use failures::{LoggedFailure, log_failure, log_repeats};
-pub use logs::{LogFormat, Logs, start_logs};
+pub use logs::{LogFormat, Logs, panic_text, start_logs};
 pub use metrics::{prometheus, record_request, run_upkeep};

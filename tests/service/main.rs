@@ -17,6 +17,7 @@ mod locks;
 mod ratelimit;
 mod transactions;
 
+mod clocks;
 mod configuration;
 mod connections;
 mod conservation;

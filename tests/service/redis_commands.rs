@@ -71,7 +71,7 @@ const TABLE: [&str; 51] = [
     "inventory/list_products: MGET 1, TIME 2, ZRANGEBYLEX 2",
     "inventory/movements: LLEN 1, LRANGE 1, MGET 1, TIME 1",
     "inventory/get_reservation: MGET 1, TIME 1",
-    "inventory/customer_reservations: MGET 1, TIME 2, ZREVRANGEBYLEX 2",
+    "inventory/customer_reservations: MGET 1, TIME 2, ZRANGE 1, ZRANK 1",
     "inventory/integrity: LLEN 1, MGET 1, TIME 2, ZCARD 1, ZRANGEBYLEX 2, ZRANGEBYSCORE 1",
     "counters/increment: EXISTS 1, MGET 1, MSET 1, TIME 1",
     "counters/decrement: MGET 1, MSET 1, TIME 1",

@@ -19,7 +19,7 @@ pub use request_info::{Limits, RequestInfo};
 pub use shutdown_gate::{InFlight, ShutdownGate};
 
 use super::Problem;
-use crate::types::codes;
+use crate::{telemetry::panic_text, types::codes};
 use request_info::{REQUEST_ID, request_id, trace_id};
 
 /// Runs one request: gives it an id and a span, refuses it during a shutdown, writes its problem as
@@ -78,7 +78,6 @@ fn write_problem(response: Response, info: &RequestInfo) -> Response {
 /// Turns a panic of a handler into the problem `internal_error` of that request. The text of the
 /// panic goes to the log only.
 pub fn panicked(cause: Box<dyn Any + Send>) -> Response {
-    let text = cause.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| cause.downcast_ref::<&str>().copied()).unwrap_or("no text");
+    let text = panic_text(&*cause);
     Problem::from(codes::INTERNAL_ERROR).caused_by(format!("a panic: {text}")).into_response()
 }

@@ -36,13 +36,26 @@ impl Process {
 
     /// The same, with another `--log` than `warn`.
     pub fn start_at_level(level: &str, log: Stdio, arguments: &[&str]) -> Process {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_lockstep"))
+        let program = Command::new(env!("CARGO_BIN_EXE_lockstep"));
+        Process::spawn(program, level, log, arguments)
+    }
+
+    /// Starts `lockstep` on the shared Redis with a clock that is wrong by an offset such as `-1h`.
+    pub fn with_clock(offset: &str, arguments: &[&str]) -> Process {
+        let mut program = Command::new("faketime");
+        program.args(["-f", offset, env!("CARGO_BIN_EXE_lockstep")]);
+        let arguments = [&["--redis-url", redis_url()], arguments].concat();
+        Process::spawn(program, "warn", Stdio::inherit(), &arguments)
+    }
+
+    fn spawn(mut program: Command, level: &str, log: Stdio, arguments: &[&str]) -> Process {
+        let mut child = program
             .args(["--listen", "127.0.0.1:0", "--log", level])
             .args(arguments)
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
-            .unwrap();
+            .expect("is faketime installed?");
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.split("http://").nth(1).and_then(|rest| rest.split([' ', '/']).next());
