@@ -11,7 +11,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
 };
 
-use super::{descriptors, registration::Registration};
+use super::{descriptors, print_in_time, registration::Registration};
 use crate::{
     api::{Limits, ShutdownGate},
     app,
@@ -26,7 +26,8 @@ use crate::{
 /// timeout is over.
 #[tokio::main]
 pub(super) async fn serve(settings: Serve) -> Result<(), String> {
-    telemetry::start_logs(settings.log_format, &settings.log);
+    let _logs = telemetry::start_logs(settings.log_format, &settings.log)
+        .map_err(|error| format!("cannot write a log: {error}"))?;
     tokio::spawn(telemetry::run_upkeep());
     refuse_open_address(&settings)?;
     // Bound before the embedded server is started: if the port is taken, the program ends at once.
@@ -150,14 +151,16 @@ fn welcome(address: SocketAddr, settings: &Serve, embedded: bool) {
         false => "the Redis of --redis-url".to_owned(),
     };
     tracing::info!(%address, "listening, with {data}");
-    let mut out = io::stdout();
-    // Nobody may be reading standard output.
-    let _ = writeln!(
-        out,
+    let text = format!(
         "Lockstep listens on {home} ({data}).\n\
          Swagger UI:  {home}/docs/\n\
          Try:         curl -s {home}/accounts -H 'Content-Type: application/json' \
          -d '{{\"account_id\":\"alice\",\"initial_balance\":\"100.00\"}}'"
     );
-    let _ = out.flush();
+    print_in_time(move || {
+        let mut out = io::stdout();
+        // Standard output may be closed.
+        let _ = writeln!(out, "{text}");
+        let _ = out.flush();
+    });
 }

@@ -52,7 +52,6 @@ pub const COMMANDS: &[&str] = &[
     "ZREM",
     "ZREMRANGEBYRANK",
     "ZREMRANGEBYSCORE",
-    "ZREVRANGEBYLEX",
     "ZSCORE",
 ];
 
