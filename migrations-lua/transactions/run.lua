@@ -31,7 +31,7 @@ if refusal == 'guard_failed' then
   return { refusal, key, op, expected, actual }
 elseif refusal ~= '' then
   -- Another attempt may find no conflict, so this is not remembered.
-  return { refusal, attempts, replayable = false }
+  return { 'transaction_conflict', attempts, replayable = false }
 end
 local unfit = check_data_commands(10, tonumber(budget))
 if unfit then

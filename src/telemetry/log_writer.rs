@@ -1,5 +1,5 @@
 //! The way of a log line to standard error: a bounded queue, and a thread that writes. `logs` gives it to
-//! `tracing`, so no thread that logs ever waits for whoever reads the log.
+//! `tracing`, so no thread that logs ever waits for the reader of the log.
 
 use std::{
     io::{self, Write},
