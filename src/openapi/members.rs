@@ -128,6 +128,12 @@ const MEMBERS: &[ProblemMember] = &[
     row("on_hand", Number, "10", "Units on hand."),
     row("expected_on_hand", Number, "12", "Units that the caller expected on hand."),
     row("max_on_hand", Number, "1000000000000", "Most units of a product."),
+    row(
+        "figure",
+        Text,
+        r#""sold""#,
+        "Total that would be too large: `sold`, or a reason of adjustments.",
+    ),
     row("reserved", Number, "8", "Units that reservations hold."),
     row("delta", Number, "-5", "Change that was asked for."),
     row("extensions", Number, "10", "Extensions that the reservation has had."),
