@@ -25,6 +25,7 @@ REPLY
   account_frozen         role account_id direction
   account_not_empty      account_id balance held currency
   amount_out_of_range    currency field
+  currency_scale_mismatch currency from_scale to_scale
   max_balance_exceeded   account_id balance max_balance amount currency
 ]]
 --- @include "lib/posting"

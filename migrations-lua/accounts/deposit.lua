@@ -23,6 +23,7 @@ REPLY
   account_frozen         role account_id direction
   amount_scale_exceeded  currency scale field
   amount_out_of_range    currency field
+  currency_scale_mismatch currency from_scale to_scale
   max_balance_exceeded   account_id balance max_balance amount currency
 ]]
 --- @include "lib/posting"

@@ -24,6 +24,7 @@ REPLY
   account_exists         account_id
   max_balance_exceeded   account_id balance max_balance amount currency
   amount_out_of_range    currency field
+  currency_scale_mismatch currency from_scale to_scale
 ]]
 --- @include "lib/posting"
 --- @include "lib/external"

@@ -23,6 +23,7 @@ REPLY
   account_frozen         role account_id direction
   amount_scale_exceeded  currency scale field
   amount_out_of_range    currency field
+  currency_scale_mismatch currency from_scale to_scale
   insufficient_funds     account_id available required currency
 ]]
 --- @include "lib/posting"

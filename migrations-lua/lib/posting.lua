@@ -32,7 +32,7 @@ end
 -- out. The external account has no log, and no limits.
 function check_posting(payer, payee, minor, field)
   if payer.scale ~= payee.scale then
-    fail_corrupt(payee.key, 'the same decimals of ' .. payee.currency .. ' as ' .. payer.key)
+    return { 'currency_scale_mismatch', payer.currency, payer.scale, payee.scale, replayable = false }
   end
   local refusal = payer.status ~= 'open' and status_refusal(payer, 'debits')
     or payee.status ~= 'open' and status_refusal(payee, 'credits')

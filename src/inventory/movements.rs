@@ -7,12 +7,13 @@ use utoipa::ToSchema;
 use super::{CODES, bind_product};
 use crate::{
     api::{self, Answer, Caller, LogPage, LogPageQuery, LogRange, Path, Query},
-    store::{Invocation, Operation, Store},
+    store::{Invocation, Operation, RedisValue, Store},
     types::{Code, Id, Timestamp},
 };
 
 /// One change of a product's stock.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(try_from = "RedisValue")]
 #[schema(example = json!({
     "reason": "reserved",
     "on_hand_change": 0,
