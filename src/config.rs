@@ -172,7 +172,7 @@ impl Cli {
     ///
     /// # Errors
     ///
-    /// The message for whoever has written it; or help, where that is asked for.
+    /// The message for the operator who wrote a wrong one; or help, where that is asked for.
     pub fn read() -> Result<Cli, clap::Error> {
         let matches: ArgMatches = Cli::settings().try_get_matches()?;
         Cli::from_arg_matches(&matches)

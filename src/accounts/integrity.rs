@@ -47,6 +47,11 @@ pub struct DamagedAccount {
 }
 
 /// What is wrong with an account.
+///
+/// - `missing`: it has no record, although it was opened; its balance is missing in the sum.
+/// - `unreadable`: its record, or another key of it, cannot be read.
+/// - `postings`: its log has lost postings.
+/// - `holds`: it does not hold what its open holds add up to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AccountDamage {

@@ -52,6 +52,12 @@ pub struct CheckedProduct {
 }
 
 /// What is wrong with a product.
+///
+/// - `missing`: it has no record, although it was added.
+/// - `unreadable`: its record, or another key of it, cannot be read.
+/// - `stock`: its units on hand are not what the changes to it add up to.
+/// - `holds`: its reserved units are not what its open reservations hold together.
+/// - `movements`: its log has lost movements.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ProductDamage {
