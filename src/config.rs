@@ -111,6 +111,11 @@ pub struct Serve {
     #[arg(long, env = "LOCKSTEP_STORE_QUEUE", default_value_t = 8192, value_parser = trimmed(positive()))]
     pub store_queue: u64,
 
+    /// Bytes of operations that may wait for Redis or be on their way; the operation that exceeds them is
+    /// refused as overloaded (64 MiB)
+    #[arg(long, env = "LOCKSTEP_STORE_QUEUE_BYTES", default_value_t = 67_108_864, value_parser = clap::value_parser!(u64).range(1..=u64::from(u32::MAX)))]
+    pub store_queue_bytes: u64,
+
     /// Longest time that an operation waits to be sent to Redis, and again for its reply, in
     /// milliseconds
     #[arg(long, env = "LOCKSTEP_STORE_TIMEOUT_MS", default_value_t = 5000, value_parser = trimmed(positive()))]
@@ -243,6 +248,7 @@ impl Serve {
             batch_workers: count(self.store_connections),
             transactions: count(self.store_transactions),
             queue: count(self.store_queue),
+            queue_bytes: count(self.store_queue_bytes),
             timeout: Duration::from_millis(self.store_timeout_ms),
             retention: store::Retention {
                 idempotency_ttl_ms: self.idempotency_ttl_ms,

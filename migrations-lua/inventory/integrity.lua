@@ -19,6 +19,8 @@ REPLY
   ok                     products:json next
 ]]
 --- @include "lib/product"
+--- @include "lib/product_hold"
+--- @include "lib/product_details"
 --- @include "lib/damage"
 --- @include "lib/index_page"
 
@@ -27,10 +29,9 @@ local MAX_HOLDS = 2000
 
 -- Returns true if the units on hand are what the changes add up to.
 local function has_sound_stock(product)
-  local expected = -product.sold
-  for number in (product.rest:match('^(.-),"price"') or ''):gmatch('":(-?%d+)') do
-    expected = expected + number
-  end
+  local details = unpack_details(product)
+  local expected = details.initial + details.received + details.returned + details.damaged + details.lost + details.counted
+    + details.other - product.sold
   return expected == product.on_hand
 end
 
@@ -42,7 +43,7 @@ local function has_sound_holds(product, holds_key)
   end
   local holds, held = hold_count > 0 and redis.call('ZRANGEBYSCORE', holds_key, '(' .. now, '+inf') or {}, 0
   for i = 1, #holds do
-    held = held + (holds[i]:match('^(%d+):') or fail_corrupt(holds_key, 'holds'))
+    held = held + held_by(holds_key, holds[i])
   end
   return held == product.reserved
 end

@@ -18,6 +18,7 @@ ARGV
 REPLY
   ok                     products:json next
 ]]
+--- @include "lib/product"
 --- @include "lib/product_json"
 --- @include "lib/damage"
 --- @include "lib/index_page"

@@ -1,5 +1,6 @@
 //! The commands of the program: `serve`, `openapi`, `healthcheck` and `migrate`. `main` calls [`run`].
 
+mod descriptors;
 mod healthcheck;
 mod migrate;
 mod openapi;
