@@ -46,12 +46,8 @@ pub struct DamagedAccount {
     pub reason: AccountDamage,
 }
 
-/// What is wrong with an account.
-///
-/// - `missing`: it has no record, although it was opened; its balance is missing in the sum.
-/// - `unreadable`: its record, or another key of it, cannot be read.
-/// - `postings`: its log has lost postings.
-/// - `holds`: it does not hold what its open holds add up to.
+/// What is wrong with an account: `missing` if it has no record, `unreadable` if a key of it cannot be
+/// read, `postings` if its log has lost some, and `holds` if it does not hold what they add up to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AccountDamage {

@@ -51,13 +51,9 @@ pub struct CheckedProduct {
     pub damage: Option<ProductDamage>,
 }
 
-/// What is wrong with a product.
-///
-/// - `missing`: it has no record, although it was added.
-/// - `unreadable`: its record, or another key of it, cannot be read.
-/// - `stock`: its units on hand are not what the changes to it add up to.
-/// - `holds`: its reserved units are not what its open reservations hold together.
-/// - `movements`: its log has lost movements.
+/// What is wrong with a product: `missing` if it has no record, `unreadable` if a key of it cannot be read,
+/// `stock` if its units are not what the changes add up to, `holds` if the reserved ones are not what its
+/// reservations hold, and `movements` if its log has lost some.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ProductDamage {
