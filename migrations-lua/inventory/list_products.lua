@@ -23,17 +23,19 @@ REPLY
 --- @include "lib/damage"
 --- @include "lib/index_page"
 
--- Returns a product as JSON, or nil where there is none. Text that is no JSON would make the whole page unreadable.
-local function listed_product(product_id, ...)
-  local product = open_product(...)
+-- Text that is no JSON would make the whole page unreadable.
+local function listed_product(product_id, product_key, holds_key, log_key)
+  local product = open_product(product_key, holds_key, log_key)
   if product and not product.details:find('}$') then
-    fail_corrupt(product_id, 'a product')
+    fail_corrupt(product_key, 'a product')
   end
   return product and product_json(product_id, product)
 end
 
 local products = {}
 for i = 1, line_count() do
-  products[#products + 1] = unless_damaged(listed_product, (args_of_line(i)), keys_of_line(i))
+  local product_key, holds_key, log_key = keys_of_line(i)
+  local product_id = args_of_line(i)
+  products[#products + 1] = unless_damaged(listed_product, product_id, product_key, holds_key, log_key)
 end
 return { 'ok', products, ids_after(index_key, after, count) }
