@@ -57,12 +57,6 @@ const MEMBERS: &[ProblemMember] = &[
     row("scale", Number, "2", "Decimals of the currency."),
     row("from_scale", Number, "2", "Decimals of the account that pays."),
     row("to_scale", Number, "3", "Decimals of the account that receives."),
-    row(
-        "figure",
-        Text,
-        r#""sold""#,
-        "Total of the product that would be too large: `sold`, or the reason of an adjustment.",
-    ),
     row("total", Number, "999999999999999", "The total before the call."),
     row("max_total", Number, "999999999999999", "The most that a total can be."),
     row("field", Text, r#""amount""#, "Field of the body that has the value."),
