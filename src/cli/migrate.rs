@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use super::store_address::with_store;
 use crate::{
-    config::Migrate,
-    store::{AdminConnection, Embedded, Migrated, MigrationStep},
+    config::StoreAddress,
+    store::{AdminConnection, Migrated, MigrationStep},
 };
 
 /// The longest wait for one piece, which takes milliseconds unless the server is busy with other things.
@@ -15,21 +16,8 @@ const PROGRESS_PERIOD: Duration = Duration::from_secs(5);
 
 /// Runs every step that the data have not been through, and prints what it did.
 #[tokio::main]
-pub(super) async fn run(settings: &Migrate) -> Result<(), String> {
-    if let Some(url) = &settings.redis_url {
-        return migrate(url).await;
-    }
-    let folder = &settings.data_dir;
-    if !folder.is_dir() {
-        return Err(format!(
-            "there is no data directory {}: give --data-dir or --redis-url",
-            folder.display()
-        ));
-    }
-    let embedded = Embedded::start(folder).await.map_err(|error| error.to_string())?;
-    let result = migrate(&embedded.url()).await;
-    embedded.stop().await;
-    result
+pub(super) async fn run(store: &StoreAddress) -> Result<(), String> {
+    with_store(store, async |url| migrate(url).await).await
 }
 
 async fn migrate(url: &str) -> Result<(), String> {

@@ -28,7 +28,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     api::{CommandEntry, ScanStep},
-    store::{Invocation, Store},
+    store::{Invocation, KeyContent, KeyKind, Store, json_record},
     types::Id,
 };
 
@@ -53,6 +53,16 @@ pub fn router() -> OpenApiRouter<Store> {
         .routes(routes!(customer_reservations::customer_reservations))
         .routes(routes!(integrity::integrity))
 }
+
+/// The kinds of keys that this domain writes.
+pub const KEY_KINDS: &[KeyKind] = &[
+    KeyKind { kind: "product", content: KeyContent::Record(json_record) },
+    KeyKind { kind: HOLDS, content: KeyContent::SortedSet },
+    KeyKind { kind: "movements", content: KeyContent::Log(json_record) },
+    KeyKind { kind: "allowance", content: KeyContent::Record(json_record) },
+    KeyKind { kind: "reservations", content: KeyContent::SortedSet },
+    KeyKind { kind: "reservation", content: KeyContent::Record(json_record) },
+];
 
 /// The commands of this domain, which `POST /atomic` and `POST /bulk` take by name.
 pub const COMMANDS: &[CommandEntry] = &[

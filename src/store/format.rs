@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     admin::{AdminConnection, StartRefusal},
     migration::MigrationStep,
+    stored_key::{KeyContent, json_record, text_field, text_record},
 };
 
 /// The format of this version's scripts, which is the number of the last step in `migrations-lua/once`.
@@ -22,6 +23,13 @@ pub(super) const UNLABELLED_FORMAT: u64 = 1;
 /// The time for which a service counts as running after its last registration. `lockstep migrate` refuses
 /// to run within it, so a service that is killed delays a migration by this time at most.
 pub const REGISTRATION_TTL: Duration = Duration::from_secs(30);
+
+/// The keys that belong to no space, with what they hold.
+pub(super) const SYSTEM_KEYS: [(&str, KeyContent); 3] = [
+    ("lockstep:format", KeyContent::Record(json_record)),
+    ("lockstep:migrations", KeyContent::Records(text_field, text_record)),
+    ("lockstep:services", KeyContent::SortedSet),
+];
 
 /// Registers a service if the data have its format, and returns the text of the format. A store without one
 /// gets the initial text first, and the steps that lead to it are recorded as if they had run.

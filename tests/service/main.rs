@@ -28,6 +28,7 @@ mod openapi;
 mod redis_commands;
 mod rights;
 mod runner;
+mod show;
 mod stock_model;
 mod store_states;
 mod torn_commits;

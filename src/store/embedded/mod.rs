@@ -38,6 +38,12 @@ const SERVERS: [&str; 2] = ["valkey-server", "redis-server"];
 /// with `appendfsync always` that ends the server.
 const LEAST_FREE_BYTES: u64 = 16 * 1024 * 1024;
 
+/// The name of the server's socket in the data directory.
+const SOCKET: &str = "redis.sock";
+
+/// The longest wait for the answer of a server that another process may be running.
+const RUNNING_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// The longest path of a unix socket that the kernel takes, in bytes.
 const LONGEST_SOCKET_PATH: usize = 107;
 
@@ -89,7 +95,7 @@ impl Embedded {
         let program = find_server().ok_or(StartError::NoServer)?;
         DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(unusable)?;
         let folder = fs::canonicalize(data_dir).map_err(unusable)?;
-        let socket = folder.join("redis.sock");
+        let socket = folder.join(SOCKET);
         if socket.as_os_str().len() > LONGEST_SOCKET_PATH {
             return Err(StartError::PathTooLong(folder));
         }
@@ -119,9 +125,16 @@ impl Embedded {
         Ok(embedded)
     }
 
+    /// The URL of the server that another process runs on a data directory, if one answers there.
+    pub async fn running_url(data_dir: &Path) -> Option<String> {
+        let socket = fs::canonicalize(data_dir).ok()?.join(SOCKET);
+        let answered = time::timeout(RUNNING_TIMEOUT, answers_ping(&socket)).await.ok()?;
+        answered.is_ok_and(|answered| answered).then(|| url_of(&socket))
+    }
+
     /// The URL of its socket.
     pub fn url(&self) -> String {
-        format!("unix://{}", self.socket.display())
+        url_of(&self.socket)
     }
 
     /// The process id of the server, while one is running.
@@ -163,6 +176,10 @@ impl Embedded {
             let _ = kill_process(pid, signal);
         }
     }
+}
+
+fn url_of(socket: &Path) -> String {
+    format!("unix://{}", socket.display())
 }
 
 /// Sends a PING to the socket, and returns true if the answer is PONG. A server that still loads its data

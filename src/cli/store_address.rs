@@ -1,0 +1,29 @@
+//! The store of `migrate` and `show`: the server of `--redis-url`, or an embedded one that is started on
+//! `--data-dir`.
+
+use crate::{config::StoreAddress, store::Embedded};
+
+/// Runs `work` with the URL of the store. An embedded server is stopped afterwards.
+///
+/// # Errors
+///
+/// The sentence of `work`, or the one that says why there is no server.
+pub(super) async fn with_store(
+    store: &StoreAddress,
+    work: impl AsyncFnOnce(&str) -> Result<(), String>,
+) -> Result<(), String> {
+    if let Some(url) = &store.redis_url {
+        return work(url).await;
+    }
+    let folder = &store.data_dir;
+    if !folder.is_dir() {
+        return Err(format!(
+            "there is no data directory {}: give --data-dir or --redis-url",
+            folder.display()
+        ));
+    }
+    let embedded = Embedded::start(folder).await.map_err(|error| error.to_string())?;
+    let result = work(&embedded.url()).await;
+    embedded.stop().await;
+    result
+}
