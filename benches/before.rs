@@ -13,7 +13,8 @@ use std::{collections::BTreeMap, path::Path};
 
 use serde_json::{Value, json};
 use support::{
-    ACCOUNTS, CONNECTIONS, Process, Random, Redis, Scenario, measure, read_answer, request, save,
+    ACCOUNTS, CONNECTIONS, Measurement, Process, Random, Redis, Scenario, measure, read_answer,
+    request, save,
     script::{RawCall, RawScript, send},
     spread, start_lockstep, transfer_body,
 };
@@ -28,23 +29,25 @@ const CALLS: usize = 6400;
 /// Transfers whose memory and append-only file are measured.
 const KEPT: usize = 20_000;
 
-/// The operations that are compared, with the steps in each script and the most that the ratio may be.
-const COMPARED: [(&str, &str, [(usize, &str); 3]); 3] = [
-    (
-        "transfer",
-        "accounts/transfer",
-        [(1, "at most 0.70"), (28, "at most 0.60"), (64, "at most 0.60")],
-    ),
-    (
-        "reserve",
-        "inventory/reserve",
-        [(1, "at most 0.70"), (28, "at most 0.70"), (64, "at most 0.70")],
-    ),
-    (
-        "token bucket",
-        "ratelimit/check",
-        [(1, "at most 0.75"), (28, "at most 0.75"), (64, "at most 0.75")],
-    ),
+/// An operation that is compared.
+struct Compared {
+    name: &'static str,
+    operation: &'static str,
+    /// The most that the ratio may be, for each number of [`STEPS`].
+    aims: [&'static str; 3],
+}
+
+/// Steps in each script.
+const STEPS: [usize; 3] = [1, 28, 64];
+
+const COMPARED: [Compared; 3] = [
+    Compared {
+        name: "transfer",
+        operation: "accounts/transfer",
+        aims: ["at most 0.70", "at most 0.60", "at most 0.60"],
+    },
+    Compared { name: "reserve", operation: "inventory/reserve", aims: ["at most 0.70"; 3] },
+    Compared { name: "token bucket", operation: "ratelimit/check", aims: ["at most 0.75"; 3] },
 ];
 
 /// The scripts of one version.
@@ -55,7 +58,7 @@ struct Version {
 impl Version {
     fn of(script: impl Fn(&'static str) -> RawScript) -> Version {
         let seeds = ["accounts/open", "inventory/add_product"];
-        let compared = COMPARED.map(|(_, operation, _)| operation);
+        let compared = COMPARED.map(|compared| compared.operation);
         let operations = seeds.into_iter().chain(compared);
         Version { scripts: operations.map(|operation| (operation, script(operation))).collect() }
     }
@@ -123,8 +126,8 @@ async fn main() {
     );
     println!("| scripts without Lockstep | before | now | ratio | aim |");
     println!("| --- | ---: | ---: | ---: | --- |");
-    for (name, operation, sizes) in COMPARED {
-        for (steps, aim) in sizes {
+    for Compared { name, operation, aims } in COMPARED {
+        for (steps, aim) in STEPS.into_iter().zip(aims) {
             let pairs = &cpu[&row(operation, steps)];
             print_row(&format!("Redis CPU us of a {name}, {steps} in each script"), pairs, aim);
         }
@@ -159,8 +162,8 @@ async fn compare_cpu(versions: &[Version; 2]) -> Pairs {
     let mut redis = Redis::start(&[]).await;
     let mut pairs = Pairs::new();
     for _ in 0..ROUNDS {
-        for (_, operation, sizes) in COMPARED {
-            for (steps, _) in sizes {
+        for Compared { operation, .. } in COMPARED {
+            for steps in STEPS {
                 let mut pair = [0.0; 2];
                 for (version, cost) in versions.iter().zip(&mut pair) {
                     version.prepare(&mut redis).await;
@@ -207,6 +210,9 @@ async fn compare_space(versions: &[Version; 2]) -> Pairs {
     pairs
 }
 
+/// A figure of a measurement.
+type Column = fn(&Measurement) -> f64;
+
 /// Has an older service and the present one make transfers in turns, and prints and returns their figures.
 async fn compare_services(program: &str) -> Value {
     let redis = Redis::start(&[]).await;
@@ -216,7 +222,7 @@ async fn compare_services(program: &str) -> Value {
     for service in &services {
         open_accounts(service).await;
     }
-    let mut rounds: [Vec<support::Measurement>; 2] = [Vec::new(), Vec::new()];
+    let mut rounds: [Vec<Measurement>; 2] = [Vec::new(), Vec::new()];
     for _ in 0..ROUNDS {
         for (service, rounds) in services.iter().zip(&mut rounds) {
             let scenario = Scenario {
@@ -236,7 +242,7 @@ async fn compare_services(program: &str) -> Value {
         "\n| transfers through Lockstep, {CONNECTIONS} connections | before | now | ratio | aim |"
     );
     println!("| --- | ---: | ---: | ---: | --- |");
-    let columns: [(&str, fn(&support::Measurement) -> f64, &str); 4] = [
+    let columns: [(_, Column, _); 4] = [
         ("transfers per second", |round| round.per_second, "at least 1.3"),
         ("service CPU us of a transfer", |round| round.service_cpu_us, "at most 1"),
         ("Redis CPU us of a transfer", |round| round.redis_cpu_us, "none"),

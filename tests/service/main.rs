@@ -24,6 +24,7 @@ mod embedded;
 mod format;
 mod idempotency;
 mod ledger_model;
+mod mutants;
 mod openapi;
 mod redis_commands;
 mod rights;
