@@ -247,17 +247,18 @@ fn counter(number: u64) -> Vec<u8> {
 /// Measures and prints the room of transactions and postings, and what they take in all.
 async fn transfers_at_rates(redis: &mut Redis) -> Value {
     println!(
-        "\n| transfers a second | bytes of a transaction | bytes of a posting | append-only file of a day | transactions of 90 days |"
+        "\n| transfers a second | bytes of a transaction | bytes of a posting | append-only file of a day | transactions of 90 days | postings of a day |"
     );
-    println!("| ---: | ---: | ---: | ---: | ---: |");
+    println!("| ---: | ---: | ---: | ---: | ---: | ---: |");
     let mut rows = Vec::new();
     for rate in RATES {
         let [transaction, posting, file] = transfers_at(redis, rate).await;
         let giga = |bytes: f64| bytes / 1e9;
         println!(
-            "| {rate} | {transaction:.0} | {posting:.0} | {:.2} GB | {:.1} GB |",
+            "| {rate} | {transaction:.0} | {posting:.0} | {:.2} GB | {:.1} GB | {:.2} GB |",
             giga(file * (rate * 86_400) as f64),
             giga(transaction * (rate * TRANSACTION_TTL_S) as f64),
+            giga(posting * (2 * rate * 86_400) as f64),
         );
         rows.push(
             json!({ "rate": rate, "transaction": transaction, "posting": posting, "file": file }),
@@ -276,9 +277,8 @@ async fn transfers_at(redis: &mut Redis, rate: u64) -> [f64; 3] {
         script.load(&mut redis.connection).await;
     }
     let mut random = Random(rate);
-    let opened: Vec<_> = (0..RESOURCES)
-        .map(|number| RawCall { from: number, ..RawCall::random(&mut random, RESOURCES) })
-        .collect();
+    let opened: Vec<_> =
+        (0..RESOURCES).map(|number| RawCall { from: number, ..random_call(&mut random) }).collect();
     send(&mut redis.connection, opened.chunks(20).map(|calls| open.command(calls))).await;
     // The hash of the second in which the accounts were opened is no hash of transfers.
     remove_transactions(redis).await;
@@ -286,7 +286,7 @@ async fn transfers_at(redis: &mut Redis, rate: u64) -> [f64; 3] {
     for start in (0..TRANSFERS).step_by(100) {
         let commands = (start..start + 100).map(|number| {
             let second = 1_795_705_451 + number as u64 / rate;
-            transfer.command(&[RawCall { second, ..RawCall::random(&mut random, RESOURCES) }])
+            transfer.command(&[RawCall { second, ..random_call(&mut random) }])
         });
         send(&mut redis.connection, commands).await;
     }
@@ -299,6 +299,11 @@ async fn transfers_at(redis: &mut Redis, rate: u64) -> [f64; 3] {
         (without - before.0) / transfers / 2.0,
         (after.1 - before.1) / transfers,
     ]
+}
+
+/// A call by chance, with ids of a usual length.
+fn random_call(random: &mut Random) -> RawCall {
+    RawCall { accounts: "account-", ..RawCall::random(random, RESOURCES) }
 }
 
 /// Removes the transactions, and returns when Redis has made its table of keys smaller.

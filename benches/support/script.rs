@@ -30,6 +30,8 @@ impl Names {
 /// What a call names: two accounts, a product and a customer, and a key of a limit. Every script takes what it
 /// needs.
 pub struct RawCall {
+    /// The beginning of account ids, before their numbers.
+    pub accounts: &'static str,
     /// The payer of a transfer, or the account to open.
     pub from: u64,
     /// The payee of a transfer.
@@ -50,20 +52,20 @@ impl RawCall {
         let (from, to) = two_accounts(random, accounts);
         let id = u128::from(unique()) << 64 | u128::from(random.below(1 << 31));
         let customer = random.below(accounts / 2);
-        RawCall { from, to, product: from, customer, second: 1_795_705_451, id }
+        RawCall { accounts: "a", from, to, product: from, customer, second: 1_795_705_451, id }
     }
 
     /// The value of a name in the header of an operation.
     fn value(&self, operation: &str, name: &str) -> Vec<u8> {
-        let RawCall { from, to, product, customer, second, id } = self;
+        let RawCall { accounts, from, to, product, customer, second, id } = self;
         let key = |kind: &str, id: String| format!("lockstep:{{main}}:{kind}:{id}");
         let is_money = operation.starts_with("accounts/");
         let text = match name {
-            "from_key" | "account_key" => key("account", format!("a{from}")),
-            "to_key" => key("account", format!("a{to}")),
-            "from_log" | "account_log" => key("postings", format!("a{from}")),
-            "to_log" => key("postings", format!("a{to}")),
-            "holds_key" if is_money => key("account_holds", format!("a{from}")),
+            "from_key" | "account_key" => key("account", format!("{accounts}{from}")),
+            "to_key" => key("account", format!("{accounts}{to}")),
+            "from_log" | "account_log" => key("postings", format!("{accounts}{from}")),
+            "to_log" => key("postings", format!("{accounts}{to}")),
+            "holds_key" if is_money => key("account_holds", format!("{accounts}{from}")),
             "holds_key" => key("product_holds", format!("p{product}")),
             "external_key" => key("external", "accounts".to_owned()),
             "index_key" if is_money => key("index", "accounts".to_owned()),
@@ -76,8 +78,8 @@ impl RawCall {
             "customer_key" => key("reservations", format!("c{customer}")),
             "allowance_key" => key("allowance", format!("c{customer}/p{product}")),
             "state_key" => key("bucket", format!("k{product}")),
-            "from_account" | "account_id" => format!("a{from}"),
-            "to_account" => format!("a{to}"),
+            "from_account" | "account_id" => format!("{accounts}{from}"),
+            "to_account" => format!("{accounts}{to}"),
             "product_id" => format!("p{product}"),
             "customer_id" => format!("c{customer}"),
             "reservation_id" => format!("res_{id:032x}"),
