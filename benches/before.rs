@@ -116,7 +116,7 @@ async fn main() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/before");
     let before = |operation: &'static str| {
         let path = Path::new(folder).join(operation.replace('/', "-") + ".lua");
-        RawScript::of(operation, std::fs::read_to_string(path).unwrap())
+        RawScript::before(operation, std::fs::read_to_string(path).unwrap())
     };
     let versions = [Version::of(before), Version::of(RawScript::present)];
     let cpu = compare_cpu(&versions).await;

@@ -84,7 +84,7 @@ impl RawCall {
             "customer_id" => format!("c{customer}"),
             "reservation_id" => format!("res_{id:032x}"),
             "transaction_id" => format!("tx_{id:032x}"),
-            "transaction_field" => return id.to_be_bytes().to_vec(),
+            "transaction_field" | "id_bytes" => return id.to_be_bytes().to_vec(),
             "amount" => "250".to_owned(),
             "decimals" | "scale" => "2".to_owned(),
             "currency" => "USD".to_owned(),
@@ -113,11 +113,21 @@ impl RawScript {
     /// The script of this version.
     pub fn present(operation: &'static str) -> RawScript {
         let script = lockstep::store::Library::embedded().script(operation);
-        RawScript::of(operation, script.source.clone())
+        let names = |params: &lockstep::store::Params| Names {
+            fixed: params.fixed.clone(),
+            repeated: params.repeated.clone(),
+        };
+        RawScript {
+            operation,
+            source: script.source.clone(),
+            sha1: script.sha1.clone(),
+            keys: names(&script.header.keys),
+            args: names(&script.header.args),
+        }
     }
 
-    /// An assembled script of any version. Its keys and arguments are those of the last header in it.
-    pub fn of(operation: &'static str, source: String) -> RawScript {
+    /// A script of before. Its keys and arguments are those of the last header in it.
+    pub fn before(operation: &'static str, source: String) -> RawScript {
         let (_, header) = source.rsplit_once("\nKEYS\n").unwrap();
         let (keys, rest) = header.split_once("\nARGV\n").unwrap();
         let (args, _) = rest.split_once("\nREPLY\n").unwrap();

@@ -7,15 +7,15 @@ use super::{
     HOLDS,
     transaction_place::{TRANSACTIONS, transaction_id_of},
 };
-use crate::store::{KeyContent, KeyKind, PackedRecord, json_record, text_field};
+use crate::store::{KeyContent, KeyKind, PackedRecord, text_field};
 
 /// The kinds of keys that this domain writes.
 pub const KEY_KINDS: &[KeyKind] = &[
     KeyKind { kind: "account", content: KeyContent::Record(account_to_json) },
     KeyKind { kind: "external", content: KeyContent::Records(text_field, account_to_json) },
     KeyKind { kind: "postings", content: KeyContent::Log(posting_to_json) },
-    KeyKind { kind: HOLDS, content: KeyContent::SortedSet },
-    KeyKind { kind: "hold", content: KeyContent::Record(json_record) },
+    KeyKind { kind: HOLDS, content: KeyContent::SortedSet(text_field) },
+    KeyKind { kind: "hold", content: KeyContent::Record(hold_to_json) },
     KeyKind {
         kind: TRANSACTIONS,
         content: KeyContent::Records(transaction_id_of, transaction_to_json),
@@ -28,6 +28,9 @@ const WIDE: u8 = 2;
 
 /// The names of the codes of `status`, which begin at 1.
 const STATUSES: [&str; 5] = ["open", "closed", "frozen_debits", "frozen_credits", "frozen_both"];
+
+/// The names of the codes of a hold's `status`.
+const HOLD_STATUSES: [&str; 3] = ["open", "captured", "released"];
 
 /// The names of the codes of a transaction's kind, which begin at 1.
 const KINDS: [&str; 6] = ["deposit", "withdrawal", "transfer", "capture", "reversal", "sweep"];
@@ -103,6 +106,27 @@ fn transaction_to_json(bytes: &[u8]) -> Option<Value> {
         "currency": record.text()?,
         "hold_id": record.text()?,
         "reverses": record.text()?,
+        "description": record.json(Value::Null)?,
+        "metadata": record.json_to_end(Value::Null)?,
+    }))
+}
+
+/// Returns the record of a hold as JSON, its amounts as strings of minor units; `None` where the bytes are none.
+/// A hold whose time is up is still `open` in its record.
+pub fn hold_to_json(bytes: &[u8]) -> Option<Value> {
+    let mut record = PackedRecord::new(bytes);
+    let layout = record.byte()?;
+    Some(json!({
+        "status": name_of(&HOLD_STATUSES, record.byte()?)?,
+        "scale": record.byte()?,
+        "expires_at": record.integer::<6>()?,
+        "created_at": record.integer::<6>()?,
+        "amount": amount(&mut record, layout)?,
+        "captured": amount(&mut record, layout)?,
+        "released": amount(&mut record, layout)?,
+        "from_account": record.text()?,
+        "to_account": record.text()?,
+        "currency": record.text()?,
         "description": record.json(Value::Null)?,
         "metadata": record.json_to_end(Value::Null)?,
     }))

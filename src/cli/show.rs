@@ -7,11 +7,11 @@ use std::{
 
 use serde_json::Value;
 
-use super::store_address::with_store;
+use super::store_address::{running_url, with_store};
 use crate::{
     config::{Show, count},
     domains,
-    store::{AdminConnection, Embedded, ShowError},
+    store::{AdminConnection, ShowError},
 };
 
 /// The longest wait for the connection, and for the reply.
@@ -23,7 +23,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) async fn run(settings: &Show) -> Result<(), String> {
     let Show { key, limit, store } = settings;
     let print = async |url: &str| print(url, key, count(*limit)).await;
-    match Embedded::running_url(&store.data_dir).await.filter(|_| store.redis_url.is_none()) {
+    match running_url(store).await {
         Some(url) => print(&url).await,
         None => with_store(store, print).await,
     }

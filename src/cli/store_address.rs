@@ -22,8 +22,20 @@ pub(super) async fn with_store(
             folder.display()
         ));
     }
-    let embedded = Embedded::start(folder).await.map_err(|error| error.to_string())?;
-    let result = work(&embedded.url()).await;
+    let embedded = Embedded::on(folder).map_err(|error| error.to_string())?;
+    let result = match embedded.start().await {
+        Ok(()) => work(&embedded.url()).await,
+        Err(error) => Err(error.to_string()),
+    };
     embedded.stop().await;
     result
+}
+
+/// The URL of the server that a running service has embedded, if one answers on `--data-dir`.
+pub(super) async fn running_url(store: &StoreAddress) -> Option<String> {
+    if store.redis_url.is_some() || !store.data_dir.is_dir() {
+        return None;
+    }
+    let embedded = Embedded::on(&store.data_dir).ok()?;
+    embedded.is_running().await.then(|| embedded.url())
 }

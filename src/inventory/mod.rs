@@ -20,7 +20,9 @@ mod get_product;
 mod get_reservation;
 mod integrity;
 mod list_products;
+mod movement_record;
 mod movements;
+mod record;
 mod reserve;
 mod update_product;
 
@@ -28,12 +30,13 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     api::{CommandEntry, ScanStep},
-    store::{Invocation, KeyContent, KeyKind, Store, json_record},
+    store::{Invocation, Store},
     types::Id,
 };
 
 pub use codes::CODES;
 pub use expire::ExpireReservations;
+pub use record::KEY_KINDS;
 
 use get_product::{Product, ProductReply};
 use get_reservation::{HeldReservation, Reservation, ReservationReply};
@@ -53,16 +56,6 @@ pub fn router() -> OpenApiRouter<Store> {
         .routes(routes!(customer_reservations::customer_reservations))
         .routes(routes!(integrity::integrity))
 }
-
-/// The kinds of keys that this domain writes.
-pub const KEY_KINDS: &[KeyKind] = &[
-    KeyKind { kind: "product", content: KeyContent::Record(json_record) },
-    KeyKind { kind: HOLDS, content: KeyContent::SortedSet },
-    KeyKind { kind: "movements", content: KeyContent::Log(json_record) },
-    KeyKind { kind: "allowance", content: KeyContent::Record(json_record) },
-    KeyKind { kind: "reservations", content: KeyContent::SortedSet },
-    KeyKind { kind: "reservation", content: KeyContent::Record(json_record) },
-];
 
 /// The commands of this domain, which `POST /atomic` and `POST /bulk` take by name.
 pub const COMMANDS: &[CommandEntry] = &[

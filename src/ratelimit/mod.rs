@@ -11,7 +11,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     api::CommandEntry,
-    store::{KeyContent, KeyKind, Store, json_record},
+    store::{KeyContent, KeyKind, Store, json_record, text_field},
 };
 
 pub use codes::CODES;
@@ -24,7 +24,7 @@ pub fn router() -> OpenApiRouter<Store> {
 /// The kinds of keys that this domain writes.
 pub const KEY_KINDS: &[KeyKind] = &[
     KeyKind { kind: "bucket", content: KeyContent::Record(json_record) },
-    KeyKind { kind: "window", content: KeyContent::SortedSet },
+    KeyKind { kind: "window", content: KeyContent::SortedSet(text_field) },
 ];
 
 /// The commands of this domain that `/atomic` and `/bulk` can run.

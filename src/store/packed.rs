@@ -37,6 +37,18 @@ impl<'a> PackedRecord<'a> {
         self.number().filter(|number| number.fract() == 0.0).map(|number| number as i64)
     }
 
+    /// A whole number of `N` bytes that is not below zero, the lowest byte first (`I5`, `I6`).
+    pub fn integer<const N: usize>(&mut self) -> Option<u64> {
+        const { assert!(N <= 8) };
+        let bytes = self.bytes::<N>()?;
+        Some(bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    }
+
+    /// True if everything has been read.
+    pub fn is_at_end(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// A text that ends with a zero byte (`s`).
     pub fn text(&mut self) -> Option<&'a str> {
         let end = self.0.iter().position(|byte| *byte == 0)?;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{
     AdminConnection, Failure, FormatError,
     admin::read_failure,
-    format::{SYSTEM_KEYS, check_connection},
+    format::{SYSTEM_KEYS, check_text},
 };
 
 /// One kind of key, `lockstep:{space}:<kind>:<id>`, and the reading of what Redis has under it.
@@ -30,8 +30,8 @@ pub enum KeyContent {
     Log(Decode),
     /// A hash with one record in each field. The name of a field is decoded as well.
     Records(fn(&[u8]) -> Option<String>, Decode),
-    /// A sorted set, whose members are texts.
-    SortedSet,
+    /// A sorted set, with the decoder of its members.
+    SortedSet(fn(&[u8]) -> Option<String>),
 }
 
 /// Decodes a record; `None` where the bytes have no layout that is known.
@@ -44,7 +44,7 @@ impl KeyContent {
             KeyContent::Record(_) => "string",
             KeyContent::Log(_) => "list",
             KeyContent::Records(..) => "hash",
-            KeyContent::SortedSet => "zset",
+            KeyContent::SortedSet(_) => "zset",
         }
     }
 }
@@ -59,7 +59,7 @@ pub fn text_record(bytes: &[u8]) -> Option<Value> {
     std::str::from_utf8(bytes).ok().map(Value::from)
 }
 
-/// Decodes the name of a field that is text.
+/// Decodes the name of a field, or a member of a sorted set, that is text.
 pub fn text_field(bytes: &[u8]) -> Option<String> {
     String::from_utf8(bytes.to_vec()).ok()
 }
@@ -67,7 +67,7 @@ pub fn text_field(bytes: &[u8]) -> Option<String> {
 /// The kinds that belong to no domain: idempotency records, and the indexes of all spaces.
 pub const SHARED_KINDS: &[KeyKind] = &[
     KeyKind { kind: "once", content: KeyContent::Record(idempotency_record) },
-    KeyKind { kind: "index", content: KeyContent::SortedSet },
+    KeyKind { kind: "index", content: KeyContent::SortedSet(text_field) },
 ];
 
 /// Decodes an idempotency record: the fingerprint of the call, and its reply as MessagePack.
@@ -166,7 +166,9 @@ impl AdminConnection {
             Some((_, content)) => *content,
             None => {
                 let content = content_of(key, kinds)?;
-                check_connection(&mut self.connection).await?;
+                let format = self.format_text().await;
+                let format = format.map_err(|error| ShowError::Failed(read_failure(&error)))?;
+                format.map_or(Ok(()), |text| check_text(&text))?;
                 content
             }
         };
@@ -208,13 +210,16 @@ impl AdminConnection {
                 let count = i64::try_from(fields.len()).unwrap_or(i64::MAX);
                 (Some(count), decoded.ok_or_else(unreadable)?.into(), ttl_ms)
             }
-            KeyContent::SortedSet => {
+            KeyContent::SortedSet(name) => {
                 pipe.cmd("ZCARD").arg(key);
                 pipe.cmd("ZRANGE").arg(key).arg(0).arg(last - 1).arg("WITHSCORES");
-                let (count, members, ttl_ms): Parts<Vec<(String, f64)>> =
+                let (count, members, ttl_ms): Parts<Vec<(Vec<u8>, f64)>> =
                     self.read(key, content, pipe).await?;
-                let member = |(member, score): (String, f64)| json!({ "member": member, "score": whole(score) });
-                (Some(count), members.into_iter().map(member).collect(), ttl_ms)
+                let member = |(member, score): &(Vec<u8>, f64)| {
+                    Some(json!({ "member": name(member)?, "score": whole(*score) }))
+                };
+                let members = members.iter().map(member);
+                (Some(count), members.collect::<Option<_>>().ok_or_else(unreadable)?, ttl_ms)
             }
         })
     }

@@ -142,6 +142,63 @@ fn decimal(minor_units: &Value) -> String {
     format!("{}.{:02}", minor_units / 100, minor_units % 100)
 }
 
+/// Compares products, reservations, their holds and movements with what the service answers of them.
+#[tokio::test]
+async fn stock_is_shown_as_the_service_answers_it() {
+    let server = Server::of_this_run();
+    let service = Service::on_own_redis(&server);
+    let mut connection = connect(&server).await;
+    let body = json!({
+        "product_id": "cup", "name": "Cup \"7\"", "description": "white", "price": "7.90",
+        "initial_stock": 1_000_000_000, "low_stock": 5, "max_per_customer": 900, "metadata": { "a": "b" }
+    });
+    service.post("/inventory/products", body).await.assert(201);
+    let body = json!({ "product_id": "cup", "delta": -3, "reason": "lost", "reference": "shelf" });
+    service.post("/inventory/adjust", body).await.assert(200);
+    let reserved = service.reserve("cup", 300, 600_000).await.assert(201);
+    let id = reserved["reservation_id"].as_str().unwrap();
+    let body = json!({
+        "reservation_id": id, "lines": [{ "product_id": "cup", "quantity": 100 }], "remainder": "keep"
+    });
+    service.post("/inventory/confirm", body).await.assert(200);
+
+    let mut stored = async |kind: &str, id: &str| {
+        show_key(&mut connection, &service.key(kind, id), 100).await.unwrap()["value"].take()
+    };
+    let product = stored("product", "cup").await;
+    let told = service.get("/inventory/products/cup").await.assert(200);
+    for same in [
+        "on_hand",
+        "reserved",
+        "sold",
+        "low_stock",
+        "max_per_customer",
+        "currency",
+        "name",
+        "description",
+        "metadata",
+        "version",
+    ] {
+        assert_eq!(product[same], told[same], "{same} of {product:#}");
+    }
+    assert_eq!((&product["initial"], &product["lost"]), (&json!(1_000_000_000), &json!(-3)));
+    assert_eq!((&product["price"], &product["movements"]), (&json!("790"), &json!(4)));
+
+    let reservation = stored("reservation", id).await;
+    let told = service.get(&format!("/inventory/reservations/{id}")).await.assert(200);
+    for same in ["status", "customer_id", "extensions"] {
+        assert_eq!(reservation[same], told[same], "{same} of {reservation:#}");
+    }
+    let line = json!([{ "product_id": "cup", "quantity": 300, "confirmed": 100, "released": 0 }]);
+    assert_eq!(reservation["lines"], line);
+
+    let told = service.get("/inventory/products/cup/movements").await.assert(200);
+    assert_eq!(stored("movements", "cup").await, told["movements"]);
+    let holds = stored("product_holds", "cup").await;
+    assert_eq!(holds[0]["member"], format!("200:{id}"));
+    assert_eq!(holds[0]["score"], reservation["expires_at"]);
+}
+
 #[tokio::test]
 async fn a_status_is_shown_by_its_name() {
     let server = Server::of_this_run();

@@ -183,3 +183,14 @@ async fn a_posting_without_a_description_is_short() {
     let full: Vec<u8> = service.raw().lindex(service.key("postings", "alice"), -1).unwrap();
     assert_eq!(full.len(), plain.len() + r#""tea"{"a":"b"}"#.len());
 }
+
+#[tokio::test]
+async fn refuses_an_account_with_other_decimals() {
+    let service = Service::new();
+    service.open("alice", "5").await;
+    service.open("bob", "0").await;
+    service.edit_account("bob", |record| record["scale"] = 0.into());
+    let refused = service.transfer("alice", "bob", "1").await;
+    let refused = refused.expect_problem(409, "currency_scale_mismatch");
+    assert_eq!((&refused["from_scale"], &refused["to_scale"]), (&json!(2), &json!(0)));
+}
