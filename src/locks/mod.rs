@@ -16,7 +16,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     api::CommandEntry,
-    store::{Invocation, Store},
+    store::{Invocation, KeyContent, KeyKind, Store, json_record, text_record},
     types::{Id, Metadata, Timestamp},
 };
 
@@ -30,6 +30,12 @@ pub fn router() -> OpenApiRouter<Store> {
         .routes(routes!(release::release))
         .routes(routes!(get::get))
 }
+
+/// The kinds of keys that this domain writes.
+pub const KEY_KINDS: &[KeyKind] = &[
+    KeyKind { kind: "lock", content: KeyContent::Record(json_record) },
+    KeyKind { kind: "released", content: KeyContent::Record(text_record) },
+];
 
 /// The commands of this domain that `/atomic` and `/bulk` can run. A lock can be released together
 /// with the work that it protects, but it has to be acquired before that work, in a call of its own.

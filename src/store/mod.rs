@@ -7,7 +7,8 @@
 //! order of a stream, `single_flight` lets one caller run a prerequisite for all, `transaction` is WATCH and
 //! EXEC, `admin` is what the service asks for itself, `rights` and `readiness` are what the user may do and
 //! what the server can serve, `format` is the layout of the data, `migration` leads
-//! from one to the next, and `embedded` is the server that Lockstep brings along. `failure` has every way in which there is no reply.
+//! from one to the next, and `embedded` is the server that Lockstep brings along. `stored_key` shows people
+//! what is stored, with `packed`. `failure` has every way in which there is no reply.
 
 mod admin;
 mod batcher;
@@ -21,12 +22,14 @@ mod migration;
 mod open;
 mod operation;
 mod ordered;
+mod packed;
 mod pending;
 mod readiness;
 mod rights;
 mod script;
 mod settings;
 mod single_flight;
+mod stored_key;
 mod transaction;
 
 use std::{
@@ -49,6 +52,7 @@ pub use invocation::{GeneratedId, Invocation};
 pub use migration::{Migrated, MigrationError, MigrationStep};
 pub use operation::{Completed, Context, ErasedOperation, Error, Operation, Refusal};
 pub use ordered::OrderedQueue;
+pub use packed::PackedRecord;
 pub use pending::PendingReply;
 pub use readiness::{NotReady, ReadinessCheck};
 pub use rights::COMMANDS;
@@ -56,6 +60,9 @@ pub use script::{
     Field, FieldKind, Header, KeyType, Library, Params, RawReply, RedisValue, Script,
 };
 pub use settings::{Retention, Settings};
+pub use stored_key::{
+    Decode, KeyContent, KeyKind, SHARED_KINDS, ShowError, json_record, text_field, text_record,
+};
 pub use transaction::{ExecOutcome, Watch, WatchedValue};
 
 use batcher::{MAX_ARGS, MAX_KEYS, PendingCall, RunnerArgs};

@@ -20,6 +20,11 @@ use super::{
 /// The folder is the registry of operations: a new file needs no other mention.
 pub(super) static FOLDER: Dir = include_dir!("$CARGO_MANIFEST_DIR/migrations-lua");
 
+/// The environment variable of a folder from which debug builds read the scripts in place of those that were
+/// compiled in. `make mutants` changes scripts that way, so that nothing is compiled anew.
+#[cfg(debug_assertions)]
+const SCRIPTS: &str = "LOCKSTEP_SCRIPTS";
+
 /// Returns the source of the script `name`. `all` are the names of all operations.
 pub(super) fn assemble(name: &str, header: &Header, all: &[&str]) -> String {
     let mut names = vec![name];
@@ -132,6 +137,13 @@ fn include(source: &'static str, included: &mut Vec<&'static str>) {
 }
 
 fn file(path: &str) -> &'static str {
+    // Only in debug builds: who may set an environment variable must never be able to change what moves money.
+    #[cfg(debug_assertions)]
+    if let Some(folder) = std::env::var_os(SCRIPTS) {
+        let path = std::path::Path::new(&folder).join(format!("{path}.lua"));
+        let source = std::fs::read_to_string(&path);
+        return source.unwrap_or_else(|error| panic!("{}: {error}", path.display())).leak();
+    }
     FOLDER
         .get_file(format!("{path}.lua"))
         .and_then(|file| file.contents_utf8())
