@@ -102,6 +102,15 @@ fn add_headers(operation: &mut Value, is_command: bool) {
             "schema": { "type": "string" },
         }));
     }
+    if is_command {
+        headers.push(json!({
+            "name": "Lockstep-Guard",
+            "in": "header",
+            "description": "`lock=<lock>;token=<fencing_token>`, up to 16 times: the call has an effect only while the lock is held by the lease with that fencing token. The script that does the work checks it first.",
+            "schema": { "type": "string" },
+            "example": "lock=nightly-report;token=1769860800000000",
+        }));
+    }
     match operation["parameters"].as_array_mut() {
         Some(parameters) => parameters.extend(headers),
         None => operation["parameters"] = Value::Array(headers),
@@ -129,6 +138,8 @@ const OF_COMMANDS: &[Code] = &[
     codes::REQUEST_TIMEOUT,
     codes::IDEMPOTENCY_KEY_INVALID,
     codes::IDEMPOTENCY_KEY_REUSED,
+    codes::STALE_FENCING_TOKEN,
+    codes::LOCK_NOT_HELD,
     codes::STORE_READONLY,
     codes::STORE_OUT_OF_MEMORY,
     codes::OUTCOME_UNKNOWN,

@@ -43,7 +43,7 @@ pub async fn sweep_page(store: &Store, cursor: u64) -> Result<u64, Failure> {
         let Some(expirable) = expirables().find(|expirable| expirable.kind == kind) else {
             continue;
         };
-        let context = Context { space, idempotency_key: None };
+        let context = Context::of_space(space);
         if let Err(error) = expire(store, expirable, &id, &context).await {
             tracing::warn!(
                 ?error,

@@ -87,6 +87,7 @@ async fn serve_on(
                 refusal = Some(sentence);
             }
         }
+        store.drain();
     };
     let connections = count(settings.max_connections);
     server::serve(listener, app, gate, settings.timeouts(), connections, stopped).await;

@@ -42,12 +42,14 @@ pub const COMMANDS: &[&str] = &[
     "PEXPIRE",
     "PING",
     "PTTL",
+    "PUBLISH",
     "RPOP",
     "RPUSH",
     "SADD",
     "SCAN",
     "SET",
     "STRLEN",
+    "SUBSCRIBE",
     "TIME",
     "TYPE",
     "UNWATCH",
@@ -77,6 +79,10 @@ for i = 1, #ARGV do
     local known, allowed
     if command == 'EVAL' or command == 'EVALSHA' then
       known, allowed = pcall(redis.acl_check_cmd, command, 'return 1', '1', KEYS[j])
+    elseif command == 'PUBLISH' then
+      known, allowed = pcall(redis.acl_check_cmd, command, 'lockstep:process:none', 'message')
+    elseif command == 'SUBSCRIBE' then
+      known, allowed = pcall(redis.acl_check_cmd, command, 'lockstep:process:none')
     else
       known, allowed = pcall(redis.acl_check_cmd, command, KEYS[j])
     end
@@ -151,6 +157,12 @@ pub enum StartRefusal {
          reading and writing, see docs/operations.md"
     )]
     MissingKeys,
+    /// The user of `--redis-url` may not use the channels of the service.
+    #[error(
+        "the Redis user lacks a right to channels: grant it +publish, +subscribe and the channel pattern \
+         &lockstep:*, see docs/operations.md"
+    )]
+    MissingChannels,
     /// The data have another format.
     #[error(transparent)]
     Format(#[from] FormatError),
@@ -206,9 +218,12 @@ impl AdminConnection {
             Err(refusal) => return Err(refusal),
         }
         let missing = self.missing_rights().await?;
-        match missing.is_empty() {
-            true => Ok(()),
-            false => Err(StartRefusal::MissingRights(missing)),
+        match missing.as_slice() {
+            [] => Ok(()),
+            [publish, subscribe] if publish == "PUBLISH" && subscribe == "SUBSCRIBE" => {
+                Err(StartRefusal::MissingChannels)
+            }
+            _ => Err(StartRefusal::MissingRights(missing)),
         }
     }
 

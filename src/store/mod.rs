@@ -4,7 +4,7 @@
 //! `invocation` (its keys and arguments), `pending` (into a queue, and waiting), `batcher` (to Redis and
 //! back), `script` (the script that ran, and the reading of its reply). Beside that way: `open` starts and
 //! ends the batch workers, `ordered` keeps the order of a stream, `single_flight` lets one caller run a
-//! prerequisite for all, `transaction` is WATCH and EXEC, `admin` is what the service asks for itself,
+//! prerequisite for all, `notifications` are messages of scripts, `transaction` is WATCH and EXEC, `admin` is what the service asks for itself,
 //! `format` is the layout of the data, `migration` leads from one to the next, and `embedded` is the server
 //! that Lockstep brings along. `failure` has every way in which there is no reply.
 
@@ -16,6 +16,7 @@ mod failure;
 mod format;
 mod invocation;
 mod migration;
+mod notifications;
 mod open;
 mod operation;
 mod ordered;
@@ -32,7 +33,7 @@ use std::{
 
 use deadpool_redis::Pool;
 use tokio::{sync::mpsc, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use admin::{AdminConnection, COMMANDS, StartRefusal};
 pub use clock::Clock;
@@ -41,7 +42,8 @@ pub use failure::Failure;
 pub use format::{FORMAT, FormatError, REGISTRATION_TTL};
 pub use invocation::{GeneratedId, Invocation};
 pub use migration::{Migrated, MigrationError, MigrationStep};
-pub use operation::{Completed, Context, ErasedOperation, Error, Operation, Refusal};
+pub use notifications::{ProcessId, Subscription};
+pub use operation::{Completed, Context, ErasedOperation, Error, Guard, Operation, Refusal};
 pub use ordered::OrderedQueue;
 pub use pending::PendingReply;
 pub use script::{
@@ -69,6 +71,11 @@ struct Inner {
     single_flight: SingleFlight,
     timeout: Duration,
     runner_args: RunnerArgs,
+    process: ProcessId,
+    subscriber: redis::Client,
+    /// Tasks that go on after their caller has gone, such as giving back what was granted to it.
+    background: TaskTracker,
+    draining: CancellationToken,
     closing: CancellationToken,
     workers: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -91,7 +98,8 @@ impl Store {
     }
 
     /// Runs a read and returns its reply, or `None` where the record does not exist: the operation
-    /// refuses with a code that ends in `_not_found`.
+    /// refuses with a code that ends in `_not_found`. What it finds out is for a command, whose own script
+    /// checks the guards of the call.
     ///
     /// # Errors
     ///
@@ -101,6 +109,12 @@ impl Store {
         operation: &O,
         context: &Context,
     ) -> Result<Option<O::Reply>, Error> {
+        let unguarded;
+        let mut context = context;
+        if !context.guards.is_empty() {
+            unguarded = context.without_guards();
+            context = &unguarded;
+        }
         match self.run(operation, context).await {
             Ok(completed) => Ok(Some(completed.reply)),
             Err(Error::Refused(refused)) if refused.reply.code.code.ends_with("_not_found") => {
@@ -137,6 +151,24 @@ impl Store {
         }
         let pending = self.enqueue_invocation(&script, invocation, &context.space);
         self.wait(pending, &composite, context).await?.split(&composite)
+    }
+
+    /// Runs a future as a task that [`Store::close`] waits for.
+    pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        // A value may be dropped after the end of the runtime; then there is nobody to give back to.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(self.0.background.track_future(future));
+        }
+    }
+
+    /// Ends long waits from now on: the service shuts down.
+    pub fn drain(&self) {
+        self.0.draining.cancel();
+    }
+
+    /// Resolves when long waits have to end.
+    pub async fn draining(&self) {
+        self.0.draining.cancelled().await;
     }
 
     /// The longest a call waits for Redis.

@@ -10,11 +10,11 @@ use redis::{
     AsyncConnectionConfig, ConnectionInfo, IntoConnectionInfo,
     io::tcp::{TcpSettings, socket2},
 };
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio::{sync::mpsc, time::timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Clock, Inner, Settings, Store,
+    Clock, Inner, ProcessId, Settings, Store,
     batcher::{BatchWorker, RunnerArgs},
     format::check_connection,
     single_flight::SingleFlight,
@@ -55,13 +55,22 @@ impl Store {
             single_flight: SingleFlight::default(),
             timeout: settings.timeout,
             runner_args,
+            process: ProcessId::new(),
+            subscriber: redis::Client::open(info)?,
+            background: TaskTracker::new(),
+            draining: CancellationToken::new(),
             closing,
             workers: Mutex::new(workers),
         })))
     }
 
-    /// Closes the queues and returns when every call that was taken has its result.
+    /// Waits for the tasks in the background, closes the queues, and returns when every call that was taken
+    /// has its result.
     pub async fn close(&self) {
+        self.drain();
+        self.0.background.close();
+        // A task that cannot reach Redis gives up by itself; what it holds there ends by its time.
+        let _ = timeout(self.0.timeout, self.0.background.wait()).await;
         self.0.closing.cancel();
         let workers = {
             let mut workers = self.0.workers.lock().unwrap_or_else(PoisonError::into_inner);

@@ -55,7 +55,8 @@ impl Store {
         invocation: EncodedInvocation,
         space: &Id,
     ) -> PendingReply {
-        let (call, mut pending) = self.pending_call(script, script, invocation, space);
+        let host_script = script.host_of(invocation.step);
+        let (call, mut pending) = self.pending_call(script, &host_script, invocation, space);
         let Inner { queues, next_queue, .. } = &*self.0;
         let queue = &queues[next_queue.fetch_add(1, Ordering::Relaxed) % queues.len()];
         if let Err(error) = queue.try_send(call) {
@@ -147,7 +148,7 @@ impl Store {
         context: &Context,
     ) -> Result<(), Failure> {
         let script = Library::embedded().script(name);
-        let invocation = EncodedInvocation::of_keys(keys);
+        let invocation = EncodedInvocation::of_keys(script.name, keys);
         let pending = self.enqueue_invocation(&script, invocation, &context.space);
         match pending.result().await {
             Ok(_) => Ok(()),

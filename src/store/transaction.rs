@@ -118,8 +118,9 @@ impl Watch {
         let invocation = EncodedInvocation::of(operation, &script, context);
         let retry_safe = !invocation.fingerprint.is_empty();
         let mut pipeline = Pipeline::with_capacity(2);
-        let steps = [(O::NAME, &invocation)].into_iter();
-        self.store.0.runner_args.encode(&mut pipeline, &script, send_source, steps);
+        let steps = [&invocation].into_iter();
+        let host_script = script.host_of(invocation.step);
+        self.store.0.runner_args.encode(&mut pipeline, &host_script, send_source, steps);
         pipeline.cmd("EXEC");
         let replies = self.send(pipeline).await.map_err(|failure| match failure {
             Failure::Unknown { cause, .. } => Failure::Unknown { cause, retry_safe },

@@ -82,7 +82,7 @@ impl BatchWorker {
         let mut pipeline = Pipeline::with_capacity(count);
         for batch in batches {
             metrics::histogram!("lockstep_coalesced_steps").record(batch.calls.len() as f64);
-            let steps = batch.calls.iter().map(|call| (call.operation, &call.invocation));
+            let steps = batch.calls.iter().map(|call| &call.invocation);
             let script = &batch.calls[0].host_script;
             self.runner_args.encode(&mut pipeline, script, batch.send_source, steps);
         }

@@ -11,6 +11,7 @@
 use include_dir::{Dir, include_dir};
 
 use super::{
+    GUARD,
     header::{Header, KeyType, Params},
     prune::{EXPORTS, prune},
 };
@@ -30,8 +31,19 @@ pub(super) fn assemble(name: &str, header: &Header, all: &[&str]) -> String {
             *other != name && !header.read_only && !header.internal && !header.own_script
         };
         names.extend(all.iter().copied().filter(is_command));
+        names.push(GUARD);
         names.sort_unstable();
     }
+    source_of(&names, header)
+}
+
+/// Returns the source of the script `name` with the operation that checks guards beside it.
+pub(super) fn assemble_guarded(name: &str, header: &Header) -> String {
+    source_of(&[name, GUARD], header)
+}
+
+/// Puts the runner, the shared functions and these operations together.
+fn source_of(names: &[&str], header: &Header) -> String {
     let mut included = Vec::new();
     names.iter().for_each(|name| include(file(name), &mut included));
     let shared: String = included.into_iter().map(shared_block).collect();
@@ -82,7 +94,7 @@ fn layout(header: &Header) -> String {
         let loaded = types.iter().enumerate().filter(|(_, key_type)| key_type.is_loaded());
         loaded.map(|(index, _)| format!("{}, ", index + 1)).collect::<String>()
     };
-    if header.runs_operations {
+    if header.runs_operations || header.runs_one_operation {
         return "{ all_keys = true }".to_owned();
     }
     let mut layout = records(&header.key_types.fixed);

@@ -82,6 +82,16 @@ async fn refuses_invalid_input() {
         ("ttl_ms", json!("30000"), "validation_failed"),
         ("metadata", json!({ "a": 1 }), "validation_failed"),
         ("wait", json!(1), "unknown_field"),
+        ("lock", json!("release"), "invalid_id"),
+        ("lock", json!("renew"), "invalid_id"),
+        ("lock", json!("validate"), "invalid_id"),
+        ("lock", json!("break"), "invalid_id"),
+        ("wait_ms", json!(25_001), "validation_failed"),
+        ("wait_ms", json!(-1), "validation_failed"),
+        ("mode", json!("write"), "validation_failed"),
+        ("mode", json!("permit"), "validation_failed"),
+        ("permits", json!(2), "validation_failed"),
+        ("locks", json!(["a", "b"]), "validation_failed"),
     ] {
         let mut body = json!({ "lock": "l", "owner": "me" });
         body[field] = value;

@@ -34,5 +34,5 @@ async fn refuses_expired_and_other_leases() {
     assert_eq!(refused["expired_at"], lease["expires_at"]);
     service.assert_unchanged(&before);
     service.acquire("l", "you", 60_000).await.assert(201);
-    renew(&service, "l", &lease["lease_id"], 1000).await.expect_problem(403, "lease_not_owner");
+    renew(&service, "l", &lease["lease_id"], 1000).await.expect_problem(410, "lease_expired");
 }

@@ -1,0 +1,40 @@
+//! Waiters of processes that have gone.
+
+use std::time::{Duration, Instant};
+
+use redis::Commands;
+use serde_json::json;
+
+use super::{acquire, queue_of, release};
+use crate::support::Service;
+
+/// Puts waiters of a process in the queue of the lock `l` that was heard of a moment ago and never again.
+fn enqueue_dead(service: &Service, count: u64) {
+    let mut redis = service.raw();
+    let (seconds, micros): (i64, i64) = redis::cmd("TIME").query(&mut redis).unwrap();
+    let now = (seconds * 1_000_000 + micros) / 1000;
+    let () = redis.zadd(service.key("processes", "locks"), "dead", now).unwrap();
+    for number in 0..count {
+        let member = format!("dead:{number}:e:\"gone\"");
+        let () = redis.zadd(service.key("lock_queue", "l"), member, number + 1).unwrap();
+    }
+}
+
+/// However many have gone, the next living one is delayed by less than 2 seconds in all.
+#[tokio::test(flavor = "multi_thread")]
+async fn waiters_who_have_gone_are_passed_over_together() {
+    for count in [1, 10, 100, 3000] {
+        let service = Service::new();
+        let first = acquire(&service, json!({})).await.assert(201);
+        let body = json!({ "owner": "alive", "wait_ms": 25_000 });
+        let living = tokio::spawn(acquire(&service, body).into_future());
+        queue_of(&service, "l", 1).await;
+        enqueue_dead(&service, count);
+        let started = Instant::now();
+        release(&service, "l", &first["lease_id"]).await.assert(200);
+        living.await.unwrap().assert(201);
+        let delay = started.elapsed();
+        assert!(delay > Duration::from_millis(500), "{count} in {delay:?}: nobody was waited for");
+        assert!(delay < Duration::from_millis(2000), "{count} in {delay:?}");
+    }
+}
