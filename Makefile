@@ -48,7 +48,7 @@ test-valkey: $(SERVERS)/valkey-server ## The service's tests, the tour and the e
 bench: ## Compare with the floors and the baseline, in one run
 	$(call need,redis-server:redis-server)
 	cargo build --release
-	cargo bench --bench compare --bench together
+	cargo bench --bench compare --bench together --bench locks
 
 plot: ## Draw benches/contention.svg from the figures of the last make bench
 	python3 benches/plot.py

@@ -1,3 +1,4 @@
+--- @include "lib/keep_for"
 --- @export index_lock
 
 -- The index of the locks of a space is a sorted set of their names, and one of when each name may leave it. A name
@@ -18,13 +19,14 @@ function index_lock(lock, lock_name, index_key, ends_key, lease_ends_at)
   end
   lock.indexed_until = lease_ends_at + SPARE_MS
   local gone = redis.call('ZRANGEBYSCORE', ends_key, '-inf', now, 'LIMIT', 0, MAX_REMOVED)
-  if #gone > 0 then
-    queue_cleanup('ZREM', index_key, unpack(gone))
-    queue_cleanup('ZREM', ends_key, unpack(gone))
+  for i = 1, #gone do
+    if gone[i] ~= lock_name then
+      queue_cleanup('ZREM', index_key, gone[i])
+      queue_cleanup('ZREM', ends_key, gone[i])
+    end
   end
-  -- Behind the removal: this name may be one of those.
-  queue_cleanup('ZADD', index_key, 0, lock_name)
-  queue_cleanup('ZADD', ends_key, lock.indexed_until, lock_name)
-  queue_cleanup('PEXPIRE', index_key, INDEX_KEPT_MS)
-  queue_cleanup('PEXPIRE', ends_key, INDEX_KEPT_MS)
+  add_member(index_key, 0, lock_name)
+  add_member(ends_key, lock.indexed_until, lock_name)
+  keep_for(index_key, INDEX_KEPT_MS)
+  keep_for(ends_key, INDEX_KEPT_MS)
 end

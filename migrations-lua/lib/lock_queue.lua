@@ -1,3 +1,4 @@
+--- @include "lib/keep_for"
 --- @include "lib/lock"
 --- @export hear_of, forget_processes, know_alive, first_waiter, place_of, enter_queue, leave_queue, give_up_place, wake_first, waiters_json
 
@@ -57,7 +58,7 @@ function hear_of(processes_key, process)
     local heard_at = redis.call('ZSCORE', processes_key, process)
     heard[process] = heard_at and math.abs(now - heard_at) <= ALIVE_MS or false
     add_member(processes_key, now, process, heard_at)
-    queue_cleanup('PEXPIRE', processes_key, FORGOTTEN_MS)
+    keep_for(processes_key, FORGOTTEN_MS)
   end
   return heard[process]
 end
@@ -156,7 +157,7 @@ function enter_queue(lock, queue_key, member, place)
   changes.removed[member] = nil
   lock.newest_place = math.max(lock.newest_place, place)
   add_member(queue_key, place, member)
-  queue_cleanup('PEXPIRE', queue_key, QUEUE_KEPT_MS)
+  keep_for(queue_key, QUEUE_KEPT_MS)
 end
 
 -- Removes a waiter, which stands at this place.

@@ -150,6 +150,7 @@ impl Waiters {
             *of_space.locks.entry(name.clone()).or_default() += 1;
         }
         drop(state);
+        metrics::gauge!("lockstep_lock_waiters").increment(1);
         let (process, mode) = (store.process(), &mode.as_str()[..1]);
         let name = format!("{process}:{number}:{mode}:{}", Text::json(Some(owner)));
         let (waiters, space, names) = (self.clone(), space.clone(), Arc::clone(names));
@@ -213,6 +214,7 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
+        metrics::gauge!("lockstep_lock_waiters").decrement(1);
         let mut state = self.waiters.lock();
         state.turns.remove(&self.number);
         let Some(of_space) = state.spaces.get_mut(&self.space) else { return };

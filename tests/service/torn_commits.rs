@@ -349,7 +349,12 @@ async fn assert_applied_once(
     let after = restricted.contents(seeded);
     let replay = seeded.call(&case.entry).key("k").await;
     assert!(replay.replayed(), "{what}");
-    assert_eq!(replay.bytes, again.bytes, "{what}");
+    if case.entry.name == "locks/acquire" {
+        // A lease that is answered again says how much is left of it.
+        assert_eq!(comparable(&replay.body), comparable(&again.body), "{what}");
+    } else {
+        assert_eq!(replay.bytes, again.bytes, "{what}");
+    }
     assert_same(&after, &restricted.contents(seeded), what);
 }
 

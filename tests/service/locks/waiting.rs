@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{acquire, queue_of, release};
-use crate::support::{Service, race};
+use crate::support::{Process, Server, Service, race, redis_url};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_hands_the_lock_to_the_first_who_waits() {
@@ -168,4 +168,80 @@ async fn the_header_prefer_asks_for_a_wait() {
     }
     let call = acquire(&service, json!({ "lock": "free" })).header("prefer", "wait=\"7\"");
     assert_eq!(call.await.header("preference-applied"), Some("wait=7"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_waiters_share_one_subscription() {
+    let server = Server::start(&[]);
+    let service = Service::on_own_redis(&server);
+    let holder = acquire(&service, json!({})).await.assert(201);
+    let waiting = race(300, |number| {
+        let (service, owner) = (service.clone(), format!("w{number}"));
+        async move {
+            let body = json!({ "owner": owner, "mode": "shared", "wait_ms": 25_000 });
+            acquire(&service, body).await.assert(201);
+        }
+    });
+    queue_of(&service, "l", 300).await;
+    let clients: String = redis::cmd("CLIENT")
+        .arg("LIST")
+        .arg("TYPE")
+        .arg("pubsub")
+        .query(&mut server.connection())
+        .unwrap();
+    assert_eq!(clients.lines().count(), 1, "{clients}");
+    release(&service, "l", &holder["lease_id"]).await.assert(200);
+    waiting.await;
+}
+
+/// Messages only make it fast: without a right to hear them, heartbeats let waiters get on.
+#[tokio::test(flavor = "multi_thread")]
+async fn waiters_get_on_without_messages() {
+    let server = Server::start(&[]);
+    let mut command = redis::cmd("ACL");
+    command.arg("SETUSER").arg("deaf").arg(["on", ">secret", "~*", "&*", "+@all", "-subscribe"]);
+    command.exec(&mut server.connection()).unwrap();
+    let url = server.url.replace("redis://", "redis://deaf:secret@");
+    let service = Service::with(|settings| settings.url.clone_from(&url));
+    let mut lease = acquire(&service, json!({})).await.assert(201);
+    for _ in 0..3 {
+        let body = json!({ "wait_ms": 25_000 });
+        let waiting = tokio::spawn(acquire(&service, body).into_future());
+        queue_of(&service, "l", 1).await;
+        release(&service, "l", &lease["lease_id"]).await.assert(200);
+        lease = waiting.await.unwrap().assert(201);
+    }
+}
+
+/// A client that closes its connection, and a service that is told to stop, over real sockets.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_ends_with_its_connection_or_with_the_service() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut process = Process::start(&["--redis-url", redis_url()]);
+    let service = Service::new();
+    acquire(&service, json!({})).await.assert(201);
+    let body = json!({ "lock": "l", "owner": "you", "wait_ms": 25_000 }).to_string();
+    let request = format!(
+        "POST /locks HTTP/1.1\r\nHost: x\r\nLockstep-Space: {}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        service.space,
+        body.len()
+    );
+    let connect = async || {
+        let mut stream = tokio::net::TcpStream::connect(&process.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream
+    };
+    let gone = connect().await;
+    queue_of(&service, "l", 1).await;
+    drop(gone);
+    queue_of(&service, "l", 0).await;
+    let mut waiting = connect().await;
+    queue_of(&service, "l", 1).await;
+    process.signal(rustix::process::Signal::TERM);
+    let mut answer = String::new();
+    waiting.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("shutting_down"), "{answer}");
+    assert!(process.wait().success());
+    assert_eq!(service.get("/locks/l").await.assert(200)["queue_length"], 0);
 }
