@@ -1,4 +1,4 @@
---- @export open_lock, encode_lock, may_enter, free_after_ms, lease_of, grant_lease, end_lease, lease_refusal, next_token, holders_json
+--- @export open_lock, encode_lock, free_after_ms, lease_of, grant_lease, end_lease, lease_refusal, next_token, holders_json
 
 -- The record of a lock, packed: its version byte, the mode of its leases, the permits of a lock that has some,
 -- how many leases hold it and how many have lapsed, its last fencing token, the place of its newest waiter (0 while
@@ -107,7 +107,7 @@ end
 
 -- Returns true if a lease of this mode can hold the lock beside those that do. All permits of a lock are counted
 -- out of the same number.
-function may_enter(lock, mode)
+local function may_enter(lock, mode)
   local count = #lock.leases
   if count == 0 then
     return true

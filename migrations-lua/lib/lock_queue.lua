@@ -28,7 +28,7 @@ local MAX_LISTED = 100
 local function changes_of(queue_key)
   local changes = open_records[queue_key]
   if not changes then
-    changes = { added = {}, removed = {}, alive = {} }
+    changes = { added = {}, removed = {}, known = {} }
     open_records[queue_key] = changes
   end
   return changes
@@ -37,11 +37,11 @@ end
 -- Returns true if a process was heard of lately. A clock that was set back makes the last time lie ahead: then
 -- the process is known again once it is heard of.
 local function is_alive(changes, processes_key, process)
-  local alive = changes.alive[process]
+  local alive = changes.known[process]
   if alive == nil then
     local heard_at = redis.call('ZSCORE', processes_key, process)
     alive = heard_at and math.abs(now - heard_at) <= ALIVE_MS or false
-    changes.alive[process] = alive
+    changes.known[process] = alive
   end
   return alive
 end
@@ -70,7 +70,7 @@ end
 
 -- Counts a process as alive for the rest of the script, which it has sent.
 function know_alive(queue_key, process)
-  changes_of(queue_key).alive[process] = true
+  changes_of(queue_key).known[process] = true
 end
 
 local function decode_waiter(queue_key, member, place)

@@ -1,9 +1,11 @@
 //! `POST /locks`: acquires a lock, or several, for a limited time.
 
+use std::convert::Infallible;
+
 use axum::{
     Extension,
-    extract::State,
-    http::{HeaderMap, HeaderName, HeaderValue},
+    extract::{FromRequestParts, State},
+    http::{HeaderMap, HeaderName, HeaderValue, request::Parts},
 };
 use futures_util::future::join_all;
 use serde::Deserialize;
@@ -134,10 +136,9 @@ pub async fn acquire(
     State(store): State<Store>,
     Extension(waiters): Extension<Waiters>,
     Caller(context): Caller,
-    headers: HeaderMap,
+    PreferredWait(preferred): PreferredWait,
     Json(request): Json<Acquire>,
 ) -> api::Result<Lease> {
-    let preferred = preferred_wait_ms(&headers);
     let applied = preferred.filter(|_| request.wait_ms.is_none());
     let request = request.check(preferred)?;
     let names = request.names.clone();
@@ -224,6 +225,18 @@ async fn still_held(
         Some((expires_at, expires_in_ms)) => LeaseReply { expires_at, expires_in_ms, ..lease },
         None => lease,
     })
+}
+
+/// The wait in milliseconds that the header `Prefer` asks for. A handler that took all headers would keep them
+/// for as long as the call waits.
+pub struct PreferredWait(Option<u64>);
+
+impl<S: Sync> FromRequestParts<S> for PreferredWait {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<PreferredWait, Infallible> {
+        Ok(PreferredWait(preferred_wait_ms(&parts.headers)))
+    }
 }
 
 /// The wait that the header `Prefer` asks for (RFC 7240, section 4.3), in milliseconds. A preference that

@@ -10,7 +10,7 @@ use super::{
     CODES, codes,
     lease::{LeaseReply, LeasedLock, Mode},
     names::{LockNames, bind_index, bind_processes},
-    waiters::{Registration, Waiters},
+    waiters::{LockWait, Waiters},
     withdraw::Withdrawal,
 };
 use crate::{
@@ -125,7 +125,7 @@ pub struct Acquisition {
     waiters: Waiters,
     request: Arc<LockRequest>,
     started: Instant,
-    registration: Option<Registration>,
+    wait: Option<LockWait>,
     place: String,
     /// The try that was sent and not yet answered. It is completed whatever becomes of the caller.
     try_in_flight: Option<Pin<Box<dyn Future<Output = TryResult> + Send>>>,
@@ -141,7 +141,7 @@ impl Acquisition {
         request: LockRequest,
     ) -> Acquisition {
         let request = Arc::new(request);
-        let registration = (request.wait_ms > 0).then(|| {
+        let wait = (request.wait_ms > 0).then(|| {
             let LockRequest { names, mode, owner, .. } = &*request;
             waiters.register(&store, &context.space, names, *mode, owner)
         });
@@ -151,7 +151,7 @@ impl Acquisition {
             waiters,
             request,
             started: Instant::now(),
-            registration,
+            wait,
             place: String::new(),
             try_in_flight: None,
             is_open: false,
@@ -183,8 +183,8 @@ impl Acquisition {
                 Err(Error::Failed(failure)) if !self.place.is_empty() && !is_last => {
                     // The place in the queue is worth more than an early answer.
                     tracing::debug!(%failure, "a waiter's try had no answer");
-                    if let Some(registration) = &self.registration {
-                        registration.turn().set_if_none(Some(RETRY));
+                    if let Some(wait) = &self.wait {
+                        wait.turn().set_if_none(Some(RETRY));
                     }
                 }
                 Err(error) => {
@@ -194,9 +194,9 @@ impl Acquisition {
                     return Err(error);
                 }
             }
-            let Some(registration) = &self.registration else { return Err(incomplete()) };
+            let Some(wait) = &self.wait else { return Err(incomplete()) };
             tokio::select! {
-                () = registration.turn().due() => {}
+                () = wait.turn().due() => {}
                 () = sleep_until(deadline) => {}
                 () = self.store.draining() => {
                     // The instance that takes the repeat must not find this place before its own.
@@ -210,15 +210,12 @@ impl Acquisition {
 
     /// Sends one try, and waits for its reply.
     async fn try_once(&mut self, is_last: bool) -> TryResult {
-        if let Some(registration) = &self.registration {
-            registration.turn().clear();
+        if let Some(wait) = &self.wait {
+            wait.turn().clear();
         }
         let attempt = AcquireTry {
             request: Arc::clone(&self.request),
-            waiter: self
-                .registration
-                .as_ref()
-                .map_or_else(String::new, |waiter| waiter.name.clone()),
+            waiter: self.wait.as_ref().map_or_else(String::new, |waiter| waiter.name.clone()),
             place: self.place.clone(),
             waited_ms: match self.place.as_str() {
                 "" => 0,
@@ -238,14 +235,14 @@ impl Acquisition {
     fn wait_in_queue(&mut self, reply: TryReply) {
         let is_new = self.place.is_empty();
         self.place = reply.place.unwrap_or_default();
-        if let Some(registration) = &self.registration {
-            registration.turn().set_if_none(reply.try_after_ms.map(Duration::from_millis));
+        if let Some(wait) = &self.wait {
+            wait.turn().set_if_none(reply.try_after_ms.map(Duration::from_millis));
         }
         if is_new {
             self.waiters.keep_places(&self.store, &self.context.space);
         }
         if !reply.was_alive {
-            self.registration.iter().for_each(Registration::try_others);
+            self.wait.iter().for_each(LockWait::try_others);
         }
     }
 
@@ -256,8 +253,7 @@ impl Acquisition {
             None => lease_id.to_string(),
             Some(_) => String::new(),
         };
-        let waiter =
-            self.registration.as_ref().map_or_else(String::new, |waiter| waiter.name.clone());
+        let waiter = self.wait.as_ref().map_or_else(String::new, |waiter| waiter.name.clone());
         Withdrawal { names: Arc::clone(names), lease_id, waiter }
     }
 

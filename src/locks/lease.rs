@@ -16,7 +16,6 @@ use crate::types::{Id, Metadata, Timestamp};
     "fencing_token": 1_769_860_800_000_000_u64,
     "expires_at": "2026-01-31T12:00:30.000Z",
     "expires_in_ms": 30_000,
-    "waited_ms": 0,
     "metadata": {}
 }))]
 pub struct Lease {

@@ -40,17 +40,17 @@ const RECONNECT: Duration = Duration::from_millis(200);
 
 /// All waiters of this process. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Waiters(Arc<Shared>);
+pub struct Waiters(Arc<WaitersInner>);
 
 #[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
+struct WaitersInner {
+    state: Mutex<WaiterTable>,
     /// Messages may have been lost, so a heartbeat should ask at once who is the first.
     subscribed_anew: Notify,
 }
 
 #[derive(Default)]
-struct State {
+struct WaiterTable {
     last_number: u64,
     turns: HashMap<u64, Arc<Turn>>,
     spaces: HashMap<Id, SpaceWaiters>,
@@ -77,7 +77,7 @@ pub struct Turn {
 }
 
 /// The registration of a waiter in this process, until it is dropped.
-pub struct Registration {
+pub struct LockWait {
     waiters: Waiters,
     space: Id,
     names: Arc<LockNames>,
@@ -138,7 +138,7 @@ impl Waiters {
         names: &Arc<LockNames>,
         mode: Mode,
         owner: &Text<1, 200>,
-    ) -> Registration {
+    ) -> LockWait {
         let turn = Arc::new(Turn::default());
         let mut state = self.lock();
         state.last_number += 1;
@@ -154,10 +154,10 @@ impl Waiters {
         let (process, mode) = (store.process(), &mode.as_str()[..1]);
         let name = format!("{process}:{number}:{mode}:{}", Text::json(Some(owner)));
         let (waiters, space, names) = (self.clone(), space.clone(), Arc::clone(names));
-        Registration { waiters, space, names, number, turn, name }
+        LockWait { waiters, space, names, number, turn, name }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, WaiterTable> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -200,7 +200,7 @@ impl Waiters {
     }
 }
 
-impl Registration {
+impl LockWait {
     /// The moment at which it should try.
     pub fn turn(&self) -> &Turn {
         &self.turn
@@ -212,7 +212,7 @@ impl Registration {
     }
 }
 
-impl Drop for Registration {
+impl Drop for LockWait {
     fn drop(&mut self) {
         metrics::gauge!("lockstep_lock_waiters").decrement(1);
         let mut state = self.waiters.lock();
@@ -234,7 +234,7 @@ impl Drop for Registration {
 }
 
 /// Hears messages until nobody has waited for a while.
-async fn listen(waiters: Weak<Shared>, store: Store) {
+async fn listen(waiters: Weak<WaitersInner>, store: Store) {
     let mut last_used = Instant::now();
     loop {
         let mut subscription = match store.subscribe().await {
@@ -274,7 +274,7 @@ async fn listen(waiters: Weak<Shared>, store: Store) {
 }
 
 /// Sends heartbeats for a space until nobody has waited there for a while.
-async fn beat(waiters: Weak<Shared>, store: Store, space: Id) {
+async fn beat(waiters: Weak<WaitersInner>, store: Store, space: Id) {
     let context = Context::of_space(space.clone());
     let mut last_used = Instant::now();
     loop {

@@ -58,3 +58,12 @@ async fn concurrent_holders_exclude_each_other() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn refuses_a_part_of_the_locks_of_a_lease() {
+    let service = Service::new();
+    let lease = super::acquire(&service, json!({ "locks": ["a", "b"] })).await.assert(201);
+    let before = service.snapshot();
+    release(&service, "a", &lease["lease_id"]).await.expect_problem(422, "lease_locks_mismatch");
+    service.assert_unchanged(&before);
+}

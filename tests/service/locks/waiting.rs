@@ -199,7 +199,7 @@ async fn all_waiters_share_one_subscription() {
 async fn waiters_get_on_without_messages() {
     let server = Server::start(&[]);
     let mut command = redis::cmd("ACL");
-    command.arg("SETUSER").arg("deaf").arg(["on", ">secret", "~*", "&*", "+@all", "-subscribe"]);
+    command.arg("SETUSER").arg("deaf").arg(&["on", ">secret", "~*", "&*", "+@all", "-subscribe"]);
     command.exec(&mut server.connection()).unwrap();
     let url = server.url.replace("redis://", "redis://deaf:secret@");
     let service = Service::with(|settings| settings.url.clone_from(&url));
