@@ -38,12 +38,17 @@ pub(super) fn add_components(components: &mut Value) {
             "example": "lock=nightly-report;token=1769860800000000",
         },
     });
+    components["headers"] = of_answers();
+}
+
+/// The headers of answers.
+fn of_answers() -> Value {
     let text = |description: &str, example: &str| {
         json!({
             "description": description, "required": false, "schema": { "type": "string" }, "example": example
         })
     };
-    components["headers"] = json!({
+    json!({
         "XRequestId": {
             "description": "Id of the request: the one that the caller sent, or a new one. The log has it too.",
             "required": true,
@@ -71,7 +76,7 @@ pub(super) fn add_components(components: &mut Value) {
             "Remaining units `r`, and seconds `t` until the limit is whole again.",
             "\"default\";r=99;t=1"
         ),
-    });
+    })
 }
 
 /// Adds the headers that every call of its tag takes.
