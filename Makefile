@@ -57,7 +57,7 @@ check-document: $(DOCUMENT_TOOLS) ## What linters, generators of clients and a f
 bench: ## Compare with the floors, the baseline and before, in one run
 	$(call need,redis-server:redis-server)
 	cargo build --release
-	cargo bench --bench compare --bench together --bench before --bench capacity
+	cargo bench --bench compare --bench together --bench locks --bench before --bench capacity
 
 mutants: ## Change scripts one place at a time and expect a test to fail; SAMPLE=200 SEED=1 ONLY=lib/,runner
 	$(call need,redis-server:redis-server)

@@ -11,6 +11,7 @@
 use include_dir::{Dir, include_dir};
 
 use super::{
+    GUARD,
     constants::{constants, inline},
     header::{Header, KeyType, Params},
     lazy::{BLOCK, END_OF_RUNNER, defer},
@@ -34,12 +35,23 @@ pub(super) fn assemble(name: &str, header: &Header, all: &[&str]) -> String {
             *other != name && !header.read_only && !header.internal && !header.own_script
         };
         names.extend(all.iter().copied().filter(is_command));
+        names.push(GUARD);
         names.sort_unstable();
     }
+    source_of(&names, header)
+}
+
+/// Returns the source of the script `name` with the operation that checks guards beside it.
+pub(super) fn assemble_guarded(name: &str, header: &Header) -> String {
+    source_of(&[name, GUARD], header)
+}
+
+/// Puts the runner, the shared functions and these operations together.
+fn source_of(names: &[&str], header: &Header) -> String {
     let mut included = Vec::new();
     names.iter().for_each(|name| include(file(name), &mut included));
     let shared: String = included.into_iter().map(shared_block).collect();
-    let operations = match names.as_slice() {
+    let operations = match names {
         [name] => format!(
             "{}layout = {}\n",
             function("current_operation", name),
@@ -103,7 +115,7 @@ fn layout(header: &Header) -> String {
         let loaded = types.iter().enumerate().filter(|(_, key_type)| key_type.is_loaded());
         loaded.map(|(index, _)| format!("{}, ", index + 1)).collect::<String>()
     };
-    if header.runs_operations {
+    if header.runs_operations || header.runs_one_operation {
         return "{ all_keys = true }".to_owned();
     }
     let mut layout = records(&header.key_types.fixed);
