@@ -94,7 +94,8 @@ fn shared_files_export_each_name_once() {
     let composite = Library::embedded().script("atomic/run");
     let (mut locals, mut depth) = (0, 0);
     for line in composite.source.lines() {
-        let blocks = ["do -- ", "function ", "local function ", "operations['", "if ", "for "];
+        let blocks =
+            ["do -- ", "function ", "local function ", "operations['", "if ", "for ", "while "];
         let opens = blocks.iter().any(|block| line.starts_with(block));
         if line.starts_with("local ") && depth == 0 {
             let names = line.trim_start_matches("local ").split(['=', '(']).next().unwrap();

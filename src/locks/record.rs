@@ -39,8 +39,8 @@ fn lease(record: &mut PackedRecord<'_>) -> Option<Value> {
         "fencing_token": record.whole()?,
         "locks": record.byte()?,
         "lease_id": record.text()?,
-        "owner": json(record.text()?)?,
-        "metadata": json(record.text()?)?,
+        "owner": record.json(Value::Null)?,
+        "metadata": record.json(Value::Null)?,
     }))
 }
 
@@ -48,10 +48,6 @@ fn lapsed(record: &mut PackedRecord<'_>) -> Option<Value> {
     Some(json!({
         "ended_at": record.whole()?,
         "lease_id": record.text()?,
-        "reason": json(record.text()?)?,
+        "reason": record.json(Value::Null)?,
     }))
-}
-
-fn json(text: &str) -> Option<Value> {
-    serde_json::from_str(text).ok()
 }
