@@ -8,8 +8,8 @@ local CODE = 4
 -- Returns the functions of this algorithm: open, free, wait, take, give_back. `lib/limit.lua` says what they do.
 function fixed_window()
   local function encode(_, window)
-    return struct.pack(LAYOUT, CODE, window.at, window.begins, window.used),
-      math.max(window.begins + window.length - now, 1)
+    -- For a whole length after the last take: should the clock step back over an edge, that is known.
+    return struct.pack(LAYOUT, CODE, window.at, window.begins, window.used), window.at + window.length - now
   end
 
   local function decode(key, text)

@@ -100,13 +100,15 @@ impl Model {
                 self.at = now;
                 if algorithm == Algorithm::TokenBucket {
                     self.level -= u128::from(units) * u128::from(self.rule.a);
+                } else if algorithm == Algorithm::SlidingWindow {
+                    self.forget_ended(now);
                 }
             }
         }
         self.taken.push(Taken { at: now, units, lease_id: lease_id.to_owned() });
     }
 
-    /// A lease that has ended stays so, even if the clock steps back.
+    /// What has ended stays so, even if the clock steps back.
     fn forget_ended(&mut self, now: u64) {
         let length = self.rule.a;
         self.taken.retain(|taken| taken.at + length > now);
