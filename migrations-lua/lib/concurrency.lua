@@ -23,10 +23,9 @@ function concurrency()
     for i = 1, #added do
       add_member(leases.log_key, leases.ends_at, added[i])
     end
-    if #added > 0 then
-      local expiry = { 'PEXPIRE', leases.log_key, last_end - now }
-      queue_addition(expiry, expiry)
-    end
+    -- Also where leases only go: if that is undone, the set is made anew and needs its end again.
+    local expiry = { 'PEXPIRE', leases.log_key, math.max(last_end - now, 1) }
+    queue_addition(expiry, expiry)
     return struct.pack(LAYOUT, CODE, leases.used, leases.next_end), math.max(last_end - now, 1)
   end
 

@@ -20,6 +20,7 @@
 local TOKEN_BUCKET, SLIDING_WINDOW, SLIDING_COUNTER, FIXED_WINDOW = 1, 2, 3, 4
 CONCURRENCY = 5
 
+local algorithms_of_records = { [TOKEN_BUCKET] = true, [SLIDING_COUNTER] = true, [FIXED_WINDOW] = true, [CONCURRENCY] = true }
 local algorithms = {} -- by code, built when the first call needs it
 
 local function algorithm_of(code)
@@ -37,12 +38,17 @@ end
 function open_limit(rule, state_key, log_key)
   local algorithm, state = algorithm_of(rule.code), open_records[state_key]
   if not state then
-    local text = read_record(state_key)
+    -- Without a record of its own, an algorithm keeps all of its state in the set.
+    local text = algorithm.decode and read_record(state_key)
     local code = text and text:byte(1)
-    if text and not (code and code >= TOKEN_BUCKET and code <= CONCURRENCY) then
+    local old = text and (code == rule.code and algorithm or algorithms_of_records[code] and algorithm_of(code))
+    if text and not old then
       fail_corrupt(state_key, 'a limit')
     end
-    state = code == rule.code and algorithm.decode and algorithm.decode(state_key, text) or {}
+    state = text and old.decode(state_key, text)
+    if not state or old ~= algorithm then
+      state = {}
+    end
     state.log_key, state.pending = log_key, 0
     open_records[state_key] = state
   end

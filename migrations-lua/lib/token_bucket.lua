@@ -66,7 +66,8 @@ function token_bucket()
 
   local function give_back(bucket, cost)
     local level = math.min(bucket.level + cost * bucket.per_token, bucket.full)
-    local returned = math.floor((level - bucket.level) / bucket.per_token)
+    -- What has been refilled meanwhile is a part of the last one.
+    local returned = divide_up(level - bucket.level, bucket.per_token)
     bucket.level = level
     return returned, encode_given_back
   end

@@ -21,7 +21,7 @@ REPLY
   ok                  limit remaining retry_after_ms reset_after_ms window_ms lease_id denied on_store_error
   policy_not_found    policy
   cost_exceeds_limit  cost limit
-  rate_limited        key policy:json allowed:json limit remaining retry_after_ms reset_after_ms cost window_ms on_store_error
+  rate_limited        key policy:json allowed:json limit remaining retry_after_ms reset_after_ms cost window_ms
 ]]
 --- @include "lib/limit"
 --- @include "lib/policy"
@@ -45,7 +45,7 @@ local remaining, reset_after_ms = remaining_units(state, algorithm), wait_for(st
 if denied and rule.shadow == 0 then
   return {
     'rate_limited', key, policy == '' and 'null' or '"' .. policy .. '"', 'false', rule.limit, remaining, retry_after_ms,
-    reset_after_ms, cost, rule.window_ms, rule.on_store_error, replayable = false,
+    reset_after_ms, cost, rule.window_ms, replayable = false,
   }
 end
 return {

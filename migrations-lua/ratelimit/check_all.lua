@@ -21,7 +21,7 @@ REPLY
   ok                  results:json
   policy_not_found    policy
   cost_exceeds_limit  cost limit
-  rate_limited        key policy:json allowed:json limit remaining retry_after_ms reset_after_ms cost window_ms on_store_error violations:json
+  rate_limited        key policy:json allowed:json limit remaining retry_after_ms reset_after_ms cost window_ms violations:json
 ]]
 --- @include "lib/limit"
 --- @include "lib/policy"
@@ -71,7 +71,7 @@ if #violated > 0 then
   return {
     'rate_limited', worst.key, worst.policy == '' and 'null' or '"' .. worst.policy .. '"', 'false', rule.limit,
     remaining_units(state, algorithm), worst.retry_after_ms, wait_for(state, algorithm, rule.limit), worst.cost, rule.window_ms,
-    rule.on_store_error, '[' .. table.concat(violations, ',') .. ']', replayable = false,
+    '[' .. table.concat(violations, ',') .. ']', replayable = false,
   }
 end
 

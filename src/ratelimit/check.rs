@@ -166,12 +166,7 @@ impl Operation for RateLimitCheck {
 
 /// Binds the arguments `cost`, `policy`, `lease_id` and those of the rule. The id of a lease names its
 /// units, so that a release finds them without a record.
-pub fn bind_units(
-    invocation: &mut Invocation,
-    cost: u64,
-    rule: &LimitRule,
-    lease_id: GeneratedId,
-) {
+pub fn bind_units(invocation: &mut Invocation, cost: u64, rule: &LimitRule, lease_id: GeneratedId) {
     invocation
         .arg("cost", cost)
         .arg("policy", rule.policy())
@@ -202,7 +197,9 @@ impl Command for CheckRequest {
                 };
                 return Ok(HeaderState::add_to_answer(&[state], Answer::ok(completed.map(decide))));
             }
-            Err(store::Error::Refused(denied)) if denied.reply.code == &codes::RATE_LIMITED => denied,
+            Err(store::Error::Refused(denied)) if denied.reply.code == &codes::RATE_LIMITED => {
+                denied
+            }
             Err(error) => return Err(error.into()),
         };
         let state = HeaderState::of_refusal(&denied.reply.members);

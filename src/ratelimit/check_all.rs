@@ -62,7 +62,7 @@ with_rule_fields! {
 #[schema(example = json!({
     "allowed": true,
     "results": [{
-        "key": "tenant-7", "policy": null, "allowed": true, "limit": 1000, "remaining": 999,
+        "key": "tenant-7", "allowed": true, "limit": 1000, "remaining": 999,
         "retry_after_ms": 0, "reset_after_ms": 41000, "cost": 1
     }]
 }))]
@@ -118,7 +118,9 @@ impl Command for CheckAll {
             let fields = check.rule_fields();
             let rule = LimitRule::new(check.policy, &fields);
             let check = rule.and_then(|rule| RateLimitCheck::new(check.key, check.cost, rule));
-            checks.push(check.map_err(|problem| problem.prefix_pointer(&format!("/checks/{index}")))?);
+            checks.push(
+                check.map_err(|problem| problem.prefix_pointer(&format!("/checks/{index}")))?,
+            );
         }
         let lease_ids = checks.iter().map(|_| GeneratedId::new("lease_")).collect();
         Ok(CheckSeveral { checks, lease_ids, on_deny: self.on_deny })

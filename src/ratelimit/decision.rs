@@ -17,7 +17,6 @@ const STATE: HeaderName = HeaderName::from_static("ratelimit");
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({
     "key": "tenant-7",
-    "policy": null,
     "allowed": true,
     "limit": 100,
     "remaining": 99,
@@ -28,7 +27,8 @@ const STATE: HeaderName = HeaderName::from_static("ratelimit");
 pub struct Decision {
     /// Name of what is limited.
     pub key: LimitKey,
-    /// Policy whose rule was checked; null for a rule of the call's own.
+    /// Policy whose rule was checked; missing for a rule of the call's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Id>,
     /// True if the units were taken, or the policy only counts.
     pub allowed: bool,

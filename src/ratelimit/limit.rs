@@ -118,7 +118,8 @@ impl RuleFields {
                 let limit = require("limit", self.limit)?;
                 let window = require("window_ms", self.window_ms)?;
                 let buckets = self.buckets.unwrap_or(DEFAULT_BUCKETS);
-                let pointer = if self.buckets.is_some_and(|buckets| !(1..=1000).contains(&buckets)) {
+                let pointer = if self.buckets.is_some_and(|buckets| !(1..=1000).contains(&buckets))
+                {
                     "/buckets"
                 } else {
                     "/limit"

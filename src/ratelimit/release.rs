@@ -42,7 +42,8 @@ with_rule_fields! {
 pub struct LeaseReleased {
     /// Name of what is limited.
     pub key: LimitKey,
-    /// Policy of the limit; null for a rule of the call's own.
+    /// Policy of the limit; missing for a rule of the call's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<Id>,
     /// The lease that has ended.
     pub lease_id: Id,

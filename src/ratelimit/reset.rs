@@ -35,7 +35,8 @@ with_rule_fields! {
 pub struct LimitReset {
     /// Name of what is limited.
     pub key: LimitKey,
-    /// Policy of the limit; null for a rule of the call's own.
+    /// Policy of the limit; missing for a rule of the call's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<Id>,
     /// The most units at once.
     pub limit: u64,

@@ -227,7 +227,9 @@ impl Rule {
                 (capacity * per_token).div_ceil(per_ms)
             }
             Rule::SlidingCounter { window_ms, width_ms, .. } => window_ms + width_ms - 1,
-            Rule::SlidingWindow { window_ms, .. } | Rule::FixedWindow { window_ms, .. } => window_ms,
+            Rule::SlidingWindow { window_ms, .. } | Rule::FixedWindow { window_ms, .. } => {
+                window_ms
+            }
             Rule::Concurrency { ttl_ms, .. } => ttl_ms,
         }
     }

@@ -31,7 +31,7 @@ async fn an_empty_bucket_names_the_time_until_a_token() {
     assert_eq!(
         answer.assert(200),
         json!({
-            "key": "k", "policy": null, "allowed": true, "limit": 5, "remaining": 2, "retry_after_ms": 0,
+            "key": "k", "allowed": true, "limit": 5, "remaining": 2, "retry_after_ms": 0,
             "reset_after_ms": 3 * DAY, "cost": 3
         })
     );

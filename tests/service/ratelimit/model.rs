@@ -120,7 +120,8 @@ impl Model {
         if self.rule.algorithm == Algorithm::TokenBucket {
             let before = self.level_at(now);
             let after = (before + u128::from(units) * u128::from(self.rule.a)).min(self.full());
-            let returned = u64::try_from((after - before) / u128::from(self.rule.a)).unwrap();
+            let returned = (after - before).div_ceil(u128::from(self.rule.a));
+            let returned = u64::try_from(returned).unwrap();
             if returned > 0 {
                 (self.level, self.at) = (after, now);
             }
@@ -300,10 +301,17 @@ fn agrees(rule: Rule, acts: Vec<(i64, Act)>) {
                     assert_eq!(wait, peeked.retry_after_ms);
                     assert_eq!(told.remaining, peeked.remaining);
                     assert!(model.admits(cost, now + wait), "step {step}: {wait} ms is too short");
-                    assert!(!model.admits(cost, now + wait - 1), "step {step}: {wait} ms is too long");
+                    assert!(
+                        !model.admits(cost, now + wait - 1),
+                        "step {step}: {wait} ms is too long"
+                    );
                 }
                 let reset = told.reset_after_ms;
-                assert_eq!(model.free(now + reset), rule.limit, "step {step}: reset {reset} too short");
+                assert_eq!(
+                    model.free(now + reset),
+                    rule.limit,
+                    "step {step}: reset {reset} too short"
+                );
                 let sooner = (now + reset).saturating_sub(1);
                 assert!(
                     reset == 0 || sooner < model.at || model.free(sooner) < rule.limit,
@@ -379,8 +387,12 @@ fn checks_and_releases(limit: u64) -> impl Strategy<Value = Vec<(i64, Act)>> {
 }
 
 fn bucket() -> impl Strategy<Value = Rule> {
-    (1_u64..20, 600_000_u64..5_000_000, 1_u64..30)
-        .prop_map(|(limit, a, b)| Rule { algorithm: Algorithm::TokenBucket, limit, a, b })
+    (1_u64..20, 600_000_u64..5_000_000, 1_u64..30).prop_map(|(limit, a, b)| Rule {
+        algorithm: Algorithm::TokenBucket,
+        limit,
+        a,
+        b,
+    })
 }
 
 fn window(algorithm: Algorithm) -> impl Strategy<Value = Rule> {
