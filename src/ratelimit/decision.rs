@@ -54,7 +54,8 @@ pub struct Decision {
     pub decided_by: Option<DecidedBy>,
 }
 
-/// What decided about a check, where it was not the limit in the store.
+/// What decided about a check, where it was not the limit in the store: `local` is a denial of which this
+/// process knew that it still holds, and `on_store_error` what the policy says while the store is away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DecidedBy {

@@ -43,7 +43,8 @@ pub struct PolicyRule {
     pub on_store_error: OnStoreError,
 }
 
-/// What a check under a policy answers while the store is away.
+/// What a check under a policy answers while the store is away: with `error` it fails with the problem of
+/// the store, with `allow` it is allowed, and with `deny` it is denied.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnStoreError {

@@ -154,7 +154,7 @@ struct Limit {
 }
 
 /// What a script says of a check.
-struct Told {
+struct Decided {
     allowed: bool,
     remaining: u64,
     retry_after_ms: u64,
@@ -211,19 +211,19 @@ impl Limit {
         fields.iter().map(text).collect()
     }
 
-    fn check(&self, cost: u64, now: u64, lease_id: &str) -> Told {
+    fn check(&self, cost: u64, now: u64, lease_id: &str) -> Decided {
         let mut args = vec!["k".to_owned(), cost.to_string(), "p".to_owned(), lease_id.to_owned()];
         args.resize(9, String::new());
         let fields = self.run("ratelimit/check", now, &self.keys(), &args);
         let number = |index: usize| fields[index].parse().unwrap();
         match fields[0].as_str() {
-            "ok" => Told {
+            "ok" => Decided {
                 allowed: true,
                 remaining: number(2),
                 retry_after_ms: number(3),
                 reset_after_ms: number(4),
             },
-            "rate_limited" => Told {
+            "rate_limited" => Decided {
                 allowed: false,
                 remaining: number(5),
                 retry_after_ms: number(6),
@@ -233,11 +233,11 @@ impl Limit {
         }
     }
 
-    fn peek(&self, cost: u64, now: u64) -> Told {
+    fn peek(&self, cost: u64, now: u64) -> Decided {
         let args = [cost.to_string(), "p".to_owned()];
         let fields = self.run("ratelimit/peek", now, &self.keys(), &args);
         let number = |index: usize| fields[index].parse().unwrap();
-        Told {
+        Decided {
             allowed: fields[1] == "true",
             remaining: number(3),
             retry_after_ms: number(4),
@@ -269,7 +269,7 @@ impl Limit {
     }
 }
 
-/// Does each act on the limit and on the model, and compares. A wait that is told is enough, and a
+/// Does each act on the limit and on the model, and compares. A wait that is decided is enough, and a
 /// millisecond less is not; what is denied or peeked at changes no byte; what was admitted in any window, by
 /// the clock of Redis, never exceeds the limit.
 fn agrees(rule: Rule, acts: Vec<(i64, Act)>) {
@@ -288,25 +288,25 @@ fn agrees(rule: Rule, acts: Vec<(i64, Act)>) {
                 assert_eq!(limit.dump(), before, "a peek wrote");
                 assert_eq!(peeked.allowed, expected, "step {step}: peek of {cost} at {now}");
                 let lease_id = format!("lease_{step}x{cost}");
-                let told = limit.check(cost, now, &lease_id);
-                assert_eq!(told.allowed, expected, "step {step}: {cost} at {now}");
-                if told.allowed {
+                let decided = limit.check(cost, now, &lease_id);
+                assert_eq!(decided.allowed, expected, "step {step}: {cost} at {now}");
+                if decided.allowed {
                     model.take(cost, now, &lease_id);
                     admitted.push((now, cost));
                     leases.push((lease_id, cost));
-                    assert_eq!(told.remaining, model.free(now), "step {step}");
+                    assert_eq!(decided.remaining, model.free(now), "step {step}");
                 } else {
                     assert_eq!(limit.dump(), before, "a denial wrote");
-                    let wait = told.retry_after_ms;
+                    let wait = decided.retry_after_ms;
                     assert_eq!(wait, peeked.retry_after_ms);
-                    assert_eq!(told.remaining, peeked.remaining);
+                    assert_eq!(decided.remaining, peeked.remaining);
                     assert!(model.admits(cost, now + wait), "step {step}: {wait} ms is too short");
                     assert!(
                         !model.admits(cost, now + wait - 1),
                         "step {step}: {wait} ms is too long"
                     );
                 }
-                let reset = told.reset_after_ms;
+                let reset = decided.reset_after_ms;
                 assert_eq!(
                     model.free(now + reset),
                     rule.limit,
