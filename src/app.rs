@@ -2,17 +2,16 @@
 //! UI, and the middleware around them. `cli::serve` and the tests build it.
 
 use axum::{
-    Json, Router, extract::DefaultBodyLimit, middleware::from_fn_with_state, response::Redirect,
+    Router, extract::DefaultBodyLimit, middleware::from_fn_with_state, response::Redirect,
     routing::get,
 };
 use serde_json::Value;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::{
     api::{Problem, ShutdownGate, middleware},
-    atomic, batch, bulk,
+    atomic, batch, bulk, docs,
     domains::DOMAINS,
     monitoring, openapi, problems,
     store::Store,
@@ -36,13 +35,7 @@ pub fn app(store: Store, gate: ShutdownGate, settings: &RouterSettings) -> Route
     let base = settings.base_path.as_str();
     let (router, document) = routes(gate.clone()).split_for_parts();
     let document = openapi::complete(document, base);
-    let swagger = SwaggerUi::new("/docs").config(
-        Config::from(format!("{base}/openapi.json")).try_it_out_enabled(true).deep_linking(true),
-    );
-    let router = router
-        .with_state(store)
-        .route("/openapi.json", get(async move || Json(document)))
-        .merge(swagger);
+    let router = router.with_state(store).merge(docs::router(document));
     let home = format!("{base}/docs/");
     let router = match base {
         "" => router.route("/", get(async move || Redirect::temporary(&home))),

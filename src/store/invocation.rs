@@ -214,6 +214,11 @@ impl EncodedInvocation {
         let (args, fingerprint) = (PackedStrings::default(), String::new());
         EncodedInvocation { keys: packed, args, fingerprint, weight: 1 }
     }
+
+    /// The bytes that it takes in memory.
+    pub fn bytes(&self) -> usize {
+        self.keys.bytes() + self.args.bytes() + self.fingerprint.len()
+    }
 }
 
 /// The prefix of a space's data keys, `lockstep-data:{space}:`, made of the prefix of its other keys.
@@ -241,6 +246,24 @@ impl GeneratedId {
     /// Generates an id; `prefix` is one of `tx_`, `hold_`, `res_`, `lease_`.
     pub fn new(prefix: &'static str) -> GeneratedId {
         GeneratedId { prefix, uuid: Uuid::now_v7() }
+    }
+
+    /// The id that has these 16 bytes, which [`GeneratedId::bytes`] has given.
+    pub fn of_bytes(prefix: &'static str, bytes: [u8; 16]) -> GeneratedId {
+        GeneratedId { prefix, uuid: Uuid::from_bytes(bytes) }
+    }
+
+    /// The 16 bytes of the UUID of an id with this prefix; `None` where the service cannot have generated it.
+    pub fn bytes_of(id: &Id, prefix: &str) -> Option<[u8; 16]> {
+        let digits = id.as_str().strip_prefix(prefix).filter(|digits| digits.len() == 32)?;
+        let digit = |digit: u8| match digit {
+            b'0'..=b'9' => Some(digit - b'0'),
+            b'a'..=b'f' => Some(digit - b'a' + 10),
+            _ => None,
+        };
+        let byte = |pair: &[u8]| Some(digit(pair[0])? << 4 | digit(pair[1])?);
+        let bytes: Option<Vec<u8>> = digits.as_bytes().chunks_exact(2).map(byte).collect();
+        bytes?.try_into().ok()
     }
 
     /// The 16 bytes of the UUID.
@@ -287,6 +310,10 @@ impl PackedStrings {
 
     pub(super) fn len(&self) -> usize {
         self.ends.len()
+    }
+
+    fn bytes(&self) -> usize {
+        self.text.len() + size_of_val(self.ends.as_slice())
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
