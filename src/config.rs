@@ -113,7 +113,7 @@ pub struct Serve {
 
     /// Bytes of operations that may wait for Redis or be on their way; the operation that exceeds them is
     /// refused as overloaded (64 MiB)
-    #[arg(long, env = "LOCKSTEP_STORE_QUEUE_BYTES", default_value_t = 67_108_864, value_parser = clap::value_parser!(u64).range(1..=u64::from(u32::MAX)))]
+    #[arg(long, env = "LOCKSTEP_STORE_QUEUE_BYTES", default_value_t = 67_108_864, value_parser = trimmed(clap::value_parser!(u64).range(1..=u64::from(u32::MAX))))]
     pub store_queue_bytes: u64,
 
     /// Longest time that an operation waits to be sent to Redis, and again for its reply, in
@@ -177,7 +177,7 @@ impl Cli {
     ///
     /// # Errors
     ///
-    /// The message for whoever has written it; or help, where that is asked for.
+    /// The message for the person who has written it; or help, where that is asked for.
     pub fn read() -> Result<Cli, clap::Error> {
         let matches: ArgMatches = Cli::settings().try_get_matches()?;
         Cli::from_arg_matches(&matches)

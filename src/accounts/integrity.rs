@@ -46,7 +46,8 @@ pub struct DamagedAccount {
     pub reason: AccountDamage,
 }
 
-/// What is wrong with an account.
+/// What is wrong with an account: `missing` if it has no record, `unreadable` if a key of it cannot be
+/// read, `postings` if its log has lost some, and `holds` if it does not hold what they add up to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AccountDamage {

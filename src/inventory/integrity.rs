@@ -51,7 +51,9 @@ pub struct CheckedProduct {
     pub damage: Option<ProductDamage>,
 }
 
-/// What is wrong with a product.
+/// What is wrong with a product: `missing` if it has no record, `unreadable` if a key of it cannot be read,
+/// `stock` if its units are not what the changes add up to, `holds` if the reserved ones are not what its
+/// reservations hold, and `movements` if its log has lost some.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ProductDamage {

@@ -1,5 +1,5 @@
 //! The way of a log line to standard error: a bounded queue, and a thread that writes. `logs` gives it to
-//! `tracing`, so no thread that logs ever waits for whoever reads the log.
+//! `tracing`, so no thread that logs ever waits for the reader of the log.
 
 use std::{
     io::{self, Write},
@@ -167,9 +167,12 @@ mod tests {
 
     use super::*;
 
+    /// True while the sink is stopped, and what was written.
+    type State = Mutex<(bool, Vec<u8>)>;
+
     /// A sink that a test can stop and look into.
     #[derive(Clone, Default)]
-    struct Sink(Arc<(Mutex<(bool, Vec<u8>)>, Condvar)>);
+    struct Sink(Arc<(State, Condvar)>);
 
     impl Sink {
         fn stop(&self, stopped: bool) {

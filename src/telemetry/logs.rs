@@ -56,7 +56,7 @@ fn subscriber(format: LogFormat, filter: &str, coloured: bool, writer: LogWriter
 }
 
 /// Logs a panic. The hook of the standard library writes to standard error itself, and would wait for
-/// whoever reads it.
+/// its reader.
 fn log_panic(panic: &PanicHookInfo) {
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
     tracing::error!(place, cause = panic_text(panic.payload()), "a panic");

@@ -1,4 +1,4 @@
-//! Tests of the log: nothing waits for whoever reads it, an event is one line, and what has failed is found
+//! Tests of the log: nothing waits for its reader, an event is one line, and what has failed is found
 //! by the id of its request.
 
 use std::{
