@@ -89,7 +89,9 @@ fn shared_files_export_each_name_once() {
             assert!(other.is_none(), "{name} stands in runner.lua and {other:?}");
         }
     }
-    // A function of Lua has at most 200 locals, and that script is one function.
+    // A function of Lua has at most 200 locals, and that script is one function. Names in capitals are
+    // replaced by their values.
+    known.retain(|name, _| name.contains(|letter: char| letter.is_ascii_lowercase()));
     assert!(known.len() < 190, "{} names", known.len());
 }
 

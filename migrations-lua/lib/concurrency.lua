@@ -5,8 +5,9 @@
 -- first of them ends, so most calls read no lease.
 local LAYOUT = '<Bdd'
 local CODE = 5
+local MAX_SAFE_INTEGER = 9007199254740991
 
--- Returns the functions of this algorithm: open, free, wait, take, give_back, release. `lib/limit.lua` says what they do.
+-- Returns the functions of this algorithm: open, free, wait, take, release, end_all. `lib/limit.lua` says what they do.
 function concurrency()
   local function units_of(key, lease_id)
     return tonumber(lease_id:match('x(%d+)$')) or fail_corrupt(key, 'leases')
@@ -34,7 +35,19 @@ function concurrency()
       fail_corrupt(key, 'leases')
     end
     local _, used, next_end = struct.unpack(LAYOUT, text)
+    -- A number that is none fails every comparison.
+    if not (used >= 0 and used <= MAX_SAFE_INTEGER and next_end >= 0 and next_end <= MAX_SAFE_INTEGER) then
+      fail_corrupt(key, 'leases')
+    end
     return { used = used, next_end = next_end }
+  end
+
+  -- Has each member of the set removed.
+  local function release_all(leases)
+    local members = redis.call('ZRANGE', leases.log_key, 0, -1, 'WITHSCORES')
+    for i = 1, #members, 2 do
+      leases.released[members[i]] = members[i + 1]
+    end
   end
 
   local function open(leases, rule)
@@ -42,8 +55,12 @@ function concurrency()
     if leases.ended then
       return
     end
-    leases.used, leases.next_end = leases.used or 0, leases.next_end or 0
     leases.ended, leases.added, leases.released, leases.last_end, leases.added_units = {}, {}, {}, 0, 0
+    if not leases.used then
+      -- Without a record, what the set holds is from before the policy had another algorithm.
+      leases.used, leases.next_end = 0, 0
+      release_all(leases)
+    end
     if leases.next_end ~= 0 and leases.next_end <= now then
       leases.ended = redis.call('ZRANGEBYSCORE', leases.log_key, '-inf', now, 'WITHSCORES')
       for i = 1, #leases.ended, 2 do
@@ -109,5 +126,16 @@ function concurrency()
     return units, encode
   end
 
-  return { name = 'concurrency', decode = decode, open = open, free = free, wait = wait, take = take, release = release }
+  -- Ends all leases, those that this script has given among them.
+  local function end_all(leases)
+    leases.last_end = read_last_end(leases)
+    leases.ended, leases.released, leases.added = {}, {}, {}
+    leases.used, leases.added_units, leases.next_end = 0, 0, 0
+    release_all(leases)
+    return encode
+  end
+
+  return {
+    name = 'concurrency', decode = decode, open = open, free = free, wait = wait, take = take, release = release, end_all = end_all,
+  }
 end

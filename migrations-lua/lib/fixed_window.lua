@@ -4,6 +4,7 @@
 -- the window's beginning, and the units taken in it.
 local LAYOUT = '<Bddd'
 local CODE = 4
+local MAX_SAFE_INTEGER = 9007199254740991
 
 -- Returns the functions of this algorithm: open, free, wait, take, give_back. `lib/limit.lua` says what they do.
 function fixed_window()
@@ -13,10 +14,15 @@ function fixed_window()
   end
 
   local function decode(key, text)
-    if #text ~= 25 then
+    local at, begins, used, _ = -1, -1, -1, nil
+    if #text == 25 then
+      _, at, begins, used = struct.unpack(LAYOUT, text)
+    end
+    -- A number that is none fails every comparison.
+    local is_window = at >= 0 and at <= MAX_SAFE_INTEGER and begins >= 0 and begins <= at and used >= 0 and used <= MAX_SAFE_INTEGER
+    if not is_window then
       fail_corrupt(key, 'a fixed window')
     end
-    local _, at, begins, used = struct.unpack(LAYOUT, text)
     return { at = at, begins = begins, used = used }
   end
 

@@ -15,6 +15,7 @@
 --   wait(state, cost)      returns the milliseconds from `state.at` until `cost` units are free
 --   take(state, cost)      takes units; returns the encoder of the state, for `mark_dirty`
 --   give_back(state, cost) gives back at most `cost` units; returns how many, and the encoder
+-- Leases have two others in its place: `release(state, lease_id)` and `end_all(state)`, which return an encoder too.
 -- `state.at` is the latest moment that the state knows, and never before now. `state.pending` is what earlier
 -- lines of the same call have set aside.
 local TOKEN_BUCKET, SLIDING_WINDOW, SLIDING_COUNTER, FIXED_WINDOW = 1, 2, 3, 4

@@ -8,6 +8,7 @@ local LAYOUT = '<Bddd'
 local PAIR = '<dd'
 local CODE = 3
 local HEAD_LENGTH, PAIR_LENGTH = 25, 16
+local MAX_SAFE_INTEGER = 9007199254740991
 
 -- Returns the functions of this algorithm: open, free, wait, take, give_back. `lib/limit.lua` says what they do.
 function sliding_counter()
@@ -27,10 +28,16 @@ function sliding_counter()
   end
 
   local function decode(key, text)
-    if #text < HEAD_LENGTH or (#text - HEAD_LENGTH) % PAIR_LENGTH ~= 0 then
+    local at, width, used, _ = -1, 0, -1, nil
+    if #text >= HEAD_LENGTH and (#text - HEAD_LENGTH) % PAIR_LENGTH == 0 then
+      _, at, width, used = struct.unpack(LAYOUT, text)
+    end
+    -- A number that is none fails every comparison.
+    local is_counter = at >= 0 and at <= MAX_SAFE_INTEGER and width >= 1 and width <= MAX_SAFE_INTEGER and used >= 0
+      and used <= MAX_SAFE_INTEGER
+    if not is_counter then
       fail_corrupt(key, 'a sliding counter')
     end
-    local _, at, width, used = struct.unpack(LAYOUT, text)
     return { at = at, width = width, used = used, pairs = text:sub(HEAD_LENGTH + 1) }
   end
 

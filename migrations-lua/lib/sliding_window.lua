@@ -15,8 +15,14 @@ function sliding_window()
     return tonumber(running), tonumber(units)
   end
 
-  local function encode(_, window)
+  local function encode(state_key, window)
     local key = window.log_key
+    if window.leases then
+      delete_record(state_key)
+      for i = 1, #window.leases, 2 do
+        remove_member(key, window.leases[i + 1], window.leases[i])
+      end
+    end
     for i = 1, window.dropped do
       remove_member(key, window.tail[i].score, window.tail[i].member)
     end
@@ -42,7 +48,10 @@ function sliding_window()
     window.total, window.before, window.added, window.at = 0, 0, 0, now
     window.tail, window.dropped = {}, 0
     local newest = redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')
-    if newest[1] then
+    if newest[1] and newest[1]:find('^lease_') then
+      -- The policy was a limit of leases before. They go when units are taken.
+      window.leases = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
+    elseif newest[1] then
       window.total = parse_entry(key, newest[1])
       window.before, window.newest_at = window.total, tonumber(newest[2])
       window.at = math.max(now, window.newest_at)

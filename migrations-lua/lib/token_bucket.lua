@@ -5,6 +5,7 @@
 -- The record has the instant of the last take, the level after it, and the parts of a token at that time.
 local LAYOUT = '<Bddd'
 local CODE = 1
+local MAX_SAFE_INTEGER = 9007199254740991
 
 -- Returns the functions of this algorithm: open, free, wait, take, give_back. `lib/limit.lua` says what they do.
 function token_bucket()
@@ -27,10 +28,16 @@ function token_bucket()
   end
 
   local function decode(key, text)
-    if #text ~= 25 then
+    local at, level, parts, _ = -1, -1, 0, nil
+    if #text == 25 then
+      _, at, level, parts = struct.unpack(LAYOUT, text)
+    end
+    -- A number that is none fails every comparison.
+    local is_bucket = at >= 0 and at <= MAX_SAFE_INTEGER and level >= 0 and level <= MAX_SAFE_INTEGER and parts >= 1
+      and parts <= MAX_SAFE_INTEGER
+    if not is_bucket then
       fail_corrupt(key, 'a bucket')
     end
-    local _, at, level, parts = struct.unpack(LAYOUT, text)
     return { at = at, level = level, per_token = parts }
   end
 

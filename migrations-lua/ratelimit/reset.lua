@@ -26,5 +26,9 @@ if not rule then
   return { 'policy_not_found', policy }
 end
 local state, algorithm = open_limit(rule, state_key, log_key)
-give_back_units(state_key, state, algorithm, rule.limit)
+if algorithm.end_all then
+  mark_dirty(state_key, algorithm.end_all(state))
+else
+  give_back_units(state_key, state, algorithm, rule.limit)
+end
 return { 'ok', rule.limit, remaining_units(state, algorithm), wait_for(state, algorithm, rule.limit), rule.window_ms }

@@ -146,6 +146,18 @@ async fn a_cost_above_the_limit_is_refused() {
 }
 
 #[tokio::test]
+async fn a_policy_that_does_not_exist_is_refused() {
+    let service = Service::new();
+    let body = json!({ "policy": "gone", "key": "k" });
+    let refused = service.post("/ratelimit", body).await.expect_problem(404, "policy_not_found");
+    assert_eq!(refused["policy"], "gone");
+    let mut both = bucket(5, 1, DAY);
+    both["policy"] = "gone".into();
+    service.post("/ratelimit", both).await.expect_problem(422, "validation_failed");
+    assert!(service.snapshot().is_empty());
+}
+
+#[tokio::test]
 async fn refuses_invalid_rules() {
     let service = Service::new();
     let mut rules = vec![

@@ -139,7 +139,7 @@ async fn rejects_what_cannot_be_checked() {
     assert!(service.snapshot().is_empty());
 }
 
-/// Every limit admits exactly its units, whoever else is denied by another one.
+/// Every limit admits exactly its units, also while others are denied by another one.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_processes_admit_exactly_the_smallest_limit() {
     let processes = Arc::new([Process::shared(), Process::shared()]);
