@@ -8,7 +8,7 @@ local function decode_policy(key, text)
   if #text < 53 then
     fail_corrupt(key, 'a policy')
   end
-  local policy, layout_byte, rest = {}, nil, nil
+  local policy, layout_byte, rest = {}
   layout_byte, policy.version, policy.updated_at, policy.code, policy.limit, policy.a, policy.b, policy.window_ms, policy.shadow,
     policy.on_store_error, rest = struct.unpack(LAYOUT, text)
   if layout_byte ~= 1 then

@@ -139,6 +139,16 @@ async fn rejects_what_cannot_be_checked() {
     assert!(service.snapshot().is_empty());
 }
 
+#[tokio::test]
+async fn its_name_may_be_written_as_its_path() {
+    let service = Service::new();
+    let body = json!({ "checks": [one(&rules(2)[0], "k", 1)] });
+    let steps =
+        ["ratelimit/check-all", "ratelimit/check_all"].map(|name| operation(name, body.clone()));
+    let answer = service.atomic(&steps).await.assert(200);
+    assert_eq!(answer["results"][1]["body"]["results"][0]["remaining"], 0);
+}
+
 /// Every limit admits exactly its units, also while others are denied by another one.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_processes_admit_exactly_the_smallest_limit() {

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::{DAY, check, put, rules};
-use crate::support::{Process, Service, assert_if_match, race};
+use crate::support::{Process, Service, assert_if_match, operation, race};
 
 #[tokio::test]
 async fn creates_and_replaces_a_rule() {
@@ -50,6 +50,34 @@ async fn a_change_takes_effect_at_once() {
                 let body = check(&service, "p", 5).await.assert(200);
                 assert_eq!(body["remaining"], 0, "{old} {new}");
             }
+        }
+    }
+}
+
+/// Leases and the log of a window have one key: each clears away what the other has left there.
+#[tokio::test]
+async fn algorithms_leave_nothing_to_each_other() {
+    let service = Service::new();
+    for between in rules(5) {
+        let service = service.in_new_space();
+        let rounds = [&rules(5)[4], &between, &rules(5)[1], &rules(5)[4], &between];
+        for rule in rounds {
+            put(&service, "p", rule).await;
+            assert_eq!(check(&service, "p", 3).await.assert(200)["remaining"], 2, "{between}");
+            check(&service, "p", 3).await.expect_problem(429, "rate_limited");
+            let reset = json!({ "policy": "p", "key": "k" });
+            let body = service.post("/ratelimit/reset", reset.clone()).await.assert(200);
+            assert_eq!(body["remaining"], 5, "{rule} after {between}");
+            check(&service, "p", 2).await.assert(200);
+            check(&service, "p", 3).await.assert(200);
+            check(&service, "p", 1).await.expect_problem(429, "rate_limited");
+            // In one script, units that were just taken come back too.
+            let take = json!({ "policy": "p", "key": "k", "cost": 4 });
+            let (reset, take) =
+                (operation("ratelimit/reset", reset), operation("ratelimit/check", take));
+            let steps = [reset.clone(), take.clone(), reset.clone(), take, reset];
+            let answer = service.atomic(&steps).await.assert(200);
+            assert_eq!(answer["results"][4]["body"]["remaining"], 5, "{rule}");
         }
     }
 }
