@@ -103,6 +103,7 @@ async fn serve_on(
                 refusal = Some(sentence);
             }
         }
+        store.drain();
     };
     let connections = count(connections);
     server::serve(listener, app, gate, settings.timeouts(), connections, stopped).await;

@@ -28,13 +28,27 @@ pub(super) fn add_components(components: &mut Value) {
                 "pattern": "^([!#-~][!-~]{0,254}|\"[!-~]{1,255}\")$",
             },
         },
+        "LockstepGuard": {
+            "name": "Lockstep-Guard",
+            "in": "header",
+            "description": "Up to 16 times, or joined by commas: the call has an effect only while the lock is \
+                held by the lease with this fencing token. The script that does the work checks it first.",
+            "required": false,
+            "schema": { "type": "string" },
+            "example": "lock=nightly-report;token=1769860800000000",
+        },
     });
+    components["headers"] = of_answers();
+}
+
+/// The headers of answers.
+fn of_answers() -> Value {
     let text = |description: &str, example: &str| {
         json!({
             "description": description, "required": false, "schema": { "type": "string" }, "example": example
         })
     };
-    components["headers"] = json!({
+    json!({
         "XRequestId": {
             "description": "Id of the request: the one that the caller sent, or a new one. The log has it too.",
             "required": true,
@@ -62,7 +76,7 @@ pub(super) fn add_components(components: &mut Value) {
             "Remaining units `r`, and seconds `t` until the limit is whole again.",
             "\"default\";r=99;t=1"
         ),
-    });
+    })
 }
 
 /// Adds the headers that every call of its tag takes.
@@ -75,6 +89,9 @@ pub(super) fn add_parameters(operation: &mut Value, is_command: bool) {
     // A line of a stream has a key of its own.
     if is_command && tag != "bulk" {
         headers.push(json!({ "$ref": "#/components/parameters/IdempotencyKey" }));
+    }
+    if is_command {
+        headers.push(json!({ "$ref": "#/components/parameters/LockstepGuard" }));
     }
     match operation["parameters"].as_array_mut() {
         Some(parameters) => parameters.extend(headers),
@@ -112,7 +129,12 @@ pub(super) fn of_problems(status: u16, codes: &[&Code], is_command: bool) -> Val
     // A refusal that depends on state is remembered under the key of the call, and so is no code that
     // every call can give.
     let is_remembered = |code: &&Code| {
-        let on_state = [codes::VERSION_MISMATCH, codes::COUNTER_OUT_OF_RANGE];
+        let on_state = [
+            codes::VERSION_MISMATCH,
+            codes::COUNTER_OUT_OF_RANGE,
+            codes::STALE_FENCING_TOKEN,
+            codes::LOCK_NOT_HELD,
+        ];
         !codes::CODES.contains(code) || on_state.contains(code)
     };
     let is_limited = codes.iter().any(|code| code.code == "rate_limited");

@@ -80,6 +80,7 @@ fn describe() {
         "Connections to Redis in the pool, by state (idle, in_use)"
     );
     describe_gauge!("lockstep_http_connections", "Open connections of callers");
+    describe_gauge!("lockstep_lock_waiters", "Calls that may wait for a lock");
     describe_counter!(
         "lockstep_swept_total",
         "Runs of an expiry by the sweeper, by kind of resource; a run may find nothing to end"

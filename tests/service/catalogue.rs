@@ -85,7 +85,7 @@ impl Entry {
 
     /// True where the call may change something, and so takes an idempotency key.
     pub fn is_command(&self) -> bool {
-        self.method != "GET" && self.name != "batch/get"
+        self.method != "GET" && !["batch/get", "locks/validate"].contains(&self.name)
     }
 }
 
@@ -326,7 +326,20 @@ fn locks() -> Vec<Entry> {
             .json(json!({ "lock": "nightly-report", "lease_id": "{lease_id}" }))
             .needs(&[Seed::Lock])
             .reads(LOCK),
-        Entry::of("locks/get", "GET", "/locks/{lock}").needs(&[Seed::Lock]).reads(LOCK),
+        Entry::of("locks/validate", "POST", "/locks/validate")
+            .json(json!({ "lock": "nightly-report", "fencing_token": "{fencing_token}" }))
+            .needs(&[Seed::Lock])
+            .reads(LOCK),
+        Entry::of("locks/break", "POST", "/locks/break")
+            .json(json!({ "lock": "nightly-report", "reason": "it hangs" }))
+            .needs(&[Seed::Lock])
+            .reads(LOCK),
+        Entry::of("locks/get", "GET", "/locks/{lock}")
+            .needs(&[Seed::Lock])
+            .reads(&[("lock", "nightly-report"), ("lock_queue", "nightly-report")]),
+        Entry::of("locks/list", "GET", "/locks")
+            .needs(&[Seed::Lock])
+            .reads(&[("lock", "nightly-report"), ("index", "locks")]),
     ]
 }
 
@@ -520,7 +533,10 @@ impl Seeded {
                 }
                 Seed::Lock => {
                     let body = service.acquire("nightly-report", "worker-7", 60_000).await;
-                    ids.push(("{lease_id}", id(body.assert(201), "lease_id")));
+                    let lease = body.assert(201);
+                    // With its quotes: a number stands in the place of a text.
+                    ids.push(("\"{fencing_token}\"", lease["fencing_token"].to_string()));
+                    ids.push(("{lease_id}", id(lease, "lease_id")));
                 }
                 Seed::Policies => {
                     let bucket = json!({

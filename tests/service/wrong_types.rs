@@ -17,7 +17,8 @@ fn own_type(kind: &str) -> &'static str {
     match kind {
         "postings" | "movements" => "list",
         "external" | "transactions" => "hash",
-        "product_holds" | "account_holds" | "index" | "limit_log" | "reservations" => "zset",
+        "product_holds" | "account_holds" | "index" | "lock_queue" | "limit_log"
+        | "reservations" => "zset",
         _ => "string",
     }
 }
