@@ -39,7 +39,7 @@ with_rule_fields! {
     "key": "tenant-7", "policy": "exports", "lease_id": "lease_0199f6c28f7a7c319d4e52a1b7f0c6aax1",
     "released": true, "limit": 5, "remaining": 5
 }))]
-pub struct LeaseReleased {
+pub struct LimitLeaseReleased {
     /// Name of what is limited.
     pub key: LimitKey,
     /// Policy of the limit; missing for a rule of the call's own.
@@ -87,7 +87,7 @@ impl Operation for CheckedRelease {
 
 impl Command for ReleaseLease {
     type Operation = CheckedRelease;
-    type Output = LeaseReleased;
+    type Output = LimitLeaseReleased;
 
     async fn prepare(self, _: &Store, _: &Context) -> Result<CheckedRelease, Problem> {
         let fields = self.rule_fields();
@@ -98,9 +98,9 @@ impl Command for ReleaseLease {
     fn answer(
         release: &CheckedRelease,
         result: Result<Completed<ReleaseReply>, store::Error>,
-    ) -> api::Result<LeaseReleased> {
+    ) -> api::Result<LimitLeaseReleased> {
         let CheckedRelease { key, lease_id, rule } = release;
-        Ok(Answer::ok(result?.map(|ReleaseReply { limit, remaining }| LeaseReleased {
+        Ok(Answer::ok(result?.map(|ReleaseReply { limit, remaining }| LimitLeaseReleased {
             key: key.clone(),
             policy: rule.named_policy(),
             lease_id: lease_id.clone(),
@@ -120,12 +120,12 @@ impl Command for ReleaseLease {
     operation_id = CheckedRelease::NAME,
     tag = "ratelimit",
     request_body = ReleaseLease,
-    responses((status = OK, body = LeaseReleased, description = "The lease has ended, and its units are free.")),
+    responses((status = OK, body = LimitLeaseReleased, description = "The lease has ended, and its units are free.")),
 )]
 pub async fn release(
     State(store): State<Store>,
     Caller(context): Caller,
     Json(request): Json<ReleaseLease>,
-) -> api::Result<LeaseReleased> {
+) -> api::Result<LimitLeaseReleased> {
     request.run(&store, &context).await
 }
