@@ -35,7 +35,7 @@ fn counted(connection: &mut Connection) -> BTreeMap<String, u64> {
 /// The Redis commands of each operation. The runner accounts for `TIME`, for one `MGET` of all records
 /// and for one `MSET` of all records that last; a record that expires is a `SET`, an entry of a log an
 /// `RPUSH`, and a member of a sorted set a `ZADD` or `ZREM`.
-const TABLE: [&str; 54] = [
+const TABLE: [&str; 68] = [
     "accounts/open: EXISTS 1, HGET 1, HSET 2, MGET 1, MSET 1, PEXPIRE 1, RPUSH 1, TIME 1, ZADD 1",
     "accounts/transfer: HSET 1, MGET 1, MSET 1, PEXPIRE 1, RPUSH 2, TIME 1",
     "accounts/deposit: HGET 1, HSET 2, MGET 1, MSET 1, PEXPIRE 1, RPUSH 1, TIME 1",
@@ -90,6 +90,20 @@ const TABLE: [&str; 54] = [
     "locks/list: MGET 1, TIME 2, ZRANGEBYLEX 2",
     "ratelimit/check: EXISTS 1, MGET 1, SET 1, TIME 1",
     "ratelimit/check: MGET 1, PEXPIRE 1, TIME 1, ZADD 1, ZRANGE 1, ZREMRANGEBYSCORE 1",
+    "ratelimit/check: EXISTS 1, MGET 1, SET 1, TIME 1",
+    "ratelimit/check: EXISTS 1, MGET 1, SET 1, TIME 1",
+    "ratelimit/check: EXISTS 1, MGET 1, PEXPIRE 1, SET 1, TIME 1, ZADD 1, ZRANGE 2, ZRANGEBYSCORE 1",
+    "ratelimit/check: EXISTS 1, MGET 1, SET 1, TIME 1",
+    "ratelimit/check_all: EXISTS 1, MGET 1, PEXPIRE 1, SET 2, TIME 1, ZADD 1, ZRANGE 2, ZRANGEBYSCORE 1",
+    "ratelimit/peek: EXISTS 1, MGET 1, TIME 1",
+    "ratelimit/refund: MGET 1, SET 1, TIME 1",
+    "ratelimit/reset: MGET 1, SET 1, TIME 1",
+    "ratelimit/release: MGET 1, PEXPIRE 1, SET 1, TIME 1, ZRANGE 1, ZREM 1, ZSCORE 1",
+    "ratelimit/put_policy: EXISTS 1, MGET 1, MSET 1, TIME 1, ZADD 1",
+    "ratelimit/put_policy: MGET 1, MSET 1, TIME 1",
+    "ratelimit/get_policy: MGET 1, TIME 1",
+    "ratelimit/list_policies: MGET 1, TIME 2, ZRANGEBYLEX 2",
+    "ratelimit/delete_policy: DEL 1, MGET 1, PTTL 1, TIME 1, ZREM 1",
     // All four operations share one look and one commit.
     "atomic/run: EXISTS 2, HSET 1, MGET 1, MSET 1, PEXPIRE 1, PTTL 1, RPUSH 3, SET 3, TIME 1, ZADD 2",
     "batch/set: SET 2, TIME 1",
