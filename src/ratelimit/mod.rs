@@ -14,6 +14,7 @@ mod limit;
 mod list_policies;
 mod peek;
 mod put_policy;
+mod record;
 mod refund;
 mod release;
 mod reset;
@@ -21,12 +22,10 @@ mod rule;
 
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{
-    api::CommandEntry,
-    store::{KeyContent, KeyKind, Store, json_record, text_field},
-};
+use crate::{api::CommandEntry, store::Store};
 
 pub use codes::CODES;
+pub use record::KEY_KINDS;
 
 /// The endpoints of this domain.
 pub fn router() -> OpenApiRouter<Store> {
@@ -44,12 +43,6 @@ pub fn router() -> OpenApiRouter<Store> {
             delete_policy::delete_policy
         ))
 }
-
-/// The kinds of keys that this domain writes.
-pub const KEY_KINDS: &[KeyKind] = &[
-    KeyKind { kind: "bucket", content: KeyContent::Record(json_record) },
-    KeyKind { kind: "window", content: KeyContent::SortedSet(text_field) },
-];
 
 /// The commands of this domain that `/atomic` and `/bulk` can run.
 pub const COMMANDS: &[CommandEntry] = &[
