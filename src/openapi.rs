@@ -69,6 +69,7 @@ pub fn complete(document: openapi::OpenApi, base_path: &str) -> Value {
             add_headers(operation, is_command);
             let codes = codes_of(operation, is_command, &schemas);
             add_problems(operation, &codes);
+            add_validators(operation, method == "get");
             // Links into Swagger UI and names in generated clients cannot have a slash.
             let name = operation["operationId"].as_str().unwrap_or_default().replace('/', "_");
             operation["operationId"] = name.into();
@@ -105,6 +106,47 @@ fn add_headers(operation: &mut Value, is_command: bool) {
     match operation["parameters"].as_array_mut() {
         Some(parameters) => parameters.extend(headers),
         None => operation["parameters"] = Value::Array(headers),
+    }
+}
+
+/// The bodies of answers that have an `ETag`.
+const WITH_VERSION: [&str; 4] = ["Account", "ClosedAccount", "Product", "Adjusted"];
+
+/// The domains in which a 201 says where the new resource is.
+const WITH_LOCATION: [&str; 2] = ["accounts", "inventory"];
+
+/// Adds the headers `ETag` and `Location` to the answers that have them, and to a read with an `ETag` what
+/// it answers a caller that has a copy.
+fn add_validators(operation: &mut Value, is_read: bool) {
+    let string =
+        |description: &str| json!({ "description": description, "schema": { "type": "string" } });
+    let tag = operation["tags"][0].as_str().unwrap_or_default().to_owned();
+    let Some(responses) = operation["responses"].as_object_mut() else { return };
+    let mut has_version = false;
+    for (status, response) in responses.iter_mut().filter(|(status, _)| status.starts_with('2')) {
+        let body = &response["content"]["application/json"]["schema"]["$ref"];
+        let body = body.as_str().and_then(|reference| reference.rsplit('/').next());
+        if body.is_some_and(|body| WITH_VERSION.contains(&body)) {
+            has_version = true;
+            response["headers"]["ETag"] = string(
+                "The version, with what is held or reserved behind it: `\"7\"`, `\"7-20.00\"`.",
+            );
+        }
+        if status == "201" && WITH_LOCATION.contains(&tag.as_str()) {
+            response["headers"]["Location"] = string("The path of what has been made.");
+        }
+    }
+    if is_read && has_version {
+        responses
+            .insert("304".to_owned(), json!({ "description": "The caller has this version." }));
+        if let Some(parameters) = operation["parameters"].as_array_mut() {
+            parameters.push(json!({
+                "name": "If-None-Match",
+                "in": "header",
+                "description": "The ETag of a copy. Where it is still good, the answer is 304 without a body.",
+                "schema": { "type": "string" },
+            }));
+        }
     }
 }
 

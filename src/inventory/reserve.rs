@@ -144,7 +144,8 @@ impl Command for Reserve {
         _: &NewReservation,
         result: Result<Completed<ReservationReply>, store::Error>,
     ) -> api::Result<Reservation> {
-        Ok(Answer::created(ReservationReply::into_changed(result?)))
+        let answer = Answer::created(ReservationReply::into_changed(result?));
+        Ok(answer.with_location(|new| format!("/inventory/reservations/{}", new.reservation_id)))
     }
 }
 

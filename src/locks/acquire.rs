@@ -4,7 +4,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{CODES, Lease, bind_lock};
+use super::{CODES, Lease, bind_lock, reject_reserved};
 use crate::{
     api::{self, Answer, Caller, Json},
     store::{GeneratedId, Invocation, Operation, Store},
@@ -70,5 +70,6 @@ pub async fn acquire(
     Caller(context): Caller,
     Json(request): Json<Acquire>,
 ) -> api::Result<Lease> {
+    let request = Acquire { lock: reject_reserved(request.lock)?, ..request };
     Ok(Answer::created(store.run(&request, &context).await?))
 }

@@ -10,12 +10,14 @@ mod get;
 mod release;
 mod renew;
 
+use std::sync::LazyLock;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    api::CommandEntry,
+    api::{CommandEntry, Problem, ReservedNames},
     store::{Invocation, Store},
     types::{Id, Metadata, Timestamp},
 };
@@ -34,6 +36,13 @@ pub fn router() -> OpenApiRouter<Store> {
 /// The commands of this domain that `/atomic` and `/bulk` can run. A lock can be released together
 /// with the work that it protects, but it has to be acquired before that work, in a call of its own.
 pub const COMMANDS: &[CommandEntry] = &[CommandEntry::of::<release::ReleaseLock>()];
+
+/// Returns the name of a lock unless a path hides it.
+fn reject_reserved(lock: Id) -> Result<Id, Problem> {
+    static RESERVED: LazyLock<ReservedNames> =
+        LazyLock::new(|| ReservedNames::beside(router(), "/locks/{lock}"));
+    RESERVED.check(lock, "/lock")
+}
 
 /// Binds the key of a lock, `lockstep:{space}:lock:<name>`.
 fn bind_lock<'a>(invocation: &'a mut Invocation, name: &Id) -> &'a mut Invocation {

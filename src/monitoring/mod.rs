@@ -64,7 +64,7 @@ async fn readyz(
     State(store): State<Store>,
     axum::Extension(gate): axum::Extension<ShutdownGate>,
 ) -> Result<Json<Health>, Problem> {
-    if gate.is_closed() {
+    if gate.is_leaving() {
         return Err(codes::SHUTTING_DOWN.into());
     }
     store.ping().await?;

@@ -22,6 +22,7 @@ mod connections;
 mod conservation;
 mod embedded;
 mod format;
+mod http;
 mod idempotency;
 mod ledger_model;
 mod openapi;
