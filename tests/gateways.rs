@@ -384,6 +384,8 @@ fn the_documentation_works_behind_a_prefix() {
         let document = gateway.get("/lockstep/openapi.json").json();
         assert_eq!(document["servers"][0]["url"], ".", "{name}");
         assert_eq!(gateway.get("/lockstep/livez").status, 200, "{name}");
-        assert_eq!(gateway.get("/metrics").status, 403, "{name}");
+        for path in ["/metrics", "/lockstep/metrics"] {
+            assert_eq!(gateway.get(path).status, 403, "{name} {path}");
+        }
     }
 }

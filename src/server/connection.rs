@@ -43,7 +43,7 @@ const DISCARD_PAUSE: Duration = Duration::from_secs(2);
 const DISCARD_AT_END: Duration = Duration::from_millis(500);
 
 /// What all connections share.
-pub(super) struct Shared {
+pub(super) struct ConnectionContext {
     pub(super) app: Router,
     pub(super) timeouts: Timeouts,
     /// Every answer from now on is the last one of its connection.
@@ -55,31 +55,31 @@ pub(super) struct Shared {
 }
 
 /// Serves one connection until its caller, a timeout or the end of the service ends it.
-pub(super) async fn run(mut socket: TcpStream, shared: &Shared) {
+pub(super) async fn run(mut socket: TcpStream, context: &ConnectionContext) {
     // Without this a small answer waits until the one before it is acknowledged (Nagle's algorithm).
     let _ = socket.set_nodelay(true);
     let mut left_over = Bytes::new();
-    let mut wait = shared.timeouts.first_byte;
+    let mut wait = context.timeouts.first_byte;
     loop {
-        if left_over.is_empty() && !next_byte(&socket, wait, shared).await {
+        if left_over.is_empty() && !next_byte(&socket, wait, context).await {
             return;
         }
         // In a box, so that a parked connection does not keep the room for it.
-        match Box::pin(serve(socket, left_over, shared)).await {
+        match Box::pin(serve(socket, left_over, context)).await {
             Stretch::Idle(idle, read) => (socket, left_over) = (idle, read),
-            Stretch::Ended(socket) => return close(socket, shared).await,
+            Stretch::Over(socket) => return close(socket, context).await,
             Stretch::Abandoned(socket) => {
                 // The caller does not read: what is buffered for it is given up too.
                 let _ = socket.set_zero_linger();
                 return;
             }
         }
-        wait = shared.timeouts.keep_alive;
+        wait = context.timeouts.keep_alive;
     }
 }
 
 /// Waits for the next byte of a connection. Returns false if the connection is to end.
-async fn next_byte(socket: &TcpStream, wait: Duration, shared: &Shared) -> bool {
+async fn next_byte(socket: &TcpStream, wait: Duration, context: &ConnectionContext) -> bool {
     let idle = metrics::gauge!("lockstep_http_connections_idle");
     let _idle = Counted::new(idle);
     let mut byte = [0];
@@ -87,8 +87,8 @@ async fn next_byte(socket: &TcpStream, wait: Duration, shared: &Shared) -> bool 
         // A request that has arrived is answered, whatever else has happened.
         biased;
         found = socket.peek(&mut byte) => matches!(found, Ok(1)),
-        () = shared.closing.cancelled() => false,
-        () = shared.crowded.notified() => false,
+        () = context.closing.cancelled() => false,
+        () = context.crowded.notified() => false,
         () = sleep(wait) => false,
     }
 }
@@ -98,19 +98,19 @@ enum Stretch {
     /// No call has come for a while. The bytes are the beginning of the next one.
     Idle(TcpStream, Bytes),
     /// The last answer is written, or the caller has ended the connection.
-    Ended(TcpStream),
+    Over(TcpStream),
     /// The caller does not read what is written.
     Abandoned(TcpStream),
 }
 
 /// Answers the calls of a connection until it is idle or ends.
-async fn serve(socket: TcpStream, left_over: Bytes, shared: &Shared) -> Stretch {
-    let Timeouts { header, body, .. } = shared.timeouts;
+async fn serve(socket: TcpStream, left_over: Bytes, context: &ConnectionContext) -> Stretch {
+    let Timeouts { header, body, .. } = context.timeouts;
     let activity = Activity::new();
     let stream = CallerStream::new(socket, left_over, Arc::clone(&activity), body);
     let calls = service_fn(|request| {
-        let is_ending = || shared.leaving.is_cancelled();
-        answer(shared.app.clone(), request, Arc::clone(&activity), is_ending)
+        let is_ending = || context.leaving.is_cancelled();
+        answer(context.app.clone(), request, Arc::clone(&activity), is_ending)
     });
     let mut connection = http1::Builder::new()
         // Copying a small answer into one buffer costs less than a vectored write.
@@ -120,7 +120,7 @@ async fn serve(socket: TcpStream, left_over: Bytes, shared: &Shared) -> Stretch 
         // `activity` measures it: the timer of the library would run between calls as well.
         .header_read_timeout(None)
         .serve_connection(TokioIo::new(stream), calls);
-    let mut closing = pin!(shared.closing.cancelled());
+    let mut closing = pin!(context.closing.cancelled());
     let mut is_closing = false;
     let mut look = pin!(sleep(PARK_AFTER.min(header)));
     let is_idle = loop {
@@ -129,7 +129,7 @@ async fn serve(socket: TcpStream, left_over: Bytes, shared: &Shared) -> Stretch 
             result = &mut connection => {
                 let is_read = !result.is_err_and(|error| is_stalled(&error));
                 let socket = connection.into_parts().io.into_inner().into_socket();
-                return if is_read { Stretch::Ended(socket) } else { Stretch::Abandoned(socket) };
+                return if is_read { Stretch::Over(socket) } else { Stretch::Abandoned(socket) };
             }
             () = &mut closing, if !is_closing => {
                 is_closing = true;
@@ -147,7 +147,7 @@ async fn serve(socket: TcpStream, left_over: Bytes, shared: &Shared) -> Stretch 
     match is_idle {
         // A copy, because even an empty rest keeps the whole buffer that it was read into.
         true => Stretch::Idle(socket, Bytes::copy_from_slice(&parts.read_buf)),
-        false => Stretch::Ended(socket),
+        false => Stretch::Over(socket),
     }
 }
 
@@ -158,7 +158,7 @@ fn is_stalled(error: &hyper::Error) -> bool {
 }
 
 /// Ends what was written, and reads on until the caller has ended its side too, or a bound is reached.
-async fn close(mut socket: TcpStream, shared: &Shared) {
+async fn close(mut socket: TcpStream, context: &ConnectionContext) {
     if socket.shutdown().await.is_err() {
         return;
     }
@@ -173,11 +173,11 @@ async fn close(mut socket: TcpStream, shared: &Shared) {
         }
     };
     let at_end = async {
-        shared.closing.cancelled().await;
+        context.closing.cancelled().await;
         sleep(DISCARD_AT_END).await;
     };
     tokio::select! {
-        _ = timeout(shared.timeouts.body, discarding) => {}
+        _ = timeout(context.timeouts.body, discarding) => {}
         () = at_end => {}
     }
 }

@@ -17,7 +17,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::api::ShutdownGate;
-use connection::Shared;
+use connection::ConnectionContext;
 
 /// The time after the drain began in which new connections are still accepted and told that the service
 /// stops, and in which callers on open connections learn it from their next answer.
@@ -66,7 +66,7 @@ pub async fn serve(
     max_connections: usize,
     stop: Stop,
 ) {
-    let shared = Arc::new(Shared {
+    let context = Arc::new(ConnectionContext {
         app,
         timeouts,
         leaving: stop.in_order.clone(),
@@ -75,12 +75,12 @@ pub async fn serve(
     });
     let connections = TaskTracker::new();
     tokio::select! {
-        () = accept(&listener, max_connections, &shared, &connections) => {}
+        () = accept(&listener, max_connections, &context, &connections) => {}
         () = drain(&gate, timeouts, &stop.in_order) => {}
         () = stop.at_once.cancelled() => tracing::warn!("stopping at once"),
     }
     drop(listener);
-    shared.closing.cancel();
+    context.closing.cancel();
     connections.close();
     // Answers that are already written still have to be sent.
     tokio::select! {
@@ -99,7 +99,7 @@ pub async fn serve(
 async fn accept(
     listener: &TcpListener,
     max_connections: usize,
-    shared: &Arc<Shared>,
+    context: &Arc<ConnectionContext>,
     connections: &TaskTracker,
 ) {
     let free = Arc::new(Semaphore::new(max_connections));
@@ -107,10 +107,10 @@ async fn accept(
         match listener.accept().await {
             Ok((socket, _)) => {
                 if free.available_permits() == 0 {
-                    shared.crowded.notify_one();
+                    context.crowded.notify_one();
                 }
                 let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return };
-                connections.spawn(connection(socket, Arc::clone(shared), permit));
+                connections.spawn(connection(socket, Arc::clone(context), permit));
             }
             Err(error) => {
                 // Most likely there are no file descriptors left, so other connections must end
@@ -140,9 +140,13 @@ async fn drain(gate: &ShutdownGate, timeouts: Timeouts, in_order: &CancellationT
 }
 
 /// Serves one connection, and counts it as open meanwhile.
-async fn connection(socket: TcpStream, shared: Arc<Shared>, _permit: OwnedSemaphorePermit) {
+async fn connection(
+    socket: TcpStream,
+    context: Arc<ConnectionContext>,
+    _permit: OwnedSemaphorePermit,
+) {
     let _open = Counted::new(metrics::gauge!("lockstep_http_connections"));
-    connection::run(socket, &shared).await;
+    connection::run(socket, &context).await;
 }
 
 /// Counts a connection in a gauge until this is dropped.

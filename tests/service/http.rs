@@ -119,7 +119,7 @@ async fn every_path_names_its_methods() {
 #[tokio::test]
 async fn every_answer_says_who_may_keep_it() {
     let service = Service::new();
-    // Whose 201 has no GET of its own.
+    // A lease has no GET of its own.
     let without_place = ["locks/acquire"];
     let document = app::document("");
     for entry in catalogue() {
