@@ -145,8 +145,10 @@ async fn a_slow_body_is_answered_408() {
 #[tokio::test]
 async fn connections_above_the_limit_wait() {
     let process = service(&["--max-connections", "1"]);
+    // In the middle of a call: one that is idle would make room.
     let mut first = TcpStream::connect(&process.address).await.unwrap();
-    first.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let head = head(&unique("limit-"), "Expect: 100-continue\r\n");
+    first.write_all(head.as_bytes()).await.unwrap();
     let mut byte = [0];
     first.read_exact(&mut byte).await.unwrap();
     let mut second = TcpStream::connect(&process.address).await.unwrap();
