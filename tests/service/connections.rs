@@ -294,13 +294,11 @@ async fn a_request_names_one_host() {
 #[tokio::test(flavor = "multi_thread")]
 async fn callers_who_do_not_read_are_cut_off() {
     let process = service(&["--max-connections", "2", "--body-timeout-ms", "300"]);
-    let lines = format!(
-        "POST /bulk HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\n\
-         Content-Length: 900000000\r\n\r\n"
-    );
+    let lines = "POST /bulk HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\n\
+                 Content-Length: 900000000\r\n\r\n";
     let requests = "GET /problems HTTP/1.1\r\nHost: x\r\n\r\n".repeat(500);
     let mut open = Vec::new();
-    for (first, more) in [(lines.as_str(), "x\n".repeat(8000)), ("", requests)] {
+    for (first, more) in [(lines, "x\n".repeat(8000)), ("", requests)] {
         let mut stream = TcpStream::connect(&process.address).await.unwrap();
         stream.write_all(first.as_bytes()).await.unwrap();
         // Until the service takes no more, because its answers are not read.
