@@ -67,7 +67,6 @@ lint: $(CARGO_DENY) ## Formatting, clippy, luacheck and cargo-deny, warnings as 
 	$(call need,luacheck:lua-check)
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
-	cargo clippy --test gateways -- -D warnings
 	cargo clippy --release -- -D warnings
 	cargo test --quiet --test contracts -- --ignored assembled_scripts
 	luacheck --quiet migrations-lua target/lua
