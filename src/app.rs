@@ -2,20 +2,18 @@
 //! UI, and the middleware around them. `cli::serve` and the tests build it.
 
 use axum::{
-    Json, Router,
-    http::{HeaderValue, header},
-    middleware::{from_fn_with_state, map_response},
-    response::{Redirect, Response},
+    Router,
+    middleware::from_fn_with_state,
+    response::Redirect,
     routing::{MethodRouter, get},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::{
     api::{Problem, ShutdownGate, middleware},
-    atomic, batch, bulk,
+    atomic, batch, bulk, docs,
     domains::DOMAINS,
     monitoring, openapi, problems,
     store::Store,
@@ -38,7 +36,8 @@ pub struct RouterSettings {
 pub fn app(store: Store, gate: ShutdownGate, settings: &RouterSettings) -> Router {
     let base = settings.base_path.as_str();
     let (router, document) = routes(gate.clone()).split_for_parts();
-    let router = router.with_state(store).merge(documentation(openapi::complete(document, base)));
+    let document = openapi::complete(document, base);
+    let router = router.with_state(store).merge(docs::router(document));
     let last = base.rsplit('/').next().unwrap_or_default();
     let router = match base {
         "" => router.route("/", redirect("docs/")),
@@ -53,28 +52,6 @@ pub fn app(store: Store, gate: ShutdownGate, settings: &RouterSettings) -> Route
         .method_not_allowed_fallback(async || Problem::from(codes::METHOD_NOT_ALLOWED))
         .layer(CatchPanicLayer::custom(middleware::panicked))
         .layer(from_fn_with_state(gate, middleware::handle))
-}
-
-/// The OpenAPI document and Swagger UI.
-///
-/// Their links are relative, so that they work behind a gateway that strips a prefix of the path, of
-/// which the service knows nothing. A server URL of the document is relative to the document too.
-fn documentation(mut document: Value) -> Router {
-    document["servers"] = json!([{ "url": "." }]);
-    let swagger = SwaggerUi::new("/")
-        .config(Config::from("../openapi.json").try_it_out_enabled(true).deep_linking(true));
-    Router::new()
-        .route("/openapi.json", get(async move || Json(document)))
-        .nest("/docs/", swagger.into())
-        .layer(map_response(async |mut response: Response| {
-            // They change only with the version of the service.
-            let an_hour = HeaderValue::from_static("public, max-age=3600");
-            if response.status().is_success() {
-                response.headers_mut().insert(header::CACHE_CONTROL, an_hour);
-            }
-            response
-        }))
-        .route("/docs", redirect("docs/"))
 }
 
 /// Redirects to a path relative to that of the request.

@@ -41,7 +41,8 @@ pub mod monitoring;
 pub mod problems;
 pub mod sweeper;
 
-// Floor: the OpenAPI document.
+// Floor: the OpenAPI document, and the pages that show it.
+pub mod docs;
 pub mod openapi;
 
 // Floor: the router of all endpoints, and the connections of callers.

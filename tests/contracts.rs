@@ -219,6 +219,7 @@ fn the_document_is_complete() {
             let body = &operation["requestBody"]["content"]["application/json"]["schema"]["$ref"];
             let mut schemas: Vec<&str> = body.as_str().into_iter().collect();
             for (status, response) in operation["responses"].as_object().unwrap() {
+                let response = resolved(&document, response);
                 assert!(
                     response["description"].as_str().is_some_and(|text| !text.is_empty()),
                     "{place}"
@@ -266,13 +267,36 @@ fn everything_in_the_document_is_described() {
     for (path, methods) in document["paths"].as_object().unwrap() {
         for operation in methods.as_object().unwrap().values() {
             for parameter in operation["parameters"].as_array().into_iter().flatten() {
-                if !is_described(parameter) {
+                if !is_described(resolved(&document, parameter)) {
                     silent.push(format!("{path}: {}", parameter["name"]));
                 }
             }
         }
     }
     assert!(silent.is_empty(), "{} have no description:\n{}", silent.len(), silent.join("\n"));
+}
+
+/// Every member of a problem has a type: a row in `src/openapi/members.rs`.
+#[test]
+fn every_member_of_a_problem_is_typed() {
+    let document = app::document("");
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    let problems = schemas.iter().filter(|(name, _)| name.ends_with("Problem"));
+    let mut members = 0;
+    for (name, schema) in problems {
+        for (member, schema) in schema["properties"].as_object().unwrap() {
+            let is_typed = ["type", "$ref", "const"].iter().any(|key| schema.get(key).is_some());
+            assert!(is_typed, "{member} of {name} has no row in src/openapi/members.rs");
+            members += 1;
+        }
+    }
+    assert!(members > 500, "{members}");
+}
+
+/// The part of the document that a reference stands for; any other part stands for itself.
+fn resolved<'a>(document: &'a Value, part: &'a Value) -> &'a Value {
+    let reference = part["$ref"].as_str().and_then(|reference| reference.strip_prefix('#'));
+    reference.map_or(part, |pointer| document.pointer(pointer).unwrap())
 }
 
 /// Collects the fields of a schema that have no description, those of its parts among them.

@@ -62,10 +62,9 @@ local from = open_payer(hold, hold_id, from_key, holds_key)
 local _ = open_account(to_key) or fail_corrupt(to_key, 'the account of ' .. hold_id)
 local payer = posting_side(from_key, from_log, hold.from_account, 'from_account')
 local payee = posting_side(to_key, to_log, hold.to_account, 'to_account')
-local description, metadata = hold.rest:match('"description":(.*),"metadata":({.*})$')
 local transaction = {
-  hash = transactions_key, field = transaction_field, kind = 'capture', hold_id = hold_id,
-  request_field = amount == '' and 'hold_id' or 'amount', description = description, metadata = metadata,
+  hash = transactions_key, field = transaction_field, kind = CAPTURE, hold_id = hold_id,
+  request_field = amount == '' and 'hold_id' or 'amount', description = hold.description, metadata = hold.metadata,
 }
 -- The money is held until it moves, so it is there.
 local held, ends = from.held, final == 'true' or rest == 0

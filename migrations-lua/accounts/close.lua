@@ -25,6 +25,7 @@ REPLY
   account_frozen         role account_id direction
   account_not_empty      account_id balance held currency
   amount_out_of_range    currency field
+  currency_scale_mismatch currency from_scale to_scale
   max_balance_exceeded   account_id balance max_balance amount currency
 ]]
 --- @include "lib/posting"
@@ -60,7 +61,7 @@ if balance ~= 0 then
   local from = posting_side(account_key, account_log, account_id, 'account_id')
   local to = posting_side(sweep_key, sweep_log, sweep_to, 'sweep_to')
   local transaction = {
-    hash = transactions_key, field = transaction_field, kind = 'sweep', request_field = 'sweep_to',
+    hash = transactions_key, field = transaction_field, kind = SWEEP, request_field = 'sweep_to',
     description = '"account closed"', metadata = '{}',
   }
   refusal = post(from, to, balance, transaction)

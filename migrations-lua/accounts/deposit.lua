@@ -23,6 +23,7 @@ REPLY
   account_frozen         role account_id direction
   amount_scale_exceeded  currency scale field
   amount_out_of_range    currency field
+  currency_scale_mismatch currency from_scale to_scale
   max_balance_exceeded   account_id balance max_balance amount currency
 ]]
 --- @include "lib/posting"
@@ -37,7 +38,7 @@ local minor, refusal = minor_units(amount, decimals, account)
 if refusal then
   return refusal
 end
-local transaction = { hash = transactions_key, field = transaction_field, kind = 'deposit', description = description, metadata = '{}' }
+local transaction = { hash = transactions_key, field = transaction_field, kind = DEPOSIT, description = description, metadata = '{}' }
 local _, balance
 refusal, _, balance = post(external_side(external_key, account), own, minor, transaction)
 if refusal then

@@ -25,6 +25,7 @@ REPLY
   account_frozen         role account_id direction
   amount_scale_exceeded  currency scale field
   amount_out_of_range    currency field
+  currency_scale_mismatch currency from_scale to_scale
   insufficient_funds     account_id available required currency
   max_balance_exceeded   account_id balance max_balance amount currency
 ]]
@@ -63,7 +64,9 @@ local hold = {
   currency = from.currency,
   scale = from.scale,
   expires_at = now + ttl_ms,
-  rest = '"created_at":' .. now .. ',"description":' .. description .. ',"metadata":' .. metadata,
+  created_at = now,
+  description = description,
+  metadata = metadata,
 }
 open_records[hold_key] = hold
 mark_dirty(hold_key, encode_hold)

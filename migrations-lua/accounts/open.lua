@@ -24,6 +24,7 @@ REPLY
   account_exists         account_id
   max_balance_exceeded   account_id balance max_balance amount currency
   amount_out_of_range    currency field
+  currency_scale_mismatch currency from_scale to_scale
 ]]
 --- @include "lib/posting"
 --- @include "lib/external"
@@ -37,7 +38,7 @@ end
 local account = new_account(account_key, currency, scale, overdraft_limit, max_balance, metadata)
 if initial_balance ~= 0 then
   local transaction = {
-    hash = transactions_key, field = transaction_field, kind = 'deposit', request_field = 'initial_balance',
+    hash = transactions_key, field = transaction_field, kind = DEPOSIT, request_field = 'initial_balance',
     description = '"initial balance"', metadata = '{}',
   }
   local own = posting_side(account_key, account_log, account_id, 'account_id')

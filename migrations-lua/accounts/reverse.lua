@@ -42,7 +42,7 @@ if not transaction or not from_key then
   return { 'transaction_not_found', transaction_id }
 end
 -- A reversal is not reversed: what it gave back is moved again by a new transaction.
-local left = transaction.kind == 'reversal' and 0 or minus(transaction.amount, transaction.reversed)
+local left = transaction.kind == REVERSAL and 0 or minus(transaction.amount, transaction.reversed)
 local minor, refusal = left
 if amount ~= '' then
   minor, refusal = minor_units(amount, decimals, transaction)
@@ -53,7 +53,7 @@ end
 if left == 0 or sign_of_net(left, 0, minor, 0, 0) < 0 then
   local requested = amount == '' and transaction.amount or minor
   return {
-    'reversal_exceeds_transaction', transaction_id, transaction.kind, decimal(left, transaction.scale),
+    'reversal_exceeds_transaction', transaction_id, kind_name(transaction.kind), decimal(left, transaction.scale),
     decimal(requested, transaction.scale), transaction.currency,
   }
 end
@@ -69,7 +69,7 @@ end
 local payer = reversal_side(transaction.to_account, from_key, from_log, from_holds, 'from_account')
 local payee = reversal_side(transaction.from_account, to_key, to_log, nil, 'to_account')
 local reversal = {
-  hash = reversals_key, field = reversal_field, kind = 'reversal', reverses = transaction_id,
+  hash = reversals_key, field = reversal_field, kind = REVERSAL, reverses = transaction_id,
   request_field = amount == '' and 'transaction_id' or 'amount', description = description, metadata = '{}',
 }
 local from_balance, to_balance

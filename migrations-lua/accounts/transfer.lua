@@ -27,6 +27,7 @@ REPLY
   account_frozen         role account_id direction
   amount_scale_exceeded  currency scale field
   amount_out_of_range    currency field
+  currency_scale_mismatch currency from_scale to_scale
   insufficient_funds     account_id available required currency
   max_balance_exceeded   account_id balance max_balance amount currency
 ]]
@@ -49,7 +50,7 @@ if refusal then
   return refusal
 end
 local transaction = {
-  hash = transactions_key, field = transaction_field, kind = 'transfer', description = description, metadata = metadata,
+  hash = transactions_key, field = transaction_field, kind = TRANSFER, description = description, metadata = metadata,
 }
 local from_balance, to_balance
 refusal, from_balance, to_balance = post(payer, payee, minor, transaction)

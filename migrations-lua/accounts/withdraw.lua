@@ -23,6 +23,7 @@ REPLY
   account_frozen         role account_id direction
   amount_scale_exceeded  currency scale field
   amount_out_of_range    currency field
+  currency_scale_mismatch currency from_scale to_scale
   insufficient_funds     account_id available required currency
 ]]
 --- @include "lib/posting"
@@ -37,7 +38,7 @@ local minor, refusal = minor_units(amount, decimals, account)
 if refusal then
   return refusal
 end
-local transaction = { hash = transactions_key, field = transaction_field, kind = 'withdrawal', description = description, metadata = '{}' }
+local transaction = { hash = transactions_key, field = transaction_field, kind = WITHDRAWAL, description = description, metadata = '{}' }
 local balance
 refusal, balance = post(own, external_side(external_key, account), minor, transaction)
 if refusal then

@@ -23,7 +23,9 @@ REPLY
   ok                  product:json
   product_exists      product_id
 ]]
+--- @include "lib/product"
 --- @include "lib/product_json"
+--- @include "lib/adjustment"
 
 if open_product(product_key, holds_key, log_key) then
   return { 'product_exists', product_id }
@@ -32,12 +34,14 @@ local product = new_product(product_key, holds_key, log_key, {
   on_hand = tonumber(initial_stock),
   low_stock = tonumber(low_stock),
   max_per_customer = tonumber(max_per_customer),
-  rest = '"initial":' .. initial_stock .. ',"received":0,"returned":0,"damaged":0,"lost":0,"counted":0,"other":0,'
-    .. '"price":"' .. price .. '","currency":"' .. currency .. '","scale":' .. scale .. ',"created_at":' .. now
-    .. ',"name":' .. name .. ',"description":' .. description .. ',"metadata":' .. metadata,
+  details = pack_details({
+    initial = tonumber(initial_stock), received = 0, returned = 0, damaged = 0, lost = 0, counted = 0, other = 0,
+    price = price, currency = currency, scale = tonumber(scale), created_at = now,
+    name = name, description = description, metadata = metadata,
+  }),
 })
 write_product(product_key, product)
-append_movement(product, 'initial', product.on_hand, 0, 0, 'null', 'null', now)
+append_adjustment(product, 'initial', product.on_hand, 'null')
 add_member(index_key, 0, product_id)
 
 return { 'ok', product_json(product_id, product) }

@@ -19,8 +19,12 @@ REPLY
   quantity_stale        product_id expected_on_hand on_hand
   stock_below_reserved  product_id on_hand reserved delta
   stock_out_of_range    product_id on_hand delta max_on_hand
+  total_out_of_range    product_id figure total delta max_total
 ]]
 --- @include "lib/product"
+--- @include "lib/product_limits"
+--- @include "lib/product_details"
+--- @include "lib/adjustment"
 
 delta, expected_on_hand = tonumber(delta), tonumber(expected_on_hand)
 local product = open_product(product_key, holds_key, log_key)
@@ -37,15 +41,17 @@ end
 if on_hand > MAX_QUANTITY then
   return { 'stock_out_of_range', product_id, product.on_hand, delta, MAX_QUANTITY, replayable = false }
 end
-local before, total_of_reason, after = product.rest:match('^(.-"' .. reason .. '":)(-?%d+)(,.*)$')
-if not before then
-  fail_corrupt(product_key, 'a product')
+local details = unpack_details(product)
+local sum = details[reason] + delta
+if sum > MAX_TOTAL or sum < -MAX_TOTAL then
+  return { 'total_out_of_range', product_id, reason, details[reason], delta, MAX_TOTAL, replayable = false }
 end
 
 change_product(product_key, product)
-product.rest = before .. ('%d'):format(total_of_reason + delta) .. after
+details[reason] = sum
+product.details = pack_details(details)
 product.on_hand = on_hand
-append_movement(product, reason, delta, 0, product.reserved, 'null', reference, now)
+append_adjustment(product, reason, delta, reference)
 local low = low_stock_change(product)
 
 return {

@@ -10,6 +10,7 @@ KEYS
 
 ARGV
   reservation_id         id
+  id_bytes               the 16 bytes of the id
 
 REPLY
   ok                     reservation:json
@@ -28,7 +29,7 @@ local refusal = check_reservation_open(reservation_id, reservation)
 if refusal then
   return refusal
 end
-open_lines(reservation)
+open_lines(reservation, id_bytes)
 
 for i = 1, #reservation.lines do
   local line, product = reservation.lines[i], reservation.lines[i].product
@@ -36,9 +37,8 @@ for i = 1, #reservation.lines do
   if held > 0 then
     change_product(line.product_key, product)
     product.reserved = product.reserved - held
-    local actor, reference = '"' .. reservation.customer_id .. '"', '"' .. reservation_id .. '"'
-    append_movement(product, 'released', 0, -held, product.reserved, actor, reference, now)
-    move_hold(product, reservation_id, held, 0, reservation.expires_at)
+    append_movement(product, RELEASED, held, product.reserved, id_bytes, reservation.customer_id, now)
+    move_hold(product, id_bytes, held, 0, reservation.expires_at)
     if is_counted(product, line.allowance_key) then
       change_allowance(line.allowance_key, reservation_id, 0, 0, reservation.expires_at)
     end

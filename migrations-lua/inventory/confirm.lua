@@ -10,6 +10,7 @@ KEYS
 
 ARGV
   reservation_id           id
+  id_bytes                 the 16 bytes of the id
   remainder                release or keep
   * product_id             id, each product once; none for all of them
   * quantity               units
@@ -20,8 +21,10 @@ REPLY
   reservation_expired      reservation_id expired_at:instant
   reservation_closed       reservation_id reservation_status
   confirm_exceeds_reserved  reservation_id product_id held requested
+  total_out_of_range       product_id figure total delta max_total
 ]]
 --- @include "lib/reservation"
+--- @include "lib/product_limits"
 --- @include "lib/allowance"
 
 local reservation = open_reservation(reservation_key)
@@ -45,10 +48,17 @@ for i = 1, arg_line_count() do
   end
   wanted[product_id] = tonumber(quantity)
 end
-open_lines(reservation)
+open_lines(reservation, id_bytes)
 
-local actor, reference = '"' .. reservation.customer_id .. '"', '"' .. reservation_id .. '"'
-local still_held = 0
+for i = 1, #reservation.lines do
+  local line = reservation.lines[i]
+  local sold, delta = line.product.sold, wanted[line.product_id]
+  if sold + delta > MAX_TOTAL then
+    return { 'total_out_of_range', line.product_id, 'sold', sold, delta, MAX_TOTAL, replayable = false }
+  end
+end
+
+local customer_id, still_held = reservation.customer_id, 0
 for i = 1, #reservation.lines do
   local line, product = reservation.lines[i], reservation.lines[i].product
   local before, sold = held_units(line), wanted[line.product_id]
@@ -59,13 +69,13 @@ for i = 1, #reservation.lines do
     change_product(line.product_key, product)
     if sold > 0 then
       product.on_hand, product.reserved, product.sold = product.on_hand - sold, product.reserved - sold, product.sold + sold
-      append_movement(product, 'sold', -sold, -sold, product.reserved, actor, reference, now)
+      append_movement(product, SOLD, sold, product.reserved, id_bytes, customer_id, now)
     end
     if released > 0 then
       product.reserved = product.reserved - released
-      append_movement(product, 'released', 0, -released, product.reserved, actor, reference, now)
+      append_movement(product, RELEASED, released, product.reserved, id_bytes, customer_id, now)
     end
-    move_hold(product, reservation_id, before, after, reservation.expires_at)
+    move_hold(product, id_bytes, before, after, reservation.expires_at)
     if is_counted(product, line.allowance_key) then
       change_allowance(line.allowance_key, reservation_id, sold, after, reservation.expires_at)
     end

@@ -10,6 +10,7 @@ KEYS
 
 ARGV
   reservation_id         id
+  id_bytes               the 16 bytes of the id
   ttl_ms                 how long from now; an end that is later already stays
 
 REPLY
@@ -37,7 +38,7 @@ local expires_at = math.max(reservation.expires_at, now + ttl_ms)
 if reservation.extensions >= MAX_EXTENSIONS or expires_at - reservation.created_at > MAX_TOTAL_MS then
   return { 'extension_limit', reservation_id, reservation.extensions, MAX_EXTENSIONS, MAX_TOTAL_MS }
 end
-open_lines(reservation)
+open_lines(reservation, id_bytes)
 
 local old_expires_at = reservation.expires_at
 reservation.extensions, reservation.expires_at = reservation.extensions + 1, expires_at
@@ -45,7 +46,7 @@ for i = 1, #reservation.lines do
   local line, product = reservation.lines[i], reservation.lines[i].product
   local held = held_units(line)
   if held > 0 then
-    move_hold(product, reservation_id, held, held, expires_at, old_expires_at)
+    move_hold(product, id_bytes, held, held, expires_at, old_expires_at)
     write_product(line.product_key, product)
     if is_counted(product, line.allowance_key) then
       change_allowance(line.allowance_key, reservation_id, 0, held, expires_at)

@@ -15,6 +15,7 @@ REPLY
   ok                  product:json
   product_not_found   product_id
 ]]
+--- @include "lib/product"
 --- @include "lib/product_json"
 
 local product = open_product(product_key, holds_key, log_key)

@@ -19,6 +19,8 @@ REPLY
   ok                     products:json next
 ]]
 --- @include "lib/product"
+--- @include "lib/product_hold"
+--- @include "lib/product_details"
 --- @include "lib/index_page"
 
 -- The most holds of one product that are added up: more would block Redis for too long.
@@ -29,16 +31,15 @@ for i = 1, line_count() do
   local product_key, holds_key, log_key = keys_of_line(i)
   local product_id = args_of_line(i)
   local product = open_product(product_key, holds_key, log_key) or fail_corrupt(product_key, 'a product')
-  local expected = -product.sold
-  for number in (product.rest:match('^(.-),"price"') or ''):gmatch('":(-?%d+)') do
-    expected = expected + number
-  end
+  local details = unpack_details(product)
+  local expected = details.initial + details.received + details.returned + details.damaged + details.lost + details.counted
+    + details.other - product.sold
   local sound = expected == product.on_hand
   local hold_count = redis.call('ZCARD', holds_key)
   if hold_count <= MAX_HOLDS then
     local holds, held = hold_count > 0 and redis.call('ZRANGEBYSCORE', holds_key, '(' .. now, '+inf') or {}, 0
     for j = 1, #holds do
-      held = held + (holds[j]:match('^(%d+):') or fail_corrupt(holds_key, 'holds'))
+      held = held + held_by(holds_key, holds[j])
     end
     sound = sound and held == product.reserved
   end

@@ -17,6 +17,7 @@ ARGV
 REPLY
   ok                     products:json next
 ]]
+--- @include "lib/product"
 --- @include "lib/product_json"
 --- @include "lib/index_page"
 

@@ -14,7 +14,7 @@ ARGV
   limit                  the most movements to answer
 
 REPLY
-  ok                     newest movements:json trimmed
+  ok                     newest movements trimmed
   product_not_found      product_id
 ]]
 --- @include "lib/product"

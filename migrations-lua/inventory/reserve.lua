@@ -11,79 +11,80 @@ KEYS
 
 ARGV
   reservation_id           generated
+  id_bytes                 generated, the 16 bytes of the id
   customer_id              id
   ttl_ms                   how long the units are held
   * product_id             id, each product once
   * quantity               units
 
 REPLY
-  ok                       reservation:json
+  ok                       reservation_id created_at:instant expires_at:instant stock
   product_not_found        product_id
   insufficient_stock       shortages:json
   customer_limit_exceeded  product_id customer_id requested used max_per_customer
 ]]
---- @include "lib/reservation"
+--- @include "lib/product"
+--- @include "lib/reservation_layout"
 --- @include "lib/allowance"
 
-local lines, shortages = {}, {}
-for i = 1, line_count() do
+local DAY_MS = 86400000
+-- The longest life of a reservation: 30 days of holding and 7 more.
+local CUSTOMER_TTL_MS = 37 * DAY_MS
+
+local last_line, shortages, over_limit = line_count(), nil, nil
+for i = 1, last_line do
   local product_key, holds_key, log_key, allowance_key = keys_of_line(i)
   local product_id, quantity = args_of_line(i)
   local product = open_product(product_key, holds_key, log_key)
   if not product then
     return { 'product_not_found', product_id }
   end
-  quantity = tonumber(quantity)
-  local available = product.on_hand - product.reserved
-  if quantity > available then
-    shortages[#shortages + 1] = ('{"product_id":"%s","requested":%d,"available":%d}'):format(product_id, quantity, available)
+  local available, most = product.on_hand - product.reserved, product.max_per_customer
+  if tonumber(quantity) > available then
+    shortages = (shortages and shortages .. ',' or '')
+      .. ('{"product_id":"%s","requested":%d,"available":%d}'):format(product_id, quantity, available)
   end
-  lines[i] = {
-    product = product, product_key = product_key, allowance_key = allowance_key,
-    product_id = product_id, quantity = quantity, confirmed = 0, released = 0,
-  }
-end
-if #shortages > 0 then
-  return { 'insufficient_stock', '[' .. table.concat(shortages, ',') .. ']' }
-end
-for i = 1, #lines do
-  local line, most = lines[i], lines[i].product.max_per_customer
-  local used = most > 0 and units_used(open_allowance(line.allowance_key)) or 0
-  if most > 0 and used + line.quantity > most then
-    return { 'customer_limit_exceeded', line.product_id, customer_id, line.quantity, used, most }
+  if most > 0 and not over_limit then
+    local used = units_used(open_allowance(allowance_key))
+    over_limit = used + quantity > most and { 'customer_limit_exceeded', product_id, customer_id, tonumber(quantity), used, most }
   end
 end
-if redis.call('ZCARD', customer_key) > history + 256 then
-  -- The set is bounded as a log is. Reservation ids sort by time, so the oldest come first.
-  queue_cleanup('ZREMRANGEBYRANK', customer_key, 0, -history - 1)
+if shortages then
+  return { 'insufficient_stock', '[' .. shortages .. ']' }
+end
+if over_limit then
+  return over_limit
 end
 
 local expires_at = now + ttl_ms
-local reservation = {
-  status = 'held',
-  created_at = now,
-  expires_at = expires_at,
-  extensions = 0,
-  reservation_id = reservation_id,
-  customer_id = customer_id,
-  lines = lines,
-}
-for i = 1, #lines do
-  local line, product = lines[i], lines[i].product
-  change_product(line.product_key, product)
-  product.reserved = product.reserved + line.quantity
-  move_hold(product, reservation_id, 0, line.quantity, expires_at)
-  append_movement(product, 'reserved', 0, line.quantity, product.reserved, '"' .. customer_id .. '"', '"' .. reservation_id .. '"', now)
+local record, stock = struct.pack(RESERVATION, 1, STATUS_HELD, 0, now, expires_at, customer_id), {}
+for i = 1, last_line do
+  local product_key, _, _, allowance_key = keys_of_line(i)
+  local product_id, quantity = args_of_line(i)
+  local product = open_records[product_key]
+  quantity = tonumber(quantity)
+  change_product(product_key, product)
+  product.reserved = product.reserved + quantity
+  move_hold(product, id_bytes, 0, quantity, expires_at)
+  append_movement(product, RESERVED, quantity, product.reserved, id_bytes, customer_id, now)
   if product.max_per_customer > 0 then
-    change_allowance(line.allowance_key, reservation_id, 0, line.quantity, expires_at)
+    change_allowance(allowance_key, reservation_id, 0, quantity, expires_at)
   end
-  line.remaining, line.low = product.on_hand - product.reserved, low_stock_change(product)
+  record = record .. struct.pack(LINE, product_id, quantity, 0, 0)
+  local low = low_stock_change(product)
+  stock[2 * i - 1], stock[2 * i] = product.on_hand - product.reserved, low and 1 or low == false and 0 or -1
 end
-open_records[reservation_key] = reservation
-mark_dirty(reservation_key, encode_reservation)
+create_record(reservation_key, record, ttl_ms + RESERVATION_KEPT_MS)
 add_member(customer_key, 0, reservation_id)
--- The longest life of a record in it: 30 days of holding and 7 more.
-local expiry = { 'PEXPIRE', customer_key, 37 * 24 * 3600 * 1000 }
-queue_addition(expiry, expiry)
+if redis.call('PTTL', customer_key) < CUSTOMER_TTL_MS then
+  -- A day more than is needed, so that it is set once a day and not by every call.
+  local expiry = { 'PEXPIRE', customer_key, CUSTOMER_TTL_MS + DAY_MS }
+  queue_addition(expiry, expiry)
+end
+if id_bytes:byte(16) % 16 == 0 and redis.call('ZCARD', customer_key) > history + 256 then
+  -- The set is bounded as a log is; the last byte of an id is random, so one call in 16 looks. Reservation ids
+  -- sort by time, so the oldest come first.
+  queue_cleanup('ZREMRANGEBYRANK', customer_key, 0, -history - 1)
+end
 
-return { 'ok', reservation_json(reservation) }
+return { 'ok', reservation_id, now, expires_at, stock }

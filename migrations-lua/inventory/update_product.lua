@@ -24,6 +24,7 @@ REPLY
   amount_scale_exceeded  currency scale field
   amount_out_of_range    currency field
 ]]
+--- @include "lib/product"
 --- @include "lib/product_json"
 --- @include "lib/minor_units"
 --- @include "lib/version"
@@ -36,34 +37,29 @@ local refusal = check_version(product, expected_version)
 if refusal then
   return refusal
 end
-local totals, old_price, currency, scale, created_at, old_name, old_description, old_metadata = product.rest:match(
-  '^("initial":%d+,.-)"price":"(%d+)","currency":"(%w+)","scale":(%d+),"created_at":(%d+),'
-    .. '"name":(".*"),"description":(.*),"metadata":({.*})$'
-)
-if not totals then
-  fail_corrupt(product_id, 'a product')
-end
-local minor = old_price
+local details = unpack_details(product)
 if price ~= '' then
-  minor, refusal = minor_units(price, decimals, { currency = currency, scale = tonumber(scale) }, 'price')
+  local minor
+  minor, refusal = minor_units(price, decimals, details, 'price')
   if refusal then
     return refusal
   end
+  details.price = digits_of(minor)
 end
 local function kept(new, old)
   return new == '' and old or new
 end
-local rest = totals .. '"price":"' .. digits_of(minor) .. '","currency":"' .. currency .. '","scale":' .. scale
-  .. ',"created_at":' .. created_at .. ',"name":' .. kept(name, old_name) .. ',"description":' .. kept(description, old_description)
-  .. ',"metadata":' .. kept(metadata, old_metadata)
+details.name, details.description = kept(name, details.name), kept(description, details.description)
+details.metadata = kept(metadata, details.metadata)
+local text = pack_details(details)
 local low, most = tonumber(kept(low_stock, product.low_stock)), tonumber(kept(max_per_customer, product.max_per_customer))
-if rest ~= product.rest or low ~= product.low_stock or most ~= product.max_per_customer then
+if text ~= product.details or low ~= product.low_stock or most ~= product.max_per_customer then
   if low ~= product.low_stock then
     -- A new threshold is not reported as a change: nothing has happened to the stock.
     product.low_stock = low
     low_stock_change(product)
   end
-  product.rest, product.max_per_customer = rest, most
+  product.details, product.max_per_customer = text, most
   change_product(product_key, product)
 end
 

@@ -8,12 +8,27 @@
 -- with members `remaining:hold_id` scored by the instant at which they end. `max_balance` is nil for none.
 local NARROW = '<BBBddddddddds'
 local WIDE = '<BBBddddssssss'
+-- The same with the rest of the text, for packing.
+local WHOLE_NARROW = '<BBBdddddddddsc0'
+local WHOLE_WIDE = '<BBBddddssssssc0'
 
-local STATUSES = { 'open', 'closed', 'frozen_debits', 'frozen_credits', 'frozen_both' }
-local STATUS_CODES = { open = 1, closed = 2, frozen_debits = 3, frozen_credits = 4, frozen_both = 5 }
+local OPEN = 1
+
+-- Returns the status that a code in a record stands for, or nil.
+--- @lazy
+local function status_of(code)
+  return ({ 'open', 'closed', 'frozen_debits', 'frozen_credits', 'frozen_both' })[code]
+end
+
+-- Returns the code of a status.
+--- @lazy
+local function code_of(status)
+  return ({ open = 1, closed = 2, frozen_debits = 3, frozen_credits = 4, frozen_both = 5 })[status]
+end
 
 -- The shortest text of each layout.
-local MIN_NARROW, MIN_WIDE = 77, 44
+local MIN_NARROW = 77
+local MIN_WIDE = 44
 
 -- Returns the account that a text stands for.
 function decode_account(key, text)
@@ -31,14 +46,15 @@ function decode_account(key, text)
     credits, debits, held, overdraft_limit = amount_of(credits), amount_of(debits), amount_of(held), amount_of(overdraft_limit)
     max_balance = max_balance ~= '' and amount_of(max_balance) or nil
   end
+  status = status == OPEN and 'open' or status_of(status)
   -- A number that is none fails every comparison.
-  local is_account = STATUSES[status] and credits + debits + held + overdraft_limit >= 0
+  local is_account = status and credits + debits + held + overdraft_limit >= 0
   if not is_account then
     fail_corrupt(key, 'an account')
   end
-  -- One constructor: a table that grows is copied.
+  -- One constructor, because a table that grows is copied; and of 16 fields, because one more takes room for 32.
   return {
-    status = STATUSES[status],
+    status = status,
     scale = scale,
     next_due = next_due,
     postings = postings,
@@ -55,13 +71,13 @@ function decode_account(key, text)
     -- `posting_side` fills these in.
     log = false,
     id = false,
-    role = false,
   }
 end
 
 -- Takes back the money of holds that have ended: it is free again at that millisecond, for whoever opens the
 -- account next. This changes the account in memory only, because a step that is refused writes nothing.
 -- Returns true if there are more than one step takes back.
+--- @lazy
 function take_back_holds(account, holds_key)
   local members, more = expired_members(holds_key)
   local amounts = {}
@@ -100,14 +116,15 @@ function encode_account(_, account)
     -- Holds that have ended are the first of the set, whatever else has come or gone.
     remove_first_members(account.holds_key, account.ended_holds)
   end
-  local status, max_balance = STATUS_CODES[account.status], account.max_balance
+  local status, max_balance = account.status, account.max_balance
+  status = status == 'open' and OPEN or code_of(status)
   if account.credits + account.debits + account.held + account.overdraft_limit + (max_balance or 0) < SMALL then
-    return struct.pack(NARROW, 1, status, account.scale, account.next_due, account.postings, account.version, account.created_at,
-      account.credits, account.debits, account.held, account.overdraft_limit, max_balance or -1, account.currency) .. account.metadata
+    return struct.pack(WHOLE_NARROW, 1, status, account.scale, account.next_due, account.postings, account.version, account.created_at,
+      account.credits, account.debits, account.held, account.overdraft_limit, max_balance or -1, account.currency, account.metadata)
   end
-  return struct.pack(WIDE, 2, status, account.scale, account.next_due, account.postings, account.version, account.created_at,
+  return struct.pack(WHOLE_WIDE, 2, status, account.scale, account.next_due, account.postings, account.version, account.created_at,
     digits_of(account.credits), digits_of(account.debits), digits_of(account.held), digits_of(account.overdraft_limit),
-    max_balance and digits_of(max_balance) or '', account.currency) .. account.metadata
+    max_balance and digits_of(max_balance) or '', account.currency, account.metadata)
 end
 
 -- Opens a new account in memory. It is written once something marks it dirty.
@@ -139,6 +156,7 @@ function mark_account_dirty(key, account)
 end
 
 -- Returns the balance as a decimal.
+--- @lazy
 function balance_of(account)
   return signed_difference(account.scale, account.credits, account.debits)
 end

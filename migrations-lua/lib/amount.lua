@@ -19,6 +19,7 @@ function digits_of(amount)
   return type(amount) == 'string' and amount or ('%d'):format(amount)
 end
 
+--- @lazy
 local function limbs(amount)
   if type(amount) == 'number' then
     local mid = math.floor(amount / LIMB)
@@ -31,6 +32,7 @@ local function limbs(amount)
 end
 
 -- Returns the same limbs with `0 <= low < LIMB` and `0 <= mid < LIMB`.
+--- @lazy
 local function carried(top, mid, low)
   local carry = math.floor(low / LIMB)
   mid, low = mid + carry, low - carry * LIMB
@@ -38,6 +40,7 @@ local function carried(top, mid, low)
   return top + carry, mid - carry * LIMB, low
 end
 
+--- @lazy
 local function wide_net(a, b, c, d, e)
   local a2, a1, a0 = limbs(a)
   local b2, b1, b0 = limbs(b)
@@ -48,6 +51,7 @@ local function wide_net(a, b, c, d, e)
 end
 
 -- Returns carried limbs that are not below zero as an amount.
+--- @lazy
 local function from_limbs(top, mid, low)
   if top > 0 then
     return ('%d%014d%014d'):format(top, mid, low)
@@ -105,6 +109,7 @@ function minus(a, b)
 end
 
 -- Returns the sum of a list of amounts, which may have any number of digits.
+--- @lazy
 function total(amounts)
   local top, mid, low = 0, 0, 0
   for i = 1, #amounts do

@@ -8,16 +8,17 @@
 -- the request that names it.
 function posting_side(key, log, id, role)
   local account = open_records[key]
-  account.log, account.id, account.role = log, id, role
+  account.log, account.id = log, id
+  if account.status ~= 'open' then
+    account.role = role
+  end
   return account
 end
 
--- Refuses a side that may not give (`debits`) or take (`credits`), and returns nil for one that may.
+-- Refuses a side that is not open and may not give (`debits`) or take (`credits`); returns nil for one that may.
+--- @lazy
 local function status_refusal(account, direction)
   local status = account.status
-  if status == 'open' then
-    return nil
-  end
   if status == 'closed' then
     return { 'account_closed', account.role, account.id }
   end
@@ -31,9 +32,10 @@ end
 -- out. The external account has no log, and no limits.
 function check_posting(payer, payee, minor, field)
   if payer.scale ~= payee.scale then
-    fail_corrupt(payee.key, 'the same decimals of ' .. payee.currency .. ' as ' .. payer.key)
+    return { 'currency_scale_mismatch', payer.currency, payer.scale, payee.scale, replayable = false }
   end
-  local refusal = status_refusal(payer, 'debits') or status_refusal(payee, 'credits')
+  local refusal = payer.status ~= 'open' and status_refusal(payer, 'debits')
+    or payee.status ~= 'open' and status_refusal(payee, 'credits')
   if refusal then
     return refusal
   end
@@ -59,7 +61,7 @@ end
 -- before them.
 local function append_posting(account, direction, counterparty, minor, transaction, description, metadata)
   account.postings = account.postings + 1
-  local kind = KIND_CODES[transaction.kind] + direction
+  local kind = transaction.kind + direction
   local balance, is_negative = net(account.credits, 0, account.debits, 0, 0)
   if type(balance) == 'number' and type(minor) == 'number' then
     balance = is_negative and -balance or balance

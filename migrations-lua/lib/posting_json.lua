@@ -3,8 +3,7 @@
 --- @include "lib/transaction"
 --- @export unpack_posting, postings_json
 
-local UUID = '%02x'
-UUID = UUID:rep(16)
+local UUID = ('%02x'):rep(16)
 
 -- Returns the parts of a posting: its code (direction and kind), amount, balance and whether that is below
 -- zero, instant in microseconds, 16 bytes of the transaction's id, counterparty, description and metadata.
@@ -32,7 +31,7 @@ function postings_json(log, postings, scale)
     local code, amount, balance, is_negative, at_us, field, counterparty, description, metadata = unpack_posting(log, postings[i])
     postings[i] = '{"direction":"' .. (code >= CREDIT and 'credit' or 'debit') .. '","counterparty":"' .. counterparty
       .. '","balance_after":"' .. decimal(balance, scale, is_negative) .. '","amount":"' .. decimal(amount, scale)
-      .. '","kind":"' .. KINDS[code % CREDIT] .. '","description":' .. (description == '' and 'null' or description)
+      .. '","kind":"' .. kind_name(code % CREDIT) .. '","description":' .. (description == '' and 'null' or description)
       .. ',"metadata":' .. (metadata == '' and '{}' or metadata)
       .. (',"created_at_us":%d,"transaction_id":"tx_'):format(at_us) .. UUID:format(field:byte(1, 16)) .. '"}'
   end

@@ -1,23 +1,21 @@
---- @include "lib/amount"
 --- @include "lib/expiry"
---- @export MAX_QUANTITY, append_movement, take_back_units, decode_product, open_product, new_product, write_product, change_product, low_stock_change, move_hold
+--- @include "lib/movement_layout"
+--- @include "lib/product_hold"
+--- @include "lib/product_limits"
+--- @export append_movement, take_back_units, decode_product, open_product, new_product, write_product, change_product, low_stock_change, move_hold
 
--- The record of a product. `next_due` is when the first of its holds ends, 0 where it has none. The holds are
--- a sorted set beside it, with members `quantity:reservation_id` scored by the instant at which they end.
+-- The record of a product, packed: its version byte, numbers, and then `details`, which most steps carry along
+-- unread (see `lib/product_details.lua`). `next_due` is when the first of its holds ends, 0 where it has none.
 -- `low_stock` and `max_per_customer` are 0 where there is no such limit; `low` is 1 while fewer units than
--- `low_stock` are available. `rest` begins with the initial stock and the sums of what changed it.
-local PRODUCT = '^{"on_hand":(%d+),"reserved":(%d+),"sold":(%d+),"next_due":(%d+),"movements":(%d+),"version":(%d+),'
-  .. '"low_stock":(%d+),"low":([01]),"max_per_customer":(%d+),(.*)}$'
-MAX_QUANTITY = 1000000000000
+-- `low_stock` are available.
+local STOCK = '<BBdddddddd'
+local DETAILS_AT = 67
 
--- Appends a change to the log of a product; its figures are those after it. `actor` and `reference` are JSON.
-function append_movement(product, reason, on_hand_change, reserved_change, reserved, actor, reference, created_at)
+-- Appends a change of the units that are held of a product to its log, by its code (see
+-- `lib/movement_layout.lua`); `reserved` are those after it. `actor` is empty where there is none.
+function append_movement(product, code, quantity, reserved, reservation, actor, at)
   product.movements = product.movements + 1
-  local form = '{"reason":"%s","on_hand_change":%d,"reserved_change":%d,"on_hand":%d,"reserved":%d,'
-    .. '"actor":%s,"reference":%s,"created_at":%d}'
-  append(product.log_key, form:format(
-    reason, on_hand_change, reserved_change, product.on_hand, reserved, actor, reference, created_at
-  ))
+  append(product.log_key, struct.pack(HELD_MOVEMENT, code, quantity, product.on_hand, reserved, at, reservation, actor))
 end
 
 -- Takes back the units of reservations that have ended: they are free again at that millisecond, for whoever
@@ -25,20 +23,16 @@ end
 -- nothing. Returns true if there are more than one step takes back.
 function take_back_units(product)
   local members, more = expired_members(product.holds_key)
+  local ended = product.ended or {}
   for i = 1, #members, 2 do
-    local quantity, reservation_id = members[i]:match('^(%d+):([%w_-]+)$')
-    if not quantity then
-      fail_corrupt(product.holds_key, 'holds')
-    end
+    local quantity, reservation = held_by(product.holds_key, members[i])
     product.reserved = product.reserved - quantity
-    product.ended[#product.ended + 1] = {
-      quantity = quantity, reservation_id = reservation_id, at = members[i + 1], reserved = product.reserved,
-    }
+    ended[#ended + 1] = { quantity = quantity, reservation = reservation, at = members[i + 1], reserved = product.reserved }
   end
   if product.reserved < 0 then
     fail_corrupt(product.holds_key, 'the holds of its product')
   end
-  product.ended_members = members
+  product.ended, product.ended_members = ended, members
   if not more then
     product.next_due = first_expiry_after_now(product.holds_key)
   end
@@ -47,24 +41,32 @@ end
 
 -- Returns the product that a text stands for.
 function decode_product(key, text)
-  local on_hand, reserved, sold, next_due, movements, version, low_stock, low, max_per_customer, rest = text:match(PRODUCT)
-  if not on_hand or #on_hand > 13 or #reserved > 13 or #sold > 15 or #low_stock > 13 or #max_per_customer > 13
-    or tonumber(reserved) > tonumber(on_hand) then
+  local layout_byte, low, on_hand, reserved, sold, next_due, movements, version, low_stock, max_per_customer
+  if #text >= DETAILS_AT then
+    layout_byte, low, on_hand, reserved, sold, next_due, movements, version, low_stock, max_per_customer = struct.unpack(STOCK, text)
+  end
+  -- A number that is none fails every comparison.
+  local is_product = layout_byte == 1 and reserved >= 0 and reserved <= on_hand and on_hand <= MAX_QUANTITY
+    and sold >= 0 and sold <= MAX_TOTAL and low_stock <= MAX_QUANTITY and max_per_customer <= MAX_QUANTITY
+  if not is_product then
     fail_corrupt(key, 'a product')
   end
+  -- One constructor: a table that grows is copied.
   return {
-    on_hand = tonumber(on_hand),
-    reserved = tonumber(reserved),
-    sold = tonumber(sold),
-    next_due = tonumber(next_due),
-    movements = tonumber(movements),
-    version = tonumber(version),
-    low_stock = tonumber(low_stock),
-    low = low == '1',
-    max_per_customer = tonumber(max_per_customer),
-    rest = rest,
-    ended = {}, -- holds that have ended and were taken back
-    ended_written = 0, -- how many of them have their movement
+    low = low == 1,
+    on_hand = on_hand,
+    reserved = reserved,
+    sold = sold,
+    next_due = next_due,
+    movements = movements,
+    version = version,
+    low_stock = low_stock,
+    max_per_customer = max_per_customer,
+    details = text:sub(DETAILS_AT),
+    holds_key = false,
+    log_key = false,
+    ended = false, -- holds that have ended and were taken back, and get their movements when it is written
+    ended_members = false,
   }
 end
 
@@ -85,36 +87,34 @@ end
 function new_product(key, holds_key, log_key, fields)
   fields.reserved, fields.sold, fields.next_due, fields.movements, fields.version = 0, 0, 0, 0, 1
   fields.low = fields.on_hand < fields.low_stock
-  fields.ended, fields.ended_written = {}, 0
   fields.holds_key, fields.log_key = holds_key, log_key
   open_records[key] = fields
   return fields
 end
 
 local function encode_product(_, product)
-  if product.ended_members and #product.ended_members > 0 then
+  local ended = product.ended_members
+  if ended and #ended > 0 then
     -- Holds that have ended are the first of the set, whatever else has come or gone.
-    remove_first_members(product.holds_key, product.ended_members)
+    remove_first_members(product.holds_key, ended)
   end
   if product.reserved == 0 then
     product.next_due = 0
   end
-  local form = '{"on_hand":%d,"reserved":%d,"sold":%d,"next_due":%d,"movements":%d,"version":%d,'
-    .. '"low_stock":%d,"low":%d,"max_per_customer":%d,'
-  return form:format(
-    product.on_hand, product.reserved, product.sold, product.next_due, product.movements, product.version,
-    product.low_stock, product.low and 1 or 0, product.max_per_customer
-  ) .. product.rest .. '}'
+  return struct.pack(STOCK, 1, product.low and 1 or 0, product.on_hand, product.reserved, product.sold, product.next_due,
+    product.movements, product.version, product.low_stock, product.max_per_customer) .. product.details
 end
 
 -- Has a product written. The expiries that were taken back get their movements first, before anything else
 -- that happens to it.
 function write_product(key, product)
-  for i = product.ended_written + 1, #product.ended do
-    local hold = product.ended[i]
-    append_movement(product, 'expired', 0, -hold.quantity, hold.reserved, 'null', '"' .. hold.reservation_id .. '"', hold.at)
+  local ended = product.ended
+  if ended then
+    for i = 1, #ended do
+      append_movement(product, EXPIRED, ended[i].quantity, ended[i].reserved, ended[i].reservation, '', ended[i].at)
+    end
+    product.ended = false
   end
-  product.ended_written = #product.ended
   mark_dirty(key, encode_product)
 end
 
@@ -136,13 +136,13 @@ end
 
 -- Changes the units that a reservation holds of a product from `before` to `after`. They are held until
 -- `expires_at`; `old_expires_at` is until when they were held before, where that changes.
-function move_hold(product, reservation_id, before, after, expires_at, old_expires_at)
+function move_hold(product, reservation, before, after, expires_at, old_expires_at)
   local is_rescored = before == after
   if before > 0 and not is_rescored then
-    remove_member(product.holds_key, old_expires_at or expires_at, ('%d:%s'):format(before, reservation_id))
+    remove_member(product.holds_key, old_expires_at or expires_at, hold_member(before, reservation))
   end
   if after > 0 then
-    add_member(product.holds_key, expires_at, ('%d:%s'):format(after, reservation_id), is_rescored and old_expires_at or nil)
+    add_member(product.holds_key, expires_at, hold_member(after, reservation), is_rescored and old_expires_at or nil)
     if product.next_due == 0 or expires_at < product.next_due then
       product.next_due = expires_at
     end

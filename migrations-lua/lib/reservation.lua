@@ -1,61 +1,56 @@
 --- @include "lib/product"
+--- @include "lib/product_hold"
+--- @include "lib/reservation_layout"
 --- @export open_reservation, encode_reservation, reservation_json, check_reservation_open, held_units, open_line, open_lines
 
--- The record of a reservation. It is kept 7 days after it ends, so that a late call learns how it ended.
-local RESERVATION = '^{"status":"(%l+)","created_at":(%d+),"expires_at":(%d+),"extensions":(%d+),"reservation_id":"([%w_-]+)",'
-  .. '"customer_id":"([%w._:@-]+)","lines":%[(.*)%]}$'
-local LINE = '{"product_id":"([%w._:@-]+)","quantity":(%d+),"confirmed":(%d+),"released":(%d+)}'
-local KEPT_AFTER_END_MS = 7 * 24 * 3600 * 1000
+local STATUSES = { 'held', 'confirmed', 'cancelled' }
+local STATUS_CODES = { held = STATUS_HELD, confirmed = 2, cancelled = 3 }
+
+-- The shortest text of a reservation without its lines.
+local MIN_SIZE = 16
 
 -- Returns the text of a reservation and its time to live.
 function encode_reservation(_, reservation)
-  local lines = {}
+  local text = struct.pack(RESERVATION, 1, STATUS_CODES[reservation.status], reservation.extensions, reservation.created_at,
+    reservation.expires_at, reservation.customer_id)
   for i = 1, #reservation.lines do
     local line = reservation.lines[i]
-    lines[i] = ('{"product_id":"%s","quantity":%d,"confirmed":%d,"released":%d}'):format(
-      line.product_id, line.quantity, line.confirmed, line.released
-    )
+    text = text .. struct.pack(LINE, line.product_id, line.quantity, line.confirmed, line.released)
   end
-  local form = '{"status":"%s","created_at":%d,"expires_at":%d,"extensions":%d,'
-    .. '"reservation_id":"%s","customer_id":"%s","lines":[%s]}'
-  local text = form:format(
-    reservation.status, reservation.created_at, reservation.expires_at, reservation.extensions,
-    reservation.reservation_id, reservation.customer_id, table.concat(lines, ',')
-  )
-  return text, math.max(reservation.expires_at - now, 0) + KEPT_AFTER_END_MS
+  return text, math.max(reservation.expires_at - now, 0) + RESERVATION_KEPT_MS
 end
 
 local function decode_reservation(key, text)
-  local status, created_at, expires_at, extensions, reservation_id, customer_id, lines = text:match(RESERVATION)
-  if not status then
+  local layout_byte, status, extensions, created_at, expires_at, customer_id, at
+  if #text > MIN_SIZE then
+    layout_byte, status, extensions, created_at, expires_at, customer_id, at = struct.unpack(RESERVATION, text)
+  end
+  if layout_byte ~= 1 or not STATUSES[status] then
     fail_corrupt(key, 'a reservation')
   end
+  local lines = {}
   local reservation = {
-    status = status,
-    created_at = tonumber(created_at),
-    expires_at = tonumber(expires_at),
-    extensions = tonumber(extensions),
-    reservation_id = reservation_id,
+    status = STATUSES[status],
+    extensions = extensions,
+    created_at = created_at,
+    expires_at = expires_at,
     customer_id = customer_id,
-    lines = {},
+    reservation_id = key:sub(-36),
+    lines = lines,
   }
-  for product_id, quantity, confirmed, released in lines:gmatch(LINE) do
-    reservation.lines[#reservation.lines + 1] = {
-      product_id = product_id,
-      quantity = tonumber(quantity),
-      confirmed = tonumber(confirmed),
-      released = tonumber(released),
-    }
-  end
-  if #reservation.lines == 0 then
-    fail_corrupt(key, 'a reservation')
-  end
-  if status == 'held' and reservation.expires_at <= now then
+  local is_expired = status == STATUS_HELD and expires_at <= now
+  if is_expired then
     reservation.status = 'expired'
-    for i = 1, #reservation.lines do
-      local line = reservation.lines[i]
-      line.released = line.quantity - line.confirmed
-    end
+  end
+  while at <= #text do
+    local product_id, quantity, confirmed, released
+    product_id, quantity, confirmed, released, at = struct.unpack(LINE, text, at)
+    lines[#lines + 1] = {
+      product_id = product_id,
+      quantity = quantity,
+      confirmed = confirmed,
+      released = is_expired and quantity - confirmed or released,
+    }
   end
   return reservation
 end
@@ -103,12 +98,11 @@ function reservation_json(reservation)
 end
 
 -- Opens the product of a line; the line keeps it and its keys. It fails where the set of holds does not have
--- the line's units.
-function open_line(reservation, line, product_key, holds_key, log_key, allowance_key)
+-- the line's units. `id_bytes` are those of the reservation's id.
+function open_line(reservation, id_bytes, line, product_key, holds_key, log_key, allowance_key)
   local product = open_product(product_key, holds_key, log_key)
     or fail_corrupt(product_key, 'the product of ' .. reservation.reservation_id)
-  if not line.product and held_units(line) > 0
-    and not redis.call('ZSCORE', holds_key, ('%d:%s'):format(held_units(line), reservation.reservation_id)) then
+  if not line.product and held_units(line) > 0 and not redis.call('ZSCORE', holds_key, hold_member(held_units(line), id_bytes)) then
     fail_corrupt(holds_key, reservation.reservation_id)
   end
   line.product, line.product_key, line.allowance_key = product, product_key, allowance_key
@@ -117,8 +111,8 @@ function open_line(reservation, line, product_key, holds_key, log_key, allowance
 end
 
 -- Opens the products of all lines of a reservation, whose keys are the lines of the running step.
-function open_lines(reservation)
+function open_lines(reservation, id_bytes)
   for i = 1, #reservation.lines do
-    open_line(reservation, reservation.lines[i], keys_of_line(i))
+    open_line(reservation, id_bytes, reservation.lines[i], keys_of_line(i))
   end
 end

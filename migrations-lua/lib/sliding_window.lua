@@ -5,6 +5,7 @@
 -- time are the difference of two totals. The total is padded, so that members sort as numbers.
 local ENTRY = '^(%d+):(%d+)$'
 
+--- @lazy
 local function parse_entry(key, member)
   local running, units = member:match(ENTRY)
   if not running or #running ~= 16 or #units > 5 then
@@ -14,6 +15,7 @@ local function parse_entry(key, member)
 end
 
 -- Returns the state of a window; the admissions of this script are added to it in memory.
+--- @lazy
 local function open_window(key, window_ms)
   local window = open_records[key]
   if window then
@@ -37,6 +39,7 @@ end
 
 -- Returns the instant at which the running total reached `goal`: that of the entry which must leave the
 -- window before there is room.
+--- @lazy
 local function reached_at(key, window, goal)
   if not window.oldest or goal > window.total - window.added then
     return now
@@ -57,6 +60,7 @@ local function reached_at(key, window, goal)
   return tonumber(redis.call('ZRANGE', key, high, high, 'WITHSCORES')[2])
 end
 
+--- @lazy
 local function encode_window(key, window)
   add_member(key, math.max(now, window.newest_at or 0), ('%016d:%d'):format(window.total, window.added))
   local expiry = { 'PEXPIRE', key, window.window_ms }
@@ -66,6 +70,7 @@ end
 
 -- Admits `cost` units if they fit. Returns whether they do, what remains, and in how many milliseconds there
 -- is room for `cost` and for all.
+--- @lazy
 function admit(key, cost, limit, window_ms)
   local window = open_window(key, window_ms)
   local used = window.total - window.before

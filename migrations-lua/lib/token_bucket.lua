@@ -2,7 +2,10 @@
 
 -- A bucket counts in parts of a token, so small that one millisecond refills a whole number of them:
 -- `per_token` parts are a token, `per_ms` parts come back each millisecond. No fraction is ever lost.
-local BUCKET = '^{"level":(%d+),"per_token":(%d+),"at":(%d+)}$'
+-- Its record is packed: its version byte, the parts that are there, the parts of a token, and the instant of both.
+local BUCKET = '<Bddd'
+local LENGTH = 25
+local MAX_SAFE_INTEGER = 9007199254740991
 
 -- Returns the least whole n with n * by >= amount. A plain division could round the other way.
 local function divide_up(amount, by)
@@ -11,17 +14,23 @@ local function divide_up(amount, by)
 end
 
 local function encode_bucket(_, bucket)
-  local text = ('{"level":%d,"per_token":%d,"at":%d}'):format(bucket.level, bucket.per_token, bucket.at)
   -- A bucket that is full again is as good as one that never was.
-  return text, math.max(divide_up(bucket.full - bucket.level, bucket.per_ms), 1)
+  return struct.pack(BUCKET, 1, bucket.level, bucket.per_token, bucket.at),
+    math.max(divide_up(bucket.full - bucket.level, bucket.per_ms), 1)
 end
 
 local function decode_bucket(key, text)
-  local level, parts, at = text:match(BUCKET)
-  if not level or #level > 16 or #parts > 16 or #at > 16 or parts == '0' then
+  local layout_byte, level, per_token, at
+  if #text == LENGTH then
+    layout_byte, level, per_token, at = struct.unpack(BUCKET, text)
+  end
+  -- A number that is none fails every comparison.
+  local is_bucket = layout_byte == 1 and level >= 0 and level <= MAX_SAFE_INTEGER and per_token >= 1
+    and per_token <= MAX_SAFE_INTEGER and at >= 0 and at <= MAX_SAFE_INTEGER
+  if not is_bucket then
     fail_corrupt(key, 'a bucket')
   end
-  return { level = tonumber(level), per_token = tonumber(parts), at = tonumber(at) }
+  return { level = level, per_token = per_token, at = at, per_ms = 0, full = 0 }
 end
 
 -- Takes `cost` tokens if they are there. Returns whether they are, what remains, and in how many
@@ -30,7 +39,7 @@ function take_tokens(key, cost, capacity, per_token, per_ms)
   local full = capacity * per_token
   local bucket = open_record(key, decode_bucket)
   if not bucket then
-    bucket = { level = full, per_token = per_token, at = now }
+    bucket = { level = full, per_token = per_token, at = now, per_ms = per_ms, full = full }
     open_records[key] = bucket
   end
 

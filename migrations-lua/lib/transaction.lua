@@ -1,5 +1,5 @@
 --- @include "lib/amount"
---- @export KINDS, KIND_CODES, pack_transaction, open_transaction, change_transaction, transaction_json
+--- @export DEPOSIT, WITHDRAWAL, TRANSFER, CAPTURE, REVERSAL, SWEEP, kind_name, pack_transaction, open_transaction, change_transaction, transaction_json
 
 -- The record of a transaction, by which it is found and reversed: a field of a hash that has the transactions
 -- of one second and ends as a whole. The field is the 16 bytes of the transaction's id. `reversed` is how much
@@ -7,38 +7,51 @@
 -- or more, as digits.
 local NARROW = '<BBBdddssssss'
 local WIDE = '<BBBdssssssss'
+-- The same with the rest of the text, for packing.
+local WHOLE_NARROW = '<BBBdddssssssc0'
+local WHOLE_WIDE = '<BBBdssssssssc0'
 
-KINDS = { 'deposit', 'withdrawal', 'transfer', 'capture', 'reversal', 'sweep' }
-KIND_CODES = { deposit = 1, withdrawal = 2, transfer = 3, capture = 4, reversal = 5, sweep = 6 }
+-- The kinds of transactions, as records have them.
+DEPOSIT = 1
+WITHDRAWAL = 2
+TRANSFER = 3
+CAPTURE = 4
+REVERSAL = 5
+SWEEP = 6
 
-local loaded_texts = {} -- by hash key and field: the text that the field holds
+local loaded_texts = nil -- by hash key and field: the text that the field holds
+
+-- Returns the word for a kind, or nil where there is no such kind.
+function kind_name(kind)
+  return ({ 'deposit', 'withdrawal', 'transfer', 'capture', 'reversal', 'sweep' })[kind]
+end
 
 -- Returns the text of a transaction. The description and the metadata are JSON; `hold_id` and `reverses` are
 -- nil for most.
 function pack_transaction(kind, scale, created_at, amount, reversed, from_account, to_account, currency, hold_id, reverses,
   description, metadata)
   if amount + reversed < SMALL then
-    return struct.pack(NARROW, 1, KIND_CODES[kind], scale, created_at, amount, reversed, from_account, to_account, currency,
-      hold_id or '', reverses or '', description) .. metadata
+    return struct.pack(WHOLE_NARROW, 1, kind, scale, created_at, amount, reversed, from_account, to_account, currency,
+      hold_id or '', reverses or '', description, metadata)
   end
-  return struct.pack(WIDE, 2, KIND_CODES[kind], scale, created_at, digits_of(amount), digits_of(reversed), from_account,
-    to_account, currency, hold_id or '', reverses or '', description) .. metadata
+  return struct.pack(WHOLE_WIDE, 2, kind, scale, created_at, digits_of(amount), digits_of(reversed), from_account,
+    to_account, currency, hold_id or '', reverses or '', description, metadata)
 end
 
 -- Returns the transaction that a text stands for.
 local function decode_transaction(key, text)
-  local transaction, layout_byte, kind, at = {}, text:byte(1), nil, nil
+  local transaction, layout_byte, at = {}, text:byte(1), nil
   if (layout_byte == 1 or layout_byte == 2) and #text > 30 then
-    layout_byte, kind, transaction.scale, transaction.created_at, transaction.amount, transaction.reversed, transaction.from_account,
-      transaction.to_account, transaction.currency, transaction.hold_id, transaction.reverses, transaction.description,
+    layout_byte, transaction.kind, transaction.scale, transaction.created_at, transaction.amount, transaction.reversed,
+      transaction.from_account, transaction.to_account, transaction.currency, transaction.hold_id, transaction.reverses,
+      transaction.description,
       at = struct.unpack(layout_byte == 1 and NARROW or WIDE, text)
   end
-  transaction.kind = KINDS[kind]
   if layout_byte == 2 then
     transaction.amount, transaction.reversed = amount_of(transaction.amount), amount_of(transaction.reversed)
   end
   -- A number that is none fails every comparison.
-  local is_transaction = transaction.kind and sign_of_net(transaction.amount, 0, transaction.reversed, 0, 0) >= 0
+  local is_transaction = kind_name(transaction.kind) and sign_of_net(transaction.amount, 0, transaction.reversed, 0, 0) >= 0
   if not is_transaction then
     fail_corrupt(key, 'transactions')
   end
@@ -58,6 +71,7 @@ function open_transaction(hash_key, field)
       return nil
     end
     transaction = decode_transaction(hash_key, text)
+    loaded_texts = loaded_texts or {}
     open_records[key], loaded_texts[key] = transaction, text
   end
   return transaction
@@ -85,7 +99,7 @@ function transaction_json(transaction_id, transaction)
   end
   local hold_id = transaction.hold_id and '"' .. transaction.hold_id .. '"' or 'null'
   local reverses = transaction.reverses and '"' .. transaction.reverses .. '"' or 'null'
-  return '{"transaction_id":"' .. transaction_id .. '","kind":"' .. transaction.kind .. '","status":"' .. status
+  return '{"transaction_id":"' .. transaction_id .. '","kind":"' .. kind_name(transaction.kind) .. '","status":"' .. status
     .. '","from_account":"' .. transaction.from_account .. '","to_account":"' .. transaction.to_account
     .. '","amount":"' .. decimal(transaction.amount, transaction.scale)
     .. '","reversed":"' .. decimal(transaction.reversed, transaction.scale)

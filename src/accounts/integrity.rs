@@ -122,7 +122,8 @@ impl Operation for CheckBooks {
 /// The sums of one currency, in minor units.
 #[derive(Default)]
 struct CurrencySums {
-    scale: u32,
+    /// `None` before the first account.
+    scale: Option<u32>,
     accounts: u64,
     balances: i128,
     held: i128,
@@ -132,7 +133,8 @@ struct CurrencySums {
 
 impl CurrencySums {
     fn add(&mut self, totals: &AccountTotals) {
-        self.scale = totals.scale;
+        // The external account comes first. One with other decimals, from another declaration, has no money.
+        self.scale.get_or_insert(totals.scale);
         self.balances += totals.credits - totals.debits;
         self.held += totals.held;
         self.unsound += u64::from(totals.sound == Some(false));
@@ -144,11 +146,12 @@ impl CurrencySums {
     }
 
     fn report(self, currency: String) -> CurrencyIntegrity {
+        let scale = self.scale.unwrap_or_default();
         CurrencyIntegrity {
             currency,
             accounts: self.accounts,
-            sum: Money::from_minor_units(self.balances, self.scale),
-            held: Money::from_minor_units(self.held, self.scale),
+            sum: Money::from_minor_units(self.balances, scale),
+            held: Money::from_minor_units(self.held, scale),
             ok: self.is_ok(),
             unchecked: self.unchecked,
         }

@@ -6,9 +6,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{Account, AccountStatus, CODES, HOLDS};
 use crate::{
-    api::{self, Answer, Caller, KeysetScan, ListReply, Listed, Page, Query, ScanStep},
+    api::{self, Answer, Caller, KeysetScan, ListReply, Listed, Page, Problem, Query, ScanStep},
     store::{Completed, Invocation, Operation, Store},
-    types::{Code, Currency},
+    types::{Code, Currency, codes},
 };
 
 /// The query parameters of the list of accounts.
@@ -21,6 +21,7 @@ pub struct AccountsPage {
     #[param(minimum = 1, maximum = 500, default = 50)]
     pub limit: u64,
     /// The `next_cursor` of the page before. Without it the first page is answered.
+    #[param(pattern = "^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$")]
     pub cursor: Option<String>,
     /// Lists only accounts of this status.
     pub status: Option<AccountStatus>,
@@ -87,6 +88,10 @@ pub async fn list(
     Query(page): Query<AccountsPage>,
     Caller(context): Caller,
 ) -> api::Result<Accounts> {
+    if page.currency.as_deref().is_some_and(|code| !Currency::is_code(code)) {
+        let detail = "A currency is 3 to 12 characters of A-Z 0-9.";
+        return Err(Problem::new(codes::INVALID_QUERY, detail));
+    }
     let scan = KeysetScan::new(page.limit, page.cursor)?.filtered();
     let keep = |account: &Account| {
         page.status.is_none_or(|status| account.status == status)

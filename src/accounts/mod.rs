@@ -46,7 +46,7 @@ use crate::{
 
 pub use codes::CODES;
 pub use expire::ExpireHolds;
-pub use record::account_to_json;
+pub use record::{account_to_json, hold_to_json};
 
 use external_transfer::{ExternalTransfer, Receipt};
 use get::{Account, AccountReply, AccountStatus, FreezeDirection};
@@ -55,13 +55,11 @@ use get_transaction::{Transaction, TransactionStatus};
 use transaction_place::{TRANSACTIONS, TransactionPlace};
 use transactions::Posting;
 
-/// The endpoints of this domain.
+/// The endpoints of this domain, in the order in which the document tells of them.
 pub fn router() -> OpenApiRouter<Store> {
     OpenApiRouter::new()
         .routes(routes!(open::open, list::list))
         .routes(routes!(get::get, update::update))
-        .routes(routes!(balance::balance))
-        .routes(routes!(transactions::transactions))
         .routes(routes!(transfer::transfer))
         .routes(routes!(deposit::deposit))
         .routes(routes!(withdraw::withdraw))
@@ -70,11 +68,13 @@ pub fn router() -> OpenApiRouter<Store> {
         .routes(routes!(release::release))
         .routes(routes!(extend::extend))
         .routes(routes!(reverse::reverse))
+        .routes(routes!(balance::balance))
+        .routes(routes!(transactions::transactions))
+        .routes(routes!(get_transaction::get_transaction))
+        .routes(routes!(get_hold::get_hold))
         .routes(routes!(freeze::freeze))
         .routes(routes!(unfreeze::unfreeze))
         .routes(routes!(close::close))
-        .routes(routes!(get_transaction::get_transaction))
-        .routes(routes!(get_hold::get_hold))
         .routes(routes!(integrity::integrity))
 }
 

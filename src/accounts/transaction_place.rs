@@ -22,20 +22,7 @@ impl From<GeneratedId> for TransactionPlace {
 
 impl From<&Id> for TransactionPlace {
     fn from(id: &Id) -> TransactionPlace {
-        let digits = id.as_str().strip_prefix("tx_").filter(|digits| digits.len() == 32);
-        let byte = |pair: &[u8]| {
-            let digit = |digit: u8| match digit {
-                b'0'..=b'9' => Some(digit - b'0'),
-                b'a'..=b'f' => Some(digit - b'a' + 10),
-                _ => None,
-            };
-            Some(digit(pair[0])? << 4 | digit(pair[1])?)
-        };
-        let bytes = digits.and_then(|digits| {
-            let bytes: Option<Vec<u8>> = digits.as_bytes().chunks_exact(2).map(byte).collect();
-            bytes?.try_into().ok()
-        });
-        match bytes {
+        match GeneratedId::bytes_of(id, "tx_") {
             Some(bytes) => TransactionPlace::of(bytes),
             None => TransactionPlace { second: 0, field: id.as_str().as_bytes().to_vec() },
         }

@@ -21,6 +21,7 @@ pub struct HistoryPage {
     #[param(minimum = 1, maximum = 500, default = 10)]
     pub limit: u64,
     /// The `next_cursor` of the page before. Without it the page begins with the newest transaction.
+    #[param(pattern = "^[1-9][0-9]{0,14}$")]
     pub cursor: Option<String>,
 }
 

@@ -17,7 +17,9 @@ pub use command::{Command, CommandEntry, PreparedCommand};
 pub use conditional::Conditional;
 pub use extract::{Caller, IfMatch, Json, Path, Query, idempotency_key, read_json};
 pub use middleware::{InFlight, Limits, RequestInfo, ShutdownGate};
-pub use paging::{KeysetScan, ListPage, ListReply, Listed, LogPage, LogRange, Page, ScanStep};
+pub use paging::{
+    KeysetScan, ListPage, ListReply, Listed, LogPage, LogPageQuery, LogRange, Page, ScanStep,
+};
 pub use problem::{Outcome, Problem, ProblemBody};
 pub use reserved::ReservedNames;
 

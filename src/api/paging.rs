@@ -13,7 +13,7 @@ use crate::{
     store::{Context, Invocation, Operation, Store},
     types::{
         Id, codes,
-        limits::{DEFAULT_PAGE, MAX_PAGE, MAX_SAFE_INTEGER},
+        limits::{DEFAULT_PAGE, MAX_PAGE},
     },
 };
 
@@ -27,6 +27,21 @@ pub struct Page {
     #[param(minimum = 1, maximum = 500, default = 50)]
     pub limit: u64,
     /// The `next_cursor` of the page before. Without it the first page is answered.
+    #[param(pattern = "^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$")]
+    pub cursor: Option<String>,
+}
+
+/// The query parameters of a page of a log.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct LogPageQuery {
+    /// The most entries of the page, 1 to 500.
+    #[serde(default = "Page::default_limit")]
+    #[param(minimum = 1, maximum = 500, default = 50)]
+    pub limit: u64,
+    /// The `next_cursor` of the page before. Without it the page begins with the newest entry.
+    #[param(pattern = "^[1-9][0-9]{0,14}$")]
     pub cursor: Option<String>,
 }
 
@@ -187,7 +202,7 @@ impl LogRange {
     ///
     /// # Errors
     ///
-    /// `invalid_query` where `limit` is not 1 to 500, or `cursor` is not a number from 1 to 2^53 - 1.
+    /// `invalid_query` where `limit` is not 1 to 500, or `cursor` is not a number of 1 to 15 digits.
     pub fn new(limit: u64, cursor: Option<&str>) -> Result<LogRange, Problem> {
         page_limit(limit)?;
         Ok(LogRange { newest: number_cursor(cursor)?, limit })
@@ -240,10 +255,14 @@ fn id_cursor(cursor: Option<String>) -> Result<Option<Id>, Problem> {
     cursor.map(Id::try_from).transpose().map_err(|_| invalid_cursor())
 }
 
-/// The cursor of a log: the number of the first entry of the page. Lua counts exactly up to 2^53 - 1.
+/// The cursor of a log: the number of the first entry of the page, which no log has 10^15 of.
 fn number_cursor(cursor: Option<&str>) -> Result<Option<u64>, Problem> {
-    let numbers = 1..=MAX_SAFE_INTEGER.unsigned_abs();
-    let number = |cursor: &str| cursor.parse().ok().filter(|number| numbers.contains(number));
+    let is_number = |cursor: &str| {
+        (1..=15).contains(&cursor.len())
+            && cursor.bytes().all(|byte| byte.is_ascii_digit())
+            && !cursor.starts_with('0')
+    };
+    let number = |cursor: &str| cursor.parse().ok().filter(|_| is_number(cursor));
     cursor.map(|cursor| number(cursor).ok_or_else(invalid_cursor)).transpose()
 }
 
@@ -291,10 +310,10 @@ mod tests {
         for limit in [0, 501, u64::MAX] {
             assert!(KeysetScan::new(limit, None).is_err() && LogRange::new(limit, None).is_err());
         }
-        for cursor in ["0", "-1", "x", "", "9007199254740992"] {
+        for cursor in ["0", "-1", "+1", "01", "x", "", "1000000000000000"] {
             assert!(LogRange::new(1, Some(cursor)).is_err(), "{cursor}");
         }
-        assert!(LogRange::new(500, Some("9007199254740991")).is_ok());
+        assert!(LogRange::new(500, Some("999999999999999")).is_ok());
         assert!(KeysetScan::new(1, Some("{}".to_owned())).is_err());
     }
 }

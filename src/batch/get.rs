@@ -1,10 +1,9 @@
 //! `POST /batch/get`: reads many data keys at one moment.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::MAX_KEYS;
@@ -33,10 +32,24 @@ pub struct BatchGet {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({ "values": { "greeting": "hello", "farewell": null } }))]
 pub struct BatchValues {
-    /// Values by key; null for a key that holds no string. With the encoding `text`, bytes that are not
-    /// UTF-8 are an object whose field `base64` has them.
-    #[schema(value_type = Object)]
-    pub values: Map<String, Value>,
+    /// Values by key.
+    pub values: BTreeMap<String, BatchValue>,
+}
+
+/// The value of a data key: text, an object with bytes that are not UTF-8, or null for a key that holds
+/// no string. With the encoding `base64` every value is text in base64.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum BatchValue {
+    /// The value, in the encoding that the call asks for.
+    Text(String),
+    /// Bytes that are not UTF-8, where the call asks for text.
+    Bytes {
+        /// The bytes in base64 (RFC 4648, with padding).
+        base64: String,
+    },
+    /// The key holds no string.
+    Missing,
 }
 
 /// The reply of the script, in the order of the keys.
@@ -84,15 +97,15 @@ pub async fn get(
     let BatchGet { keys, encoding } = request;
     Ok(Answer::ok(completed.map(|reply| {
         let values = keys.into_iter().zip(reply.values);
-        let values = values.map(|(key, value)| (String::from(key), json_value(value, encoding)));
+        let values = values.map(|(key, value)| (String::from(key), batch_value(value, encoding)));
         BatchValues { values: values.collect() }
     })))
 }
 
-fn json_value(value: RedisValue, encoding: Encoding) -> Value {
-    let RedisValue::Bytes(bytes) = value else { return Value::Null };
+fn batch_value(value: RedisValue, encoding: Encoding) -> BatchValue {
+    let RedisValue::Bytes(bytes) = value else { return BatchValue::Missing };
     match encoding.encode(bytes) {
-        (value, Some(name)) if encoding == Encoding::Text => serde_json::json!({ name: value }),
-        (value, _) => value,
+        (text, Some(_)) if encoding == Encoding::Text => BatchValue::Bytes { base64: text },
+        (text, _) => BatchValue::Text(text),
     }
 }

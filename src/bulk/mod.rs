@@ -32,6 +32,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{api::ShutdownGate, store::Store};
 
+pub use run::{BulkLine, BulkResult};
+
 /// The endpoints of this module. `gate` says when the service shuts down.
 pub fn router(gate: ShutdownGate) -> OpenApiRouter<Store> {
     OpenApiRouter::new().routes(routes!(run::run)).layer(axum::Extension(gate))

@@ -19,7 +19,7 @@ use utoipa::ToSchema;
 use super::lines::{LineReader, NextLine};
 use crate::{
     api::{
-        self, Caller, InFlight, PreparedCommand, Problem, RequestInfo, ShutdownGate,
+        self, Caller, InFlight, PreparedCommand, Problem, ProblemBody, RequestInfo, ShutdownGate,
         idempotency_key, read_json,
     },
     domains::command,
@@ -82,7 +82,7 @@ pub struct BulkLine<'a> {
         "created_at": "2026-01-31T12:00:00.000Z"
     }
 }))]
-pub struct BulkResult<T> {
+pub struct BulkResult<'a> {
     /// Number of the line, counted from 0. Empty lines are not counted.
     pub index: u64,
     /// HTTP status that the command's own endpoint would have answered.
@@ -93,7 +93,17 @@ pub struct BulkResult<T> {
     pub replayed: bool,
     /// Body that the command's own endpoint would have answered: its answer or a problem.
     #[schema(value_type = Object)]
-    pub body: T,
+    pub body: BulkBody<'a>,
+}
+
+/// The body of a result.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum BulkBody<'a> {
+    /// The command was applied.
+    Answer(Box<RawValue>),
+    /// The command was refused or has failed.
+    Problem(ProblemBody<'a>),
 }
 
 /// Run a stream of commands, each on its own
@@ -109,12 +119,18 @@ pub struct BulkResult<T> {
     path = "/bulk",
     operation_id = "bulk/run",
     tag = "bulk",
-    request_body(content = BulkLine, content_type = "application/x-ndjson"),
+    request_body(
+        content = String,
+        content_type = "application/x-ndjson",
+        description = "One JSON object a line: a `BulkLine`.",
+        example = "{\"operation\":\"accounts/open\",\"input\":{\"account_id\":\"dave\"},\"idempotency_key\":\"open-dave\"}\n{\"operation\":\"accounts/deposit\",\"input\":{\"account_id\":\"dave\",\"amount\":\"5.00\"},\"idempotency_key\":\"gift-dave\"}\n{\"operation\":\"counters/increment\",\"input\":{\"counter\":\"gifts\"}}\n",
+    ),
     responses((
         status = OK,
-        body = BulkResult<serde_json::Value>,
+        body = String,
         content_type = "application/x-ndjson",
-        description = "One result a line."
+        description = "One JSON object a line: a `BulkResult` for each line of the body.",
+        example = "{\"index\":0,\"status\":201,\"replayed\":true,\"body\":{\"account_id\":\"dave\"}}\n"
     )),
     extensions(("x-refusals" = json!([
         "unsupported_media_type", "idempotency_key_invalid", "invalid_id", "shutting_down"
@@ -290,13 +306,13 @@ impl Stream {
         let _ = match result {
             Ok(answer) => {
                 let (status, replayed) = (answer.status().as_u16(), answer.is_replay());
-                let body = answer.into_body();
+                let body = BulkBody::Answer(answer.into_body());
                 serde_json::to_writer(&mut *text, &BulkResult { index, status, replayed, body })
             }
             Err(problem) => {
                 problem.count();
                 let (status, replayed) = (problem.status().as_u16(), problem.is_replay());
-                let body = problem.body(&self.request_info);
+                let body = BulkBody::Problem(problem.body(&self.request_info));
                 serde_json::to_writer(&mut *text, &BulkResult { index, status, replayed, body })
             }
         };

@@ -20,7 +20,7 @@ pub struct Decrement {
     pub counter: Id,
     /// Step to subtract, at least 1.
     #[serde(default = "Decrement::default_by")]
-    #[schema(minimum = 1, default = 1)]
+    #[schema(value_type = i64, minimum = 1, maximum = 9_007_199_254_740_991_i64, default = 1)]
     pub by: Count,
     /// Lower bound that the new value must not fall below.
     #[serde(default)]

@@ -20,7 +20,7 @@ pub struct Increment {
     pub counter: Id,
     /// Step to add, at least 1.
     #[serde(default = "Increment::default_by")]
-    #[schema(minimum = 1, default = 1)]
+    #[schema(value_type = i64, minimum = 1, maximum = 9_007_199_254_740_991_i64, default = 1)]
     pub by: Count,
     /// Upper bound that the new value must not exceed. Without it the bound is 2^53 - 1.
     pub max: Option<Count>,

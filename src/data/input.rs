@@ -5,7 +5,7 @@ use serde::{
     Deserialize,
     de::{Deserializer, MapAccess, Visitor, value::MapAccessDeserializer},
 };
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{json, value::RawValue};
 use utoipa::ToSchema;
 
 use super::{DataCommand, DataCommandType, codes};
@@ -50,7 +50,7 @@ pub struct DataCommandInput {
     pub score: Option<f64>,
     /// For `sadd` and `zadd`, which need it or `value`: members to add, at least one. Members of a set
     /// are strings, and those of a sorted set are objects with a `member` and its `score`.
-    #[schema(value_type = Option<Vec<Object>>)]
+    #[schema(value_type = Option<Vec<Member>>)]
     pub members: Option<Vec<Member>>,
     /// Encoding of the values in this command and in its result.
     #[serde(default, deserialize_with = "enum_from_str")]
@@ -84,14 +84,14 @@ impl Encoding {
         }
     }
 
-    /// Returns a stored value as JSON, and `base64` if it is written in that: because this encoding
+    /// Returns a stored value as text, and `base64` if it is written in that: because this encoding
     /// asks for it, or because the bytes are not UTF-8.
-    pub fn encode(self, bytes: Vec<u8>) -> (Value, Option<&'static str>) {
-        let base64 = |bytes: &[u8]| (BASE64_STANDARD.encode(bytes).into(), Some("base64"));
+    pub fn encode(self, bytes: Vec<u8>) -> (String, Option<&'static str>) {
+        let base64 = |bytes: &[u8]| (BASE64_STANDARD.encode(bytes), Some("base64"));
         match self {
             Encoding::Base64 => base64(&bytes),
             Encoding::Text => match String::from_utf8(bytes) {
-                Ok(text) => (text.into(), None),
+                Ok(text) => (text, None),
                 Err(error) => base64(error.as_bytes()),
             },
         }
@@ -166,7 +166,9 @@ impl<'de> Deserialize<'de> for Scalar {
 }
 
 /// A member of a set, or a member of a sorted set with its score.
-#[derive(Debug)]
+#[derive(Debug, ToSchema)]
+#[schema(as = DataMember)]
+#[serde(untagged)]
 pub enum Member {
     /// A member of a set.
     Plain(String),
@@ -175,10 +177,13 @@ pub enum Member {
 }
 
 /// A member of a sorted set with its score.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "member": "alice", "score": 12.5 }))]
 pub struct ScoredMember {
+    /// The member.
     member: String,
+    /// Its score, by which the set is sorted.
     score: f64,
 }
 

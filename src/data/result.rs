@@ -2,7 +2,13 @@
 
 use serde::Serialize;
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::{
+        Object, ObjectBuilder,
+        schema::{SchemaType, Type},
+    },
+};
 
 use super::{DataCommand, DataCommandType, READ_BUDGET};
 use crate::{
@@ -22,12 +28,9 @@ pub struct DataResult {
     pub key: Id,
     /// `ok` if the command was applied, otherwise `error`.
     pub status: CommandStatus,
-    /// Result of an applied command: for `get` and `hget` the string, or null if there is none; for
-    /// `incr` and `decr` the new number; for `set` true; for `del` and `expire` whether the key existed;
-    /// for `hset`, `sadd` and `zadd` the number of entries that are new; for `lpush` and `rpush` the new
-    /// length of the list.
+    /// Result of an applied command, in the type of the command.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(schema_with = result_schema, required = false)]
     pub result: Option<Value>,
     /// `base64` if `result` is written in base64: because the command asked for it, or because the
     /// value is not UTF-8.
@@ -36,6 +39,20 @@ pub struct DataResult {
     /// Reason why the command was not applied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<DataFailure>,
+}
+
+/// A string, a number, a boolean or null.
+fn result_schema() -> Object {
+    let types = [Type::String, Type::Integer, Type::Boolean, Type::Null];
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter(types))
+        .description(Some(
+            "Result of an applied command: for `get` and `hget` the string, or null if there is none; \
+             for `incr` and `decr` the new number; for `set` true; for `del` and `expire` whether the \
+             key existed; for `hset`, `sadd` and `zadd` the number of entries that are new; for `lpush` \
+             and `rpush` the new length of the list.",
+        ))
+        .build()
 }
 
 /// The status of a command. `ok` says that it was applied; `error` that it was not, or that this is
@@ -111,7 +128,10 @@ fn json_result(command: &DataCommand, reply: RedisValue) -> (Value, Option<&'sta
             let digits = std::str::from_utf8(&digits).ok();
             (digits.and_then(|digits| digits.parse::<i64>().ok()).into(), None)
         }
-        (_, RedisValue::Bytes(bytes)) => command.encoding.encode(bytes),
+        (_, RedisValue::Bytes(bytes)) => {
+            let (text, encoding) = command.encoding.encode(bytes);
+            (text.into(), encoding)
+        }
     }
 }
 

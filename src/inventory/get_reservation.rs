@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::{CODES, HOLDS};
 use crate::{
     api::{self, Answer, Caller, Path, Problem},
-    store::{Completed, Context, Invocation, Operation, Store},
+    store::{Completed, Context, GeneratedId, Invocation, Operation, Store},
     types::{Code, Id, Timestamp},
 };
 
@@ -101,10 +101,16 @@ impl ReservationReply {
     /// Returns the reservation after a command on it, and counts the products whose stock has become
     /// low by that command, or is no longer low.
     pub fn into_changed(completed: Completed<ReservationReply>) -> Completed<Reservation> {
-        for low in completed.reply.reservation.lines.iter().filter_map(|line| line.low_stock) {
-            count_low_stock_change(low, completed.replayed);
-        }
-        completed.map(|reply| reply.reservation)
+        let reservation = completed.map(|reply| reply.reservation);
+        count_low_stock_changes(&reservation);
+        reservation
+    }
+}
+
+/// Counts the products whose stock has become low by a command on a reservation, or is no longer low.
+pub fn count_low_stock_changes(completed: &Completed<Reservation>) {
+    for low in completed.reply.lines.iter().filter_map(|line| line.low_stock) {
+        count_low_stock_change(low, completed.replayed);
     }
 }
 
@@ -171,7 +177,9 @@ impl HeldReservation {
                     .derived_key("allowance_key", "allowance", allowance_id(customer_id, id));
             }
         }
-        invocation.arg("reservation_id", &self.reservation_id)
+        // An id that the service cannot have generated has no reservation, so its bytes do not matter.
+        let bytes = GeneratedId::bytes_of(&self.reservation_id, "res_").unwrap_or_default();
+        invocation.arg("reservation_id", &self.reservation_id).derived_bytes("id_bytes", &bytes)
     }
 }
 

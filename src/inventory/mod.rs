@@ -20,6 +20,7 @@ mod get_product;
 mod get_reservation;
 mod integrity;
 mod list_products;
+mod movement_record;
 mod movements;
 mod reserve;
 mod update_product;

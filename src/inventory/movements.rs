@@ -6,13 +6,14 @@ use utoipa::ToSchema;
 
 use super::{CODES, bind_product};
 use crate::{
-    api::{self, Answer, Caller, LogPage, LogRange, Page, Path, Query},
-    store::{Invocation, Operation, Store},
+    api::{self, Answer, Caller, LogPage, LogPageQuery, LogRange, Path, Query},
+    store::{Invocation, Operation, RedisValue, Store},
     types::{Code, Id, Timestamp},
 };
 
 /// One change of a product's stock.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(try_from = "RedisValue")]
 #[schema(example = json!({
     "reason": "reserved",
     "on_hand_change": 0,
@@ -102,13 +103,13 @@ impl ListMovementsReply {
     path = "/inventory/products/{product_id}/movements",
     operation_id = ListMovements::NAME,
     tag = "inventory",
-    params(("product_id" = Id, Path, description = "Id of the product."), Page),
+    params(("product_id" = Id, Path, description = "Id of the product."), LogPageQuery),
     responses((status = OK, body = Movements, description = "The page of movements.")),
     extensions(("x-refusals" = json!(["invalid_query"]))),
 )]
 pub async fn movements(
     State(store): State<Store>,
-    Query(page): Query<Page>,
+    Query(page): Query<LogPageQuery>,
     Caller(context): Caller,
     Path(product_id): Path,
 ) -> api::Result<Movements> {

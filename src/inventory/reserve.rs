@@ -4,11 +4,14 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{CODES, Reservation, ReservationReply, bind_product, get_reservation::allowance_id};
+use super::{
+    CODES, Reservation, bind_product,
+    get_reservation::{ReservationStatus, ReservedLine, allowance_id, count_low_stock_changes},
+};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
     store::{self, Completed, Context, GeneratedId, Invocation, Operation, Store},
-    types::{Code, Id, Quantity, Ttl},
+    types::{Code, Id, Quantity, Timestamp, Ttl},
 };
 
 /// The most lines of one request.
@@ -54,6 +57,17 @@ pub struct NewReservation {
     lines: Vec<Line>,
     ttl_ms: Ttl,
     reservation_id: GeneratedId,
+}
+
+/// The reply of the script, without what the request has already.
+#[derive(Debug, Deserialize)]
+pub struct ReserveReply {
+    reservation_id: String,
+    created_at: Timestamp,
+    expires_at: Timestamp,
+    /// For each line the units of its product that can still be reserved, and 1 if its stock has become low, 0
+    /// if it no longer is, -1 if neither has happened.
+    stock: Vec<i64>,
 }
 
 impl Reserve {
@@ -111,16 +125,40 @@ impl TryFrom<Reserve> for NewReservation {
     }
 }
 
+impl NewReservation {
+    fn reservation(&self, reply: ReserveReply) -> Reservation {
+        let line = |(line, stock): (&Line, &[i64])| ReservedLine {
+            product_id: line.product_id.clone(),
+            quantity: line.quantity.units(),
+            confirmed: 0,
+            released: 0,
+            held: line.quantity.units(),
+            remaining: stock.first().map(|units| units.unsigned_abs()),
+            low_stock: stock.get(1).filter(|low| **low >= 0).map(|low| *low == 1),
+        };
+        Reservation {
+            reservation_id: reply.reservation_id,
+            customer_id: self.customer_id.clone(),
+            status: ReservationStatus::Held,
+            lines: self.lines.iter().zip(reply.stock.chunks(2)).map(line).collect(),
+            extensions: 0,
+            created_at: reply.created_at,
+            expires_at: reply.expires_at,
+        }
+    }
+}
+
 impl Operation for NewReservation {
     const NAME: &'static str = "inventory/reserve";
     const CODES: &'static [Code] = CODES;
-    type Reply = ReservationReply;
+    type Reply = ReserveReply;
 
     fn bind(&self, invocation: &mut Invocation) {
         invocation
             .generated_key("reservation_key", "reservation", self.reservation_id)
             .key("customer_key", "reservations", &self.customer_id)
             .generated_id("reservation_id", self.reservation_id)
+            .derived_bytes("id_bytes", &self.reservation_id.bytes())
             .arg("customer_id", &self.customer_id)
             .arg("ttl_ms", self.ttl_ms);
         for Line { product_id, quantity } in &self.lines {
@@ -141,10 +179,12 @@ impl Command for Reserve {
     }
 
     fn answer(
-        _: &NewReservation,
-        result: Result<Completed<ReservationReply>, store::Error>,
+        request: &NewReservation,
+        result: Result<Completed<ReserveReply>, store::Error>,
     ) -> api::Result<Reservation> {
-        let answer = Answer::created(ReservationReply::into_changed(result?));
+        let reservation = result?.map(|reply| request.reservation(reply));
+        count_low_stock_changes(&reservation);
+        let answer = Answer::created(reservation);
         Ok(answer.with_location(|new| format!("/inventory/reservations/{}", new.reservation_id)))
     }
 }

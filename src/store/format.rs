@@ -13,27 +13,28 @@ use super::{
 };
 
 /// The format of this version's scripts, which is the number of the last step in `migrations-lua/once`.
-pub const FORMAT: u64 = 1;
-
-/// The format of data that have no `lockstep:format` beside them. Versions before that key wrote this
-/// layout and no other, so its number never changes.
-pub(super) const UNLABELLED_FORMAT: u64 = 1;
+pub const FORMAT: u64 = 2;
 
 /// The time for which a service counts as running after its last registration. `lockstep migrate` refuses
 /// to run within it, so a service that is killed delays a migration by this time at most.
 pub const REGISTRATION_TTL: Duration = Duration::from_secs(30);
 
+/// The pages of the scan that looks for records of ours, and the keys that Redis looks at for each, which take
+/// it about a millisecond.
+const MAX_LOOKS: usize = 200;
+const KEYS_OF_A_LOOK: usize = 5000;
+
 /// Registers a service if the data have its format, and returns the text of the format. A store without one
-/// gets the initial text first, and the steps that lead to it are recorded as if they had run.
-/// ARGV: the text of the service's format, the initial text, the service, its time to live, and for each
-/// step its name and SHA-1.
+/// gets it first, and the steps that lead to it are recorded as if they had run.
+/// ARGV: the text of the service's format, the service, its time to live, and for each step its name and
+/// SHA-1.
 const REGISTER: &str = "#!lua flags=allow-oom,allow-cross-slot-keys
-local own, initial, service, ttl_ms = unpack(ARGV, 1, 4)
+local own, service, ttl_ms = unpack(ARGV, 1, 3)
 local text = redis.call('GET', 'lockstep:format')
 if not text then
-  text = initial
+  text = own
   redis.call('SET', 'lockstep:format', text)
-  redis.call('HSET', 'lockstep:migrations', unpack(ARGV, 5))
+  redis.call('HSET', 'lockstep:migrations', unpack(ARGV, 4))
 end
 if text == own then
   local time = redis.call('TIME')
@@ -112,6 +113,12 @@ pub enum FormatError {
         /// The format after it.
         to: u64,
     },
+    /// There are records of ours, and no format.
+    #[error(
+        "the store has data of Lockstep and no key lockstep:format, so their format is not known: restore the \
+         key from a backup, or use another database"
+    )]
+    Unlabelled,
     /// Somebody else has written the key.
     #[error("the key lockstep:format holds {0:?}, which is no format: restore it from a backup")]
     Unreadable(String),
@@ -142,19 +149,16 @@ impl AdminConnection {
     /// The sentence with both formats where the data have another one, or the failure that took the place of
     /// a reply.
     pub async fn register(&mut self, service: &str) -> Result<(), StartRefusal> {
-        let mut initial = DataFormat::settled(FORMAT);
         match read(&mut self.connection).await? {
             Some(text) => DataFormat::parse(&text)?.check()?,
-            None if self.has_data().await? => initial = DataFormat::settled(UNLABELLED_FORMAT),
+            None if self.has_data().await? => return Err(FormatError::Unlabelled.into()),
             None => {}
         }
         let mut command = redis::cmd("EVAL");
-        command.arg(REGISTER).arg(0).arg(DataFormat::settled(FORMAT).text()).arg(initial.text());
+        command.arg(REGISTER).arg(0).arg(DataFormat::settled(FORMAT).text());
         command.arg(service).arg(REGISTRATION_TTL.as_millis() as u64);
         for step in MigrationStep::embedded() {
-            if step.number <= initial.format {
-                command.arg(step.name).arg(step.sha1);
-            }
+            command.arg(step.name).arg(step.sha1);
         }
         let text: String = command.query_async(&mut self.connection).await?;
         Ok(DataFormat::parse(&text)?.check()?)
@@ -176,16 +180,21 @@ impl AdminConnection {
         read(&mut self.connection).await
     }
 
-    /// True if the store has a record of any space.
+    /// True if the store has a record of any space among the first keys of a scan, a million of them. It
+    /// returns keys in no order, so records of ours that are more than a few stand among them.
     pub(super) async fn has_data(&mut self) -> RedisResult<bool> {
         let mut cursor = 0;
-        loop {
-            let (next, keys) = self.scan_page(cursor, "lockstep:{*", 1000).await?;
-            if !keys.is_empty() || next == 0 {
-                return Ok(!keys.is_empty());
+        for _ in 0..MAX_LOOKS {
+            let (next, keys) = self.scan_page(cursor, "lockstep:{*", KEYS_OF_A_LOOK).await?;
+            if !keys.is_empty() {
+                return Ok(true);
+            }
+            if next == 0 {
+                break;
             }
             cursor = next;
         }
+        Ok(false)
     }
 
     /// One page of a scan through the keys that match `pattern`, with the cursor of the next one.
@@ -209,8 +218,8 @@ mod tests {
     fn each_other_format_is_refused_with_both_numbers() {
         assert_eq!(DataFormat::settled(FORMAT).check(), Ok(()));
         for (other, words) in [
-            (DataFormat::settled(FORMAT - 1), ["format 0", "needs format 1"]),
-            (DataFormat::settled(FORMAT + 1), ["format 2", "only format 1"]),
+            (DataFormat::settled(FORMAT - 1), ["format 1", "needs format 2"]),
+            (DataFormat::settled(FORMAT + 1), ["format 3", "only format 2"]),
             (DataFormat { format: 1, migrating_to: Some(2) }, ["format 1", "to format 2"]),
         ] {
             let sentence = other.check().unwrap_err().to_string();

@@ -243,6 +243,24 @@ impl GeneratedId {
         GeneratedId { prefix, uuid: Uuid::now_v7() }
     }
 
+    /// The id that has these 16 bytes, which [`GeneratedId::bytes`] has given.
+    pub fn of_bytes(prefix: &'static str, bytes: [u8; 16]) -> GeneratedId {
+        GeneratedId { prefix, uuid: Uuid::from_bytes(bytes) }
+    }
+
+    /// The 16 bytes of the UUID of an id with this prefix; `None` where the service cannot have generated it.
+    pub fn bytes_of(id: &Id, prefix: &str) -> Option<[u8; 16]> {
+        let digits = id.as_str().strip_prefix(prefix).filter(|digits| digits.len() == 32)?;
+        let digit = |digit: u8| match digit {
+            b'0'..=b'9' => Some(digit - b'0'),
+            b'a'..=b'f' => Some(digit - b'a' + 10),
+            _ => None,
+        };
+        let byte = |pair: &[u8]| Some(digit(pair[0])? << 4 | digit(pair[1])?);
+        let bytes: Option<Vec<u8>> = digits.as_bytes().chunks_exact(2).map(byte).collect();
+        bytes?.try_into().ok()
+    }
+
     /// The 16 bytes of the UUID.
     pub fn bytes(self) -> [u8; 16] {
         self.uuid.into_bytes()

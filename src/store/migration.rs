@@ -13,11 +13,7 @@ use std::collections::BTreeMap;
 use include_dir::{Dir, include_dir};
 use redis::RedisError;
 
-use super::{
-    AdminConnection, Failure, FormatError,
-    admin::read_failure,
-    format::{DataFormat, UNLABELLED_FORMAT},
-};
+use super::{AdminConnection, Failure, FormatError, admin::read_failure, format::DataFormat};
 
 static FOLDER: Dir = include_dir!("$CARGO_MANIFEST_DIR/migrations-lua/once");
 
@@ -209,7 +205,7 @@ impl AdminConnection {
         let text = self.format_text().await?;
         let DataFormat { format: from, migrating_to } = match &text {
             Some(text) => DataFormat::parse(text)?,
-            None if self.has_data().await? => DataFormat::settled(UNLABELLED_FORMAT),
+            None if self.has_data().await? => return Err(FormatError::Unlabelled.into()),
             None => return Ok(Migrated::Empty),
         };
         let newest = from.max(migrating_to.unwrap_or(from));
@@ -274,7 +270,8 @@ impl AdminConnection {
         let Some(pattern) = &step.pattern else { return Ok(()) };
         let (mut cursor, mut count) = (0, 0);
         loop {
-            let (next, keys) = self.scan_page(cursor, pattern, step.batch).await?;
+            // Most keys may be those of others, and Redis looks at a thousand of them in no time.
+            let (next, keys) = self.scan_page(cursor, pattern, step.batch.max(1000)).await?;
             for piece in keys.chunks(step.batch) {
                 let mut command = redis::cmd("EVAL");
                 command.arg(&step.source).arg(0).arg(format).arg(piece);

@@ -87,7 +87,7 @@ pub struct Committed {
     pub results: Vec<DataResult>,
     /// Values of the watched keys right before the transaction, by key; null for a key that held no
     /// string. Bytes that are not UTF-8 are written in base64.
-    #[schema(value_type = Object)]
+    #[schema(value_type = HashMap<String, Option<String>>)]
     pub watched: Map<String, Value>,
     /// Number of attempts that the transaction took.
     pub attempts: u32,
@@ -236,7 +236,7 @@ impl CheckedTransaction {
     fn attempt<'a>(&'a self, values: &HashMap<&Id, &WatchedValue>, number: u32) -> Attempt<'a> {
         let failed = self.guards.iter().find_map(|guard| guard.evaluate(values.get(&guard.key)?));
         let value = |key: &Id| match values.get(key).and_then(|value| value.text.clone()) {
-            Some(bytes) => Encoding::Text.encode(bytes).0,
+            Some(bytes) => Encoding::Text.encode(bytes).0.into(),
             None => Value::Null,
         };
         let watched: Map<String, Value> =

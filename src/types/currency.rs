@@ -69,6 +69,14 @@ fn declared_scale(code: &str) -> Option<u32> {
     DECLARED.read().unwrap_or_else(PoisonError::into_inner).get(code).copied()
 }
 
+impl Currency {
+    /// True for a text that a currency's code can be, whether or not there is such a currency.
+    pub fn is_code(text: &str) -> bool {
+        let allowed = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+        (3..=12).contains(&text.len()) && text.bytes().all(allowed)
+    }
+}
+
 impl Default for Currency {
     fn default() -> Currency {
         Currency { code: "USD".to_owned(), scale: 2 }

@@ -18,6 +18,11 @@ pub struct Quantity(i64);
 pub struct Stock(i64);
 
 impl Quantity {
+    /// The number of units.
+    pub fn units(self) -> u64 {
+        self.0.unsigned_abs()
+    }
+
     /// The sum; `None` if it exceeds 10^12.
     pub fn plus(self, other: Quantity) -> Option<Quantity> {
         Quantity::try_from(self.0 + other.0).ok()

@@ -51,9 +51,9 @@ fn account(record: redis::Value) -> Value {
     lockstep::accounts::account_to_json(&record).unwrap()
 }
 
-fn json(text: redis::Value) -> Value {
-    let text: String = redis::from_redis_value(text).unwrap();
-    serde_json::from_str(&text).unwrap()
+fn hold(record: redis::Value) -> Value {
+    let record: Vec<u8> = redis::from_redis_value(record).unwrap();
+    lockstep::accounts::hold_to_json(&record).unwrap()
 }
 
 impl Audit {
@@ -71,7 +71,7 @@ impl Audit {
         for (kind, id, content) in found {
             match kind.as_str() {
                 "account" => drop(accounts.insert(id, account(content))),
-                "hold" => drop(holds.insert(id, json(content))),
+                "hold" => drop(holds.insert(id, hold(content))),
                 "account_holds" => {
                     let members: Vec<(String, f64)> = redis::from_redis_value(content).unwrap();
                     sets.insert(id, members);

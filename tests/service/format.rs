@@ -45,7 +45,7 @@ fn steps(second: &str) -> Vec<MigrationStep> {
     steps
 }
 
-async fn connect(server: &Server) -> AdminConnection {
+pub async fn connect(server: &Server) -> AdminConnection {
     AdminConnection::connect(&server.url, Duration::from_secs(20)).await.unwrap()
 }
 
@@ -81,7 +81,7 @@ fn format_of(server: &Server) -> Option<String> {
     server.connection().get("lockstep:format").unwrap()
 }
 
-fn set_format(server: &Server, text: &str) {
+pub fn set_format(server: &Server, text: &str) {
     let () = server.connection().set("lockstep:format", text).unwrap();
 }
 
@@ -118,12 +118,20 @@ async fn a_new_store_gets_the_present_format() {
 }
 
 #[tokio::test]
-async fn data_from_before_the_key_are_of_the_first_format() {
+async fn data_without_a_format_are_refused() {
     let server = Server::of_this_run();
+    let () = server.connection().set("lockstep-data:{main}:x", "a key of others").unwrap();
+    let url = ["--redis-url", server.url.as_str()];
+    drop(Process::start(&url));
+    assert_eq!(format_of(&server), Some(text(FORMAT, None)));
+
     Service::on_own_redis(&server).open("alice", "1").await;
+    let () = server.connection().del("lockstep:format").unwrap();
+    let error = start_error(&url);
+    assert!(error.contains("has data of Lockstep and no key lockstep:format"), "{error}");
+    let (succeeded, printed) = migrate(&url);
+    assert!(!succeeded && printed.contains("no key lockstep:format"), "{printed}");
     assert_eq!(format_of(&server), None);
-    connect(&server).await.register("test").await.unwrap();
-    assert_eq!(format_of(&server), Some(text(1, None)));
 }
 
 #[test]
@@ -179,6 +187,22 @@ async fn a_new_connection_to_another_format_is_refused() {
     service.deposit("alice", "1").await.assert(201);
 }
 
+/// Runs a migration until it has been through some pieces.
+pub async fn migrate_until(admin: &mut AdminConnection, steps: &[MigrationStep], pieces: u32) {
+    let (stop, mut seen) = (Arc::new(Notify::new()), 0);
+    let reached = Arc::clone(&stop);
+    // Dropped at its next wait for the server, the migration sends nothing more, as if it were killed.
+    tokio::select! {
+        migrated = admin.migrate(steps, |_, _| {
+            seen += 1;
+            if seen == pieces {
+                reached.notify_one();
+            }
+        }) => panic!("{migrated:?} before it was stopped"),
+        () = stop.notified() => {}
+    }
+}
+
 #[tokio::test]
 async fn a_migration_that_is_stopped_at_any_piece_is_resumed() {
     let server = store_with_things().await;
@@ -186,18 +210,7 @@ async fn a_migration_that_is_stopped_at_any_piece_is_resumed() {
     let (from, to) = (FORMAT, FORMAT + 1);
     let mut admin = connect(&server).await;
     for stop_after in [1, 2, 5, 13, 25] {
-        let (stop, mut pieces) = (Arc::new(Notify::new()), 0);
-        let reached = Arc::clone(&stop);
-        // Dropped at its next wait for the server, the migration sends nothing more, as if it were killed.
-        tokio::select! {
-            migrated = admin.migrate(&steps, |_, _| {
-                pieces += 1;
-                if pieces == stop_after {
-                    reached.notify_one();
-                }
-            }) => panic!("{migrated:?} before it was stopped"),
-            () = stop.notified() => {}
-        }
+        migrate_until(&mut admin, &steps, stop_after).await;
         assert_eq!(format_of(&server), Some(text(from, Some(to))));
         let migrated = migrated_things(&server);
         assert!(migrated > 0 && migrated < THINGS, "{migrated} after {stop_after}");

@@ -84,13 +84,14 @@ impl Direction {
     }
 }
 
-/// Small amounts, and amounts at the limits of doubles, of the parts of big numbers in Lua, and of
+/// Small amounts, and amounts at the limits of doubles, of the two layouts of records, of the parts of big numbers in Lua, and of
 /// digits.
 fn amounts() -> impl Strategy<Value = i128> {
     let near = |number: i128| (-1_i128..=1).prop_map(move |offset| number + offset);
     prop_oneof![
         9 => 1_i128..4,
         2 => near(10_i128.pow(14)),
+        3 => near(10_i128.pow(15)),
         2 => near(1 << 53),
         2 => near(10_i128.pow(27)),
         1 => (0_i128..2).prop_map(|offset| MOST - offset),

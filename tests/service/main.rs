@@ -26,6 +26,7 @@ mod http;
 mod idempotency;
 mod ledger_model;
 mod openapi;
+mod packed_stock;
 mod redis_commands;
 mod rights;
 mod runner;

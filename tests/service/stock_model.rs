@@ -22,6 +22,7 @@ const INITIAL: [i64; PRODUCTS] = [10, 8, 14];
 const LIMITED: usize = 0;
 const MAX_PER_CUSTOMER: i64 = 6;
 const LOW_STOCK: i64 = 5;
+const MOST_ON_HAND: i64 = 1_000_000_000_000;
 const MAX_EXTENSIONS: u64 = 10;
 const MINUTE: i64 = 60_000;
 const DAY: i64 = 24 * 60 * MINUTE;
@@ -35,6 +36,18 @@ enum Step {
     Extend { reservation: Index, minutes: i64 },
     Adjust { product: usize, delta: i64, stale: Option<bool> },
     Wait { minutes: i64 },
+}
+
+impl Step {
+    /// The same step with every number of units multiplied by `unit`.
+    fn times(mut self, unit: i64) -> Step {
+        match &mut self {
+            Step::Reserve { order, .. } => order.iter_mut().for_each(|line| line.1 *= unit),
+            Step::Adjust { delta, .. } => *delta *= unit,
+            _ => {}
+        }
+        self
+    }
 }
 
 /// A share of the units that a line still holds.
@@ -90,6 +103,9 @@ fn steps() -> impl Strategy<Value = Step> {
 #[derive(Default)]
 struct Shelves {
     now: i64,
+    /// What every number of units is multiplied by: 1, or so many that the most that a product may have on hand
+    /// is within reach.
+    unit: i64,
     on_hand: [i64; PRODUCTS],
     sold: [i64; PRODUCTS],
     reservations: Vec<Reservation>,
@@ -161,7 +177,7 @@ impl Shelves {
     }
 
     fn is_low(&self) -> bool {
-        self.available(LIMITED) < LOW_STOCK
+        self.available(LIMITED) < LOW_STOCK * self.unit
     }
 
     /// The units that count against the limit of a customer.
@@ -215,7 +231,9 @@ impl Shelves {
             refusals.push("insufficient_stock");
         }
         let limited = lines.iter().find(|line| line.product == LIMITED);
-        if limited.is_some_and(|line| line.quantity + self.used(customer) > MAX_PER_CUSTOMER) {
+        if limited
+            .is_some_and(|line| line.quantity + self.used(customer) > MAX_PER_CUSTOMER * self.unit)
+        {
             refusals.push("customer_limit_exceeded");
         }
         if !refusals.is_empty() {
@@ -301,6 +319,9 @@ impl Shelves {
                 }
                 if self.on_hand[product] + delta < self.reserved(product) {
                     refusals.push("stock_below_reserved");
+                }
+                if self.on_hand[product] + delta > MOST_ON_HAND {
+                    refusals.push("stock_out_of_range");
                 }
                 if !refusals.is_empty() {
                     return Err(refusals);
@@ -455,26 +476,30 @@ proptest! {
     })]
 
     #[test]
-    fn stock_agrees_with_a_model_after_every_step(steps in prop::collection::vec(steps(), 10..50)) {
+    fn stock_agrees_with_a_model_after_every_step(
+        steps in prop::collection::vec(steps(), 10..50),
+        unit in prop_oneof![2 => Just(1), 1 => Just(MOST_ON_HAND / 16), 1 => Just(MOST_ON_HAND / 16 + 1)],
+    ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         // Every step reads everything, so this test has a server of its own.
         static SERVER: LazyLock<Server> = LazyLock::new(Server::of_this_run);
         runtime.block_on(async {
             let service = Service::on_own_redis(&SERVER);
-            let mut shelves = Shelves { on_hand: INITIAL, ..Shelves::default() };
-            for (product, stock) in INITIAL.into_iter().enumerate() {
+            let on_hand = INITIAL.map(|units| units * unit);
+            let mut shelves = Shelves { on_hand, unit, ..Shelves::default() };
+            for (product, stock) in on_hand.into_iter().enumerate() {
                 let limited = product == LIMITED;
                 let body = json!({
                     "product_id": name(product), "name": "x", "price": "1", "initial_stock": stock,
-                    "low_stock": limited.then_some(LOW_STOCK),
-                    "max_per_customer": limited.then_some(MAX_PER_CUSTOMER)
+                    "low_stock": limited.then_some(LOW_STOCK * unit),
+                    "max_per_customer": limited.then_some(MAX_PER_CUSTOMER * unit)
                 });
                 service.post("/inventory/products", body).await.assert(201);
             }
             // True where the last change left the stock low; `None` after an expiry and a read, because
             // only the service knows whether the expiry was written.
             let mut was_low = Some(shelves.is_low());
-            for step in steps {
+            for step in steps.into_iter().map(|step| step.times(unit)) {
                 let found = call(&service, &shelves, &step).await;
                 let count = shelves.reservations.len();
                 let (found_low, before) = (shelves.is_low(), shelves.available(LIMITED));

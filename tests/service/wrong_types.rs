@@ -29,7 +29,9 @@ fn field_of(transaction_id: &str) -> Vec<u8> {
 }
 
 /// Texts that look like records and are none that the service writes.
-const HAND_MADE: [&str; 19] = [
+const HAND_MADE: [&str; 20] = [
+    // A bucket whose tokens have no parts.
+    "\u{1}\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
     "\u{1}\u{1}\u{2}",
     "\u{2}\u{1}\u{2}0000000000000000000000000000000000000000",
     "",

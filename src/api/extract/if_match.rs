@@ -9,7 +9,7 @@ use axum::{
 use utoipa::{
     IntoParams,
     openapi::{
-        Object, Required,
+        ObjectBuilder, Required,
         path::{Parameter, ParameterBuilder, ParameterIn},
         schema,
     },
@@ -73,12 +73,15 @@ impl IntoParams for IfMatch {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let description = "The ETag of the version to change, or a list of ETags. Without it, any \
                            version is changed.";
-        let parameter = ParameterBuilder::new()
-            .name("If-Match")
-            .parameter_in(ParameterIn::Header)
-            .required(Required::False)
-            .description(Some(description))
-            .schema(Some(Object::with_type(schema::Type::String)));
+        let parameter =
+            ParameterBuilder::new()
+                .name("If-Match")
+                .parameter_in(ParameterIn::Header)
+                .required(Required::False)
+                .description(Some(description))
+                .schema(Some(ObjectBuilder::new().schema_type(schema::Type::String).pattern(
+                    Some(r#"^(\*|(W/)?("[0-9]+"|[0-9]+)( *, *(W/)?("[0-9]+"|[0-9]+))*)$"#),
+                )));
         vec![parameter.build()]
     }
 }

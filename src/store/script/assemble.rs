@@ -11,15 +11,14 @@
 use include_dir::{Dir, include_dir};
 
 use super::{
+    constants::{constants, inline},
     header::{Header, KeyType, Params},
+    lazy::{BLOCK, END_OF_RUNNER, defer},
     prune::{EXPORTS, prune},
 };
 
 /// The folder is the registry of operations: a new file needs no other mention.
 pub(super) static FOLDER: Dir = include_dir!("$CARGO_MANIFEST_DIR/migrations-lua");
-
-/// The line of `runner.lua` whose place the shared functions and the operations take.
-const PLACE: &str = "--- @operations\n";
 
 /// Returns the source of the script `name`. `all` are the names of all operations.
 pub(super) fn assemble(name: &str, header: &Header, all: &[&str]) -> String {
@@ -35,10 +34,28 @@ pub(super) fn assemble(name: &str, header: &Header, all: &[&str]) -> String {
     let mut included = Vec::new();
     names.iter().for_each(|name| include(file(name), &mut included));
     let shared: String = included.into_iter().map(shared_block).collect();
-    let operations: String = names.iter().map(|name| operation(name)).collect();
+    let operations = match names.as_slice() {
+        [name] => format!(
+            "{}layout = {}\n",
+            function("current_operation", name),
+            layout(&read_header(name))
+        ),
+        names => {
+            let operation = |name: &&str| {
+                let layout = layout(&read_header(name));
+                function(&format!("operations['{name}']"), name)
+                    + &format!("layouts['{name}'] = {layout}\n")
+            };
+            "operations, layouts = {}, {}\n".to_owned()
+                + &names.iter().map(operation).collect::<String>()
+        }
+    };
     let flags = if header.read_only { " flags=no-writes" } else { "" };
-    let runner = file("runner").replacen(PLACE, &format!("{shared}\n{operations}"), 1);
-    format!("#!lua{flags}\n{}", prune(&runner))
+    // The functions of the runner end at this line; the others follow it.
+    let place = format!("{END_OF_RUNNER}\n");
+    let runner = file("runner").replacen(&place, &format!("{place}\n{shared}\n{operations}"), 1);
+    let inlined = inline(&runner, "", &constants(&shared, ""));
+    format!("#!lua{flags}\n{}", defer(&prune(&inlined)))
 }
 
 /// Reads the header of an operation's file.
@@ -51,12 +68,12 @@ fn shared_block(path: &str) -> String {
     let source = file(path);
     let exports = source.lines().find_map(|line| line.strip_prefix("--- @export "));
     let exports = exports.unwrap_or_else(|| panic!("migrations-lua/{path}.lua exports nothing"));
-    format!("{EXPORTS}{exports}\ndo\n{source}end\n")
+    let source = inline(source, "local ", &constants(source, "local "));
+    format!("{EXPORTS}{exports}\n{BLOCK}{path}\n{source}end\n")
 }
 
-/// Returns an operation as a function of the position of its first key and argument, and the layout of its
-/// keys, as `runner.lua` reads them.
-fn operation(name: &str) -> String {
+/// Returns an operation as a function of the position of its first key and argument, which `variable` gets.
+fn function(variable: &str, name: &str) -> String {
     let header = read_header(name);
     let source = file(name);
     let locals = |list: &str, first: &str, params: &Params| match params.fixed.as_slice() {
@@ -68,15 +85,14 @@ fn operation(name: &str) -> String {
         ),
     };
     format!(
-        "operations['{name}'] = function(before_keys, before_args)\n{}{}{source}\nend\nlayouts['{name}'] = {}\n",
+        "{variable} = function(before_keys, before_args)\n{}{}{source}\nend\n",
         locals("KEYS", "before_keys", &header.keys),
         locals("ARGV", "before_args", &header.args),
-        layout(&header),
     )
 }
 
-/// Returns the layout of an operation's keys: the positions of its records, and for one with lines how many
-/// keys and arguments a line has, what comes before, and the positions of the records of a line.
+/// Returns the layout of an operation's keys: the positions of its records, how many keys and arguments it has,
+/// and for one with lines how many a line has, what comes before, and the positions of the records of a line.
 fn layout(header: &Header) -> String {
     let records = |types: &[KeyType]| {
         let loaded = types.iter().enumerate().filter(|(_, key_type)| key_type.is_loaded());
@@ -86,13 +102,16 @@ fn layout(header: &Header) -> String {
         return "{ all_keys = true }".to_owned();
     }
     let mut layout = records(&header.key_types.fixed);
-    for (params, fixed, per_line) in [
-        (&header.keys, "fixed_keys", "keys_per_line"),
-        (&header.args, "fixed_args", "args_per_line"),
+    for (params, all, fixed, per_line) in [
+        (&header.keys, "keys", "fixed_keys", "keys_per_line"),
+        (&header.args, "args", "fixed_args", "args_per_line"),
     ] {
-        if !params.repeated.is_empty() {
-            let (before, count) = (params.fixed.len(), params.repeated.len());
+        let (before, count) = (params.fixed.len(), params.repeated.len());
+        if count > 0 {
             layout += &format!("{fixed} = {before}, {per_line} = {count}, ");
+        } else if !header.keys.fixed.is_empty() {
+            // Data keys have no names, and there are any number of them.
+            layout += &format!("{all} = {before}, ");
         }
     }
     if header.key_types.repeated.iter().any(|key_type| key_type.is_loaded()) {

@@ -1,9 +1,12 @@
-//! Pruning: drops from an assembled script the functions that nothing in it calls. `assemble` does it last.
+//! Pruning: drops from an assembled script the functions that nothing in it calls. `assemble` does it
+//! when the script is whole.
 //!
 //! Redis creates every function of a script anew for each run, which costs about as much as a call of a
 //! short one. A script of one operation needs a third of the shared functions.
 
 use std::collections::{HashMap, HashSet};
+
+use super::names::{Piece, pieces};
 
 /// A part of a script: a function at the outermost level, a list of exported names, or the lines between.
 enum Part<'a> {
@@ -73,7 +76,7 @@ fn parts(source: &str) -> Vec<Part<'_>> {
 }
 
 /// Returns the name of the function whose definition begins on an unindented line.
-fn function_name(line: &str) -> Option<&str> {
+pub(super) fn function_name(line: &str) -> Option<&str> {
     let rest = line.strip_prefix("local ").unwrap_or(line).strip_prefix("function ")?;
     rest.split('(').next()
 }
@@ -85,11 +88,12 @@ impl<'a> Part<'a> {
             Part::Function { lines, .. } | Part::Lines(lines) => lines.as_slice(),
             Part::Exports(_) => &[],
         };
-        let code = lines.iter().filter(|line| !line.trim_start().starts_with("--"));
-        code.flat_map(|line| {
-            line.split(|letter: char| !(letter.is_alphanumeric() || letter == '_'))
-        })
-        .collect()
+        let pieces = lines.iter().flat_map(|line| pieces(line));
+        let name = |piece| match piece {
+            Piece::Name(name) => Some(name),
+            _ => None,
+        };
+        pieces.filter_map(name).collect()
     }
 
     fn write(&self, is_defined: impl Fn(&str) -> bool) -> String {

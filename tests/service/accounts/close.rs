@@ -168,3 +168,15 @@ async fn if_match_needs_the_current_version() {
     let change = service.post("/accounts/close", json!({ "account_id": "alice" }));
     assert_if_match(&service, 1, change).await;
 }
+
+#[tokio::test]
+async fn refuses_an_account_with_other_decimals() {
+    let service = Service::new();
+    service.open("alice", "5").await;
+    service.open("bob", "0").await;
+    service.edit_account("bob", |record| record["scale"] = 0.into());
+    let body = json!({ "account_id": "alice", "sweep_to": "bob" });
+    let refused = service.post("/accounts/close", body).await;
+    let refused = refused.expect_problem(409, "currency_scale_mismatch");
+    assert_eq!((&refused["from_scale"], &refused["to_scale"]), (&json!(2), &json!(0)));
+}

@@ -18,7 +18,7 @@ async fn with_ended_holds(count: usize) -> (Server, Service) {
         service.hold("alice", "hotel", "1", 1_000_000).await.assert(201)["hold_id"].clone();
     let hold_id = hold_id.as_str().unwrap();
     let mut connection = service.raw();
-    let record: String = connection.get(service.key("hold", hold_id)).unwrap();
+    let record: Vec<u8> = connection.get(service.key("hold", hold_id)).unwrap();
     let set = service.key("account_holds", "alice");
     let expires_at: f64 = connection.zscore(&set, format!("100:{hold_id}")).unwrap();
     let (mut members, mut records) = (redis::cmd("ZADD"), redis::cmd("MSET"));

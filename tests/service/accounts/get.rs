@@ -1,3 +1,5 @@
+use serde_json::json;
+
 use crate::support::Service;
 
 #[tokio::test]
@@ -25,4 +27,26 @@ async fn refuses_an_unknown_account() {
         Service::new().get("/accounts/nobody").await.expect_problem(404, "account_not_found");
     assert_eq!(refused["account_id"], "nobody");
     assert_eq!(refused["role"], "account_id");
+}
+
+/// The widest figures of an account: a balance of 28 digits, and what is available has 29 with the overdraft limit.
+#[tokio::test]
+async fn an_account_at_its_limits_can_be_read() {
+    let service = Service::new();
+    let widest = format!("{}.99", "9".repeat(26));
+    let body =
+        json!({ "account_id": "alice", "initial_balance": widest, "overdraft_limit": widest });
+    service.post("/accounts", body).await.assert(201);
+    service.open("bob", "0").await;
+    service.deposit("alice", "0.01").await.expect_problem(422, "amount_out_of_range");
+    service.deposit("bob", "1").await.assert(201);
+    service.hold("alice", "bob", &widest, 600_000).await.expect_problem(422, "amount_out_of_range");
+    service.transfer("bob", "alice", "1").await.expect_problem(422, "amount_out_of_range");
+    let account = service.get("/accounts/alice").await.assert(200);
+    assert_eq!(account["balance"], widest);
+    assert_eq!(account["available"], format!("1{}.98", "9".repeat(26)));
+    service.get("/accounts/alice/balance").await.assert(200);
+    service.get("/accounts").await.assert(200);
+    let integrity = service.get("/accounts/integrity").await.assert(200);
+    assert_eq!(integrity["currencies"][0]["ok"], true, "{integrity:#}");
 }

@@ -185,3 +185,14 @@ async fn the_record_has_an_expiry() {
     let week = 7 * 24 * 3_600_000;
     assert!((week..=week + 3_600_000).contains(&ttl), "{ttl}");
 }
+
+#[tokio::test]
+async fn refuses_an_account_with_other_decimals() {
+    let service = Service::new();
+    service.open("alice", "5").await;
+    service.open("bob", "0").await;
+    service.edit_account("bob", |record| record["scale"] = 0.into());
+    let refused = service.hold("alice", "bob", "1", 1000).await;
+    let refused = refused.expect_problem(409, "currency_scale_mismatch");
+    assert_eq!((&refused["from_scale"], &refused["to_scale"]), (&json!(2), &json!(0)));
+}

@@ -1,3 +1,4 @@
+use redis::Commands;
 use serde_json::json;
 
 use crate::{
@@ -162,4 +163,19 @@ async fn one_of_many_callers_opens_the_account() {
     assert_eq!(answers.count(409), 49);
     assert_eq!(answers.count_code("account_exists"), 49);
     assert_eq!(service.balance("alice").await, "1.00");
+}
+
+#[tokio::test]
+async fn refuses_an_account_with_other_decimals() {
+    let service = Service::new();
+    service.open("alice", "5").await;
+    let key = service.key("external", "accounts");
+    let record: Vec<u8> = service.raw().hget(&key, "USD").unwrap();
+    let mut record = lockstep::accounts::account_to_json(&record).unwrap();
+    record["scale"] = 0.into();
+    let () = service.raw().hset(&key, "USD", pack_account(&record)).unwrap();
+    let body = json!({ "account_id": "bob", "initial_balance": "1" });
+    let refused = service.post("/accounts", body).await;
+    let refused = refused.expect_problem(409, "currency_scale_mismatch");
+    assert_eq!((&refused["from_scale"], &refused["to_scale"]), (&json!(0), &json!(2)));
 }

@@ -163,3 +163,14 @@ async fn refuses_a_frozen_or_closed_account() {
     }
     service.assert_unchanged(&before);
 }
+
+#[tokio::test]
+async fn refuses_an_account_with_other_decimals() {
+    let service = Service::new();
+    service.open("alice", "5").await;
+    service.open("bob", "0").await;
+    service.edit_account("bob", |record| record["scale"] = 0.into());
+    let refused = service.transfer("alice", "bob", "1").await;
+    let refused = refused.expect_problem(409, "currency_scale_mismatch");
+    assert_eq!((&refused["from_scale"], &refused["to_scale"]), (&json!(2), &json!(0)));
+}

@@ -122,3 +122,30 @@ async fn one_of_many_callers_reports_the_low_stock_crossing() {
     assert_eq!(service.stock("cup").await, [100, 0, 100]);
     assert_adds_up(&service).await;
 }
+
+#[tokio::test]
+async fn an_adjustment_that_would_take_a_sum_of_its_reason_too_far_is_refused() {
+    const MOST: i64 = 999_999_999_999_999;
+    let service = Service::new();
+    service.add_product("cup", 5).await;
+    for reason in ["received", "returned", "damaged", "lost", "counted", "other"] {
+        for sign in [1_i64, -1] {
+            service.set_product_figure("cup", reason, sign * (MOST - 1));
+            let adjust = |delta: i64| {
+                let body = json!({ "product_id": "cup", "delta": sign * delta, "reason": reason });
+                service.post("/inventory/adjust", body)
+            };
+            adjust(1).await.assert(200);
+            let before = service.snapshot();
+            let refused = adjust(1).await.expect_problem(422, "total_out_of_range");
+            assert_eq!(
+                (&refused["figure"], &refused["total"]),
+                (&json!(reason), &json!(sign * MOST))
+            );
+            service.assert_unchanged(&before);
+            adjust(-1).await.assert(200);
+        }
+        service.set_product_figure("cup", reason, 0);
+    }
+    assert_eq!(service.stock("cup").await, [5, 0, 5]);
+}

@@ -350,3 +350,71 @@ async fn each_reservation_ends_once_when_confirm_cancel_and_expiry_race() {
     assert_eq!(figures(&service, "cup").await, left);
     assert_adds_up(&service).await;
 }
+
+/// The most units that a product ever sells, and that it has on hand.
+const MOST: u64 = 999_999_999_999_999;
+const MILLION_MILLIONS: u64 = 1_000_000_000_000;
+
+/// Reserves units and returns the id of the reservation.
+async fn reserved(service: &Service, units: u64) -> String {
+    let held = service.reserve("cup", units, 600_000).await.assert(201);
+    held["reservation_id"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_sale_that_would_take_the_sum_of_all_sales_too_far_is_refused() {
+    let service = Service::new();
+    service.add_product("cup", 1).await;
+    // A thousand sales of 10^12 units each, one unit at a time in between: 10^15 - 1 is reached exactly.
+    for sale in 0..1000 {
+        let units = if sale == 0 { 1 } else { MILLION_MILLIONS };
+        let reservation = reserved(&service, units).await;
+        let body = json!({ "reservation_id": reservation });
+        service.post("/inventory/confirm", body).await.assert(200);
+        if sale < 999 {
+            let body = json!({ "product_id": "cup", "delta": MILLION_MILLIONS, "reason": if sale % 2 == 0 { "received" } else { "other" } });
+            service.post("/inventory/adjust", body).await.assert(200);
+        }
+    }
+    let product = service.get("/inventory/products/cup").await.assert(200);
+    assert_eq!(product["sold"], 999 * MILLION_MILLIONS + 1);
+    let body = json!({ "product_id": "cup", "delta": MILLION_MILLIONS, "reason": "counted" });
+    service.post("/inventory/adjust", body).await.assert(200);
+    let reservation = reserved(&service, MILLION_MILLIONS).await;
+    let before = service.snapshot();
+    let body = json!({ "reservation_id": reservation });
+    let refused = service.post("/inventory/confirm", body).await;
+    let refused = refused.expect_problem(422, "total_out_of_range");
+    assert_eq!(
+        [
+            &refused["product_id"],
+            &refused["figure"],
+            &refused["total"],
+            &refused["delta"],
+            &refused["max_total"]
+        ],
+        [
+            &json!("cup"),
+            &json!("sold"),
+            &json!(999 * MILLION_MILLIONS + 1),
+            &json!(MILLION_MILLIONS),
+            &json!(MOST)
+        ]
+    );
+    service.assert_unchanged(&before);
+
+    // As many as there is room for are sold, and everything can be read.
+    let room = MILLION_MILLIONS - 2;
+    let body = json!({
+        "reservation_id": reservation, "remainder": "keep", "lines": [{ "product_id": "cup", "quantity": room + 1 }]
+    });
+    service.post("/inventory/confirm", body).await.expect_problem(422, "total_out_of_range");
+    let body = json!({
+        "reservation_id": reservation, "lines": [{ "product_id": "cup", "quantity": room }]
+    });
+    service.post("/inventory/confirm", body).await.assert(200);
+    let product = service.get("/inventory/products/cup").await.assert(200);
+    assert_eq!((&product["sold"], &product["on_hand"]), (&json!(MOST), &json!(2)));
+    let integrity = service.get("/inventory/integrity").await.assert(200);
+    assert_eq!(integrity["ok"], true, "{integrity:#}");
+}

@@ -13,17 +13,15 @@ async fn with_ended_holds(count: u64) -> (Server, Service) {
     service.reserve("cup", 1, 1_000_000).await.assert(201);
     let mut connection = service.raw();
     let set = service.key("product_holds", "cup");
-    let first: Vec<(String, f64)> = connection.zrange_withscores(&set, 0, -1).unwrap();
+    let first: Vec<(Vec<u8>, f64)> = connection.zrange_withscores(&set, 0, -1).unwrap();
     let mut members = redis::cmd("ZADD");
     members.arg(&set);
     for number in 1..count {
-        members.arg(first[0].1).arg(format!("1:res_{number}"));
+        let units = &1_u64.to_le_bytes()[..5];
+        members.arg(first[0].1).arg([units, &u128::from(number).to_be_bytes()].concat());
     }
     members.exec(&mut connection).unwrap();
-    let key = service.key("product", "cup");
-    let text: String = connection.get(&key).unwrap();
-    let text = text.replace("\"reserved\":1,", &format!("\"reserved\":{count},"));
-    let () = connection.set(&key, text).unwrap();
+    service.set_product_figure("cup", "reserved", count.cast_signed());
     service.advance_ms(1_000_000);
     (server, service)
 }

@@ -128,14 +128,14 @@ async fn expired_units_can_be_reserved_at_once() {
     assert_eq!(service.stock("cup").await, [5, 0, 5]);
     service.reserve("cup", 5, 86_400_000).await.assert(201);
     // The reclaimed holds have left the set as well.
-    let holds: Vec<String> = redis::cmd("ZRANGE")
+    let holds: Vec<Vec<u8>> = redis::cmd("ZRANGE")
         .arg(service.key("product_holds", "cup"))
         .arg(0)
         .arg(-1)
         .query(&mut crate::support::raw())
         .unwrap();
     assert_eq!(holds.len(), 1);
-    assert!(holds[0].starts_with("5:res_"), "{holds:?}");
+    assert_eq!(holds[0][..5], [5, 0, 0, 0, 0], "units, lowest byte first");
 }
 
 /// With a stock of S and requests of q units, exactly floor(S/q) succeed.
@@ -422,10 +422,11 @@ async fn returned_units_are_reported_after_an_update_of_the_product() {
 async fn the_list_of_a_customer_is_bounded() {
     let service = Service::with(|settings| settings.retention.history = 100);
     service.add_product("cup", 1000).await;
-    for _ in 0..358 {
+    for _ in 0..1000 {
         service.reserve("cup", 1, 600_000).await.assert(201);
     }
     let key = service.key("reservations", "carol");
     let length: u64 = redis::cmd("ZCARD").arg(key).query(&mut service.raw()).unwrap();
-    assert_eq!(length, 100, "the newest hundred");
+    // One call in 16 looks at the length, at random.
+    assert!((100..356 + 300).contains(&length), "{length}");
 }

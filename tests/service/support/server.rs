@@ -6,13 +6,22 @@ use std::{
     sync::OnceLock,
 };
 
+use lockstep::store::FORMAT;
+use redis::Commands;
+
 use super::{free_port, unique, wait_for};
 
-/// The URL of the Redis that all tests of one process share; the first call starts it.
+/// The URL of the Redis that all tests of one process share; the first call starts it. It has the present
+/// format from the beginning, because most tests write to it without a start of the program.
 pub fn redis_url() -> &'static str {
     static URL: OnceLock<String> = OnceLock::new();
     // Dropping the server would end it, so it is kept until the process ends.
-    URL.get_or_init(|| Box::leak(Box::new(Server::of_this_run())).url.clone())
+    URL.get_or_init(|| {
+        let server = Box::leak(Box::new(Server::of_this_run()));
+        let format = format!("{{\"format\":{FORMAT}}}");
+        let () = server.connection().set("lockstep:format", format).unwrap();
+        server.url.clone()
+    })
 }
 
 /// A connection to the shared Redis that bypasses the service.

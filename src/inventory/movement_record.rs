@@ -1,0 +1,119 @@
+//! Packed movements, read from the log of a product. `inventory/movements` answers them; the scripts pack them by
+//! `migrations-lua/lib/movement_layout.lua` and `adjustment.lua`.
+
+use super::movements::Movement;
+use crate::{
+    store::{GeneratedId, RedisValue},
+    types::{Id, Timestamp},
+};
+
+/// The reasons of movements of units that a reservation holds, whose codes begin at 1.
+const HELD_REASONS: [&str; 4] = ["reserved", "sold", "released", "expired"];
+/// The reasons of adjustments, whose codes begin at 16.
+const ADJUSTMENT_REASONS: [&str; 7] =
+    ["initial", "received", "returned", "damaged", "lost", "counted", "other"];
+const FIRST_ADJUSTMENT: u8 = 16;
+
+/// Reads an entry of a log.
+impl TryFrom<RedisValue> for Movement {
+    type Error = &'static str;
+
+    fn try_from(value: RedisValue) -> Result<Movement, &'static str> {
+        let RedisValue::Bytes(bytes) = value else { return Err("a movement that is no text") };
+        unpack(&bytes).ok_or("a movement that cannot be read")
+    }
+}
+
+fn unpack(bytes: &[u8]) -> Option<Movement> {
+    let (&code, rest) = bytes.split_first()?;
+    let index = |first: u8| code.checked_sub(first).map(usize::from);
+    match index(FIRST_ADJUSTMENT) {
+        Some(index) => unpack_adjustment(ADJUSTMENT_REASONS.get(index)?, rest),
+        None => unpack_held(HELD_REASONS.get(index(1)?)?, rest),
+    }
+}
+
+fn unpack_held(reason: &str, mut rest: &[u8]) -> Option<Movement> {
+    let [units, on_hand, reserved] =
+        [take(&mut rest, 5)?, take(&mut rest, 5)?, take(&mut rest, 5)?];
+    let created_at = Timestamp::from_us(take(&mut rest, 6)? * 1000);
+    let (id, actor) = rest.split_first_chunk::<16>()?;
+    let actor = std::str::from_utf8(actor.strip_suffix(&[0])?).ok()?;
+    let actor = if actor.is_empty() { None } else { Some(Id::try_from(actor.to_owned()).ok()?) };
+    let units = i64::try_from(units).ok()?;
+    Some(Movement {
+        reason: reason.to_owned(),
+        on_hand_change: if reason == "sold" { -units } else { 0 },
+        reserved_change: if reason == "reserved" { units } else { -units },
+        on_hand,
+        reserved,
+        actor,
+        reference: Some(GeneratedId::of_bytes("res_", *id).to_string()),
+        created_at,
+    })
+}
+
+fn unpack_adjustment(reason: &str, mut rest: &[u8]) -> Option<Movement> {
+    // Of 48 bits, the highest one is the sign.
+    let delta = (take(&mut rest, 6)? << 16).cast_signed() >> 16;
+    let [on_hand, reserved] = [take(&mut rest, 5)?, take(&mut rest, 5)?];
+    let created_at = Timestamp::from_us(take(&mut rest, 6)? * 1000);
+    let reference = match rest {
+        [] => None,
+        json => Some(serde_json::from_slice(json).ok()?),
+    };
+    Some(Movement {
+        reason: reason.to_owned(),
+        on_hand_change: delta,
+        reserved_change: 0,
+        on_hand,
+        reserved,
+        actor: None,
+        reference,
+        created_at,
+    })
+}
+
+/// Takes a whole number of `size` bytes off the front, the lowest byte first.
+fn take(rest: &mut &[u8], size: usize) -> Option<u64> {
+    let (number, after) = rest.split_at_checked(size)?;
+    *rest = after;
+    Some(number.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `struct.pack('<BI5I5I5I6c16s', 2, 1000000000000, 7, 1, 1769860800123, id, 'carol')`.
+    fn sold() -> Vec<u8> {
+        let mut bytes = vec![2, 0x00, 0x10, 0xa5, 0xd4, 0xe8, 7, 0, 0, 0, 0, 1, 0, 0, 0, 0];
+        bytes.extend([0x7b, 0x68, 0x2e, 0x14, 0x9c, 0x01]);
+        bytes.extend([0xab; 16]);
+        bytes.extend(b"carol\0");
+        bytes
+    }
+
+    #[test]
+    fn a_movement_is_read_to_its_last_byte() {
+        let movement = unpack(&sold()).unwrap();
+        assert_eq!((movement.reason.as_str(), movement.on_hand), ("sold", 7));
+        assert_eq!(movement.on_hand_change, -1_000_000_000_000);
+        assert_eq!(movement.reserved_change, -1_000_000_000_000);
+        assert_eq!(movement.reserved, 1);
+        assert_eq!(movement.actor.unwrap().as_str(), "carol");
+        assert_eq!(movement.reference.unwrap(), format!("res_{}", "ab".repeat(16)));
+        let lost = [&[20, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff][..], &[0; 16], b"\"shelf 4\""];
+        let lost = unpack(&lost.concat()).unwrap();
+        assert_eq!((lost.on_hand_change, lost.reference.as_deref()), (-1, Some("shelf 4")));
+    }
+
+    #[test]
+    fn bytes_that_are_no_movement_are_not_read() {
+        let sold = sold();
+        assert!((0..sold.len()).all(|end| unpack(&sold[..end]).is_none()));
+        for code in [0, 5, 15, 23, 255] {
+            assert!(unpack(&[&[code], &sold[1..]].concat()).is_none(), "{code}");
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! The members that problems have beside those of RFC 9457: their types, and an example of each.
+//! [`super::problems`] writes the schema and the example of every code with them.
+
+use serde_json::{Value, json};
+
+use Kind::{Boolean, Named, Number, Objects, Text, TextOrNull};
+
+/// A member of problems.
+pub(super) struct ProblemMember {
+    name: &'static str,
+    /// The code whose member this is; `None` for every code that has no row of its own.
+    code: Option<&'static str>,
+    kind: Kind,
+    /// A value as JSON. The example of a code has it, in its `detail` too.
+    example: &'static str,
+    description: &'static str,
+}
+
+/// The type of a member.
+enum Kind {
+    Text,
+    TextOrNull,
+    Number,
+    Boolean,
+    /// A schema of the document.
+    Named(&'static str),
+    /// A list of objects with these members.
+    Objects(&'static [ProblemMember]),
+}
+
+const fn row(
+    name: &'static str,
+    kind: Kind,
+    example: &'static str,
+    description: &'static str,
+) -> ProblemMember {
+    ProblemMember { name, code: None, kind, example, description }
+}
+
+const fn row_of(
+    code: &'static str,
+    name: &'static str,
+    kind: Kind,
+    example: &'static str,
+    description: &'static str,
+) -> ProblemMember {
+    ProblemMember { name, code: Some(code), kind, example, description }
+}
+
+/// All members. One of a code stands before the one of the same name that all other codes have.
+const MEMBERS: &[ProblemMember] = &[
+    row("account_id", Named("Id"), r#""alice""#, "Account that the problem is about."),
+    row("role", Text, r#""from_account""#, "Field that names the account."),
+    row("currency", Named("Currency"), r#""USD""#, "Currency of the amounts."),
+    row("from_currency", Named("Currency"), r#""USD""#, "Currency of the paying account."),
+    row("to_currency", Named("Currency"), r#""EUR""#, "Currency of the receiving account."),
+    row("scale", Number, "2", "Decimals of the currency."),
+    row("field", Text, r#""amount""#, "Field of the body that has the value."),
+    row("available", Named("Money"), r#""4.00""#, "Amount that the account can spend."),
+    row("required", Named("Money"), r#""10.00""#, "Amount that the call needs."),
+    row("balance", Named("Money"), r#""950.00""#, "Balance of the account."),
+    row("max_balance", Named("Money"), r#""1000.00""#, "Largest balance of the account."),
+    row("amount", Named("Money"), r#""100.00""#, "Amount that would have arrived."),
+    row("direction", Named("FreezeDirection"), r#""debits""#, "Direction that is frozen."),
+    row_of(
+        "confirm_exceeds_reserved",
+        "held",
+        Number,
+        "2",
+        "Units that the reservation still holds of the product.",
+    ),
+    row("held", Named("Money"), r#""25.00""#, "Amount that open holds have set aside."),
+    row("in_use", Named("Money"), r#""30.00""#, "Amount that is in use."),
+    row("hold_id", Text, r#""hold_0199f6c28f7a7c319d4e52a1b7f0c6aa""#, "Id of the hold."),
+    row("hold_status", Named("HoldStatus"), r#""captured""#, "State of the hold."),
+    row(
+        "transaction_id",
+        Text,
+        r#""tx_0199f6c28f7a7c319d4e52a1b7f0c6aa""#,
+        "Id of the transaction.",
+    ),
+    row("kind", Named("TransactionKind"), r#""transfer""#, "Kind of the transaction."),
+    row_of("rate_limited", "remaining", Number, "0", "Units that are left of the limit."),
+    row("remaining", Named("Money"), r#""5.00""#, "Amount that is left."),
+    row("expired_at", Named("Timestamp"), r#""2026-01-31T12:00:00.000Z""#, "Moment of the end."),
+    row("product_id", Named("Id"), r#""espresso-cup""#, "Id of the product."),
+    row("customer_id", Named("Id"), r#""carol""#, "Id of the customer."),
+    row(
+        "reservation_id",
+        Text,
+        r#""res_0199f6c28f7a7c319d4e52a1b7f0c6aa""#,
+        "Id of the reservation.",
+    ),
+    row(
+        "reservation_status",
+        Named("ReservationStatus"),
+        r#""confirmed""#,
+        "State of the reservation.",
+    ),
+    row(
+        "shortages",
+        Objects(SHORTAGE),
+        r#"[{ "product_id": "espresso-cup", "requested": 3, "available": 1 }]"#,
+        "Products of which too few units are available.",
+    ),
+    row_of("capture_exceeds_hold", "requested", Named("Money"), r#""9.00""#, "Amount asked for."),
+    row_of("limit_below_usage", "requested", Named("Money"), r#""10.00""#, "Limit asked for."),
+    row_of(
+        "reversal_exceeds_transaction",
+        "requested",
+        Named("Money"),
+        r#""9.00""#,
+        "Amount asked for.",
+    ),
+    row("requested", Number, "3", "Units asked for."),
+    row("used", Number, "2", "Units that the customer has of the product already."),
+    row("max_per_customer", Number, "4", "Most units of the product that a customer may have."),
+    row("on_hand", Number, "10", "Units on hand."),
+    row("expected_on_hand", Number, "12", "Units that the caller expected on hand."),
+    row("max_on_hand", Number, "1000000000000", "Most units of a product."),
+    row("reserved", Number, "8", "Units that reservations hold."),
+    row("delta", Number, "-5", "Change that was asked for."),
+    row("extensions", Number, "10", "Extensions that the reservation has had."),
+    row("max_extensions", Number, "10", "Most extensions of a reservation."),
+    row("max_total_ms", Number, "86400000", "Longest time of a reservation, in milliseconds."),
+    row("lock", Named("Id"), r#""nightly-report""#, "Name of the lock."),
+    row("lease_id", Text, r#""lease_0199f6c28f7a7c319d4e52a1b7f0c6aa""#, "Id of the lease."),
+    row(
+        "holders",
+        Objects(HOLDER),
+        r#"[{ "owner": "worker-7", "mode": "exclusive", "expires_in_ms": 12000 }]"#,
+        "Those who hold the lock.",
+    ),
+    row(
+        "retry_after_ms",
+        Number,
+        "12000",
+        "Time in milliseconds after which a repeat can succeed.",
+    ),
+    row("reset_after_ms", Number, "60000", "Time in milliseconds after which the limit is whole."),
+    row("allowed", Boolean, "false", "Always false here: the check was denied."),
+    row("limit", Number, "5", "Whole limit."),
+    row("cost", Number, "7", "Units asked for."),
+    row("counter", Named("Id"), r#""downloads""#, "Name of the counter."),
+    row("value", Number, "99", "Value of the counter."),
+    row("min", Number, "0", "Least value that the call allows."),
+    row("max", Number, "100", "Greatest value that the call allows."),
+    row_of("guard_failed", "expected", TextOrNull, r#""10""#, "Value of the guard, if it has one."),
+    row_of("value_mismatch", "expected", Number, "41", "Value that the caller expected."),
+    row("expected", Text, r#""6""#, "Versions that `If-Match` asks for."),
+    row("version", Number, "7", "Version of the resource."),
+    row_of("rate_limited", "key", Text, r#""tenant-7""#, "Name of what is limited."),
+    row("key", Named("Id"), r#""balance""#, "Data key that the problem is about."),
+    row("op", Named("Op"), r#""gte""#, "Comparison that does not hold."),
+    row_of(
+        "guard_failed",
+        "actual",
+        TextOrNull,
+        r#""4""#,
+        "String that the key holds, the type of another value, or null where there is no key.",
+    ),
+    row("actual", Text, r#""list""#, "Type of the value that the key holds."),
+    row("needed", Text, r#""string""#, "Type of the value that the command needs."),
+    row("attempts", Number, "3", "Attempts that were made."),
+    row("most", Number, "4194304", "Most bytes that are read."),
+    row("command", Text, r#""flushall""#, "Type that the caller gave."),
+    row("header", Text, r#""Lockstep-Space""#, "Header that has the id."),
+    row("parameter", Text, r#""account_id""#, "Parameter of the path that has the id."),
+    row("errors", Objects(ERROR), ERRORS_EXAMPLE, "Values of the body that were refused."),
+    row("operation_index", Number, "1", "Operation of several that was refused, counted from 0."),
+    row("operation", Text, r#""accounts/transfer""#, "Name of that operation."),
+];
+
+const ERRORS_EXAMPLE: &str =
+    r#"[{ "pointer": "/ttl_ms", "detail": "A duration is 1 to 2592000000 milliseconds." }]"#;
+
+const ERROR: &[ProblemMember] = &[
+    row(
+        "pointer",
+        Text,
+        r#""/ttl_ms""#,
+        "JSON Pointer (RFC 6901) to the value; empty for the body.",
+    ),
+    row("detail", Text, r#""A duration is a whole number.""#, "What is wrong with the value."),
+];
+
+const HOLDER: &[ProblemMember] = &[
+    row("owner", Text, r#""worker-7""#, "Name of the holder."),
+    row("mode", Named("Mode"), r#""exclusive""#, "Mode of its lease."),
+    row("expires_in_ms", Number, "12000", "Remaining time of its lease in milliseconds."),
+];
+
+const SHORTAGE: &[ProblemMember] = &[
+    row("product_id", Named("Id"), r#""espresso-cup""#, "Id of the product."),
+    row("requested", Number, "3", "Units asked for."),
+    row("available", Number, "1", "Units that are available."),
+];
+
+/// The row of a member of a code; `None` for a member that the table does not have.
+pub(super) fn member(code: &str, name: &str) -> Option<&'static ProblemMember> {
+    let rows = || MEMBERS.iter().filter(|row| row.name == name);
+    rows().find(|row| row.code == Some(code)).or_else(|| rows().find(|row| row.code.is_none()))
+}
+
+impl ProblemMember {
+    /// The value that examples have.
+    pub(super) fn example(&self) -> Value {
+        serde_json::from_str(self.example).unwrap_or_default()
+    }
+
+    /// The schema of the value.
+    pub(super) fn schema(&self) -> Value {
+        let mut schema = match &self.kind {
+            Text => json!({ "type": "string" }),
+            TextOrNull => json!({ "type": ["string", "null"] }),
+            Number => json!({ "type": "integer", "format": "int64" }),
+            Boolean => json!({ "type": "boolean" }),
+            Named(name) => json!({ "$ref": format!("#/components/schemas/{name}") }),
+            Objects(members) => {
+                let names: Vec<&str> = members.iter().map(|member| member.name).collect();
+                let properties =
+                    members.iter().map(|member| (member.name.to_owned(), member.schema()));
+                json!({ "type": "array", "items": {
+                    "type": "object",
+                    "required": names,
+                    "properties": Value::Object(properties.collect()),
+                } })
+            }
+        };
+        schema["description"] = self.description.into();
+        schema
+    }
+}
