@@ -34,7 +34,7 @@ run: ## Start the service with a server of its own, data in ./lockstep-data
 	cargo run --release -- $(ARGS)
 
 test: ## All tests but those of gateways, against redis-server
-	$(call need,redis-server:redis-server curl:curl)
+	$(call need,redis-server:redis-server curl:curl faketime:faketime)
 	cargo test
 
 check: needs-check test check-rest ## What CI runs: all tests against three kinds of server, lint, documentation
@@ -49,11 +49,11 @@ test-gateways: ## The service behind nginx, Caddy and HAProxy
 	cargo test --test gateways
 
 test-cluster: ## The service's tests against one cluster-enabled node
-	$(call need,redis-server:redis-server)
+	$(call need,redis-server:redis-server faketime:faketime)
 	LOCKSTEP_TEST_CLUSTER=1 cargo test --test service
 
 test-valkey: $(SERVERS)/valkey-server ## The service's tests, the tour and the examples against Valkey
-	$(call need,curl:curl python3:python3 node:nodejs)
+	$(call need,curl:curl python3:python3 node:nodejs faketime:faketime)
 	LOCKSTEP_TEST_SERVER=$(abspath $(SERVERS)/valkey-server) PATH=$(abspath $(SERVERS)):$$PATH \
 	  cargo test --test service --test tour --test examples
 
@@ -89,8 +89,8 @@ openapi: ## Write openapi/openapi.json anew
 
 # All at once, so that root is asked for once.
 needs-check:
-	$(call need,redis-server:redis-server curl:curl luacheck:lua-check python3:python3 ensurepip:python3-venv node:nodejs npm:npm \
-	  nginx:nginx-light caddy:caddy haproxy:haproxy)
+	$(call need,redis-server:redis-server curl:curl faketime:faketime luacheck:lua-check python3:python3 ensurepip:python3-venv \
+	  node:nodejs npm:npm nginx:nginx-light caddy:caddy haproxy:haproxy)
 
 target/tools/bin/cargo-deny:
 	CARGO_PROFILE_DEV_DEBUG=false cargo install --quiet --locked --debug --root target/tools cargo-deny@0.20.2

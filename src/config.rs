@@ -1,9 +1,15 @@
 //! The settings of the program: for each its flag, environment variable, default and help. The
 //! comments of the fields are the text of `--help`. `cli` reads them.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{ffi::OsStr, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{
+    Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
+    builder::{
+        BoolishValueParser, EnumValueParser, PathBufValueParser, PossibleValue, Resettable,
+        StringValueParser, TypedValueParser,
+    },
+};
 
 use crate::{server::Timeouts, store, telemetry::LogFormat, types::Currency};
 
@@ -39,110 +45,115 @@ pub enum CliCommand {
 #[derive(Debug, Clone, Args)]
 pub struct Serve {
     /// Address and port to listen on; port 0 chooses a free one
-    #[arg(long, env = "LOCKSTEP_LISTEN", default_value = "127.0.0.1:8080")]
+    #[arg(long, env = "LOCKSTEP_LISTEN", default_value = "127.0.0.1:8080", value_parser = trimmed(SocketAddr::from_str))]
     pub listen: SocketAddr,
 
     /// Allow an address other than loopback although callers are not authenticated; a gateway or
     /// firewall in front must keep strangers out
-    #[arg(long, env = "LOCKSTEP_INSECURE")]
+    #[arg(long, env = "LOCKSTEP_INSECURE", value_parser = trimmed(BoolishValueParser::new()))]
     pub insecure: bool,
 
     /// Redis or Valkey to use, redis://HOST:PORT/DB or unix:///PATH; by default the service starts
     /// an embedded server of its own
-    #[arg(long, env = "LOCKSTEP_REDIS_URL")]
+    #[arg(long, env = "LOCKSTEP_REDIS_URL", value_parser = trimmed(StringValueParser::new()))]
     pub redis_url: Option<String>,
 
     /// Directory in which the embedded server keeps its data
-    #[arg(long, env = "LOCKSTEP_DATA_DIR", default_value = "lockstep-data")]
+    #[arg(long, env = "LOCKSTEP_DATA_DIR", default_value = "lockstep-data", value_parser = trimmed(PathBufValueParser::new()))]
     pub data_dir: PathBuf,
 
     /// Prefix of every path, such as /lockstep, for gateways that need one
-    #[arg(long, env = "LOCKSTEP_BASE_PATH", default_value = "", value_parser = base_path)]
+    #[arg(long, env = "LOCKSTEP_BASE_PATH", default_value = "", value_parser = trimmed(base_path))]
     pub base_path: String,
 
     /// Format of log lines
-    #[arg(long, env = "LOCKSTEP_LOG_FORMAT", value_enum, default_value = "text")]
+    #[arg(long, env = "LOCKSTEP_LOG_FORMAT", default_value = "text", value_parser = trimmed(EnumValueParser::<LogFormat>::new()))]
     pub log_format: LogFormat,
 
     /// Log filter, such as info or lockstep=debug
-    #[arg(long, env = "LOCKSTEP_LOG", default_value = "info")]
+    #[arg(long, env = "LOCKSTEP_LOG", default_value = "info", value_parser = trimmed(StringValueParser::new()))]
     pub log: String,
 
     /// Time for which the answer to a command is kept under its Idempotency-Key, in milliseconds (24
     /// hours)
-    #[arg(long, env = "LOCKSTEP_IDEMPOTENCY_TTL_MS", default_value_t = 86_400_000, value_parser = positive())]
+    #[arg(long, env = "LOCKSTEP_IDEMPOTENCY_TTL_MS", default_value_t = 86_400_000, value_parser = trimmed(positive()))]
     pub idempotency_ttl_ms: u64,
 
     /// Time for which a transaction of an account can be read by its id and reversed, in milliseconds
     /// (90 days)
-    #[arg(long, env = "LOCKSTEP_TRANSACTION_TTL_MS", default_value_t = 7_776_000_000, value_parser = positive())]
+    #[arg(long, env = "LOCKSTEP_TRANSACTION_TTL_MS", default_value_t = 7_776_000_000, value_parser = trimmed(positive()))]
     pub transaction_ttl_ms: u64,
 
     /// Newest transactions that the history of an account keeps at least
-    #[arg(long, env = "LOCKSTEP_HISTORY", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..=1_000_000))]
+    #[arg(long, env = "LOCKSTEP_HISTORY", default_value_t = 10_000, value_parser = trimmed(clap::value_parser!(u64).range(100..=1_000_000)))]
     pub history: u64,
 
     /// Currency beside those of ISO 4217, with its number of decimals, such as POINTS=0; can be given
     /// several times
-    #[arg(long = "currency", env = "LOCKSTEP_CURRENCIES", value_delimiter = ',', value_parser = Currency::declaration)]
+    #[arg(long = "currency", env = "LOCKSTEP_CURRENCIES", value_delimiter = ',', value_parser = trimmed(Currency::declaration))]
     pub currencies: Vec<Currency>,
 
     /// Pause between two pages of the sweeper, which ends expired holds and reservations that no
     /// call reads, in milliseconds
-    #[arg(long, env = "LOCKSTEP_SWEEP_INTERVAL_MS", default_value_t = 1000, value_parser = positive())]
+    #[arg(long, env = "LOCKSTEP_SWEEP_INTERVAL_MS", default_value_t = 1000, value_parser = trimmed(positive()))]
     pub sweep_interval_ms: u64,
 
     /// Connections to Redis for operations, each with a queue of its own; with fewer connections,
     /// more operations share a script
-    #[arg(long, env = "LOCKSTEP_STORE_CONNECTIONS", default_value_t = 1, value_parser = positive())]
+    #[arg(long, env = "LOCKSTEP_STORE_CONNECTIONS", default_value_t = 1, value_parser = trimmed(positive()))]
     pub store_connections: u64,
 
     /// Connections to Redis for POST /transactions; each transaction in progress uses one
-    #[arg(long, env = "LOCKSTEP_STORE_TRANSACTIONS", default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    #[arg(long, env = "LOCKSTEP_STORE_TRANSACTIONS", default_value_t = 16, value_parser = trimmed(clap::value_parser!(u64).range(1..=1000)))]
     pub store_transactions: u64,
 
     /// Operations that may wait for Redis before the next one is refused as overloaded
-    #[arg(long, env = "LOCKSTEP_STORE_QUEUE", default_value_t = 8192, value_parser = positive())]
+    #[arg(long, env = "LOCKSTEP_STORE_QUEUE", default_value_t = 8192, value_parser = trimmed(positive()))]
     pub store_queue: u64,
+
+    /// Bytes of operations that may wait for Redis or be on their way; the operation that exceeds them is
+    /// refused as overloaded (64 MiB)
+    #[arg(long, env = "LOCKSTEP_STORE_QUEUE_BYTES", default_value_t = 67_108_864, value_parser = trimmed(clap::value_parser!(u64).range(1..=u64::from(u32::MAX))))]
+    pub store_queue_bytes: u64,
 
     /// Longest time that an operation waits to be sent to Redis, and again for its reply, in
     /// milliseconds
-    #[arg(long, env = "LOCKSTEP_STORE_TIMEOUT_MS", default_value_t = 5000, value_parser = positive())]
+    #[arg(long, env = "LOCKSTEP_STORE_TIMEOUT_MS", default_value_t = 5000, value_parser = trimmed(positive()))]
     pub store_timeout_ms: u64,
 
     /// Largest request body in bytes
-    #[arg(long, env = "LOCKSTEP_BODY_LIMIT_BYTES", default_value_t = 262_144, value_parser = positive())]
+    #[arg(long, env = "LOCKSTEP_BODY_LIMIT_BYTES", default_value_t = 262_144, value_parser = trimmed(positive()))]
     pub body_limit_bytes: u64,
 
     /// Longest time that a request body may take to arrive, and that a caller may take no byte of an
     /// answer, in milliseconds
-    #[arg(long, env = "LOCKSTEP_BODY_TIMEOUT_MS", default_value_t = 10_000, value_parser = positive())]
+    #[arg(long, env = "LOCKSTEP_BODY_TIMEOUT_MS", default_value_t = 10_000, value_parser = trimmed(positive()))]
     pub body_timeout_ms: u64,
 
     /// Longest time from accepting a connection to its first byte, in milliseconds
-    #[arg(long, env = "LOCKSTEP_FIRST_BYTE_TIMEOUT_MS", default_value_t = 10_000, value_parser = positive())]
+    #[arg(long, env = "LOCKSTEP_FIRST_BYTE_TIMEOUT_MS", default_value_t = 10_000, value_parser = trimmed(positive()))]
     pub first_byte_timeout_ms: u64,
 
     /// Longest time for the head of a request from its first byte, in milliseconds
-    #[arg(long, env = "LOCKSTEP_HEADER_TIMEOUT_MS", default_value_t = 10_000, value_parser = positive())]
+    #[arg(long, env = "LOCKSTEP_HEADER_TIMEOUT_MS", default_value_t = 10_000, value_parser = trimmed(positive()))]
     pub header_timeout_ms: u64,
 
     /// Longest idle time between two requests of a connection, in milliseconds; longer than that of
     /// the gateway in front
-    #[arg(long, env = "LOCKSTEP_KEEP_ALIVE_TIMEOUT_MS", default_value_t = 620_000, value_parser = positive())]
+    #[arg(long, env = "LOCKSTEP_KEEP_ALIVE_TIMEOUT_MS", default_value_t = 620_000, value_parser = trimmed(positive()))]
     pub keep_alive_timeout_ms: u64,
 
     /// Time after the signal to stop in which calls still work while GET /readyz says no, in
     /// milliseconds; as long as the balancer in front needs to notice
-    #[arg(long, env = "LOCKSTEP_SHUTDOWN_DELAY_MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=1 << 40))]
+    #[arg(long, env = "LOCKSTEP_SHUTDOWN_DELAY_MS", default_value_t = 0, value_parser = trimmed(clap::value_parser!(u64).range(..=1 << 40)))]
     pub shutdown_delay_ms: u64,
 
     /// Longest time that the service waits for requests in flight when it stops, in milliseconds
-    #[arg(long, env = "LOCKSTEP_DRAIN_TIMEOUT_MS", default_value_t = 10_000, value_parser = positive())]
+    #[arg(long, env = "LOCKSTEP_DRAIN_TIMEOUT_MS", default_value_t = 10_000, value_parser = trimmed(positive()))]
     pub drain_timeout_ms: u64,
 
     /// Open connections of callers; more wait to be accepted
-    #[arg(long, env = "LOCKSTEP_MAX_CONNECTIONS", default_value_t = 10_000, value_parser = positive())]
+    #[arg(long, env = "LOCKSTEP_MAX_CONNECTIONS", default_value_t = 10_000, value_parser = trimmed(positive()))]
     pub max_connections: u64,
 }
 
@@ -150,11 +161,11 @@ pub struct Serve {
 #[derive(Debug, Clone, Args)]
 pub struct Healthcheck {
     /// Address and port of the service
-    #[arg(long, env = "LOCKSTEP_LISTEN", default_value = "127.0.0.1:8080")]
+    #[arg(long, env = "LOCKSTEP_LISTEN", default_value = "127.0.0.1:8080", value_parser = trimmed(SocketAddr::from_str))]
     pub listen: SocketAddr,
 
     /// Prefix of every path of the service
-    #[arg(long, env = "LOCKSTEP_BASE_PATH", default_value = "", value_parser = base_path)]
+    #[arg(long, env = "LOCKSTEP_BASE_PATH", default_value = "", value_parser = trimmed(base_path))]
     pub base_path: String,
 }
 
@@ -163,12 +174,63 @@ pub struct Healthcheck {
 pub struct Migrate {
     /// Redis or Valkey that has the data, redis://HOST:PORT/DB or unix:///PATH; by default an embedded
     /// server is started on --data-dir
-    #[arg(long, env = "LOCKSTEP_REDIS_URL")]
+    #[arg(long, env = "LOCKSTEP_REDIS_URL", value_parser = trimmed(StringValueParser::new()))]
     pub redis_url: Option<String>,
 
     /// Directory in which the embedded server keeps its data
-    #[arg(long, env = "LOCKSTEP_DATA_DIR", default_value = "lockstep-data")]
+    #[arg(long, env = "LOCKSTEP_DATA_DIR", default_value = "lockstep-data", value_parser = trimmed(PathBufValueParser::new()))]
     pub data_dir: PathBuf,
+}
+
+impl Cli {
+    /// Reads the command line and the environment.
+    ///
+    /// # Errors
+    ///
+    /// The message for the person who has written it; or help, where that is asked for.
+    pub fn read() -> Result<Cli, clap::Error> {
+        let matches: ArgMatches = Cli::settings().try_get_matches()?;
+        Cli::from_arg_matches(&matches)
+    }
+
+    /// All commands with their settings. A variable of the environment that is empty or blank counts as one
+    /// that is not set, because templates of containers have many of those.
+    fn settings() -> Command {
+        fn without_blank(argument: Arg) -> Arg {
+            let value = argument.get_env().and_then(std::env::var_os);
+            let is_blank = value
+                .is_some_and(|value| value.to_str().is_some_and(|text| text.trim().is_empty()));
+            if is_blank { argument.env(Resettable::Reset) } else { argument }
+        }
+        let command = Cli::command().mut_args(without_blank);
+        command.mut_subcommands(|command| command.mut_args(without_blank))
+    }
+}
+
+/// Parses a value as `parser` does, without the blanks around it. Every setting has one of these.
+fn trimmed<P: TypedValueParser>(parser: P) -> Trimmed<P> {
+    Trimmed(parser)
+}
+
+#[derive(Clone)]
+struct Trimmed<P>(P);
+
+impl<P: TypedValueParser> TypedValueParser for Trimmed<P> {
+    type Value = P::Value;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        argument: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<P::Value, clap::Error> {
+        let value = value.to_str().map_or(value, |text| OsStr::new(text.trim()));
+        self.0.parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        self.0.possible_values()
+    }
 }
 
 /// Parses a duration or count of at least 1. The upper bound, 2^40, keeps sums from overflowing.
@@ -196,6 +258,7 @@ impl Serve {
             batch_workers: count(self.store_connections),
             transactions: count(self.store_transactions),
             queue: count(self.store_queue),
+            queue_bytes: count(self.store_queue_bytes),
             timeout: Duration::from_millis(self.store_timeout_ms),
             retention: store::Retention {
                 idempotency_ttl_ms: self.idempotency_ttl_ms,

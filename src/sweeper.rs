@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::{
     domains::{Expirable, expirables},
     store::{self, Context, Failure, Store},
+    telemetry::{LoggedFailure, log_failure},
     types::Id,
 };
 
@@ -45,12 +46,14 @@ pub async fn sweep_page(store: &Store, cursor: u64) -> Result<u64, Failure> {
         };
         let context = Context { space, idempotency_key: None };
         if let Err(error) = expire(store, expirable, &id, &context).await {
-            tracing::warn!(
-                ?error,
-                kind,
-                id = id.as_str(),
-                "the sweeper could not end what has expired"
-            );
+            log_failure(&LoggedFailure {
+                is_fault: false,
+                code: "",
+                cause: format!("{error:?}"),
+                request_id: "",
+                trace_id: None,
+                part: format_args!("the sweeper, at {kind}:{id} of {}", context.space),
+            });
         }
     }
     Ok(next)

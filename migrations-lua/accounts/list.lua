@@ -1,5 +1,6 @@
 --[[
-Returns the accounts whose ids the previous page named, and the ids of the next page.
+Returns the accounts whose ids the previous page named, and the ids of the next page. An account without a
+sound record is left out.
 
 READ ONLY
 
@@ -17,13 +18,23 @@ REPLY
   ok                     accounts:json next
 ]]
 --- @include "lib/account_json"
+--- @include "lib/damage"
 --- @include "lib/index_page"
+
+-- Text that is no JSON would make the whole page unreadable.
+local function open_listed_account(account_key, holds_key)
+  local account = open_account(account_key, holds_key)
+  if account and not account.metadata:find('^{.*}$') then
+    fail_corrupt(account_key, 'an account')
+  end
+  return account
+end
 
 local accounts = {}
 for i = 1, line_count() do
   local account_key, holds_key = keys_of_line(i)
   local account_id = args_of_line(i)
-  local account = open_account(account_key, holds_key) or fail_corrupt(account_key, 'an account')
-  accounts[i] = account_json(account_id, account)
+  local account = unless_damaged(open_listed_account, account_key, holds_key)
+  accounts[#accounts + 1] = account and account_json(account_id, account)
 end
 return { 'ok', accounts, ids_after(index_key, after, count) }

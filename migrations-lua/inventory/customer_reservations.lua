@@ -15,13 +15,14 @@ REPLY
   ok                     reservations:json next
 ]]
 --- @include "lib/reservation"
+--- @include "lib/damage"
 --- @include "lib/index_page"
 
 local reservations = {}
 for i = 1, line_count() do
   local reservation_key = keys_of_line(i)
-  -- The set may still name a reservation whose record has ended.
-  local reservation = open_reservation(reservation_key)
+  -- The set may still name a reservation whose record has ended, or is damaged.
+  local reservation = unless_damaged(open_reservation, reservation_key)
   reservations[#reservations + 1] = reservation and reservation_json(reservation)
 end
 return { 'ok', reservations, ids_before(customer_key, before, count) }

@@ -1,5 +1,6 @@
 --[[
-Returns the products whose ids the previous page named, and the ids of the next page.
+Returns the products whose ids the previous page named, and the ids of the next page. A product without a
+sound record is left out.
 
 READ ONLY
 
@@ -19,13 +20,23 @@ REPLY
 ]]
 --- @include "lib/product"
 --- @include "lib/product_json"
+--- @include "lib/damage"
 --- @include "lib/index_page"
+
+-- Text that is no JSON would make the whole page unreadable.
+local function open_listed_product(product_key, holds_key, log_key)
+  local product = open_product(product_key, holds_key, log_key)
+  if product and not product.rest:find('}$') then
+    fail_corrupt(product_key, 'a product')
+  end
+  return product
+end
 
 local products = {}
 for i = 1, line_count() do
   local product_key, holds_key, log_key = keys_of_line(i)
   local product_id = args_of_line(i)
-  local product = open_product(product_key, holds_key, log_key) or fail_corrupt(product_key, 'a product')
-  products[i] = product_json(product_id, product)
+  local product = unless_damaged(open_listed_product, product_key, holds_key, log_key)
+  products[#products + 1] = product and product_json(product_id, product)
 end
 return { 'ok', products, ids_after(index_key, after, count) }

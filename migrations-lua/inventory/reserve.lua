@@ -75,15 +75,15 @@ for i = 1, last_line do
   stock[2 * i - 1], stock[2 * i] = product.on_hand - product.reserved, low and 1 or low == false and 0 or -1
 end
 create_record(reservation_key, record, ttl_ms + RESERVATION_KEPT_MS)
-add_member(customer_key, 0, reservation_id)
+add_member(customer_key, now_us, reservation_id)
 if redis.call('PTTL', customer_key) < CUSTOMER_TTL_MS then
   -- A day more than is needed, so that it is set once a day and not by every call.
   local expiry = { 'PEXPIRE', customer_key, CUSTOMER_TTL_MS + DAY_MS }
   queue_addition(expiry, expiry)
 end
 if id_bytes:byte(16) % 16 == 0 and redis.call('ZCARD', customer_key) > history + 256 then
-  -- The set is bounded as a log is; the last byte of an id is random, so one call in 16 looks. Reservation ids
-  -- sort by time, so the oldest come first.
+  -- The set is bounded as a log is; the last byte of an id is random, so one call in 16 looks. Its scores are
+  -- instants of Redis' clock, so the oldest come first.
   queue_cleanup('ZREMRANGEBYRANK', customer_key, 0, -history - 1)
 end
 

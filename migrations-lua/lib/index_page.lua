@@ -7,8 +7,18 @@ function ids_after(index_key, after, count)
   return redis.call('ZRANGEBYLEX', index_key, start, '+', 'LIMIT', 0, count)
 end
 
--- The same backwards: ids that come before `before`, from the last one where it is empty.
-function ids_before(index_key, before, count)
-  local start = before == '' and '+' or '(' .. before
-  return redis.call('ZREVRANGEBYLEX', index_key, start, '-', 'LIMIT', 0, count)
+-- Returns up to `count` ids of a sorted set that come before `before` by their scores, the nearest first; from
+-- the last one where `before` is empty. Of an id that has been trimmed, everything before it has been too.
+function ids_before(set_key, before, count)
+  if before == '' then
+    return redis.call('ZRANGE', set_key, 0, count - 1, 'REV')
+  end
+  local rank, ids = redis.call('ZRANK', set_key, before) or 0, {}
+  if rank > 0 then
+    local found = redis.call('ZRANGE', set_key, math.max(rank - count, 0), rank - 1)
+    for i = #found, 1, -1 do
+      ids[#ids + 1] = found[i]
+    end
+  end
+  return ids
 end

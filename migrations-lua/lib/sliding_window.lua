@@ -37,12 +37,17 @@ local function open_window(key, window_ms)
   return window
 end
 
+-- Returns the instant of an admission: should the clock step back, it is not before the one before it.
+local function admitted_at(window)
+  return math.max(now, window.newest_at or 0)
+end
+
 -- Returns the instant at which the running total reached `goal`: that of the entry which must leave the
 -- window before there is room.
 --- @lazy
 local function reached_at(key, window, goal)
   if not window.oldest or goal > window.total - window.added then
-    return now
+    return admitted_at(window)
   end
   if window.oldest_total >= goal then
     return window.oldest_at
@@ -62,8 +67,8 @@ end
 
 --- @lazy
 local function encode_window(key, window)
-  add_member(key, math.max(now, window.newest_at or 0), ('%016d:%d'):format(window.total, window.added))
-  local expiry = { 'PEXPIRE', key, window.window_ms }
+  add_member(key, admitted_at(window), ('%016d:%d'):format(window.total, window.added))
+  local expiry = { 'PEXPIRE', key, admitted_at(window) + window.window_ms - now }
   queue_addition(expiry, expiry)
   queue_cleanup('ZREMRANGEBYSCORE', key, '-inf', now - window.window_ms)
 end
@@ -76,10 +81,10 @@ function admit(key, cost, limit, window_ms)
   local used = window.total - window.before
   if used + cost > limit then
     local retry_after_ms = reached_at(key, window, window.total + cost - limit) + window_ms - now
-    local newest_at = window.added > 0 and now or window.newest_at
+    local newest_at = window.added > 0 and admitted_at(window) or window.newest_at
     return false, math.max(limit - used, 0), retry_after_ms, newest_at + window_ms - now
   end
   window.total, window.added, window.window_ms = window.total + cost, window.added + cost, window_ms
   mark_dirty(key, encode_window)
-  return true, limit - used - cost, 0, window_ms
+  return true, limit - used - cost, 0, admitted_at(window) + window_ms - now
 end

@@ -16,7 +16,7 @@ end
 local function encode_bucket(_, bucket)
   -- A bucket that is full again is as good as one that never was.
   return struct.pack(BUCKET, 1, bucket.level, bucket.per_token, bucket.at),
-    math.max(divide_up(bucket.full - bucket.level, bucket.per_ms), 1)
+    math.max(divide_up(bucket.full - bucket.level, bucket.per_ms) + bucket.at - now, 1)
 end
 
 local function decode_bucket(key, text)
@@ -50,12 +50,13 @@ function take_tokens(key, cost, capacity, per_token, per_ms)
   end
   level = math.min(level + math.max(now - bucket.at, 0) * per_ms, full)
   local missing = cost * per_token - level
+  -- Should the clock step back, what was refilled once is not refilled again: nothing is until it is there again.
+  local behind = math.max(bucket.at - now, 0)
   if missing > 0 then
-    return false, math.floor(level / per_token), divide_up(missing, per_ms), divide_up(full - level, per_ms)
+    return false, math.floor(level / per_token), divide_up(missing, per_ms) + behind, divide_up(full - level, per_ms) + behind
   end
-  -- Should the clock step back, what was refilled once is not refilled again.
   bucket.level, bucket.per_token, bucket.per_ms = level - cost * per_token, per_token, per_ms
   bucket.full, bucket.at = full, math.max(bucket.at, now)
   mark_dirty(key, encode_bucket)
-  return true, math.floor(bucket.level / per_token), 0, divide_up(full - bucket.level, per_ms)
+  return true, math.floor(bucket.level / per_token), 0, divide_up(full - bucket.level, per_ms) + behind
 end

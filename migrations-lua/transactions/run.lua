@@ -6,7 +6,11 @@ OWN SCRIPT
 
 ARGV
   conditions            the watched keys, the guards and the attempts, as the caller wrote them
-  refusal               JSON, the code and fields of a refusal; or null
+  refusal               code of a refusal, or nothing
+  key                   of the guard that does not hold
+  op                    its comparison
+  expected              JSON, its value
+  actual                JSON, what the key holds
   watched               JSON, the values of the watched keys
   attempts              how often it was tried
   budget                how many bytes may be read
@@ -23,20 +27,18 @@ REPLY
 
 -- The refusal is made here and not by the service, because only the runner knows whether this call has
 -- happened before under its idempotency key.
-if refusal ~= 'null' then
-  local found = cjson.decode(refusal)
-  if found.word == 'guard_failed' then
-    return { found.word, found.key, found.op, cjson.encode(found.expected), cjson.encode(found.actual) }
-  end
+if refusal == 'guard_failed' then
+  return { refusal, key, op, expected, actual }
+elseif refusal ~= '' then
   -- Another attempt may find no conflict, so this is not remembered.
   return { 'transaction_conflict', attempts, replayable = false }
 end
-local unfit = check_data_commands(6, tonumber(budget))
+local unfit = check_data_commands(10, tonumber(budget))
 if unfit then
   return unfit
 end
 -- The check has found no command that fails. One that does all the same leaves the others half done.
-local results = run_data_commands(6, math.huge, function(message)
+local results = run_data_commands(10, math.huge, function(message)
   error(message, 0)
 end)
 

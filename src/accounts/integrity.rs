@@ -18,16 +18,48 @@ use crate::{
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({
     "at": "2026-01-31T12:00:00.000Z",
+    "ok": true,
     "currencies": [{
         "currency": "USD", "accounts": 2, "sum": "0.00", "held": "120.00", "ok": true, "unchecked": 0
-    }]
+    }],
+    "damaged": []
 }))]
 pub struct Integrity {
     /// Moment, by the clock of Redis, at which the accounts had these balances. What calls have moved
     /// since is left out.
     pub at: Timestamp,
+    /// True if every currency is `ok` and no account is damaged.
+    pub ok: bool,
     /// Sums of each currency that has an account, in the order of the currencies' codes.
     pub currencies: Vec<CurrencyIntegrity>,
+    /// Accounts of which something is missing or wrong, the first 1,000 in the order of their ids.
+    pub damaged: Vec<DamagedAccount>,
+}
+
+/// An account of which something is missing or wrong.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct DamagedAccount {
+    /// Id of the account; `external` for the other side of deposits and withdrawals.
+    #[schema(example = "alice")]
+    pub account_id: String,
+    /// What is wrong.
+    pub reason: AccountDamage,
+}
+
+/// What is wrong with an account: `missing` if it has no record, `unreadable` if a key of it cannot be
+/// read, `postings` if its log has lost some, and `holds` if it does not hold what they add up to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AccountDamage {
+    /// It has no record, although it was opened. Its balance is missing in the sum.
+    Missing,
+    /// Its record, or another key of it, cannot be read.
+    Unreadable,
+    /// Its log has lost postings: the newest does not have the balance of the account, or old ones are
+    /// gone before their time.
+    Postings,
+    /// It does not hold what its open holds add up to.
+    Holds,
 }
 
 /// The sums of the accounts in one currency.
@@ -60,6 +92,9 @@ struct CheckBooks {
 /// The number of accounts that one script adds up, which takes it a millisecond or two.
 const ACCOUNTS_PER_STEP: u64 = 100;
 
+/// The most damaged accounts that are named.
+const MAX_DAMAGED: usize = 1000;
+
 /// The number of moments that are tried before the check gives up.
 const MAX_ATTEMPTS: u32 = 5;
 
@@ -70,6 +105,7 @@ struct CheckBooksReply {
     /// The external accounts, one for each currency; only the first step answers them.
     outside: Vec<AccountTotals>,
     accounts: Vec<AccountTotals>,
+    damaged: Vec<DamagedAccount>,
     next: Vec<Id>,
 }
 
@@ -116,6 +152,9 @@ impl Operation for CheckBooks {
             .arg("at_us", self.at_us.map_or(String::new(), |at_us| at_us.to_string()))
             .arg("after", self.step.after())
             .arg("count", self.step.count);
+        for id in &self.step.ids {
+            invocation.arg("account_id", id);
+        }
     }
 }
 
@@ -162,15 +201,23 @@ impl CurrencySums {
 struct BookSums {
     at_us: u64,
     currencies: BTreeMap<String, CurrencySums>,
+    damaged: Vec<DamagedAccount>,
+}
+
+impl BookSums {
+    fn is_ok(&self) -> bool {
+        self.damaged.is_empty() && self.currencies.values().all(CurrencySums::is_ok)
+    }
 }
 
 /// Adds up all accounts as they were at the moment of the first step. Answers `None` where the log of
 /// an account no longer reaches back to that moment.
 async fn add_up(store: &Store, context: &Context) -> Result<Option<BookSums>, Problem> {
     let mut currencies: BTreeMap<String, CurrencySums> = BTreeMap::new();
+    let mut all_damaged = Vec::new();
     let mut check = CheckBooks { at_us: None, step: ScanStep::first(ACCOUNTS_PER_STEP) };
     loop {
-        let CheckBooksReply { at_us, outside, accounts, next } =
+        let CheckBooksReply { at_us, outside, accounts, damaged, next } =
             store.run(&check, context).await?.reply;
         if at_us == 0 {
             return Ok(None);
@@ -183,8 +230,10 @@ async fn add_up(store: &Store, context: &Context) -> Result<Option<BookSums>, Pr
             sums.add(totals);
             sums.accounts += 1;
         }
+        all_damaged.extend(damaged);
+        all_damaged.truncate(MAX_DAMAGED);
         if next.is_empty() {
-            return Ok(Some(BookSums { at_us, currencies }));
+            return Ok(Some(BookSums { at_us, currencies, damaged: all_damaged }));
         }
         let step = ScanStep::reading(next, ACCOUNTS_PER_STEP);
         check = CheckBooks { at_us: Some(at_us), step };
@@ -195,7 +244,8 @@ async fn add_up(store: &Store, context: &Context) -> Result<Option<BookSums>, Pr
 ///
 /// Adds up all accounts of the space as they were at one moment. The sums are taken in small steps,
 /// between which other calls run. `ok` says for each currency that the balances add up to zero and
-/// that each account holds what its open holds add up to. Where money moves so fast that the history
+/// that each account holds what its open holds add up to. An account that is damaged is named, and the
+/// others are checked all the same. Where money moves so fast that the history
 /// of an account does not reach back to the beginning of the check, the answer is `store_busy`.
 #[utoipa::path(
     get,
@@ -211,7 +261,7 @@ pub async fn integrity(
     let mut last = None;
     for _ in 0..MAX_ATTEMPTS {
         let Some(sums) = add_up(&store, &context).await? else { continue };
-        let is_ok = sums.currencies.values().all(CurrencySums::is_ok);
+        let is_ok = sums.is_ok();
         last = Some(sums);
         // A clock that was set back during the check makes sums of sound books differ. Books that are
         // really wrong are wrong at every moment, so another moment tells the two apart.
@@ -219,13 +269,15 @@ pub async fn integrity(
             break;
         }
     }
-    let Some(BookSums { at_us, currencies }) = last else {
+    let Some(sums) = last else {
         let detail = "So much is moving that the logs of some account do not reach back to the \
                       beginning of this check. Nothing is wrong; try again, or keep more of its \
                       history (--history).";
         return Err(Problem::new(codes::STORE_BUSY, detail));
     };
+    let ok = sums.is_ok();
+    let BookSums { at_us, currencies, damaged } = sums;
     let currencies = currencies.into_iter().map(|(currency, sums)| sums.report(currency)).collect();
-    let reply = Integrity { at: Timestamp::from_us(at_us), currencies };
+    let reply = Integrity { at: Timestamp::from_us(at_us), ok, currencies, damaged };
     Ok(Answer::ok(Completed { reply, replayed: false }))
 }

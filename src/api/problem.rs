@@ -1,6 +1,6 @@
 //! Errors as callers read them: `application/problem+json` (RFC 9457).
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 
 use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use super::RequestInfo;
 use crate::{
     store::{self, Completed, Failure, Refusal},
+    telemetry::{LoggedFailure, log_failure},
     types::{Code, Invalid, codes},
 };
 
@@ -25,8 +26,8 @@ pub struct Problem {
     outcome: Outcome,
     members: Map<String, Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
-    /// The failure of the store behind it, for the log only.
-    pub(super) cause: Option<Failure>,
+    /// The failure behind it, for the log only; `None` for a refusal.
+    cause: Option<String>,
 }
 
 /// The known effect of a call that failed.
@@ -186,9 +187,30 @@ impl Problem {
         self.headers.iter().any(|(name, _)| *name == super::REPLAYED)
     }
 
-    /// Counts the problem in the metrics. A problem is counted when it is written for a caller.
-    pub fn count(&self) {
-        metrics::counter!("lockstep_problems_total", "code" => self.code()).increment(1);
+    /// Adds the failure behind the problem, which only the log tells.
+    #[must_use]
+    pub fn caused_by(mut self, cause: String) -> Problem {
+        self.cause = Some(cause);
+        self
+    }
+
+    /// Counts the problem in the metrics and logs it, once, when it is written for the caller of this
+    /// request. `part` says which part of the request it answers, such as `line 7`; empty for the whole.
+    pub fn report(&self, info: &RequestInfo, part: fmt::Arguments) {
+        let code = self.code();
+        metrics::counter!("lockstep_problems_total", "code" => code).increment(1);
+        let (request_id, trace_id) = (info.request_id(), info.trace_id.as_deref());
+        match &self.cause {
+            None => tracing::debug!(request_id, trace_id, code, %part, "refused"),
+            Some(cause) => log_failure(&LoggedFailure {
+                is_fault: self.code.status == 500,
+                code,
+                cause: cause.clone(),
+                request_id,
+                trace_id,
+                part,
+            }),
+        }
     }
 
     /// The HTTP status of the answer.
@@ -282,7 +304,7 @@ impl From<Failure> for Problem {
             | Failure::UnexpectedReply(_) => codes::INTERNAL_ERROR,
         };
         let mut problem = Problem::from(code);
-        problem.cause = Some(failure.clone());
+        problem.cause = Some(failure.to_string());
         if failure.may_have_written() {
             problem.outcome = Outcome::Unknown;
         }

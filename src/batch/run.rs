@@ -3,14 +3,14 @@
 //! [`run`] checks the commands and cuts them into chunks; a [`ChunkRunner`] runs one chunk after the
 //! other, each in one script, and collects the results.
 
-use axum::extract::State;
+use axum::{Extension, extract::State};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use crate::{
-    api::{self, Answer, Caller, Json, Problem},
+    api::{self, Answer, Caller, Json, Problem, RequestInfo},
     data::{
         self, CommandReply, CommandStatus, DataCommand, DataCommandInput, DataFailure, DataResult,
         READ_BUDGET, read_commands,
@@ -93,6 +93,7 @@ impl DataBatch {
 )]
 pub async fn run(
     State(store): State<Store>,
+    Extension(request_info): Extension<RequestInfo>,
     Caller(context): Caller,
     Json(DataBatch { operations, chunk_size }): Json<DataBatch>,
 ) -> api::Result<BatchResults> {
@@ -104,7 +105,7 @@ pub async fn run(
         Some(_) => DataCommand::digest(&commands, chunk_size),
         None => String::new(),
     };
-    let mut runner = ChunkRunner::new(&store, &context, &digest, commands.len());
+    let mut runner = ChunkRunner::new(&store, &context, &request_info, &digest, commands.len());
     for (number, commands) in chunks(&commands, chunk_size).enumerate() {
         runner.run(number, commands).await?;
     }
@@ -132,6 +133,7 @@ fn chunks(commands: &[DataCommand], size: usize) -> impl Iterator<Item = &[DataC
 struct ChunkRunner<'a> {
     store: &'a Store,
     context: &'a Context,
+    request_info: &'a RequestInfo,
     /// Digest of all commands of the call; empty without an idempotency key.
     digest: &'a str,
     started: Instant,
@@ -148,12 +150,14 @@ impl<'a> ChunkRunner<'a> {
     fn new(
         store: &'a Store,
         context: &'a Context,
+        request_info: &'a RequestInfo,
         digest: &'a str,
         count: usize,
     ) -> ChunkRunner<'a> {
         ChunkRunner {
             store,
             context,
+            request_info,
             digest,
             started: Instant::now(),
             results: Vec::with_capacity(count),
@@ -181,7 +185,10 @@ impl<'a> ChunkRunner<'a> {
                 self.replayed = false;
                 let unavailable =
                     matches!(&error, store::Error::Failed(failure) if !failure.is_script_error());
-                self.add_failures(commands, &DataFailure::from(&Problem::from(error)));
+                let problem = Problem::from(error);
+                let (first, last) = (self.results.len(), self.results.len() + commands.len() - 1);
+                problem.report(self.request_info, format_args!("operations {first} to {last}"));
+                self.add_failures(commands, &DataFailure::from(&problem));
                 // Each further chunk would wait for the store timeout again, for hours in all.
                 if unavailable && self.started.elapsed() > self.store.timeout() {
                     let problem = Problem::from(codes::STORE_UNAVAILABLE);
@@ -210,7 +217,13 @@ impl<'a> ChunkRunner<'a> {
             if let (_, RedisValue::Bytes(bytes)) = &reply {
                 self.budget = self.budget.saturating_sub(bytes.len());
             }
-            self.results.push(DataResult::from_reply(command, reply));
+            let result = DataResult::from_reply(command, reply);
+            if let Some(cause) = result.error.as_ref().and_then(|error| error.cause.clone()) {
+                let problem = Problem::from(codes::INTERNAL_ERROR).caused_by(cause);
+                let index = self.results.len();
+                problem.report(self.request_info, format_args!("operation {index}"));
+            }
+            self.results.push(result);
         }
     }
 

@@ -310,7 +310,7 @@ impl Stream {
                 serde_json::to_writer(&mut *text, &BulkResult { index, status, replayed, body })
             }
             Err(problem) => {
-                problem.count();
+                problem.report(&self.request_info, format_args!("line {index}"));
                 let (status, replayed) = (problem.status().as_u16(), problem.is_replay());
                 let body = BulkBody::Problem(problem.body(&self.request_info));
                 serde_json::to_writer(&mut *text, &BulkResult { index, status, replayed, body })

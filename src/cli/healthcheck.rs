@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
+
 use crate::config::Healthcheck;
 
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -16,7 +18,13 @@ pub(super) fn ask(settings: &Healthcheck) -> Result<(), String> {
     let answer = get(address, &format!("{}/readyz", settings.base_path))
         .map_err(|error| format!("{address} does not answer: {error}"))?;
     let status = answer.lines().next().unwrap_or_default();
-    if status.contains(" 200 ") { Ok(()) } else { Err(format!("{address} is not ready: {status}")) }
+    if status.contains(" 200 ") {
+        return Ok(());
+    }
+    let problem = answer.split("\r\n\r\n").nth(1).and_then(|body| serde_json::from_str(body).ok());
+    let problem: Value = problem.unwrap_or_default();
+    let reason = problem["reason"].as_str().or(problem["detail"].as_str()).unwrap_or(status);
+    Err(format!("{address} is not ready: {reason}"))
 }
 
 /// The address to connect to. A service that listens on all addresses is asked on loopback.

@@ -26,8 +26,11 @@ pub(super) async fn run(settings: &Migrate) -> Result<(), String> {
             folder.display()
         ));
     }
-    let embedded = Embedded::start(folder).await.map_err(|error| error.to_string())?;
-    let result = migrate(&embedded.url()).await;
+    let embedded = Embedded::on(folder).map_err(|error| error.to_string())?;
+    let result = match embedded.start().await {
+        Ok(()) => migrate(&embedded.url()).await,
+        Err(error) => Err(error.to_string()),
+    };
     embedded.stop().await;
     result
 }

@@ -1,21 +1,35 @@
 //! The commands of the program: `serve`, `openapi`, `healthcheck` and `migrate`. `main` calls [`run`].
 
+mod descriptors;
 mod healthcheck;
 mod migrate;
 mod openapi;
 mod registration;
 mod serve;
 
-use std::process::ExitCode;
-
-use clap::Parser;
+use std::{process::ExitCode, sync::mpsc::sync_channel, thread, time::Duration};
 
 use crate::config::{Cli, CliCommand};
+
+/// The longest wait for a message to be written, where nobody reads it.
+const PRINT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Runs the command that the command line names. An error is one sentence on standard error and a
 /// failing exit code.
 pub fn run() -> ExitCode {
-    let Cli { command, serve: settings } = Cli::parse();
+    let Cli { command, serve: settings } = match Cli::read() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
+            // Help is asked for, and then nothing else is done before it is read.
+            if error.use_stderr() {
+                print_in_time(move || drop(error.print()));
+            } else {
+                let _ = error.print();
+            }
+            return code;
+        }
+    };
     let result = match command {
         None => serve::serve(settings),
         Some(CliCommand::Serve(settings)) => serve::serve(*settings),
@@ -26,8 +40,21 @@ pub fn run() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(sentence) => {
-            eprintln!("lockstep: {sentence}");
+            print_in_time(move || eprintln!("lockstep: {sentence}"));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Prints on a thread of its own and waits for that a second at most. Standard output and standard error
+/// may be pipes that are full and that nobody reads.
+fn print_in_time(print: impl FnOnce() + Send + 'static) {
+    let (ended, waiting) = sync_channel(1);
+    let printing = thread::Builder::new().name("print".to_owned()).spawn(move || {
+        print();
+        let _ = ended.send(());
+    });
+    if printing.is_ok() {
+        let _ = waiting.recv_timeout(PRINT_TIMEOUT);
     }
 }

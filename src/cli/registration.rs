@@ -1,15 +1,19 @@
 //! The registration of a service with its store: the checks before the start, and the sign of life that
 //! `lockstep migrate` looks for. `serve` calls it.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use crate::store::{AdminConnection, REGISTRATION_TTL, StartRefusal};
+use crate::store::{AdminConnection, Failure, REGISTRATION_TTL, StartRefusal, Store};
 
-/// The time between two attempts, while the server has not answered yet.
-const RETRY_PERIOD: Duration = Duration::from_secs(1);
+/// The time between two attempts, while the server does not serve yet.
+const RETRY_PERIOD: Duration = Duration::from_millis(250);
 
 /// The longest wait for the end of a registration, which would hold up the end of the service.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
@@ -21,72 +25,104 @@ pub(super) struct Registration {
     timeout: Duration,
     /// The name under which it is registered. Two containers may listen on the same address.
     service: String,
-    /// True once the server has been found new enough and its user to have all rights.
-    server_checked: bool,
+    /// Set once the server has been found good and the service is registered.
+    registered: Arc<OnceLock<()>>,
 }
 
 impl Registration {
     pub(super) fn new(url: String, timeout: Duration, address: SocketAddr) -> Registration {
         let service = format!("{address} {}", Uuid::now_v7());
-        Registration { url, timeout, service, server_checked: false }
+        Registration { url, timeout, service, registered: Arc::default() }
     }
 
-    /// Checks the server and the format of the data, and registers the service. Returns false where the
-    /// server does not answer.
-    ///
-    /// # Errors
-    ///
-    /// The sentence that says why the service must not run.
-    pub(super) async fn start(&mut self) -> Result<bool, String> {
-        match self.register().await {
-            Ok(policy) => {
-                if let Some(policy) = policy.filter(|policy| policy != "noeviction") {
-                    tracing::warn!(%policy, "maxmemory-policy can evict money: set it to noeviction");
-                }
-                Ok(true)
-            }
-            Err(StartRefusal::Unanswered(failure)) => {
-                tracing::warn!(cause = %failure, "Redis has not answered yet; calls are refused until it does");
-                Ok(false)
-            }
-            Err(refusal) => Err(refusal.to_string()),
-        }
-    }
-
-    /// Renews the registration again and again. Returns the sentence that says why the service
-    /// must not run any more.
-    pub(super) async fn keep(mut self) -> String {
+    /// Checks the server and the format of the data and registers the service, as soon as the server lets
+    /// it; then has the calls of `store` sent, and renews the registration again and again. Calls
+    /// `attempted` after the first attempt, whatever became of it. Returns the sentence that says why the
+    /// service must not run any more.
+    pub(super) async fn keep(self, store: Store, attempted: impl FnOnce()) -> String {
+        let mut attempted = Some(attempted);
+        let mut told = None;
         loop {
-            sleep(if self.server_checked { REGISTRATION_TTL / 3 } else { RETRY_PERIOD }).await;
             match self.register().await {
-                Ok(_) => {}
+                Ok(()) => {
+                    store.admit();
+                    attempted.take().into_iter().for_each(|attempted| attempted());
+                    sleep(REGISTRATION_TTL / 3).await;
+                }
                 Err(StartRefusal::Unanswered(failure)) => {
-                    tracing::debug!(cause = %failure, "the registration was not renewed");
+                    self.tell(&failure, &mut told, &store);
+                    attempted.take().into_iter().for_each(|attempted| attempted());
+                    sleep(self.pause()).await;
                 }
                 Err(refusal) => return refusal.to_string(),
             }
         }
     }
 
-    /// Ends the registration. If that fails, it ends by itself soon.
-    pub(super) async fn end(&self) {
-        let time_limit = self.timeout.min(END_TIMEOUT);
-        if let Ok(mut connection) = AdminConnection::connect(&self.url, time_limit).await {
-            let _ = connection.deregister(&self.service).await;
+    /// Logs why the service is not registered, and holds calls back where it has never been. The same
+    /// reason is logged once.
+    fn tell(&self, failure: &Failure, told: &mut Option<Failure>, store: &Store) {
+        if self.is_registered() {
+            return tracing::debug!(cause = %failure, "the registration was not renewed");
+        }
+        store.hold_back(failure.clone());
+        if told.as_ref() != Some(failure) {
+            tracing::warn!(cause = %failure, "Redis does not serve yet; calls are refused until it does");
+            *told = Some(failure.clone());
         }
     }
 
-    /// Registers the service, and the first time checks the server and returns its eviction policy.
-    async fn register(&mut self) -> Result<Option<String>, StartRefusal> {
+    fn pause(&self) -> Duration {
+        if self.is_registered() { REGISTRATION_TTL / 3 } else { RETRY_PERIOD }
+    }
+
+    fn is_registered(&self) -> bool {
+        self.registered.get().is_some()
+    }
+
+    /// Ends the registration, where there is one. If that fails, it ends by itself soon.
+    pub(super) async fn end(&self) {
+        if !self.is_registered() {
+            return;
+        }
+        let end = async {
+            if let Ok(mut connection) = AdminConnection::connect(&self.url, self.timeout).await {
+                let _ = connection.deregister(&self.service).await;
+            }
+        };
+        let _ = timeout(END_TIMEOUT, end).await;
+    }
+
+    /// Registers the service; the first time, checks the server before.
+    async fn register(&self) -> Result<(), StartRefusal> {
         let connecting = AdminConnection::connect(&self.url, self.timeout).await;
         let mut connection = connecting.map_err(StartRefusal::Unanswered)?;
-        let mut policy = None;
-        if !self.server_checked {
+        let first = !self.is_registered();
+        if first {
             connection.check_server().await?;
-            policy = connection.eviction_policy().await;
         }
         connection.register(&self.service).await?;
-        self.server_checked = true;
-        Ok(policy)
+        if first {
+            warn_of_eviction(&mut connection).await;
+            let _ = self.registered.set(());
+        }
+        Ok(())
+    }
+}
+
+/// Warns of a server that can evict money, or does not say whether it can.
+async fn warn_of_eviction(connection: &mut AdminConnection) {
+    match connection.eviction_policy().await {
+        Ok(Some(policy)) if policy == "noeviction" => {}
+        Ok(Some(policy)) => {
+            tracing::warn!(%policy, "maxmemory-policy can evict money: set it to noeviction");
+        }
+        Ok(None) => tracing::warn!(
+            "Redis does not tell its maxmemory-policy: make sure that it is noeviction, or it can evict money"
+        ),
+        Err(refusal) => tracing::warn!(
+            cause = %refusal,
+            "Redis did not tell its maxmemory-policy: make sure that it is noeviction, or it can evict money"
+        ),
     }
 }

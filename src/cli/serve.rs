@@ -11,13 +11,13 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-use super::registration::Registration;
+use super::{descriptors, print_in_time, registration::Registration};
 use crate::{
     api::{Limits, ShutdownGate},
     app,
     config::{Serve, count},
     server::{self, Stop},
-    store::{Embedded, Store},
+    store::{Embedded, Failure, Store},
     sweeper, telemetry,
     types::Currency,
 };
@@ -26,7 +26,8 @@ use crate::{
 /// timeout is over.
 #[tokio::main]
 pub(super) async fn serve(settings: Serve) -> Result<(), String> {
-    telemetry::start_logs(settings.log_format, &settings.log);
+    let _logs = telemetry::start_logs(settings.log_format, &settings.log)
+        .map_err(|error| format!("cannot write a log: {error}"))?;
     tokio::spawn(telemetry::run_upkeep());
     refuse_open_address(&settings)?;
     // Bound before the embedded server is started: if the port is taken, the program ends at once.
@@ -37,33 +38,36 @@ pub(super) async fn serve(settings: Serve) -> Result<(), String> {
     stop_on_signals(&stop).map_err(|error| format!("cannot wait for signals: {error}"))?;
 
     settings.currencies.iter().cloned().for_each(Currency::declare);
-    if let Some(url) = settings.redis_url.clone() {
-        serve_on(url, false, listener, &settings, &stop).await?;
-    } else {
-        let embedded =
-            Embedded::start(&settings.data_dir).await.map_err(|error| error.to_string())?;
-        let result = serve_on(embedded.url(), true, listener, &settings, &stop).await;
+    let embedded = match settings.redis_url {
+        None => Some(Embedded::on(&settings.data_dir).map_err(|error| error.to_string())?),
+        Some(_) => None,
+    };
+    let result = serve_on(embedded.clone(), listener, &settings, &stop).await;
+    if let Some(embedded) = embedded {
         embedded.stop().await;
-        result?;
     }
+    result?;
     tracing::info!("stopped");
     Ok(())
 }
 
-/// Serves from the Redis at `url`, which is the embedded server's if `embedded` says so.
+/// Serves from the first moment, and starts the embedded server meanwhile, where there is to be one. Calls
+/// are refused until the server has been looked at.
 async fn serve_on(
-    url: String,
-    embedded: bool,
+    embedded: Option<Embedded>,
     listener: TcpListener,
     settings: &Serve,
     stop: &Stop,
 ) -> Result<(), String> {
     let address = listener.local_addr().map_err(|error| error.to_string())?;
+    let url = embedded.as_ref().map(Embedded::url).or_else(|| settings.redis_url.clone());
+    let url = url.unwrap_or_default();
     let store_settings = settings.store(url.clone());
+    let store_connections = store_settings.connections() as u64;
+    let connections = descriptors::fit_connections(settings.max_connections, store_connections)?;
     let store =
         Store::open(&store_settings).map_err(|error| format!("cannot use --redis-url: {error}"))?;
-    let mut registration = Registration::new(url, store_settings.timeout, address);
-    registration.start().await?;
+    store.hold_back(Failure::Unavailable("the service has not looked at it yet".to_owned()));
     let period = Duration::from_millis(settings.sweep_interval_ms);
     tokio::spawn(sweeper::run(store.clone(), period));
 
@@ -74,10 +78,22 @@ async fn serve_on(
         body_limit_bytes: count(settings.body_limit_bytes),
     };
     let app = app::app(store.clone(), gate.clone(), &app_settings);
-    welcome(address, settings, embedded);
 
+    let registration = Registration::new(url, store_settings.timeout, address);
     // A task of its own, because the registration has to outlast the drain.
-    let mut keeping = tokio::spawn(registration.clone().keep());
+    let mut keeping = tokio::spawn({
+        let (registration, store, settings) =
+            (registration.clone(), store.clone(), settings.clone());
+        async move {
+            if let Some(embedded) = &embedded
+                && let Err(error) = embedded.start().await
+            {
+                return error.to_string();
+            }
+            let attempted = || welcome(address, &settings, embedded.is_some());
+            registration.keep(store, attempted).await
+        }
+    });
     let mut refusal = None;
     let refused = async {
         if let Ok(sentence) = (&mut keeping).await {
@@ -87,7 +103,7 @@ async fn serve_on(
         }
         std::future::pending().await
     };
-    let connections = count(settings.max_connections);
+    let connections = count(connections);
     tokio::select! {
         () = server::serve(listener, app, gate, settings.timeouts(), connections, stop.clone()) => {}
         () = refused => {}
@@ -146,14 +162,16 @@ fn welcome(address: SocketAddr, settings: &Serve, embedded: bool) {
         false => "the Redis of --redis-url".to_owned(),
     };
     tracing::info!(%address, "listening, with {data}");
-    let mut out = io::stdout();
-    // Nobody may be reading standard output.
-    let _ = writeln!(
-        out,
+    let text = format!(
         "Lockstep listens on {home} ({data}).\n\
          Swagger UI:  {home}/docs/\n\
          Try:         curl -s {home}/accounts -H 'Content-Type: application/json' \
          -d '{{\"account_id\":\"alice\",\"initial_balance\":\"100.00\"}}'"
     );
-    let _ = out.flush();
+    print_in_time(move || {
+        let mut out = io::stdout();
+        // Standard output may be closed.
+        let _ = writeln!(out, "{text}");
+        let _ = out.flush();
+    });
 }

@@ -79,6 +79,9 @@ pub struct DataFailure {
     /// `not_applied` if the command changed nothing, or `unknown` if its chunk was sent to Redis and
     /// nothing says whether it happened.
     pub outcome: Outcome,
+    /// The error of Redis behind an `internal_error`, for the log only.
+    #[serde(skip)]
+    pub cause: Option<String>,
 }
 
 /// The reply of a script for one command: `ok` and the reply of Redis, or `error` and its message.
@@ -152,12 +155,17 @@ impl DataFailure {
         } else if not_a_number.iter().any(|part| message.contains(part)) {
             "The value is no number of 64 bits, or would be none any more."
         } else {
-            return DataFailure::from(&Problem::from(codes::INTERNAL_ERROR));
+            let problem = Problem::from(codes::INTERNAL_ERROR);
+            return DataFailure {
+                cause: Some(message.into_owned()),
+                ..DataFailure::from(&problem)
+            };
         };
         DataFailure {
             code: "wrong_type".to_owned(),
             detail: detail.to_owned(),
             outcome: Outcome::NotApplied,
+            cause: None,
         }
     }
 }
@@ -168,6 +176,7 @@ impl From<&Problem> for DataFailure {
             code: problem.code().to_owned(),
             detail: problem.detail().to_owned(),
             outcome: problem.outcome(),
+            cause: None,
         }
     }
 }

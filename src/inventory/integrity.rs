@@ -30,19 +30,43 @@ pub struct StockIntegrity {
 pub struct CheckedProduct {
     /// Id of the product.
     pub product_id: Id,
-    /// Units in stock, those that are reserved included: 0 to 10^12.
+    /// Units in stock, those that are reserved included: 0 to 10^12. Missing without a readable record.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 100)]
-    pub on_hand: u64,
-    /// Units that are held by reservations: 0 to `on_hand`.
+    pub on_hand: Option<u64>,
+    /// Units that are held by reservations: 0 to `on_hand`. Missing without a readable record.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 2)]
-    pub reserved: u64,
-    /// Units that were sold since the product was added.
+    pub reserved: Option<u64>,
+    /// Units that were sold since the product was added. Missing without a readable record.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 0)]
-    pub sold: u64,
-    /// True if `on_hand` is the initial stock with all adjustments, less `sold`, and `reserved` is
-    /// what its open reservations hold together. Of a product with more than 2,000 of them that
-    /// sum is not checked.
+    pub sold: Option<u64>,
+    /// True if `on_hand` is the initial stock with all adjustments, less `sold`, `reserved` is what its
+    /// open reservations hold together, and no movements are lost. Of a product with more than 2,000
+    /// open reservations their sum is not checked.
     pub ok: bool,
+    /// The reason why `ok` is false; missing where it is true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub damage: Option<ProductDamage>,
+}
+
+/// What is wrong with a product: `missing` if it has no record, `unreadable` if a key of it cannot be read,
+/// `stock` if its units are not what the changes add up to, `holds` if the reserved ones are not what its
+/// reservations hold, and `movements` if its log has lost some.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ProductDamage {
+    /// It has no record, although it was added.
+    Missing,
+    /// Its record, or another key of it, cannot be read.
+    Unreadable,
+    /// Its units on hand are not what the changes to it add up to.
+    Stock,
+    /// Its reserved units are not what its open reservations hold together.
+    Holds,
+    /// Its log has lost movements.
+    Movements,
 }
 
 struct CheckStock(ScanStep);

@@ -12,7 +12,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     api::{Problem, ShutdownGate},
-    store::Store,
+    store::{NotReady, Store},
     telemetry,
     types::codes,
 };
@@ -51,14 +51,19 @@ async fn livez() -> Json<Health> {
 
 /// Check readiness
 ///
-/// Sends a PING to Redis. A service that is shutting down is not ready.
+/// Finds out whether Redis can serve every call now, without changing anything. If not, `check` says what
+/// fails (`connection`, `writes` or `rights`) and `reason` why. A service that is shutting down is not
+/// ready either.
 #[utoipa::path(
     get,
     path = "/readyz",
     operation_id = "monitoring/readyz",
     tag = "monitoring",
     responses((status = OK, body = Health, description = "The service can serve calls.")),
-    extensions(("x-refusals" = json!(["shutting_down", "store_unavailable", "store_loading"]))),
+    extensions(("x-refusals" = json!([
+        "shutting_down", "overloaded", "store_unavailable", "store_busy", "store_loading",
+        "store_readonly", "store_out_of_memory"
+    ]))),
 )]
 async fn readyz(
     State(store): State<Store>,
@@ -67,7 +72,10 @@ async fn readyz(
     if gate.is_leaving() {
         return Err(codes::SHUTTING_DOWN.into());
     }
-    store.ping().await?;
+    store.check_ready().await.map_err(|NotReady { check, failure }| {
+        let reason = failure.to_string();
+        Problem::from(failure).with("check", <&str>::from(check)).with("reason", reason)
+    })?;
     Ok(Json(Health { status: "ok" }))
 }
 

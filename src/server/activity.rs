@@ -11,10 +11,10 @@ use tokio::time::Instant;
 
 /// The activity of one connection. Its stream and the bodies of its calls report to it.
 #[derive(Debug)]
-pub(super) struct Activity(Mutex<Progress>);
+pub(super) struct Activity(Mutex<ActivityState>);
 
 #[derive(Debug)]
-struct Progress {
+struct ActivityState {
     /// Requests whose body is not read, and answers that are not written, to their end.
     calls: usize,
     /// The arrival of the first byte of a head that is not complete yet.
@@ -42,7 +42,7 @@ pub(super) struct InProgress(Arc<Activity>);
 
 impl Activity {
     pub(super) fn new() -> Arc<Activity> {
-        Arc::new(Activity(Mutex::new(Progress {
+        Arc::new(Activity(Mutex::new(ActivityState {
             calls: 0,
             head_since: None,
             idle_since: Instant::now(),
@@ -91,7 +91,7 @@ impl Activity {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, Progress> {
+    fn state(&self) -> MutexGuard<'_, ActivityState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,9 +3,13 @@
 
 use std::time::Duration;
 
-use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult, aio::MultiplexedConnection};
+use redis::{RedisError, RedisResult};
 
-use super::{Failure, FormatError, Store, batcher::checkout};
+use super::{
+    Failure, FormatError, Store,
+    connection::{Connection, Route, checkout},
+    rights::{self, Trial},
+};
 use crate::types::Id;
 
 /// The oldest version of Redis that knows the flags of scripts. Every Valkey knows them.
@@ -14,92 +18,7 @@ const OLDEST_REDIS: u32 = 7;
 /// The number of keys that one page of a scan looks at. It takes Redis well under a millisecond.
 const SCAN_PAGE: u32 = 1000;
 
-/// Every command that the service or one of its scripts sends. `tests/contracts.rs` holds the scripts to it.
-pub const COMMANDS: &[&str] = &[
-    "DECRBY",
-    "DEL",
-    "EVAL",
-    "EVALSHA",
-    "EXEC",
-    "EXISTS",
-    "GET",
-    "GETRANGE",
-    "HDEL",
-    "HGET",
-    "HGETALL",
-    "HSET",
-    "HSTRLEN",
-    "INCRBY",
-    "INFO",
-    "LINDEX",
-    "LLEN",
-    "LPUSH",
-    "LRANGE",
-    "LTRIM",
-    "MGET",
-    "MSET",
-    "MULTI",
-    "PEXPIRE",
-    "PING",
-    "PTTL",
-    "RPOP",
-    "RPUSH",
-    "SADD",
-    "SCAN",
-    "SET",
-    "STRLEN",
-    "TIME",
-    "TYPE",
-    "UNWATCH",
-    "WATCH",
-    "ZADD",
-    "ZCARD",
-    "ZRANGE",
-    "ZRANGEBYLEX",
-    "ZRANGEBYSCORE",
-    "ZRANK",
-    "ZREM",
-    "ZREMRANGEBYRANK",
-    "ZREMRANGEBYSCORE",
-    "ZREVRANGEBYLEX",
-    "ZSCORE",
-];
-
-/// Returns those of the commands in ARGV that the user may not run on every key in KEYS. A script without
-/// writes may ask that of any command. EVAL and EVALSHA need their number of keys here: Redis 7.0 reads it
-/// without looking whether it is there, and crashes.
-const CHECK_RIGHTS: &str = "#!lua flags=no-writes
-local missing = {}
-for i = 1, #ARGV do
-  local command = ARGV[i]
-  local may_run = true
-  for j = 1, #KEYS do
-    local known, allowed
-    if command == 'EVAL' or command == 'EVALSHA' then
-      known, allowed = pcall(redis.acl_check_cmd, command, 'return 1', '1', KEYS[j])
-    else
-      known, allowed = pcall(redis.acl_check_cmd, command, KEYS[j])
-    end
-    may_run = may_run and known and allowed
-  end
-  if not may_run then
-    missing[#missing + 1] = command
-  end
-end
-return missing
-";
-
 impl Store {
-    /// Sends a PING on a connection of its own.
-    ///
-    /// # Errors
-    ///
-    /// The failure that took the place of a PONG.
-    pub async fn ping(&self) -> Result<(), Failure> {
-        let mut connection = checkout(&self.0.pool, self.0.timeout).await?;
-        redis::cmd("PING").exec_async(&mut connection).await.map_err(|error| read_failure(&error))
-    }
-
     /// Reads one page of a scan through the keys of all spaces, and returns the things of `kinds` on it
     /// as (kind, space, id), with the cursor of the next page. The scan begins and ends with cursor 0.
     ///
@@ -114,9 +33,11 @@ impl Store {
         let mut connection = checkout(&self.0.pool, self.0.timeout).await?;
         let mut command = redis::cmd("SCAN");
         command.arg(cursor).arg("MATCH").arg(key_pattern(kinds)).arg("COUNT").arg(SCAN_PAGE);
-        let page = command.query_async(&mut connection).await;
-        let (next, keys): (u64, Vec<String>) =
-            page.map_err(|error| Failure::Unavailable(error.to_string()))?;
+        let page = command.query_async(&mut *connection).await;
+        let (next, keys): (u64, Vec<String>) = page.map_err(|error| {
+            self.0.route.leave(connection.generation());
+            read_failure(&error)
+        })?;
         let things = keys.iter().filter_map(|key| {
             let (space, rest) = key.strip_prefix("lockstep:{")?.split_once("}:")?;
             let (kind, id) = rest.split_once(':')?;
@@ -143,7 +64,7 @@ pub enum StartRefusal {
     #[error("the server is Redis {0}: use Redis 7.0 or newer, or Valkey")]
     TooOld(String),
     /// The user of `--redis-url` may not run these commands.
-    #[error("the Redis user lacks the right to run {}: grant it, see docs/operations.md", .0.join(", "))]
+    #[error("{}: grant it, see docs/operations.md", rights::sentence(.0))]
     MissingRights(Vec<String>),
     /// The user of `--redis-url` may not use the keys of the service.
     #[error(
@@ -173,7 +94,7 @@ impl From<RedisError> for StartRefusal {
 /// A connection of its own, for what comes before the first operation: the checks of the start, and
 /// migrations. A pooled connection would need rights itself, and refuses data of another format.
 pub struct AdminConnection {
-    pub(super) connection: MultiplexedConnection,
+    pub(super) connection: Connection,
 }
 
 impl AdminConnection {
@@ -181,16 +102,10 @@ impl AdminConnection {
     ///
     /// # Errors
     ///
-    /// The failure to connect.
+    /// The reason why there is no connection.
     pub async fn connect(url: &str, timeout: Duration) -> Result<AdminConnection, Failure> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(timeout))
-            .set_response_timeout(Some(timeout));
-        let connect = async {
-            Client::open(url)?.get_multiplexed_async_connection_with_config(&config).await
-        };
-        let connection = connect.await.map_err(|error: RedisError| read_failure(&error))?;
-        Ok(AdminConnection { connection })
+        let route = Route::new(url, timeout).map_err(|error| read_failure(&error))?;
+        Ok(AdminConnection { connection: route.connect().await? })
     }
 
     /// Checks that the server is new enough and that its user may run every command that the service needs.
@@ -205,26 +120,22 @@ impl AdminConnection {
             Err(StartRefusal::MissingRights(_)) => {}
             Err(refusal) => return Err(refusal),
         }
-        let missing = self.missing_rights().await?;
+        let missing = rights::missing(&mut self.connection, Trial::Read).await?;
         match missing.is_empty() {
             true => Ok(()),
             false => Err(StartRefusal::MissingRights(missing)),
         }
     }
 
-    /// The commands that the service needs and its Redis user may not run, in alphabetical order. A commit
-    /// that lacks a right in its middle would have to be undone.
-    async fn missing_rights(&mut self) -> RedisResult<Vec<String>> {
-        let mut command = redis::cmd("EVAL");
-        let keys = ["lockstep:{rights}:none", "lockstep-data:{rights}:none"];
-        command.arg(CHECK_RIGHTS).arg(keys.len()).arg(&keys).arg(COMMANDS);
-        command.query_async(&mut self.connection).await
-    }
-
-    /// The server's `maxmemory-policy`, where it tells. Any policy but `noeviction` can evict money.
-    pub async fn eviction_policy(&mut self) -> Option<String> {
-        let info = self.info("memory").await.ok()?;
-        field(&info, "maxmemory_policy").map(str::to_owned)
+    /// The server's `maxmemory-policy`; `None` where it does not tell. Any policy but `noeviction` can evict
+    /// money.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the server did not answer.
+    pub async fn eviction_policy(&mut self) -> Result<Option<String>, StartRefusal> {
+        let info = self.info("memory").await?;
+        Ok(field(&info, "maxmemory_policy").map(str::to_owned))
     }
 
     async fn info(&mut self, section: &str) -> RedisResult<String> {
@@ -251,9 +162,12 @@ fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// The failure of a command that has no effect: its outcome is never unknown.
-pub(super) fn read_failure(error: &redis::RedisError) -> Failure {
-    let code = error.code().unwrap_or("CLUSTERDOWN");
-    Failure::from_error_reply(code, &error.to_string()).without_effect()
+pub(super) fn read_failure(error: &RedisError) -> Failure {
+    match error.code() {
+        Some(code) => Failure::from_error_reply(code, error.detail().unwrap_or_default()),
+        None => Failure::Unavailable(error.to_string()),
+    }
+    .without_effect()
 }
 
 /// The pattern of the keys of `kinds`. MATCH has no alternatives, so the pattern has the ending that

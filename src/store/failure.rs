@@ -15,8 +15,9 @@ pub enum Failure {
     /// The service is shutting down; nothing was sent.
     #[error("the service is shutting down")]
     ShuttingDown,
-    /// There is no connection, or the server refuses every command.
-    #[error("the store cannot be reached: {0}")]
+    /// There is no connection, or the server refuses the call: it asks for a password, its user lacks a
+    /// right, its cluster is down.
+    #[error("the store does not serve: {0}")]
     Unavailable(String),
     /// Another script has been running for too long.
     #[error("the store is busy: {0}")]
@@ -74,10 +75,10 @@ impl Failure {
         match code {
             "LOADING" => Failure::Loading(message),
             "BUSY" => Failure::Busy(message),
-            "READONLY" | "MISCONF" => Failure::ReadOnly(message),
+            "READONLY" | "MISCONF" | "MASTERDOWN" => Failure::ReadOnly(message),
             "OOM" => Failure::OutOfMemory(message),
-            "CLUSTERDOWN" | "MOVED" | "ASK" | "TRYAGAIN" | "MASTERDOWN" | "NOREPLICAS"
-            | "NOAUTH" | "NOPERM" | "WRONGPASS" => Failure::Unavailable(message),
+            "CLUSTERDOWN" | "MOVED" | "ASK" | "TRYAGAIN" | "NOREPLICAS" | "NOAUTH" | "NOPERM"
+            | "WRONGPASS" | "DENIED" => Failure::Unavailable(message),
             "NOT_ISOLATED" => Failure::NotIsolated,
             "PREREQUISITE" => {
                 let mut words = details.split_whitespace().map(str::to_owned);
@@ -86,6 +87,8 @@ impl Failure {
             }
             "ABORTED" => Failure::Script(details.to_owned()),
             "TORN" => Failure::Torn(details.to_owned()),
+            // EVALSHA itself is switched off. What a script runs is caught by the runner.
+            "ERR" if details.starts_with("unknown command") => Failure::Unavailable(message),
             _ if details.contains("Error compiling script") => Failure::Script(message),
             // Redis refuses to kill a script that has written.
             _ if details.starts_with("Script killed by user") => Failure::Script(message),
@@ -204,6 +207,7 @@ mod tests {
             "NOAUTH",
             "NOPERM",
             "WRONGPASS",
+            "DENIED",
         ];
         let told = ["ABORTED", "NOT_ISOLATED", "PREREQUISITE"];
         for code in refused.into_iter().chain(told) {

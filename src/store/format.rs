@@ -1,14 +1,15 @@
 //! The format of the data: the number of the layout in which scripts read and write records. The key
 //! `lockstep:format` holds it. `cli` has it checked at the start and registers the service, `migration`
-//! changes it, and `open` looks at it on every new connection.
+//! changes it, and `connection` looks at it on every new connection.
 
 use std::time::Duration;
 
-use redis::{RedisResult, aio::MultiplexedConnection};
+use redis::RedisResult;
 use serde::{Deserialize, Serialize};
 
 use super::{
     admin::{AdminConnection, StartRefusal},
+    connection::Connection,
     migration::MigrationStep,
 };
 
@@ -125,19 +126,13 @@ pub enum FormatError {
 }
 
 /// Reads `lockstep:format`.
-async fn read(connection: &mut MultiplexedConnection) -> RedisResult<Option<String>> {
+async fn read(connection: &mut Connection) -> RedisResult<Option<String>> {
     redis::cmd("GET").arg("lockstep:format").query_async(connection).await
 }
 
-/// Refuses a connection to data of another format. A server that does not answer that is left to the
-/// commands that follow, because they have a code for each reason.
-pub(super) async fn check_connection(
-    connection: &mut MultiplexedConnection,
-) -> Result<(), FormatError> {
-    match read(connection).await {
-        Ok(Some(text)) => DataFormat::parse(&text)?.check(),
-        Ok(None) | Err(_) => Ok(()),
-    }
+/// Refuses data whose format is another one, by the text of `lockstep:format`.
+pub(super) fn check_text(text: &str) -> Result<(), FormatError> {
+    DataFormat::parse(text)?.check()
 }
 
 impl AdminConnection {
@@ -150,7 +145,7 @@ impl AdminConnection {
     /// a reply.
     pub async fn register(&mut self, service: &str) -> Result<(), StartRefusal> {
         match read(&mut self.connection).await? {
-            Some(text) => DataFormat::parse(&text)?.check()?,
+            Some(text) => check_text(&text)?,
             None if self.has_data().await? => return Err(FormatError::Unlabelled.into()),
             None => {}
         }
@@ -161,7 +156,7 @@ impl AdminConnection {
             command.arg(step.name).arg(step.sha1);
         }
         let text: String = command.query_async(&mut self.connection).await?;
-        Ok(DataFormat::parse(&text)?.check()?)
+        Ok(check_text(&text)?)
     }
 
     /// Ends the registration of a service.

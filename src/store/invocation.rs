@@ -214,6 +214,11 @@ impl EncodedInvocation {
         let (args, fingerprint) = (PackedStrings::default(), String::new());
         EncodedInvocation { keys: packed, args, fingerprint, weight: 1 }
     }
+
+    /// The bytes that it takes in memory.
+    pub fn bytes(&self) -> usize {
+        self.keys.bytes() + self.args.bytes() + self.fingerprint.len()
+    }
 }
 
 /// The prefix of a space's data keys, `lockstep-data:{space}:`, made of the prefix of its other keys.
@@ -305,6 +310,10 @@ impl PackedStrings {
 
     pub(super) fn len(&self) -> usize {
         self.ends.len()
+    }
+
+    fn bytes(&self) -> usize {
+        self.text.len() + size_of_val(self.ends.as_slice())
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {

@@ -3,14 +3,16 @@
 //! A call goes through these files from top to bottom: `operation` (the trait that a domain implements),
 //! `invocation` (its keys and arguments), `pending` (into a queue, and waiting), `batcher` (to Redis and
 //! back), `script` (the script that ran, and the reading of its reply). Beside that way: `open` starts and
-//! ends the batch workers, `ordered` keeps the order of a stream, `single_flight` lets one caller run a
-//! prerequisite for all, `transaction` is WATCH and EXEC, `admin` is what the service asks for itself,
-//! `format` is the layout of the data, `migration` leads from one to the next, and `embedded` is the server
-//! that Lockstep brings along. `failure` has every way in which there is no reply.
+//! ends the batch workers, `connection` makes and leaves connections to the server, `ordered` keeps the
+//! order of a stream, `single_flight` lets one caller run a prerequisite for all, `transaction` is WATCH and
+//! EXEC, `admin` is what the service asks for itself, `rights` and `readiness` are what the user may do and
+//! what the server can serve, `format` is the layout of the data, `migration` leads
+//! from one to the next, and `embedded` is the server that Lockstep brings along. `failure` has every way in which there is no reply.
 
 mod admin;
 mod batcher;
 mod clock;
+mod connection;
 mod embedded;
 mod failure;
 mod format;
@@ -20,6 +22,8 @@ mod open;
 mod operation;
 mod ordered;
 mod pending;
+mod readiness;
+mod rights;
 mod script;
 mod settings;
 mod single_flight;
@@ -30,11 +34,13 @@ use std::{
     time::Duration,
 };
 
-use deadpool_redis::Pool;
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
-pub use admin::{AdminConnection, COMMANDS, StartRefusal};
+pub use admin::{AdminConnection, StartRefusal};
 pub use clock::Clock;
 pub use embedded::{Embedded, StartError};
 pub use failure::Failure;
@@ -44,6 +50,8 @@ pub use migration::{Migrated, MigrationError, MigrationStep};
 pub use operation::{Completed, Context, ErasedOperation, Error, Operation, Refusal};
 pub use ordered::OrderedQueue;
 pub use pending::PendingReply;
+pub use readiness::{NotReady, ReadinessCheck};
+pub use rights::COMMANDS;
 pub use script::{
     Field, FieldKind, Header, KeyType, Library, Params, RawReply, RedisValue, Script,
 };
@@ -51,6 +59,7 @@ pub use settings::{Retention, Settings};
 pub use transaction::{ExecOutcome, Watch, WatchedValue};
 
 use batcher::{MAX_ARGS, MAX_KEYS, PendingCall, RunnerArgs};
+use connection::{Pool, Route};
 use invocation::EncodedInvocation;
 use operation::Composite;
 use single_flight::SingleFlight;
@@ -60,11 +69,15 @@ use single_flight::SingleFlight;
 pub struct Store(Arc<Inner>);
 
 struct Inner {
+    route: Arc<Route>,
     pool: Pool,
     /// The connections of transactions by WATCH, each with one transaction at a time.
     transaction_pool: Pool,
     /// One queue for each batch worker.
     queues: Vec<mpsc::Sender<PendingCall>>,
+    /// The bytes that calls in the queues and on their way may have in all, and what is left of them.
+    queue_bytes: usize,
+    queue_room: Arc<Semaphore>,
     next_queue: AtomicUsize,
     single_flight: SingleFlight,
     timeout: Duration,

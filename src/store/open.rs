@@ -1,24 +1,32 @@
 //! Opening and closing a store: its connection pools, its queues and its batch workers.
 
 use std::{
+    io,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
-    time::Duration,
 };
 
-use deadpool_redis::{Hook, HookError, Manager, Pool, Runtime};
-use redis::{
-    AsyncConnectionConfig, ConnectionInfo, IntoConnectionInfo,
-    io::tcp::{TcpSettings, socket2},
-};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Clock, Inner, Settings, Store,
+    Clock, Failure, Inner, Settings, Store,
     batcher::{BatchWorker, RunnerArgs},
-    format::check_connection,
+    connection::{Route, pool},
     single_flight::SingleFlight,
 };
+
+/// The connections for what is no batch: probes, the sweeper, and a worker that replaces its connection.
+const SPARE_CONNECTIONS: usize = 16;
+
+/// The most bytes that the queues can be bounded by; a permit of the semaphore is a byte.
+const MOST_QUEUE_BYTES: usize = u32::MAX as usize;
+
+impl Settings {
+    /// The most connections to the server that a store has at a time.
+    pub fn connections(&self) -> usize {
+        self.batch_workers + SPARE_CONNECTIONS + self.transactions
+    }
+}
 
 impl Store {
     /// Opens a store and starts its batch workers. Connections are made when they are needed. Must be
@@ -28,29 +36,35 @@ impl Store {
     ///
     /// When the URL is not one of Redis.
     pub fn open(settings: &Settings) -> redis::RedisResult<Store> {
-        let info = settings.url.as_str().into_connection_info()?;
-        let keepalive = socket2::TcpKeepalive::new().with_time(Duration::from_secs(30));
-        let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
-        let info = info.set_tcp_settings(tcp);
+        let route = Arc::new(Route::new(&settings.url, settings.timeout)?);
+        let pool = |size| pool(&route, size, settings.timeout).map_err(io::Error::other);
         // Two pools: probes and the sweeper do not wait behind transactions.
-        let pool = connection_pool(&info, settings.batch_workers + 16, settings.timeout)?;
-        let transaction_pool = connection_pool(&info, settings.transactions, settings.timeout)?;
+        let transaction_pool = pool(settings.transactions)?;
+        let pool = pool(settings.batch_workers + SPARE_CONNECTIONS)?;
 
         let runner_args = RunnerArgs { clock: Clock::default(), retention: settings.retention };
         let closing = CancellationToken::new();
         let queue_length = settings.queue.div_ceil(settings.batch_workers).max(1);
         let (mut queues, mut workers) = (Vec::new(), Vec::new());
         for _ in 0..settings.batch_workers {
-            let (pool, runner_args) = (pool.clone(), runner_args.clone());
-            let worker = BatchWorker { pool, runner_args, timeout: settings.timeout };
+            let worker = BatchWorker {
+                route: Arc::clone(&route),
+                pool: pool.clone(),
+                runner_args: runner_args.clone(),
+                timeout: settings.timeout,
+            };
             let (sender, queue) = mpsc::channel(queue_length);
             queues.push(sender);
             workers.push(tokio::spawn(worker.run(queue, closing.clone())));
         }
+        let queue_bytes = settings.queue_bytes.clamp(1, MOST_QUEUE_BYTES);
         Ok(Store(Arc::new(Inner {
+            route,
             pool,
             transaction_pool,
             queues,
+            queue_bytes,
+            queue_room: Arc::new(Semaphore::new(queue_bytes)),
             next_queue: AtomicUsize::new(0),
             single_flight: SingleFlight::default(),
             timeout: settings.timeout,
@@ -58,6 +72,17 @@ impl Store {
             closing,
             workers: Mutex::new(workers),
         })))
+    }
+
+    /// Sends no calls from now on; they fail with `reason`. A service does so until it has looked at the
+    /// server and at the format of its data.
+    pub fn hold_back(&self, reason: Failure) {
+        self.0.route.hold_back(reason);
+    }
+
+    /// Ends what [`Store::hold_back`] began.
+    pub fn admit(&self) {
+        self.0.route.admit();
     }
 
     /// Closes the queues and returns when every call that was taken has its result.
@@ -72,30 +97,4 @@ impl Store {
             let _ = worker.await;
         }
     }
-}
-
-fn connection_pool(
-    info: &ConnectionInfo,
-    size: usize,
-    timeout: Duration,
-) -> redis::RedisResult<Pool> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(timeout))
-        .set_response_timeout(Some(timeout));
-    Pool::builder(Manager::new_with_config(info.clone(), config)?)
-        .max_size(size)
-        // The server behind the URL may have become another one since the start.
-        .post_create(Hook::async_fn(|connection, _| {
-            Box::pin(async move {
-                check_connection(connection)
-                    .await
-                    .map_err(|error| HookError::message(error.to_string()))
-            })
-        }))
-        .wait_timeout(Some(timeout))
-        .create_timeout(Some(timeout))
-        .recycle_timeout(Some(timeout))
-        .runtime(Runtime::Tokio1)
-        .build()
-        .map_err(|error| redis::RedisError::from(std::io::Error::other(error)))
 }

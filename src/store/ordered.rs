@@ -1,7 +1,7 @@
 //! Ordered queues: operations that run in the order in which they are submitted. `bulk` has one for each
 //! stream.
 
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, atomic::Ordering};
 
 use super::{
     Context, ErasedOperation, Failure, Library, PendingReply, Store, invocation::EncodedInvocation,
@@ -31,11 +31,16 @@ impl OrderedQueue {
         let script = library.script(operation.name());
         let invocation = EncodedInvocation::of(operation, &script, context);
         let host_script = library.script(Composite::NAME);
-        let (call, mut pending) =
-            self.store.pending_call(&script, &host_script, invocation, &context.space);
-        if self.store.0.queues[self.worker].send(call).await.is_err() {
-            pending.fail(Failure::ShuttingDown);
+        let bytes = self.store.counted_bytes(&invocation);
+        let inner = &self.store.0;
+        let Ok(room) = Arc::clone(&inner.queue_room).acquire_many_owned(bytes).await else {
+            return PendingReply::failed(Failure::ShuttingDown);
+        };
+        let (call, pending) =
+            self.store.pending_call(&script, &host_script, invocation, &context.space, room);
+        match inner.queues[self.worker].send(call).await {
+            Ok(()) => pending,
+            Err(_) => PendingReply::failed(Failure::ShuttingDown),
         }
-        pending
     }
 }

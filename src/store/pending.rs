@@ -4,7 +4,7 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use tokio::{
-    sync::{mpsc::error::TrySendError, oneshot},
+    sync::{OwnedSemaphorePermit, mpsc::error::TrySendError, oneshot},
     time::Instant,
 };
 
@@ -24,9 +24,9 @@ pub struct PendingReply {
 }
 
 impl PendingReply {
-    /// Turns a call that could not be queued into one that has failed.
-    pub(super) fn fail(&mut self, failure: Failure) {
-        self.result = Err(failure);
+    /// A call that could not be queued.
+    pub(super) fn failed(failure: Failure) -> PendingReply {
+        PendingReply { result: Err(failure), started: Instant::now() }
     }
 
     async fn result(self) -> CallResult {
@@ -47,34 +47,42 @@ impl Store {
         self.enqueue_invocation(&script, invocation, &context.space)
     }
 
-    /// Hands an encoded invocation to the next batch worker. Where its queue is full, the pending reply has
-    /// failed already.
+    /// Hands an encoded invocation to the next batch worker. Where the queue has no place or no bytes left,
+    /// the pending reply has failed already.
     pub(super) fn enqueue_invocation(
         &self,
         script: &Arc<Script>,
         invocation: EncodedInvocation,
         space: &Id,
     ) -> PendingReply {
-        let (call, mut pending) = self.pending_call(script, script, invocation, space);
-        let Inner { queues, next_queue, .. } = &*self.0;
+        let Inner { queues, next_queue, queue_room, .. } = &*self.0;
+        let bytes = self.counted_bytes(&invocation);
+        let Ok(room) = Arc::clone(queue_room).try_acquire_many_owned(bytes) else {
+            return PendingReply::failed(Failure::Overloaded);
+        };
+        let (call, pending) = self.pending_call(script, script, invocation, space, room);
         let queue = &queues[next_queue.fetch_add(1, Ordering::Relaxed) % queues.len()];
-        if let Err(error) = queue.try_send(call) {
-            pending.fail(match error {
-                TrySendError::Full(_) => Failure::Overloaded,
-                TrySendError::Closed(_) => Failure::ShuttingDown,
-            });
+        match queue.try_send(call) {
+            Ok(()) => pending,
+            Err(TrySendError::Full(_)) => PendingReply::failed(Failure::Overloaded),
+            Err(TrySendError::Closed(_)) => PendingReply::failed(Failure::ShuttingDown),
         }
-        pending
+    }
+
+    /// The bytes that a call counts for. One that is larger than the whole bound takes all of it.
+    pub(super) fn counted_bytes(&self, invocation: &EncodedInvocation) -> u32 {
+        u32::try_from(invocation.bytes().min(self.0.queue_bytes)).unwrap_or(u32::MAX)
     }
 
     /// Builds the queue entry and the handle that its caller waits on. `host_script` is the script that
-    /// runs the operation: its own, or the composite script.
+    /// runs the operation: its own, or the composite script. `room` is its share of the bytes.
     pub(super) fn pending_call(
         &self,
         script: &Arc<Script>,
         host_script: &Arc<Script>,
         invocation: EncodedInvocation,
         space: &Id,
+        room: OwnedSemaphorePermit,
     ) -> (PendingCall, PendingReply) {
         let (reply, result) = oneshot::channel();
         let started = Instant::now();
@@ -84,6 +92,7 @@ impl Store {
             invocation,
             space: space.to_string(),
             deadline: started + self.0.timeout,
+            room,
             reply,
         };
         (call, PendingReply { result: Ok(result), started })
@@ -133,7 +142,7 @@ impl Store {
             }
             Err(failure) => {
                 script.record(RunOutcome::Failed, started.elapsed());
-                Err(failure.into())
+                Err(self.explain(failure).await.into())
             }
         }
     }

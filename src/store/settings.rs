@@ -14,6 +14,9 @@ pub struct Settings {
     pub transactions: usize,
     /// Calls that may wait over all queues; the next one is refused as `overloaded`.
     pub queue: usize,
+    /// Bytes of calls that may wait or be on their way in all; the call that exceeds them is refused as
+    /// `overloaded`. At most 4 GiB count.
+    pub queue_bytes: usize,
     /// The longest a call waits to be sent, and then again for its reply.
     pub timeout: Duration,
     /// The retention of past calls.

@@ -1,13 +1,14 @@
 //! Transactions by WATCH: read data keys, then run one script by MULTI and EXEC if none of them has
 //! changed. `transactions` calls it.
 
-use deadpool_redis::Connection;
+use std::time::Duration;
+
 use redis::{Pipeline, Value};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::{
     Completed, Context, Error, Failure, Library, Operation, RawReply, Store,
-    batcher::checkout,
+    connection::{PooledConnection, checkout},
     invocation::{EncodedInvocation, data_prefix},
 };
 use crate::types::Id;
@@ -15,7 +16,7 @@ use crate::types::Id;
 /// A WATCH on a connection of its own. The connection goes back to the pool only after EXEC has ended the
 /// WATCH. Dropped before that, as when the caller goes away, it is closed.
 pub struct Watch {
-    connection: Option<Connection>,
+    connection: Option<PooledConnection>,
     started: Instant,
     store: Store,
 }
@@ -43,7 +44,7 @@ pub struct WatchedValue {
 impl Drop for Watch {
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take() {
-            drop(Connection::take(connection));
+            drop(PooledConnection::take(connection));
         }
     }
 }
@@ -60,9 +61,10 @@ impl Store {
         max_bytes: usize,
         context: &Context,
     ) -> Result<(Watch, Vec<WatchedValue>), Failure> {
+        let started = Instant::now();
         let connection = checkout(&self.0.transaction_pool, self.0.timeout).await?;
-        let mut watch =
-            Watch { connection: Some(connection), started: Instant::now(), store: self.clone() };
+        let generation = connection.generation();
+        let mut watch = Watch { connection: Some(connection), started, store: self.clone() };
         let prefix = data_prefix(&format!("lockstep:{{{}}}:", context.space));
         let names: Vec<String> = keys.iter().map(|key| format!("{prefix}{key}")).collect();
         let mut pipeline = Pipeline::with_capacity(1 + 2 * keys.len());
@@ -73,14 +75,27 @@ impl Store {
         }
         // MULTI comes with the reads: were it refused beside the script, the script would run at once.
         pipeline.cmd("MULTI");
-        let values = watch.read(pipeline).await.map_err(Failure::without_effect)?;
-        Ok((watch, values))
+        match watch.read(pipeline).await.map_err(Failure::without_effect) {
+            Ok(values) => Ok((watch, values)),
+            Err(failure) => {
+                self.leave_after(&failure, generation);
+                Err(failure)
+            }
+        }
+    }
+
+    /// Leaves the server of a connection on which a transaction failed, where another may serve.
+    fn leave_after(&self, failure: &Failure, generation: u64) {
+        if failure.is_transient() || matches!(failure, Failure::Unknown { .. }) {
+            self.0.route.leave(generation);
+        }
     }
 }
 
 impl Watch {
     async fn read(&mut self, pipeline: Pipeline) -> Result<Vec<WatchedValue>, Failure> {
-        let mut replies = self.send(pipeline).await?.into_iter();
+        let left = self.store.0.timeout.saturating_sub(self.started.elapsed());
+        let mut replies = self.send(pipeline, left, false).await?.into_iter();
         fail_on_error(replies.next())?;
         fail_on_error(replies.next_back())?;
         let mut values = Vec::with_capacity(replies.len() / 2);
@@ -109,6 +124,25 @@ impl Watch {
     ///
     /// The operation's refusal, or the failure that took the place of a reply.
     pub async fn commit<O: Operation>(
+        self,
+        operation: &O,
+        send_source: bool,
+        context: &Context,
+    ) -> Result<ExecOutcome<Completed<O::Reply>>, Error> {
+        let store = self.store.clone();
+        let generation = self.connection.as_ref().map(|connection| connection.generation());
+        match self.execute(operation, send_source, context).await {
+            Err(Error::Failed(failure)) => {
+                if let Some(generation) = generation {
+                    store.leave_after(&failure, generation);
+                }
+                Err(store.explain(failure).await.into())
+            }
+            result => result,
+        }
+    }
+
+    async fn execute<O: Operation>(
         mut self,
         operation: &O,
         send_source: bool,
@@ -119,12 +153,12 @@ impl Watch {
         let retry_safe = !invocation.fingerprint.is_empty();
         let mut pipeline = Pipeline::with_capacity(2);
         let steps = [(O::NAME, &invocation)].into_iter();
+        if send_source {
+            script.count_load();
+        }
         self.store.0.runner_args.encode(&mut pipeline, &script, send_source, steps);
         pipeline.cmd("EXEC");
-        let replies = self.send(pipeline).await.map_err(|failure| match failure {
-            Failure::Unknown { cause, .. } => Failure::Unknown { cause, retry_safe },
-            other => other,
-        })?;
+        let replies = self.send(pipeline, self.store.0.timeout, retry_safe).await?;
         let mut replies = replies.into_iter();
         let (Some(queued), Some(executed)) = (replies.next(), replies.next()) else {
             return Err(unexpected_reply().into());
@@ -164,19 +198,20 @@ impl Watch {
         }
     }
 
-    async fn send(&mut self, mut pipeline: Pipeline) -> Result<Vec<Value>, Failure> {
-        let unknown = |cause: String| Failure::Unknown { cause, retry_safe: false };
-        let Some(connection) = &mut self.connection else { return Err(unknown("none".to_owned())) };
-        let count = pipeline.len();
+    /// Sends a pipeline, and returns its replies within `time_limit`. Where EXEC was not written whole, the
+    /// call has not run.
+    async fn send(
+        &mut self,
+        mut pipeline: Pipeline,
+        time_limit: Duration,
+        retry_safe: bool,
+    ) -> Result<Vec<Value>, Failure> {
         pipeline.ignore_errors();
-        let sent = connection.send_packed_commands(&pipeline, 0, count);
-        let time_limit = self.store.0.timeout;
-        match timeout(time_limit, sent).await {
-            Ok(Ok(replies)) if replies.len() == count => Ok(replies),
-            Ok(Ok(_)) => Err(unknown("replies are missing".to_owned())),
-            Ok(Err(error)) => Err(unknown(error.to_string())),
-            Err(_) => Err(unknown(format!("no reply within {} ms", time_limit.as_millis()))),
-        }
+        let Some(connection) = &mut self.connection else { return Err(unexpected_reply()) };
+        connection.send(&pipeline, time_limit).await.map_err(|unanswered| {
+            let end = pipeline.get_packed_pipeline().len() as u64;
+            unanswered.failure(end, retry_safe)
+        })
     }
 
     /// Gives the connection back to its pool. No WATCH is left on it.

@@ -33,12 +33,13 @@ pub fn prometheus() -> &'static PrometheusHandle {
     })
 }
 
-/// Moves recorded samples into their buckets every 5 seconds, for as long as it is polled. Without
-/// it, samples would pile up in memory while nobody reads the metrics.
+/// Every second, for as long as it is polled: logs how often failures were repeated, and moves recorded
+/// samples into their buckets. Without that, samples would pile up in memory while nobody reads the metrics.
 pub async fn run_upkeep() {
-    let mut pause = tokio::time::interval(Duration::from_secs(5));
+    let mut pause = tokio::time::interval(Duration::from_secs(1));
     loop {
         pause.tick().await;
+        super::log_repeats();
         prometheus().run_upkeep();
     }
 }
@@ -61,6 +62,10 @@ fn describe() {
     describe_counter!(
         "lockstep_script_loads_total",
         "Scripts sent to Redis with their source, by operation"
+    );
+    describe_counter!(
+        "lockstep_log_lines_dropped_total",
+        "Log lines that were not written, because standard error was not read in time"
     );
     describe_counter!(
         "lockstep_torn_commits_total",

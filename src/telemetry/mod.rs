@@ -1,7 +1,10 @@
 //! Logs and metrics of the service, for its operators.
 
+mod failures;
+mod log_writer;
 mod logs;
 mod metrics;
 
-pub use logs::{LogFormat, start_logs};
+pub use failures::{LoggedFailure, log_failure, log_repeats};
+pub use logs::{LogFormat, Logs, panic_text, start_logs};
 pub use metrics::{prometheus, record_request, run_upkeep};

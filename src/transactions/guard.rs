@@ -53,7 +53,7 @@ pub enum GuardOperator {
 }
 
 /// A guard that does not hold. The script answers these members with the refusal `guard_failed`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct FailedGuard<'a> {
     /// Data key of the guard.
     pub key: &'a Id,

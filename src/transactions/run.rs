@@ -268,11 +268,25 @@ struct Attempt<'a> {
 
 /// The reason why an attempt must do nothing. The script answers the refusal, because only there it is
 /// known whether the call has happened before, under its idempotency key.
-#[derive(Serialize)]
-#[serde(tag = "word", rename_all = "snake_case")]
 enum AttemptRefusal<'a> {
     GuardFailed(FailedGuard<'a>),
     TransactionConflict,
+}
+
+impl AttemptRefusal<'_> {
+    fn code(&self) -> &'static str {
+        match self {
+            AttemptRefusal::GuardFailed(_) => "guard_failed",
+            AttemptRefusal::TransactionConflict => "transaction_conflict",
+        }
+    }
+
+    fn failed_guard(&self) -> Option<&FailedGuard<'_>> {
+        match self {
+            AttemptRefusal::GuardFailed(guard) => Some(guard),
+            AttemptRefusal::TransactionConflict => None,
+        }
+    }
 }
 
 /// The reply of the script.
@@ -290,10 +304,16 @@ impl Operation for Attempt<'_> {
 
     fn bind(&self, invocation: &mut Invocation) {
         let CheckedTransaction { commands, watch, guards, max_attempts, .. } = self.transaction;
-        let text = |json: Result<String, serde_json::Error>| json.unwrap_or_default();
+        let conditions = json!([watch, guards, max_attempts]);
+        let failed = self.refusal.as_ref().and_then(AttemptRefusal::failed_guard);
+        let op = failed.map_or(Value::Null, |guard| json!(guard.op));
         invocation
-            .arg("conditions", text(serde_json::to_string(&(watch, guards, max_attempts))))
-            .derived_arg("refusal", text(serde_json::to_string(&self.refusal)))
+            .arg("conditions", conditions)
+            .derived_arg("refusal", self.refusal.as_ref().map_or("", AttemptRefusal::code))
+            .derived_arg("key", failed.map_or("", |guard| guard.key.as_str()))
+            .derived_arg("op", op.as_str().unwrap_or_default())
+            .derived_arg("expected", json!(failed.map(|guard| guard.expected)))
+            .derived_arg("actual", json!(failed.map(|guard| &guard.actual)))
             .derived_arg("watched", &self.watched)
             .derived_arg("attempts", self.number)
             .derived_arg("budget", READ_BUDGET);

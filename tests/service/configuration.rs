@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use clap::{Arg, CommandFactory};
+use lockstep::config::Cli;
 use serde_json::json;
 
 use crate::support::{Process, redis_url, unique};
@@ -95,4 +97,90 @@ fn an_invalid_declaration_ends_the_start_with_a_message() {
         let said = String::from_utf8(ended.stderr).unwrap();
         assert!(!ended.status.success() && said.contains(sentence), "{declared}: {said}");
     }
+}
+
+/// How the program ends with these arguments and one variable of the environment: its exit code, and what it
+/// says.
+fn end(arguments: &[&str], variable: &str, value: &str) -> (i32, String) {
+    let program = env!("CARGO_BIN_EXE_lockstep");
+    let mut command = Command::new(program);
+    let ended = command.args(arguments).env(variable, value).output().unwrap();
+    (ended.status.code().unwrap(), String::from_utf8(ended.stderr).unwrap())
+}
+
+/// A value that a setting takes.
+fn value_of(setting: &Arg) -> String {
+    let default = setting.get_default_values().first().and_then(|value| value.to_str());
+    match (setting.get_id().as_str(), default) {
+        ("insecure", _) => "true".to_owned(),
+        ("redis_url", _) => "redis://127.0.0.1:1".to_owned(),
+        ("currencies", _) => "POINTS=0 , BTC=8".to_owned(),
+        ("base_path", _) => "/lockstep".to_owned(),
+        (_, Some(default)) => default.to_owned(),
+        (name, None) => panic!("give a value for {name}"),
+    }
+}
+
+/// 2 is the exit code for values that are not understood. With these arguments each command understands its
+/// settings and then ends at once, because it cannot work.
+#[test]
+fn every_setting_takes_blanks_around_its_value_and_may_be_empty() {
+    let mut tried = 0;
+    for (name, arguments) in [
+        ("serve", ["--listen", "192.0.2.1:1", "--data-dir", "/dev/null/x"].as_slice()),
+        ("healthcheck", &["--listen", "127.0.0.1:1"]),
+        ("migrate", &["--data-dir", "/dev/null/x"]),
+    ] {
+        let command = Cli::command();
+        let command = command.find_subcommand(name).unwrap();
+        for setting in command.get_arguments() {
+            let Some(variable) = setting.get_env().and_then(|variable| variable.to_str()) else {
+                continue;
+            };
+            // A variable counts only where the command line does not have the setting.
+            let flag = format!("--{}", setting.get_long().unwrap());
+            let others: Vec<&str> =
+                arguments.chunks(2).filter(|pair| pair[0] != flag).flatten().copied().collect();
+            let arguments = [&[name], others.as_slice()].concat();
+            for value in [String::new(), " \t".to_owned(), format!(" {} \t", value_of(setting))] {
+                let (code, said) = end(&arguments, variable, &value);
+                assert_ne!(code, 2, "{name}: {variable}={value:?}: {said}");
+                tried += 1;
+            }
+            let (code, said) = end(&arguments, variable, "\u{1}\u{1}");
+            let is_text = matches!(setting.get_id().as_str(), "redis_url" | "data_dir" | "log");
+            assert_eq!(code == 2, !is_text, "{name}: {variable}: {said}");
+        }
+    }
+    assert!(tried >= 60, "{tried}");
+}
+
+#[test]
+fn a_switch_takes_the_usual_booleans() {
+    let arguments = ["--listen", "192.0.2.1:1", "--redis-url", "redis://127.0.0.1:1"];
+    for (spelled, sentence) in [
+        (["1", "true", "TRUE", "yes", "Yes", "y", "on", " On "].as_slice(), "cannot listen"),
+        (&["0", "false", "False", "no", "NO", "n", "off", "", " "], "not a loopback address"),
+    ] {
+        for value in spelled {
+            let (code, said) = end(&arguments, "LOCKSTEP_INSECURE", value);
+            assert!(code == 1 && said.contains(sentence), "{value:?}: {said}");
+        }
+    }
+    for value in ["2", "maybe", "true,false"] {
+        let (code, said) = end(&arguments, "LOCKSTEP_INSECURE", value);
+        assert!(
+            code == 2 && said.contains("LOCKSTEP_INSECURE") | said.contains("--insecure"),
+            "{said}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn currencies_of_the_environment_may_have_blanks_between_them() {
+    let refused = ["--listen", "192.0.2.1:1"];
+    let (code, said) = end(&refused, "LOCKSTEP_CURRENCIES", " POINTS=0, BTC=8 ,X42=3 ");
+    assert_eq!(code, 1, "{said}");
+    let (code, said) = end(&refused, "LOCKSTEP_CURRENCIES", "POINTS=0, BTC=x");
+    assert!(code == 2 && said.contains("0 to 18 decimals"), "{said}");
 }

@@ -53,7 +53,7 @@ const TABLE: [&str; 51] = [
     // The first of two steps names the accounts, and the second reads them.
     "accounts/list: MGET 1, TIME 2, ZRANGEBYLEX 2",
     // One account has a hold.
-    "accounts/integrity: HGETALL 1, LLEN 1, LRANGE 3, MGET 1, TIME 2, ZCARD 3, ZRANGEBYLEX 2, ZRANGEBYSCORE 1",
+    "accounts/integrity: HGETALL 1, LLEN 3, LRANGE 6, MGET 1, TIME 2, ZCARD 3, ZRANGEBYLEX 2, ZRANGEBYSCORE 1",
     "accounts/hold: MGET 1, MSET 1, SET 1, TIME 1, ZADD 1",
     "accounts/capture: HSET 1, MGET 2, MSET 1, PEXPIRE 1, RPUSH 2, SET 1, TIME 2, ZADD 1, ZREM 1, ZSCORE 1",
     "accounts/release: MGET 2, MSET 1, SET 1, TIME 2, ZREM 1, ZSCORE 1",
@@ -71,8 +71,8 @@ const TABLE: [&str; 51] = [
     "inventory/list_products: MGET 1, TIME 2, ZRANGEBYLEX 2",
     "inventory/movements: LLEN 1, LRANGE 1, MGET 1, TIME 1",
     "inventory/get_reservation: MGET 1, TIME 1",
-    "inventory/customer_reservations: MGET 1, TIME 2, ZREVRANGEBYLEX 2",
-    "inventory/integrity: MGET 1, TIME 2, ZCARD 1, ZRANGEBYLEX 2, ZRANGEBYSCORE 1",
+    "inventory/customer_reservations: MGET 1, TIME 2, ZRANGE 1, ZRANK 1",
+    "inventory/integrity: LLEN 1, MGET 1, TIME 2, ZCARD 1, ZRANGEBYLEX 2, ZRANGEBYSCORE 1",
     "counters/increment: EXISTS 1, MGET 1, MSET 1, TIME 1",
     "counters/decrement: MGET 1, MSET 1, TIME 1",
     "counters/set: MGET 1, MSET 1, TIME 1",

@@ -2,7 +2,7 @@
 
 use crate::{
     catalogue::{Entry, Seeded, catalogue},
-    support::{Server, Service, seed},
+    support::{Answer, Server, Service, seed},
 };
 use redis::Commands;
 
@@ -53,6 +53,28 @@ const HAND_MADE: [&str; 20] = [
     r#"{"level":nan,"per_token":0,"at":-1}"#,
 ];
 
+/// True if the operation reads on past a key of this kind: a list leaves out what is damaged, and a check
+/// names it.
+fn passes_over(name: &str, kind: &str) -> bool {
+    match name {
+        "accounts/list"
+        | "accounts/integrity"
+        | "inventory/list_products"
+        | "inventory/integrity" => kind != "index",
+        "inventory/customer_reservations" => kind != "reservations",
+        _ => false,
+    }
+}
+
+/// Panics unless a list has left out the only thing that there was, or a check has named it.
+fn assert_passed_over(answer: &Answer, place: &str) {
+    assert_eq!(answer.status.as_u16(), 200, "{place}: {:#}", answer.body);
+    match answer.body.get("ok") {
+        Some(ok) => assert_eq!(ok, false, "{place}: {:#}", answer.body),
+        None => assert!(answer.body["next_cursor"].is_null(), "{place}: {:#}", answer.body),
+    }
+}
+
 #[tokio::test]
 async fn a_key_of_another_type_is_an_error_and_stays() {
     let server = Server::of_this_run();
@@ -76,6 +98,10 @@ async fn a_key_of_another_type_is_an_error_and_stays() {
                     assert_eq!(answer.body["succeeded"], 0, "{place}");
                     let error = &answer.body["results"][0]["error"];
                     assert_eq!(error["code"], "internal_error", "{place}");
+                    continue;
+                }
+                if passes_over(entry.name, kind) {
+                    assert_passed_over(&answer, &place);
                     continue;
                 }
                 assert_eq!(answer.status.as_u16(), 500, "{place}: {:#}", answer.body);
@@ -107,7 +133,9 @@ async fn a_record_made_by_hand_is_an_error_and_stays() {
                 let answer = seeded.call(&entry).key("k").await;
                 let place = format!("{} with {text:?} at {kind}:{id}", entry.name);
                 // A record of the idempotency key may be that of another call, which is no error.
-                if kind == "once" && answer.status.as_u16() == 422 {
+                if passes_over(entry.name, kind) {
+                    assert_passed_over(&answer, &place);
+                } else if kind == "once" && answer.status.as_u16() == 422 {
                     answer.expect_problem(422, "idempotency_key_reused");
                 } else {
                     assert_eq!(answer.status.as_u16(), 500, "{place}: {:#}", answer.body);

@@ -5,7 +5,7 @@ mod headers;
 mod request_info;
 mod shutdown_gate;
 
-use std::any::Any;
+use std::{any::Any, sync::Arc};
 
 use axum::{
     extract::{MatchedPath, Request, State},
@@ -19,7 +19,7 @@ pub use request_info::{Limits, RequestInfo};
 pub use shutdown_gate::{InFlight, ShutdownGate};
 
 use super::Problem;
-use crate::{store::Failure, types::codes};
+use crate::{telemetry::panic_text, types::codes};
 use headers::{Asked, check_host, problem_of_stranger};
 use request_info::{REQUEST_ID, request_id, trace_id};
 
@@ -34,9 +34,9 @@ pub async fn handle(
     let info = RequestInfo {
         limits: gate.limits,
         request_id: request_id(&request),
+        trace_id: trace_id(&request).map(Arc::from),
         base_path: gate.base_path.clone(),
     };
-    let trace_id = trace_id(&request).map(str::to_owned);
     let route = request.extensions().get::<MatchedPath>().cloned();
     request.extensions_mut().insert(info.clone());
     let asked = Asked::of(request.method(), request.headers());
@@ -50,13 +50,13 @@ pub async fn handle(
                 "request",
                 request_id = info.request_id(),
                 route = route.as_ref().map(MatchedPath::as_str),
-                trace_id,
+                trace_id = info.trace_id.as_deref(),
             );
             next.run(request).instrument(span).await
         }
     };
     let response = asked.answer_options(with_problem(response));
-    let response = write_problem(response, &info, trace_id.as_deref());
+    let response = write_problem(response, &info);
     let mut response = asked.finish(response, &info);
     response.headers_mut().insert(REQUEST_ID, info.request_id);
     crate::telemetry::record_request(
@@ -76,31 +76,15 @@ fn with_problem(mut response: Response) -> Response {
 }
 
 /// Replaces an answer that carries a problem by the problem's body; any other answer stays.
-fn write_problem(response: Response, info: &RequestInfo, trace_id: Option<&str>) -> Response {
+fn write_problem(response: Response, info: &RequestInfo) -> Response {
     let Some(problem) = response.extensions().get::<Problem>() else { return response };
-    problem.count();
-    log(problem, info.request_id(), trace_id);
+    problem.report(info, format_args!(""));
     problem.write(info)
-}
-
-/// Logs a problem. No other place logs problems, because only here the ids of the request are
-/// known.
-fn log(problem: &Problem, request_id: &str, trace_id: Option<&str>) {
-    let code = problem.code();
-    match &problem.cause {
-        None => tracing::debug!(request_id, trace_id, code, "refused"),
-        Some(cause @ (Failure::Script(_) | Failure::Torn(_) | Failure::UnexpectedReply(_))) => {
-            tracing::error!(request_id, trace_id, code, %cause, "an operation failed");
-        }
-        Some(cause) => tracing::warn!(request_id, trace_id, code, %cause, "no answer of the store"),
-    }
 }
 
 /// Turns a panic of a handler into the problem `internal_error` of that request. The text of the
 /// panic goes to the log only.
 pub fn panicked(cause: Box<dyn Any + Send>) -> Response {
-    let text = cause.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| cause.downcast_ref::<&str>().copied()).unwrap_or("no text");
-    tracing::error!(cause = text, "a handler panicked");
-    Problem::from(codes::INTERNAL_ERROR).into_response()
+    let text = panic_text(&*cause);
+    Problem::from(codes::INTERNAL_ERROR).caused_by(format!("a panic: {text}")).into_response()
 }

@@ -34,6 +34,8 @@ pub struct RequestInfo {
     pub limits: Limits,
     /// Its id, which the answer carries as `X-Request-Id`.
     pub request_id: HeaderValue,
+    /// The trace id of its caller, 32 hexadecimal digits, if the request has a `traceparent`.
+    pub trace_id: Option<Arc<str>>,
     /// The prefix of all paths of this service, such as `/lockstep`; empty without one.
     pub base_path: Arc<str>,
 }

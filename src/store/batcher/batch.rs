@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use redis::Value;
+use redis::{Pipeline, Value};
 use tokio::time::Instant;
 
-use super::{Completions, MAX_KEYS, MAX_STEPS, PendingCall, StepReply, retry::Retry};
+use super::{Completions, MAX_KEYS, MAX_STEPS, PendingCall, RunnerArgs, StepReply, retry::Retry};
 use crate::store::Failure;
 
 /// Calls of one script and one space, sent as one EVALSHA.
@@ -62,6 +62,17 @@ impl ScriptBatch {
             && weight + call.invocation.weight <= MAX_STEPS
     }
 
+    /// Adds the script and its steps to a pipeline, always with the same bytes.
+    pub fn encode(&self, runner_args: &RunnerArgs, pipeline: &mut Pipeline) {
+        let steps = self.calls.iter().map(|call| (call.operation, &call.invocation));
+        runner_args.encode(pipeline, &self.calls[0].host_script, self.send_source, steps);
+    }
+
+    /// True if the script writes nothing, so that a replica would run it.
+    pub fn is_read_only(&self) -> bool {
+        self.calls[0].host_script.header.read_only
+    }
+
     /// Reads the server's reply: completes the calls, or decides by the kind of an error whether they
     /// are sent again. `last` forbids another attempt after a pause.
     pub fn on_reply(
@@ -86,8 +97,9 @@ impl ScriptBatch {
             }
             Value::ServerError(error) => {
                 let failure = Failure::from_server_error(&error);
-                if failure.is_transient() && !last {
-                    retry.after_pause(self);
+                if failure.is_transient() {
+                    retry.leave = true;
+                    self.on_refusal(&failure, last, retry, completions);
                 } else if failure.is_script_error() && self.calls.len() > 1 {
                     // Nothing was written. Sent alone, every call but the one at fault will work.
                     let may_have_run = self.may_have_run;
@@ -101,21 +113,31 @@ impl ScriptBatch {
         }
     }
 
-    /// Decides for a batch that got no reply: calls that cannot have run and calls that cannot take
-    /// effect twice are sent again, the others fail.
-    pub fn on_connection_error(
+    /// Decides for a batch that has certainly not run: it is sent again, unless this was the `last`
+    /// attempt.
+    pub fn on_refusal(
         self,
         failure: &Failure,
         last: bool,
         retry: &mut Retry,
         completions: &mut Completions,
     ) {
-        if failure.is_transient() {
-            if last {
-                return self.fail(failure, completions);
-            }
-            return retry.after_pause(self);
+        if last || !failure.is_transient() {
+            self.fail(failure, completions);
+        } else {
+            retry.after_pause(self);
         }
+    }
+
+    /// Decides for a batch that may have run and got no reply: calls that cannot take effect twice are
+    /// sent again, the others fail.
+    pub fn on_lost_reply(
+        self,
+        failure: &Failure,
+        last: bool,
+        retry: &mut Retry,
+        completions: &mut Completions,
+    ) {
         let ScriptBatch { calls, send_source, .. } = self;
         let (safe, unsafe_calls): (Vec<_>, Vec<_>) =
             calls.into_iter().partition(PendingCall::is_retry_safe);

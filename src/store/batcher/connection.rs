@@ -1,77 +1,70 @@
-//! The shared connection of a batch worker, and the bounded checkout from the pool that everything in the
-//! store uses.
+//! The shared connection of a batch worker: made, checked after idling, and replaced.
 
-use std::time::Duration;
-
-use deadpool_redis::{Connection, Pool, PoolError, TimeoutType};
-use redis::aio::MultiplexedConnection;
-use tokio::time::{Instant, timeout};
+use redis::Pipeline;
+use tokio::time::Instant;
 
 use super::BatchWorker;
-use crate::store::Failure;
+use crate::store::{
+    Failure,
+    connection::{Connection, PooledConnection, RECHECK_PERIOD, checkout},
+};
 
-/// A connection that has been idle for this long is probed first. A server that went away meanwhile is
-/// noticed only by writing to it, and a command that is lost that way has an unknown outcome.
-const PROBE_AFTER: Duration = Duration::from_secs(1);
-
-/// The connection of a batch worker, multiplexed: commands are pipelined on it.
+/// The connection of a batch worker, on which all of its batches are pipelined.
 pub(super) struct SharedConnection {
-    connection: MultiplexedConnection,
+    connection: Connection,
     last_used: Instant,
 }
 
 impl SharedConnection {
-    /// Sends a PING, and returns true if it is answered within `time_limit`.
-    async fn is_alive(&mut self, time_limit: Duration) -> bool {
-        let ping = redis::cmd("PING");
-        let reply = self.connection.send_packed_command(&ping);
-        matches!(timeout(time_limit, reply).await, Ok(Ok(_)))
+    /// Sends a PING, and returns true if it is answered soon, and before `deadline`. A server that went
+    /// away is noticed only by writing to it, and what is lost that way has an unknown outcome.
+    async fn is_alive(&mut self, deadline: Instant) -> bool {
+        let mut ping = Pipeline::new();
+        ping.cmd("PING").ignore_errors();
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.connection.send(&ping, left.min(RECHECK_PERIOD)).await.is_ok()
+    }
+
+    pub fn generation(&self) -> u64 {
+        self.connection.generation()
+    }
+
+    /// Records that the server has said it is no replica.
+    pub fn role_is_checked(&mut self) {
+        self.connection.role_is_checked();
     }
 }
 
 impl BatchWorker {
-    /// Returns the worker's connection, and makes one where there is none that is alive.
+    /// Returns the worker's connection, and makes one where there is none that is alive and leads to the
+    /// server of now.
+    ///
+    /// # Errors
+    ///
+    /// The reason why there is none until `deadline`. Nothing of a batch was sent.
     pub(super) async fn connect(
         &self,
         connection: &mut Option<SharedConnection>,
-    ) -> Result<MultiplexedConnection, Failure> {
+        deadline: Instant,
+    ) -> Result<Connection, Failure> {
         if let Some(shared) = connection
-            && (shared.last_used.elapsed() < PROBE_AFTER
-                || shared.is_alive(self.timeout.min(PROBE_AFTER)).await)
+            && shared.generation() == self.route.generation()
+            && (shared.last_used.elapsed() < RECHECK_PERIOD || shared.is_alive(deadline).await)
         {
             shared.last_used = Instant::now();
             return Ok(shared.connection.clone());
         }
-        let fresh = checkout(&self.pool, self.timeout).await.map_err(|failure| match failure {
+        let left = deadline.saturating_duration_since(Instant::now()).min(self.timeout);
+        let fresh = match checkout(&self.pool, left).await {
+            Ok(pooled) => Ok(PooledConnection::take(pooled)),
             // Nothing of a batch was sent, so it may be sent again.
-            Failure::Overloaded => Failure::Unavailable("no connection in time".to_owned()),
-            other => other,
-        })?;
-        let fresh = Connection::take(fresh);
+            Err(Failure::Overloaded) => {
+                Err(Failure::Unavailable("no connection in time".to_owned()))
+            }
+            Err(failure) => Err(failure),
+        }?;
         metrics::counter!("lockstep_store_connections_total").increment(1);
         let fresh = SharedConnection { connection: fresh, last_used: Instant::now() };
         Ok(connection.insert(fresh).connection.clone())
-    }
-}
-
-/// Takes a connection from a pool within `time_limit`.
-///
-/// The limit is around the whole checkout: the pool tries one idle connection after the other, and each
-/// try has a timeout of its own.
-///
-/// # Errors
-///
-/// [`Failure::Overloaded`] when every connection is in use, [`Failure::Unavailable`] when none can be
-/// made.
-pub(in crate::store) async fn checkout(
-    pool: &Pool,
-    time_limit: Duration,
-) -> Result<Connection, Failure> {
-    match timeout(time_limit, pool.get()).await {
-        Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(PoolError::Timeout(TimeoutType::Wait))) => Err(Failure::Overloaded),
-        Ok(Err(error)) => Err(Failure::Unavailable(error.to_string())),
-        Err(_) if pool.status().waiting > 0 => Err(Failure::Overloaded),
-        Err(_) => Err(Failure::Unavailable("no connection in time".to_owned())),
     }
 }

@@ -14,11 +14,13 @@ mod worker;
 use std::sync::Arc;
 
 use redis::Value;
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::{OwnedSemaphorePermit, oneshot},
+    time::Instant,
+};
 
 use super::{Failure, Script, invocation::EncodedInvocation};
 
-pub(super) use connection::checkout;
 pub(super) use wire::RunnerArgs;
 pub(super) use worker::BatchWorker;
 
@@ -43,6 +45,9 @@ pub(super) struct PendingCall {
     pub space: String,
     /// A call that is still in the queue at this moment fails with [`Failure::Overloaded`].
     pub deadline: Instant,
+    /// Its share of the bytes that all calls may have, given back with it.
+    #[expect(dead_code, reason = "it counts until it is dropped")]
+    pub room: OwnedSemaphorePermit,
     pub reply: oneshot::Sender<CallResult>,
 }
 

@@ -3,11 +3,16 @@
 
 use std::time::Duration;
 
-use redis::Value;
+use redis::Pipeline;
 use tokio::time::{Instant, sleep};
 
-use super::{BatchWorker, Completions, batch::ScriptBatch, connection::SharedConnection};
-use crate::store::Failure;
+use super::{
+    BatchWorker, Completions,
+    batch::ScriptBatch,
+    connection::SharedConnection,
+    worker::{Role, Sent},
+};
+use crate::store::connection::{Unanswered, replica};
 
 /// The most times that a batch is sent, and the pause before the first repeat. The pause grows with
 /// each.
@@ -18,6 +23,9 @@ const PAUSE: Duration = Duration::from_millis(40);
 #[derive(Default)]
 pub(super) struct Retry {
     pub batches: Vec<ScriptBatch>,
+    /// True if the server cannot serve now, so that the next attempt is made on a new connection: its
+    /// address may lead to another server by then.
+    pub leave: bool,
     pause: bool,
 }
 
@@ -30,34 +38,21 @@ impl Retry {
 }
 
 impl BatchWorker {
-    /// Completes the calls of batches that were sent, and sends again what may be sent again.
+    /// Completes the calls of batches that were sent, and sends again what may be sent again, until
+    /// `deadline`.
     pub(super) async fn complete(
         &self,
         connection: &mut Option<SharedConnection>,
         mut batches: Vec<ScriptBatch>,
-        mut replies: Result<Vec<Value>, Failure>,
+        deadline: Instant,
+        mut sent: Sent,
         completions: &mut Completions,
     ) {
         let mut attempt = 1;
-        // A caller that has waited for a whole timeout gets `outcome_unknown`, and may send its call
-        // again.
-        let deadline = Instant::now() + self.timeout;
         loop {
             let last = attempt >= ATTEMPTS || Instant::now() >= deadline;
             let mut retry = Retry::default();
-            match replies {
-                Ok(replies) => {
-                    for (batch, reply) in batches.into_iter().zip(replies) {
-                        batch.on_reply(reply, last, &mut retry, completions);
-                    }
-                }
-                Err(failure) => {
-                    *connection = None;
-                    for batch in batches {
-                        batch.on_connection_error(&failure, last, &mut retry, completions);
-                    }
-                }
-            }
+            self.read(connection, batches, sent, last, &mut retry, completions);
             if retry.batches.is_empty() {
                 return;
             }
@@ -67,7 +62,79 @@ impl BatchWorker {
                 completions.deliver();
                 sleep(PAUSE * attempt).await;
             }
-            replies = self.send(connection, &batches, completions).await.await;
+            sent = self.send(connection, &batches, deadline, completions).await.await;
+        }
+    }
+
+    /// Completes the calls that have a result, and collects in `retry` what is sent again.
+    fn read(
+        &self,
+        connection: &mut Option<SharedConnection>,
+        batches: Vec<ScriptBatch>,
+        sent: Sent,
+        last: bool,
+        retry: &mut Retry,
+        completions: &mut Completions,
+    ) {
+        match sent {
+            Sent::Complete { replies, role, generation } => {
+                if let (Some(Role::Primary), Some(shared)) = (role, connection.as_mut()) {
+                    shared.role_is_checked();
+                }
+                for (batch, reply) in batches.into_iter().zip(replies) {
+                    if role == Some(Role::Replica) && batch.is_read_only() {
+                        // What a replica says may have been overtaken long ago.
+                        batch.on_refusal(&replica(), last, retry, completions);
+                    } else {
+                        batch.on_reply(reply, last, retry, completions);
+                    }
+                }
+                if retry.leave || role == Some(Role::Replica) {
+                    self.leave(connection, generation);
+                }
+            }
+            Sent::NotConnected(failure) => {
+                for batch in batches {
+                    batch.on_refusal(&failure, last, retry, completions);
+                }
+            }
+            Sent::Unanswered { unanswered, generation } => {
+                self.leave(connection, generation);
+                self.on_lost_replies(batches, &unanswered, last, retry, completions);
+            }
+        }
+    }
+
+    /// Sorts batches whose replies were lost by whether all of a batch was written. One that was not has
+    /// not run.
+    fn on_lost_replies(
+        &self,
+        batches: Vec<ScriptBatch>,
+        unanswered: &Unanswered,
+        last: bool,
+        retry: &mut Retry,
+        completions: &mut Completions,
+    ) {
+        let mut end = 0;
+        for batch in batches {
+            let mut pipeline = Pipeline::new();
+            batch.encode(&self.runner_args, &mut pipeline);
+            end += pipeline.get_packed_pipeline().len() as u64;
+            let failure = unanswered.failure(end, false);
+            if failure.may_have_written() {
+                batch.on_lost_reply(&failure, last, retry, completions);
+            } else {
+                batch.on_refusal(&failure, last, retry, completions);
+            }
+        }
+    }
+
+    /// Leaves the server of a connection of `generation`. The worker may have another connection by now,
+    /// which stays.
+    fn leave(&self, connection: &mut Option<SharedConnection>, generation: u64) {
+        self.route.leave(generation);
+        if connection.as_ref().is_some_and(|shared| shared.generation() == generation) {
+            *connection = None;
         }
     }
 }

@@ -24,8 +24,6 @@ impl RunnerArgs {
         steps: impl Iterator<Item = (&'static str, &'a EncodedInvocation)> + Clone,
     ) {
         if send_source {
-            metrics::counter!("lockstep_script_loads_total", "operation" => script.name)
-                .increment(1);
             pipeline.cmd("EVAL").arg(&script.source);
         } else {
             pipeline.cmd("EVALSHA").arg(&script.sha1);

@@ -1,12 +1,11 @@
 //! A batch worker: a queue, one shared connection, and the loop that turns one into calls on the other.
 //! [`super::super::Store::open`] starts the workers.
 
-use std::{future, time::Duration};
+use std::{future, sync::Arc, time::Duration};
 
-use deadpool_redis::Pool;
 use futures_util::stream::{FuturesOrdered, StreamExt};
 use redis::{Pipeline, Value};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -14,7 +13,10 @@ use super::{
     batch::{ScriptBatch, group},
     connection::SharedConnection,
 };
-use crate::store::Failure;
+use crate::store::{
+    Failure,
+    connection::{Connection, Pool, Route, Unanswered, ask_role, is_replica},
+};
 
 /// The most batches that are on their way at a time.
 const MAX_CONCURRENT_BATCHES: usize = 2;
@@ -23,6 +25,7 @@ const MAX_CONCURRENT_BATCHES: usize = 2;
 /// while a batch is on its way are collected and sent as the next batch, so that many calls share one
 /// script under load. There is no timer.
 pub(in crate::store) struct BatchWorker {
+    pub route: Arc<Route>,
     pub pool: Pool,
     pub runner_args: RunnerArgs,
     pub timeout: Duration,
@@ -43,15 +46,17 @@ impl BatchWorker {
             if full || in_flight.is_empty() && !collected.is_empty() {
                 let batches = group(&mut collected, &mut completions);
                 if !batches.is_empty() {
-                    let sent = self.send(&mut connection, &batches, &mut completions).await;
-                    in_flight.push_back(async { (batches, sent.await) });
+                    let deadline = self.deadline(&batches);
+                    let sent =
+                        self.send(&mut connection, &batches, deadline, &mut completions).await;
+                    in_flight.push_back(async move { (batches, deadline, sent.await) });
                 }
             }
             let room = MAX_STEPS - collected.len();
             tokio::select! {
                 biased;
-                Some((batches, replies)) = in_flight.next() => {
-                    self.complete(&mut connection, batches, replies, &mut completions).await;
+                Some((batches, deadline, sent)) = in_flight.next() => {
+                    self.complete(&mut connection, batches, deadline, sent, &mut completions).await;
                 }
                 // This arm comes after the one above, so the next batch has been sent by now.
                 () = future::ready(()), if !completions.is_empty() => completions.deliver(),
@@ -65,36 +70,79 @@ impl BatchWorker {
         completions.deliver();
     }
 
-    /// Returns a future of one reply a batch, or of the failure of all. The future sends when it is
-    /// first polled.
+    /// The moment at which the calls of these batches have their results, at the latest: a store timeout
+    /// for the way through the queue, and one for the reply.
+    fn deadline(&self, batches: &[ScriptBatch]) -> Instant {
+        let calls = batches.iter().flat_map(|batch| &batch.calls);
+        let oldest = calls.map(|call| call.deadline).min();
+        oldest.unwrap_or_else(Instant::now) + self.timeout
+    }
+
+    /// Returns a future of the replies, one a batch, which ends before `deadline`. The future sends when
+    /// it is first polled. Now and then the role of the server is asked for in front of the scripts.
     pub(super) async fn send(
         &self,
         connection: &mut Option<SharedConnection>,
         batches: &[ScriptBatch],
+        deadline: Instant,
         completions: &mut Completions,
-    ) -> impl Future<Output = Result<Vec<Value>, Failure>> + Send + use<> {
+    ) -> impl Future<Output = Sent> + Send + use<> {
         if connection.is_none() {
             // Connecting takes a while, and nobody should wait for it with a result at hand.
             completions.deliver();
         }
-        let connected = self.connect(connection).await;
-        let (count, time_limit) = (batches.len(), self.timeout);
-        let mut pipeline = Pipeline::with_capacity(count);
+        let connected = self.connect(connection, deadline).await;
+        let mut pipeline = Pipeline::with_capacity(batches.len() + 1);
+        let asks_role = connected.as_ref().is_ok_and(Connection::needs_role_check);
+        if asks_role {
+            ask_role(&mut pipeline);
+        }
         for batch in batches {
             metrics::histogram!("lockstep_coalesced_steps").record(batch.calls.len() as f64);
-            let steps = batch.calls.iter().map(|call| (call.operation, &call.invocation));
-            let script = &batch.calls[0].host_script;
-            self.runner_args.encode(&mut pipeline, script, batch.send_source, steps);
+            if batch.send_source {
+                batch.calls[0].host_script.count_load();
+            }
+            batch.encode(&self.runner_args, &mut pipeline);
         }
+        let time_limit = self.timeout;
         async move {
-            let unknown = |cause: String| Failure::Unknown { cause, retry_safe: false };
-            let mut connected = connected?;
-            match timeout(time_limit, connected.send_packed_commands(&pipeline, 0, count)).await {
-                Ok(Ok(replies)) if replies.len() == count => Ok(replies),
-                Ok(Ok(_)) => Err(unknown("replies are missing".to_owned())),
-                Ok(Err(error)) => Err(unknown(error.to_string())),
-                Err(_) => Err(unknown(format!("no reply within {} ms", time_limit.as_millis()))),
+            let mut connected = match connected {
+                Ok(connected) => connected,
+                Err(failure) => return Sent::NotConnected(failure),
+            };
+            let generation = connected.generation();
+            let left = deadline.saturating_duration_since(Instant::now()).min(time_limit);
+            match connected.send(&pipeline, left).await {
+                Ok(mut replies) => {
+                    let role = asks_role.then(|| Role::of(&replies.remove(0)));
+                    Sent::Complete { replies, role, generation }
+                }
+                Err(unanswered) => Sent::Unanswered { unanswered, generation },
             }
         }
+    }
+}
+
+/// What became of batches that were to be sent.
+pub(super) enum Sent {
+    /// There was no connection to send them on.
+    NotConnected(Failure),
+    /// They were sent on a connection of `generation`, and the replies did not come.
+    Unanswered { unanswered: Unanswered, generation: u64 },
+    /// Each has a reply. `role` is that of the server, where it was asked for.
+    Complete { replies: Vec<Value>, role: Option<Role>, generation: u64 },
+}
+
+/// The role of a server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Primary,
+    Replica,
+}
+
+impl Role {
+    /// The role by the reply to [`ask_role`].
+    fn of(reply: &Value) -> Role {
+        if is_replica(reply) { Role::Replica } else { Role::Primary }
     }
 }

@@ -43,6 +43,20 @@ pub enum StartError {
         /// The bytes that are free.
         free: u64,
     },
+    /// There are append-only files without the manifest that lists them.
+    #[error(
+        "{} has append-only files and no appendonly.aof.manifest, so the server would begin an empty store: \
+         restore the whole directory from a backup",
+        .0.display()
+    )]
+    NoManifest(PathBuf),
+    /// There is a snapshot and no append-only file.
+    #[error(
+        "the data directory {} has a dump.rdb and no appendonlydir, so the server would begin an empty store: \
+         see Backup in docs/operations.md for how to restore a snapshot, or remove the file",
+        .0.display()
+    )]
+    OnlySnapshot(PathBuf),
     /// The server ended before it was ready.
     #[error("the embedded server did not start; it said: {0}")]
     Died(String),

@@ -13,9 +13,15 @@ use rustix::{
     process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal},
 };
 
-use super::{LEAST_FREE_BYTES, Shared, config::configuration, free_bytes};
+use super::{LEAST_FREE_BYTES, Shared, config::configuration, data, free_bytes};
 
 fn spawn(shared: &Shared) -> io::Result<Child> {
+    let (are_there, was_ready) = (data::are_there(&shared.folder), shared.state().was_ready);
+    if !are_there.map_err(io::Error::other)? && was_ready {
+        return Err(io::Error::other(
+            "the data are gone, and an empty store would take their place",
+        ));
+    }
     let mut command = Command::new(&shared.program);
     command
         .arg("-")
@@ -25,7 +31,7 @@ fn spawn(shared: &Shared) -> io::Result<Child> {
         .stderr(Stdio::null())
         // Ctrl-C at a terminal reaches the whole group; the server must outlive the drain.
         .process_group(0);
-    let lock = shared.lock.try_clone()?;
+    let lock = shared.lock.get().ok_or(io::ErrorKind::NotFound)?.try_clone()?;
     let parent = getpid();
     let prepare = move || {
         fcntl_setfd(lock.as_fd(), FdFlags::empty())?;

@@ -102,6 +102,11 @@ impl Script {
         Script { name, header, source, sha1, durations: OnceLock::new() }
     }
 
+    /// Counts that the source is sent, because the server does not know its SHA-1.
+    pub(in crate::store) fn count_load(&self) {
+        metrics::counter!("lockstep_script_loads_total", "operation" => self.name).increment(1);
+    }
+
     /// Records the duration of one run. The labels are looked up once a script, not for every run.
     pub(in crate::store) fn record(&self, outcome: RunOutcome, duration: Duration) {
         let histogram = |outcome: &'static str| {

@@ -108,12 +108,13 @@ async fn a_trimmed_log_is_no_false_alarm() {
     let service = Service::new();
     service.open("alice", "100").await;
     let log = service.key("postings", "alice");
-    // This log looks as if its beginning had been trimmed since the check began.
+    // This log looks as if its beginning had been trimmed since the check began, at the shortest history.
     let mut entry: Vec<u8> = raw().lindex(&log, 0).unwrap();
     // Two bytes and two numbers come before the instant.
     entry[18..26].copy_from_slice(&9e15_f64.to_le_bytes());
-    let () = raw().lset(&log, 0, entry).unwrap();
-    service.edit_account("alice", |record| record["postings"] = 2.0.into());
+    let () = raw().del(&log).unwrap();
+    let () = raw().rpush(&log, vec![entry; 100]).unwrap();
+    service.edit_account("alice", |record| record["postings"] = 101.0.into());
     let refused = service.get("/accounts/integrity").await.expect_problem(503, "store_busy");
     assert!(refused["detail"].as_str().unwrap().contains("--history"));
 }

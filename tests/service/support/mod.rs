@@ -1,4 +1,4 @@
-//! A test's tools: a Redis (`server`), the service in this process (`service`) or as a program
+//! A test's tools: a Redis (`server`), an address in front of it (`relay`), the service in this process (`service`) or as a program
 //! (`process`), the answers of both (`answer`), many callers at once (`race`), the contents of a space
 //! (`keys`), and checks that several operations share (`checks`).
 
@@ -8,6 +8,7 @@ mod checks;
 mod keys;
 mod process;
 mod race;
+mod relay;
 mod server;
 mod service;
 
@@ -26,6 +27,7 @@ pub use self::{
     keys::{pack_account, seed},
     process::Process,
     race::{race, race_each},
+    relay::Relay,
     server::{Server, raw, redis_url},
     service::Service,
 };

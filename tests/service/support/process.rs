@@ -31,8 +31,30 @@ impl Process {
 
     /// The same, with its log written to `log`.
     pub fn start_logging_to(log: Stdio, arguments: &[&str]) -> Process {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_lockstep"))
-            .args(["--listen", "127.0.0.1:0", "--log", "warn"])
+        Process::start_at_level("warn", log, arguments)
+    }
+
+    /// The same, with another `--log` than `warn`.
+    pub fn start_at_level(level: &str, log: Stdio, arguments: &[&str]) -> Process {
+        let program = Command::new(env!("CARGO_BIN_EXE_lockstep"));
+        Process::spawn(program, level, log, arguments)
+    }
+
+    /// Starts `lockstep` on the shared Redis with a clock that is wrong by an offset such as `-1h`.
+    pub fn with_clock(offset: &str, arguments: &[&str]) -> Process {
+        // The program `faketime` would stand between the test and the process that it has to end.
+        let folders = std::fs::read_dir("/usr/lib").unwrap().map(|folder| folder.unwrap().path());
+        let mut libraries = folders.map(|folder| folder.join("faketime/libfaketimeMT.so.1"));
+        let library = libraries.find(|library| library.exists()).expect("is faketime installed?");
+        let mut program = Command::new(env!("CARGO_BIN_EXE_lockstep"));
+        program.env("LD_PRELOAD", library).env("FAKETIME", offset);
+        let arguments = [&["--redis-url", redis_url()], arguments].concat();
+        Process::spawn(program, "warn", Stdio::inherit(), &arguments)
+    }
+
+    fn spawn(mut program: Command, level: &str, log: Stdio, arguments: &[&str]) -> Process {
+        let mut child = program
+            .args(["--listen", "127.0.0.1:0", "--log", level])
             .args(arguments)
             .stdout(Stdio::piped())
             .stderr(log)
@@ -64,6 +86,11 @@ impl Process {
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// How it ended, once it has.
+    pub fn try_wait(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
     }
 
     pub fn wait(&mut self) -> ExitStatus {

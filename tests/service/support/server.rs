@@ -8,6 +8,7 @@ use std::{
 
 use lockstep::store::FORMAT;
 use redis::Commands;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::{free_port, unique, wait_for};
 
@@ -59,9 +60,17 @@ impl Server {
         Server::start_in(&unique("lockstep-test-"), arguments)
     }
 
+    /// Starts a server on this port.
+    pub fn start_on(port: u16) -> Server {
+        Server::launch(port, &unique("lockstep-test-"), &[])
+    }
+
     /// Starts a server whose data folder has this name within the system's temporary folder.
     pub fn start_in(name: &str, arguments: &[&str]) -> Server {
-        let port = free_port();
+        Server::launch(free_port(), name, arguments)
+    }
+
+    fn launch(port: u16, name: &str, arguments: &[&str]) -> Server {
         let program = std::env::var("LOCKSTEP_TEST_SERVER").unwrap_or("redis-server".to_owned());
         let folder = std::env::temp_dir().join(name).display().to_string();
         std::fs::create_dir_all(&folder).unwrap();
@@ -79,10 +88,44 @@ impl Server {
         server
     }
 
+    /// Has the server hang: it accepts connections and answers nothing until the result is dropped.
+    pub fn hang(&self) -> Hanging {
+        let info: String = redis::cmd("INFO").arg("server").query(&mut self.connection()).unwrap();
+        let id =
+            info.lines().find_map(|line| line.strip_prefix("process_id:")?.trim().parse().ok());
+        let process = Pid::from_raw(id.unwrap()).unwrap();
+        kill_process(process, Signal::STOP).unwrap();
+        Hanging(process)
+    }
+
+    /// Runs one command, such as `CONFIG SET maxmemory 1`.
+    pub fn command(&self, line: &str) {
+        let mut words = line.split(' ');
+        let mut command = redis::cmd(words.next().unwrap());
+        for word in words {
+            command.arg(word);
+        }
+        command.exec(&mut self.connection()).unwrap();
+    }
+
+    /// Its address as REPLICAOF takes it.
+    pub fn host_and_port(&self) -> String {
+        self.url.trim_start_matches("redis://").replace(':', " ")
+    }
+
     /// A new connection, as soon as the server accepts one.
     pub fn connection(&self) -> redis::Connection {
         let client = redis::Client::open(self.url.as_str()).unwrap();
         wait_for("redis-server (is it installed?)", || client.get_connection().ok())
+    }
+}
+
+/// A server that hangs until this value is dropped.
+pub struct Hanging(Pid);
+
+impl Drop for Hanging {
+    fn drop(&mut self) {
+        let _ = kill_process(self.0, Signal::CONT);
     }
 }
 

@@ -43,6 +43,7 @@ impl Service {
             batch_workers: 2,
             transactions: 16,
             queue: 8192,
+            queue_bytes: 64 << 20,
             timeout: Duration::from_secs(20),
             retention: Retention {
                 idempotency_ttl_ms: 3_600_000,

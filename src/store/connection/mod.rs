@@ -1,0 +1,169 @@
+//! Connections to the server: how they are made, when they are left, and what was sent on them.
+//!
+//! `route` knows where the server is and makes connections, `pool` keeps idle ones, and `stream` counts
+//! what was written. The batcher, `transaction` and `admin` use them; nothing else connects to Redis.
+
+mod pool;
+mod route;
+mod stream;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use redis::{
+    Cmd, Pipeline, RedisFuture, Value,
+    aio::{ConnectionLike, MultiplexedConnection},
+};
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+
+pub(super) use pool::{Pool, PooledConnection, checkout, pool};
+pub(super) use route::Route;
+
+use super::Failure;
+use stream::Written;
+
+/// The time for which a connection is believed to be alive, and its server to be no replica. After it,
+/// the next use of the connection finds out.
+pub(super) const RECHECK_PERIOD: Duration = Duration::from_secs(1);
+
+/// A connection to the server. Commands are pipelined on it; clones share it, and it is closed when the
+/// last one is dropped.
+#[derive(Clone)]
+pub(super) struct Connection {
+    multiplexed: MultiplexedConnection,
+    written: Written,
+    /// The generation of the route in which it was made.
+    generation: u64,
+    /// The last time that the server said it is no replica.
+    role_checked: Instant,
+    _driver: Arc<AbortOnDropHandle<()>>,
+}
+
+impl Connection {
+    /// Sends a pipeline and returns the reply of each command, in `time_limit`. Sends nothing before it
+    /// is first polled.
+    ///
+    /// # Errors
+    ///
+    /// [`Unanswered`] when not every reply came; the connection is then of no use any more.
+    pub async fn send(
+        &mut self,
+        pipeline: &Pipeline,
+        time_limit: Duration,
+    ) -> Result<Vec<Value>, Unanswered> {
+        let (count, before) = (pipeline.len(), self.written.bytes());
+        let replies = self.multiplexed.send_packed_commands(pipeline, 0, count);
+        let cause = match timeout(time_limit, replies).await {
+            Ok(Ok(replies)) if replies.len() == count => return Ok(replies),
+            Ok(Ok(_)) => "replies are missing".to_owned(),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no reply within {} ms", time_limit.as_millis()),
+        };
+        Err(Unanswered { cause, sent_bytes: self.written.seal() - before })
+    }
+
+    /// The generation of the route in which it was made.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// True if nobody has asked for the role of the server within the last second.
+    pub fn needs_role_check(&self) -> bool {
+        self.role_checked.elapsed() >= RECHECK_PERIOD
+    }
+
+    /// Records that the server is no replica.
+    pub fn role_is_checked(&mut self) {
+        self.role_checked = Instant::now();
+    }
+}
+
+impl ConnectionLike for Connection {
+    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+        self.multiplexed.req_packed_command(command)
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        self.multiplexed.req_packed_commands(pipeline, offset, count)
+    }
+
+    fn get_db(&self) -> i64 {
+        self.multiplexed.get_db()
+    }
+}
+
+/// The loss of the replies to a pipeline.
+#[derive(Debug, Clone)]
+pub(super) struct Unanswered {
+    pub cause: String,
+    /// The most bytes of the pipeline that the socket has taken. They may be fewer, because what was
+    /// sent before it on the same connection is counted too where it was still on its way.
+    pub sent_bytes: u64,
+}
+
+impl Unanswered {
+    /// The failure of a command that ends at byte `end` of its pipeline. Unless all of it was written,
+    /// the server cannot have run it.
+    pub fn failure(&self, end: u64, retry_safe: bool) -> Failure {
+        let Unanswered { cause, sent_bytes } = self;
+        if *sent_bytes < end {
+            return Failure::Unavailable(format!("{cause}, and the call was not sent"));
+        }
+        Failure::Unknown { cause: cause.clone(), retry_safe }
+    }
+}
+
+/// The command that asks a server for its role. ROLE would be shorter, and a right that the documented
+/// user does not have.
+pub(super) fn ask_role(pipeline: &mut Pipeline) {
+    pipeline.cmd("INFO").arg("replication");
+}
+
+/// True if a server has answered [`ask_role`] by saying that it is a replica. A server that does not
+/// tell is taken for none: a write will tell.
+pub(super) fn is_replica(reply: &Value) -> bool {
+    let text = match reply {
+        Value::BulkString(bytes) => bytes.as_slice(),
+        Value::VerbatimString { text, .. } => text.as_bytes(),
+        Value::SimpleString(text) => text.as_bytes(),
+        _ => return false,
+    };
+    text.split(|byte| *byte == b'\n').any(|line| line.trim_ascii_end() == b"role:slave")
+}
+
+/// The failure of a call whose server is a replica.
+pub(super) fn replica() -> Failure {
+    Failure::ReadOnly("the server is a replica".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_server_that_says_so_is_a_replica() {
+        let info = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        assert!(is_replica(&info("# Replication\r\nrole:slave\r\nmaster_host:x\r\n")));
+        for other in ["# Replication\r\nrole:master\r\nconnected_slaves:0\r\n", "", "xrole:slave\n"]
+        {
+            assert!(!is_replica(&info(other)), "{other}");
+        }
+        assert!(!is_replica(&Value::Nil));
+    }
+
+    #[test]
+    fn a_command_that_was_not_written_to_its_end_has_not_run() {
+        let unanswered = Unanswered { cause: "lost".to_owned(), sent_bytes: 10 };
+        assert!(unanswered.failure(10, false).may_have_written());
+        let failure = unanswered.failure(11, false);
+        assert!(!failure.may_have_written() && failure.is_transient());
+    }
+}

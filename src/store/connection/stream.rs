@@ -1,0 +1,105 @@
+//! A socket that counts the bytes that it has taken. A command whose last byte was never written has
+//! not run, whatever became of its connection. `route` makes one for each connection.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// The count of a socket's bytes. Clones share it.
+#[derive(Clone, Default)]
+pub(super) struct Written(Arc<Mutex<Progress>>);
+
+#[derive(Default)]
+struct Progress {
+    bytes: u64,
+    sealed: bool,
+}
+
+impl Written {
+    /// The bytes that the socket has taken so far.
+    pub fn bytes(&self) -> u64 {
+        self.lock().bytes
+    }
+
+    /// Lets the socket take nothing more, so that the count is final, and returns it.
+    pub fn seal(&self) -> u64 {
+        let mut progress = self.lock();
+        progress.sealed = true;
+        progress.bytes
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A socket with its count.
+pub(super) struct CountedStream<S> {
+    pub socket: S,
+    pub written: Written,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for CountedStream<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for CountedStream<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let CountedStream { socket, written } = self.get_mut();
+        // Held over the write, so that no byte goes out after `seal` has counted.
+        let mut progress = written.lock();
+        if progress.sealed {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let taken = Pin::new(socket).poll_write(context, bytes);
+        if let Poll::Ready(Ok(count)) = taken {
+            progress.bytes += count as u64;
+        }
+        taken
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn counts_what_the_socket_takes_and_nothing_after_the_seal() {
+        // The pipe holds 8 bytes that nobody reads.
+        let (socket, _unread) = tokio::io::duplex(8);
+        let written = Written::default();
+        let mut stream = CountedStream { socket, written: written.clone() };
+        stream.write_all(b"12345").await.unwrap();
+        assert_eq!(written.bytes(), 5);
+        assert_eq!(stream.write(b"6789").await.unwrap(), 3);
+        assert_eq!(written.seal(), 8);
+        assert_eq!(stream.write(b"9").await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!(written.bytes(), 8);
+    }
+}

@@ -1,0 +1,82 @@
+//! Readiness: whether the server can serve every call now, and if not, which check it fails.
+//! `monitoring` asks for it.
+
+use tokio::time::timeout;
+
+use super::{
+    Failure, Store,
+    admin::read_failure,
+    connection::checkout,
+    rights::{self, Trial},
+};
+
+/// The reason why a store is not ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotReady {
+    /// The check that failed.
+    pub check: ReadinessCheck,
+    /// The failure that a call would have met.
+    pub failure: Failure,
+}
+
+/// A check of readiness, in the order in which they are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum ReadinessCheck {
+    /// The server can be reached, lets the service in, is no replica, and has data of this format.
+    Connection,
+    /// The server takes writes: it has loaded its data, and has memory, disk and enough replicas.
+    Writes,
+    /// The Redis user may run every command that the service needs.
+    Rights,
+}
+
+impl Store {
+    /// Finds out whether the server can serve every call now, within one store timeout. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// The first check that fails.
+    pub async fn check_ready(&self) -> Result<(), NotReady> {
+        let answered = timeout(self.0.timeout, self.ask_ready()).await;
+        answered.unwrap_or_else(|_| {
+            let failure = Failure::Unavailable("no answer in time".to_owned());
+            Err(NotReady { check: ReadinessCheck::Connection, failure })
+        })
+    }
+
+    async fn ask_ready(&self) -> Result<(), NotReady> {
+        let not_ready = |check| move |failure| NotReady { check, failure };
+        let checkout = checkout(&self.0.pool, self.0.timeout).await;
+        let mut connection = checkout.map_err(not_ready(ReadinessCheck::Connection))?;
+        let missing = rights::missing(&mut connection, Trial::Write).await.map_err(|error| {
+            self.0.route.leave(connection.generation());
+            let check = match error.code() {
+                Some("NOPERM") => ReadinessCheck::Rights,
+                Some(_) => ReadinessCheck::Writes,
+                None => ReadinessCheck::Connection,
+            };
+            NotReady { check, failure: read_failure(&error) }
+        })?;
+        lacking(&missing)
+            .map_or(Ok(()), |failure| Err(NotReady { check: ReadinessCheck::Rights, failure }))
+    }
+
+    /// Finds out why a script failed, where that may have been a right that the Redis user lacks: the error
+    /// of a script has no code that would tell. Every other failure stays.
+    pub(super) async fn explain(&self, failure: Failure) -> Failure {
+        let Failure::Script(_) = failure else { return failure };
+        let Ok(mut connection) = checkout(&self.0.pool, self.0.timeout).await else {
+            return failure;
+        };
+        match rights::missing(&mut connection, Trial::Read).await {
+            Ok(missing) => lacking(&missing).unwrap_or(failure),
+            Err(_) => failure,
+        }
+    }
+}
+
+/// The failure of calls whose Redis user lacks rights.
+fn lacking(missing: &[String]) -> Option<Failure> {
+    (!missing.is_empty()).then(|| Failure::Unavailable(rights::sentence(missing)))
+}

@@ -1,0 +1,107 @@
+//! Rights: the commands that the service needs, and those of them that its Redis user may not run. The
+//! start, the readiness and the explanation of a failed script ask for them.
+
+use redis::RedisResult;
+
+use super::connection::Connection;
+
+/// Every command that the service or one of its scripts sends. `tests/contracts.rs` holds the scripts to it.
+pub const COMMANDS: &[&str] = &[
+    "DECRBY",
+    "DEL",
+    "EVAL",
+    "EVALSHA",
+    "EXEC",
+    "EXISTS",
+    "GET",
+    "GETRANGE",
+    "HDEL",
+    "HGET",
+    "HGETALL",
+    "HSET",
+    "HSTRLEN",
+    "INCRBY",
+    "INFO",
+    "LINDEX",
+    "LLEN",
+    "LPUSH",
+    "LRANGE",
+    "LTRIM",
+    "MGET",
+    "MSET",
+    "MULTI",
+    "PEXPIRE",
+    "PING",
+    "PTTL",
+    "RPOP",
+    "RPUSH",
+    "SADD",
+    "SCAN",
+    "SET",
+    "STRLEN",
+    "TIME",
+    "TYPE",
+    "UNWATCH",
+    "WATCH",
+    "ZADD",
+    "ZCARD",
+    "ZRANGE",
+    "ZRANGEBYLEX",
+    "ZRANGEBYSCORE",
+    "ZRANK",
+    "ZREM",
+    "ZREMRANGEBYRANK",
+    "ZREMRANGEBYSCORE",
+    "ZSCORE",
+];
+
+/// Returns those of the commands in ARGV that the user may not run on every key in KEYS. EVAL and EVALSHA
+/// need their number of keys here: Redis 7.0 reads it without looking whether it is there, and crashes.
+const CHECK_RIGHTS: &str = "
+local missing = {}
+for i = 1, #ARGV do
+  local command = ARGV[i]
+  local may_run = true
+  for j = 1, #KEYS do
+    local known, allowed
+    if command == 'EVAL' or command == 'EVALSHA' then
+      known, allowed = pcall(redis.acl_check_cmd, command, 'return 1', '1', KEYS[j])
+    else
+      known, allowed = pcall(redis.acl_check_cmd, command, KEYS[j])
+    end
+    may_run = may_run and known and allowed
+  end
+  if not may_run then
+    missing[#missing + 1] = command
+  end
+end
+return missing
+";
+
+/// The kind of script that asks for the rights. It writes nothing either way.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Trial {
+    /// One that every server runs which takes reads.
+    Read,
+    /// One that the server refuses whenever it takes no writes: a replica, a server without memory, disk
+    /// or enough replicas.
+    Write,
+}
+
+/// The commands that the service needs and the user of a connection may not run, in alphabetical order. A
+/// commit that lacks a right in its middle would have to be undone.
+pub(super) async fn missing(connection: &mut Connection, trial: Trial) -> RedisResult<Vec<String>> {
+    let flags = match trial {
+        Trial::Read => " flags=no-writes",
+        Trial::Write => "",
+    };
+    let mut command = redis::cmd("EVAL");
+    let keys = ["lockstep:{rights}:none", "lockstep-data:{rights}:none"];
+    command.arg(format!("#!lua{flags}{CHECK_RIGHTS}")).arg(keys.len()).arg(&keys).arg(COMMANDS);
+    command.query_async(connection).await
+}
+
+/// The sentence that names missing rights, without its end.
+pub(super) fn sentence(missing: &[String]) -> String {
+    format!("the Redis user lacks the right to run {}", missing.join(", "))
+}
