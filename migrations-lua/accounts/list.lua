@@ -22,19 +22,18 @@ REPLY
 --- @include "lib/index_page"
 
 -- Text that is no JSON would make the whole page unreadable.
-local function open_listed_account(account_key, holds_key)
+local function listed_account(account_id, account_key, holds_key)
   local account = open_account(account_key, holds_key)
   if account and not account.metadata:find('^{.*}$') then
     fail_corrupt(account_key, 'an account')
   end
-  return account
+  return account and account_json(account_id, account)
 end
 
 local accounts = {}
 for i = 1, line_count() do
   local account_key, holds_key = keys_of_line(i)
   local account_id = args_of_line(i)
-  local account = unless_damaged(open_listed_account, account_key, holds_key)
-  accounts[#accounts + 1] = account and account_json(account_id, account)
+  accounts[#accounts + 1] = unless_damaged(listed_account, account_id, account_key, holds_key)
 end
 return { 'ok', accounts, ids_after(index_key, after, count) }

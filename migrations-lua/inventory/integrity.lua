@@ -56,13 +56,8 @@ end
 
 -- Returns the damage of a product, nil where it has none.
 local function damage_of(product, holds_key, log_key)
-  local holds_are_sound, damage = unless_damaged(has_sound_holds, product, holds_key)
-  local movements_are_lost
-  if not damage then
-    movements_are_lost, damage = unless_damaged(has_lost_movements, product, log_key)
-  end
-  return damage or not has_sound_stock(product) and 'stock' or not holds_are_sound and 'holds'
-    or movements_are_lost and 'movements' or nil
+  return not has_sound_stock(product) and 'stock' or not has_sound_holds(product, holds_key) and 'holds'
+    or has_lost_movements(product, log_key) and 'movements' or nil
 end
 
 local products = {}
@@ -73,7 +68,9 @@ for i = 1, line_count() do
   local figures = ''
   if product then
     figures = (',"on_hand":%d,"reserved":%d,"sold":%d'):format(product.on_hand, product.reserved, product.sold)
-    damage = damage_of(product, holds_key, log_key)
+    local reason
+    reason, damage = unless_damaged(damage_of, product, holds_key, log_key)
+    damage = reason or damage
   else
     damage = damage or 'missing'
   end

@@ -24,19 +24,18 @@ REPLY
 --- @include "lib/index_page"
 
 -- Text that is no JSON would make the whole page unreadable.
-local function open_listed_product(product_key, holds_key, log_key)
+local function listed_product(product_id, product_key, holds_key, log_key)
   local product = open_product(product_key, holds_key, log_key)
-  if product and not product.rest:find('}$') then
+  if product and not product.details:find('}$') then
     fail_corrupt(product_key, 'a product')
   end
-  return product
+  return product and product_json(product_id, product)
 end
 
 local products = {}
 for i = 1, line_count() do
   local product_key, holds_key, log_key = keys_of_line(i)
   local product_id = args_of_line(i)
-  local product = unless_damaged(open_listed_product, product_key, holds_key, log_key)
-  products[#products + 1] = product and product_json(product_id, product)
+  products[#products + 1] = unless_damaged(listed_product, product_id, product_key, holds_key, log_key)
 end
 return { 'ok', products, ids_after(index_key, after, count) }

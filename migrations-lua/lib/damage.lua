@@ -1,15 +1,26 @@
 -- Reading on past what is damaged: a list leaves it out, and a check names it.
 --- @export unless_damaged
 
+-- What errors of damage say: that of `fail_corrupt`, that of a key of another type, and those of `struct.unpack`.
+local DAMAGE = { ' does not hold ', '^WRONGTYPE', 'data string too short', 'unfinished string in data' }
+
+local function is_damage(message)
+  for i = 1, #DAMAGE do
+    if message:find(DAMAGE[i]) then
+      return true
+    end
+  end
+  return false
+end
+
 -- Returns the first three results of `read(...)`, or nil and `unreadable` where a key that it reads holds
--- something that is not ours, or not all that it should. Any other failure stays one.
+-- something that is not ours, or not all that it should. Any other failure stays one, a fault of a script too.
 function unless_damaged(read, ...)
   local succeeded, first, second, third = pcall(read, ...)
   if succeeded then
     return first, second, third
   end
-  local is_damage = type(first) == 'string' or (first.err or ''):find('^WRONGTYPE')
-  if not is_damage then
+  if not is_damage(type(first) == 'string' and first or first.err or '') then
     error(first, 0)
   end
   return nil, 'unreadable'

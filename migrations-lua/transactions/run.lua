@@ -28,8 +28,8 @@ REPLY
 -- The refusal is made here and not by the service, because only the runner knows whether this call has
 -- happened before under its idempotency key.
 if refusal == 'guard_failed' then
-  return { refusal, key, op, expected, actual }
-elseif refusal ~= '' then
+  return { 'guard_failed', key, op, expected, actual }
+elseif refusal == 'transaction_conflict' then
   -- Another attempt may find no conflict, so this is not remembered.
   return { 'transaction_conflict', attempts, replayable = false }
 end

@@ -167,9 +167,12 @@ mod tests {
 
     use super::*;
 
+    /// True while the sink is stopped, and what was written.
+    type State = Mutex<(bool, Vec<u8>)>;
+
     /// A sink that a test can stop and look into.
     #[derive(Clone, Default)]
-    struct Sink(Arc<(Mutex<(bool, Vec<u8>)>, Condvar)>);
+    struct Sink(Arc<(State, Condvar)>);
 
     impl Sink {
         fn stop(&self, stopped: bool) {

@@ -138,7 +138,8 @@ async fn a_server_that_comes_later_is_found() {
         .arg("lockstep:format")
         .query(&mut redis::Client::open(url).unwrap().get_connection().unwrap())
         .unwrap();
-    assert_eq!(format.as_deref(), Some("{\"format\":1}"));
+    let settled = format!("{{\"format\":{}}}", lockstep::store::FORMAT);
+    assert_eq!(format, Some(settled));
     drop(server);
 }
 
