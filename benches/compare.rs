@@ -50,11 +50,12 @@ fn main() {
 
 #[tokio::main]
 async fn compare() {
-    let Setup { redis, redis_url, lockstep, mut connection } = Setup::start().await;
+    let Setup { mut redis, lockstep } = Setup::start().await;
+    let redis_pid = redis.process.child.id();
     let this = std::env::current_exe().unwrap();
     let bare = Process::start(Command::new(&this).env(ROLE, "bare"));
-    let watch = Process::start(Command::new(&this).env(ROLE, "watch").env("REDIS", &redis_url));
-    prepare(&lockstep.address, &mut connection).await;
+    let watch = Process::start(Command::new(&this).env(ROLE, "watch").env("REDIS", &redis.url));
+    prepare(&lockstep.address, &mut redis.connection).await;
 
     let scenario = |name, process: &Process, requests| Scenario {
         expected: if name == SOLD_OUT { "HTTP/1.1 409" } else { "HTTP/1.1 20" },
@@ -84,12 +85,12 @@ async fn compare() {
     let mut raw_costs: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
     for _ in 0..ROUNDS {
         for scenario in &scenarios {
-            let measurement = measure(scenario, redis.child.id()).await;
+            let measurement = measure(scenario, redis_pid).await;
             results.entry(scenario.name).or_default().push(measurement);
         }
         for transfers_per_script in [1, 16, 64] {
             let (cost, _) =
-                raw_script(&mut connection, redis.child.id(), transfers_per_script).await;
+                raw_script(&mut redis.connection, redis_pid, transfers_per_script).await;
             raw_costs.entry(transfers_per_script).or_default().push(cost);
         }
     }

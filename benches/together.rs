@@ -47,12 +47,12 @@ const CONTENDED: [(&str, &str, Requests); 3] = [
 
 #[tokio::main]
 async fn main() {
-    let Setup { redis, redis_url: _, lockstep, mut connection } = Setup::start().await;
-    let redis_pid = redis.child.id();
+    let Setup { mut redis, lockstep } = Setup::start().await;
+    let redis_pid = redis.process.child.id();
     let (per_second, memory_mib) = long_stream(&lockstep).await;
-    let (rates, costs) = compare_streams(&lockstep, redis_pid, &mut connection).await;
+    let (rates, costs) = compare_streams(&lockstep, redis_pid, &mut redis.connection).await;
     print_streams(&rates, &costs);
-    let contention = contend(&lockstep, redis_pid, &mut connection).await;
+    let contention = contend(&lockstep, redis_pid, &mut redis.connection).await;
     let stream = json!({
         "per_second": per_second, "memory_mib": memory_mib, "rates": rates, "redis_cpu_us": costs,
     });

@@ -38,7 +38,12 @@ pub enum CliCommand {
     ///
     /// An interrupted migration is resumed by running it again; no service starts before it has ended.
     /// Make a backup first: there is no way back to the older format.
-    Migrate(Migrate),
+    Migrate(StoreAddress),
+    /// Print what is stored under a key of the service, as JSON
+    ///
+    /// It only reads, also while services run. Amounts are whole numbers of minor units, and instants are
+    /// milliseconds since 1970 where their name says nothing else.
+    Show(Show),
 }
 
 /// Settings of `serve`.
@@ -169,9 +174,25 @@ pub struct Healthcheck {
     pub base_path: String,
 }
 
-/// Settings of `migrate`.
+/// Settings of `show`.
 #[derive(Debug, Clone, Args)]
-pub struct Migrate {
+pub struct Show {
+    /// Key as it is in Redis, such as lockstep:{main}:account:alice
+    pub key: String,
+
+    /// Parts of a collection to show at most: entries of a log, the newest first, members of a sorted set,
+    /// or fields of a hash
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub limit: u64,
+
+    /// The store that has the key.
+    #[command(flatten)]
+    pub store: StoreAddress,
+}
+
+/// The store of a command that runs beside services or without them.
+#[derive(Debug, Clone, Args)]
+pub struct StoreAddress {
     /// Redis or Valkey that has the data, redis://HOST:PORT/DB or unix:///PATH; by default an embedded
     /// server is started on --data-dir
     #[arg(long, env = "LOCKSTEP_REDIS_URL", value_parser = trimmed(StringValueParser::new()))]

@@ -1,6 +1,6 @@
 //! The table of domains: one row has all that the rest of the service needs to know of a domain.
 //! `app` takes the routers from it, `openapi` the tags, `problems` the codes, `atomic` and `bulk`
-//! the commands, and the sweeper what expires.
+//! the commands, the sweeper what expires, and `cli` the kinds of keys.
 //!
 //! A new domain is a row here, and its module in `lib.rs`.
 
@@ -12,7 +12,7 @@ use crate::{
     accounts,
     api::{CommandEntry, Problem},
     counters, inventory, locks, ratelimit,
-    store::{self, Context, Store},
+    store::{self, Context, KeyKind, SHARED_KINDS, Store},
     types::{Code, Id},
 };
 
@@ -26,6 +26,8 @@ pub struct Domain {
     pub router: fn() -> OpenApiRouter<Store>,
     /// Its commands that `POST /atomic` and `POST /bulk` run.
     pub commands: &'static [CommandEntry],
+    /// The kinds of keys that it writes, with their decoders.
+    pub key_kinds: &'static [KeyKind],
     /// Its problem codes.
     pub codes: &'static [Code],
     /// Its records that end at a time of their own.
@@ -55,6 +57,7 @@ pub static DOMAINS: &[Domain] = &[
         description: "Money, by double-entry bookkeeping",
         router: accounts::router,
         commands: accounts::COMMANDS,
+        key_kinds: accounts::KEY_KINDS,
         codes: accounts::CODES,
         expires: &[Expirable {
             kind: accounts::ExpireHolds::KIND,
@@ -71,6 +74,7 @@ pub static DOMAINS: &[Domain] = &[
         description: "Stock and reservations",
         router: inventory::router,
         commands: inventory::COMMANDS,
+        key_kinds: inventory::KEY_KINDS,
         codes: inventory::CODES,
         expires: &[Expirable {
             kind: inventory::ExpireReservations::KIND,
@@ -88,6 +92,7 @@ pub static DOMAINS: &[Domain] = &[
         description: "Leases with fencing tokens",
         router: locks::router,
         commands: locks::COMMANDS,
+        key_kinds: locks::KEY_KINDS,
         codes: locks::CODES,
         expires: &[],
     },
@@ -96,6 +101,7 @@ pub static DOMAINS: &[Domain] = &[
         description: "Exact rate limits",
         router: ratelimit::router,
         commands: ratelimit::COMMANDS,
+        key_kinds: ratelimit::KEY_KINDS,
         codes: ratelimit::CODES,
         expires: &[],
     },
@@ -104,6 +110,7 @@ pub static DOMAINS: &[Domain] = &[
         description: "Whole numbers within bounds",
         router: counters::router,
         commands: counters::COMMANDS,
+        key_kinds: counters::KEY_KINDS,
         codes: counters::CODES,
         expires: &[],
     },
@@ -126,6 +133,11 @@ pub fn command(name: &str) -> Result<&'static CommandEntry, Problem> {
         let detail = format!("There is no command {name:?}; the document at /docs names them.");
         Problem::validation("/operation", detail)
     })
+}
+
+/// The kinds of keys of all domains, and those that several of them share.
+pub fn key_kinds() -> impl Iterator<Item = &'static KeyKind> {
+    DOMAINS.iter().flat_map(|domain| domain.key_kinds).chain(SHARED_KINDS)
 }
 
 /// The rows of everything that expires, in all domains.

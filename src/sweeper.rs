@@ -44,7 +44,7 @@ pub async fn sweep_page(store: &Store, cursor: u64) -> Result<u64, Failure> {
         let Some(expirable) = expirables().find(|expirable| expirable.kind == kind) else {
             continue;
         };
-        let context = Context { space, idempotency_key: None };
+        let context = Context::of_space(space);
         if let Err(error) = expire(store, expirable, &id, &context).await {
             log_failure(&LoggedFailure {
                 is_fault: false,

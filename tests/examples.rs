@@ -42,7 +42,7 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "worker-7: wrote part 1",
             "worker-8: wrote part 2",
             "worker-7: lost the lock",
-            "worker-7: write refused, the token is old",
+            "worker-7: write refused, the lease is over",
             "worker-8: released the lock",
         ],
     ),

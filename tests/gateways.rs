@@ -84,8 +84,11 @@ impl Gateway {
             let http = format!("http {{\n access_log off;\n {}", paths.join("\n"));
             config = config.replace("http {", &http);
         }
-        if name == "caddy" && caddy_has_full_duplex() {
-            let lines = ["# servers {", "# \tenable_full_duplex", "# }"];
+        if name == "caddy" {
+            let lines: &[&str] = match caddy_has_full_duplex() {
+                true => &["# servers {", "# \tenable_full_duplex", "# }"],
+                false => &["# buffer_requests"],
+            };
             for line in lines {
                 assert!(config.contains(line), "{line}");
                 config = config.replace(line, line.strip_prefix("# ").unwrap());
@@ -200,8 +203,7 @@ fn read_chunk(stream: &mut impl BufRead) -> Option<Option<Vec<u8>>> {
     Some((size > 0).then_some(part))
 }
 
-/// True for Caddy 2.7 or newer. Before, it passed the answer to a request of HTTP/1.1 on only when its body
-/// had ended.
+/// True for Caddy 2.7 or newer. Before, it could not pass a body on while the answer had begun.
 fn caddy_has_full_duplex() -> bool {
     let output = Command::new("caddy").arg("version").output().unwrap().stdout;
     let text = String::from_utf8(output).unwrap();

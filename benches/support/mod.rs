@@ -3,13 +3,16 @@
 
 #![allow(dead_code, reason = "each benchmark uses a part of this module")]
 
+pub mod script;
+
+use script::{RawCall, RawScript, send};
+
 use std::{
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
-use lockstep::store::Library;
 use redis::aio::MultiplexedConnection;
 use serde::Serialize;
 use tokio::{
@@ -87,10 +90,15 @@ pub fn request(path: &str, headers: &str, body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
+/// Returns the numbers of two of so many accounts.
+pub fn two_accounts(random: &mut Random, accounts: u64) -> (u64, u64) {
+    let from = random.below(accounts);
+    (from, (from + 1 + random.below(accounts - 1)) % accounts)
+}
+
 /// Returns the body of a transfer between two of so many accounts.
 pub fn transfer_body(random: &mut Random, accounts: u64) -> String {
-    let from = random.below(accounts);
-    let to = (from + 1 + random.below(accounts - 1)) % accounts;
+    let (from, to) = two_accounts(random, accounts);
     format!("{{\"from_account\":\"a{from}\",\"to_account\":\"a{to}\",\"amount\":\"0.01\"}}")
 }
 
@@ -195,39 +203,18 @@ pub async fn raw_script(
     redis_pid: u32,
     transfers_per_script: usize,
 ) -> (f64, f64) {
-    let script = Library::embedded().script("accounts/transfer");
-    let _: String =
-        redis::cmd("SCRIPT").arg("LOAD").arg(&script.source).query_async(connection).await.unwrap();
+    let script = RawScript::present("accounts/transfer");
+    script.load(connection).await;
     let mut random = Random(transfers_per_script as u64);
     let calls = 12_800 / transfers_per_script;
     let (before, started) = (cpu_us(redis_pid), Instant::now());
     for _ in 0..calls.div_ceil(64) {
-        let mut pipe = redis::pipe();
-        for _ in 0..64.min(calls) {
-            let (mut keys, mut args) = (Vec::new(), Vec::new());
-            for _ in 0..transfers_per_script {
-                let from = random.below(ACCOUNTS);
-                let to = (from + 1 + random.below(ACCOUNTS - 1)) % ACCOUNTS;
-                for kind in ["account", "postings"] {
-                    for id in [from, to] {
-                        keys.push(format!("lockstep:{{main}}:{kind}:a{id}"));
-                    }
-                }
-                keys.push(format!("lockstep:{{main}}:account_holds:a{from}"));
-                keys.push("lockstep:{main}:transactions:1795705451".to_owned());
-                args.extend(["accounts/transfer", "6", "8", ""].map(str::to_owned));
-                args.extend([format!("a{from}"), format!("a{to}")]);
-                args.extend(
-                    ["1", "2", "null", "{}", "tx_0199f6c28f7a7c319d4e52a1b7f0c6aa"]
-                        .map(str::to_owned),
-                );
-                // The field of the transaction has 16 bytes.
-                args.push(format!("{:016}", random.below(1_000_000_000)));
-            }
-            pipe.cmd("EVALSHA").arg(&script.sha1).arg(keys.len()).arg(keys);
-            pipe.arg(0).arg(1000).arg(60_000).arg(10_000).arg(args);
-        }
-        let _: Vec<redis::Value> = pipe.query_async(connection).await.unwrap();
+        let scripts = (0..64.min(calls)).map(|_| {
+            let transfers =
+                (0..transfers_per_script).map(|_| RawCall::random(&mut random, ACCOUNTS));
+            script.command(&transfers.collect::<Vec<_>>())
+        });
+        send(connection, scripts).await;
     }
     let transfers = (calls.div_ceil(64) * 64.min(calls) * transfers_per_script) as f64;
     ((cpu_us(redis_pid) - before) / transfers, transfers / started.elapsed().as_secs_f64())
@@ -277,32 +264,84 @@ pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// A Redis and a Lockstep that uses it, with their default settings, and a connection to Redis.
-pub struct Setup {
-    pub redis: Process,
-    pub redis_url: String,
-    pub lockstep: Process,
+/// A Redis in a folder of its own, and a connection to it.
+pub struct Redis {
+    pub process: Process,
+    pub url: String,
     pub connection: MultiplexedConnection,
+    folder: std::path::PathBuf,
 }
 
-impl Setup {
-    /// Starts both, and waits until Redis answers.
-    pub async fn start() -> Setup {
-        let redis_port = free_port().to_string();
+impl Redis {
+    /// Starts one with these arguments, and waits until it answers.
+    pub async fn start(arguments: &[&str]) -> Redis {
+        let port = free_port().to_string();
+        let folder = std::env::temp_dir().join(format!("lockstep-bench-{port}"));
+        std::fs::create_dir_all(&folder).unwrap();
         let mut command = Command::new("redis-server");
-        let redis = Process::start(command.args(["--port", &redis_port, "--save", ""]));
-        let redis_url = format!("redis://127.0.0.1:{redis_port}");
-        let client = redis::Client::open(redis_url.as_str()).unwrap();
+        command.args(["--port", &port, "--save", "", "--dir"]).arg(&folder).args(arguments);
+        let process = Process::start(&mut command);
+        let url = format!("redis://127.0.0.1:{port}");
+        let client = redis::Client::open(url.as_str()).unwrap();
         let connection = loop {
             if let Ok(connection) = client.get_multiplexed_async_connection().await {
                 break connection;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lockstep"));
-        let arguments = ["--listen", "127.0.0.1:0", "--redis-url", &redis_url];
-        let lockstep = Process::start(command.args(arguments));
-        Setup { redis, redis_url, lockstep, connection }
+        Redis { process, url, connection, folder }
+    }
+
+    /// Returns the CPU time that it has taken so far, in microseconds.
+    pub fn cpu_us(&self) -> f64 {
+        cpu_us(self.process.child.id())
+    }
+
+    /// Returns the bytes of memory that its data take, and what belongs to them.
+    pub async fn memory(&mut self) -> f64 {
+        self.info("memory", "used_memory").await
+    }
+
+    /// Returns the size of its append-only file in bytes.
+    pub async fn append_only(&mut self) -> f64 {
+        self.info("persistence", "aof_current_size").await
+    }
+
+    async fn info(&mut self, section: &str, field: &str) -> f64 {
+        let mut info = redis::cmd("INFO");
+        let text: String = info.arg(section).query_async(&mut self.connection).await.unwrap();
+        let mut fields = text.lines().filter_map(|line| line.split_once(':'));
+        let (_, value) = fields.find(|(name, _)| *name == field).unwrap();
+        value.trim().parse().unwrap()
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.process.child.kill();
+        let _ = self.process.child.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Starts a Lockstep of any version, with its default settings.
+pub fn start_lockstep(program: &str, redis_url: &str) -> Process {
+    let mut command = Command::new(program);
+    Process::start(command.args(["--listen", "127.0.0.1:0", "--redis-url", redis_url]))
+}
+
+/// A Redis and a Lockstep that uses it, with their default settings.
+pub struct Setup {
+    pub redis: Redis,
+    pub lockstep: Process,
+}
+
+impl Setup {
+    /// Starts both, and waits until Redis answers.
+    pub async fn start() -> Setup {
+        let redis = Redis::start(&[]).await;
+        let lockstep = start_lockstep(env!("CARGO_BIN_EXE_lockstep"), &redis.url);
+        Setup { redis, lockstep }
     }
 }
 

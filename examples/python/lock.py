@@ -1,8 +1,7 @@
-"""Work under a lock: a lease that its holder renews, and a fencing token that stops a holder who is too late."""
+"""Work under a lock: a lease that its holder renews, and a guard that stops a holder who is too late."""
 
 import json
 import os
-import time
 import uuid
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -19,24 +18,21 @@ class Problem(Exception):
         self.members = members
 
 
-def post(path, body):
+def post(path, body, guard=None):
     headers = {"Content-Type": "application/json", "Lockstep-Space": SPACE}
+    if guard:
+        headers["Lockstep-Guard"] = guard
     try:
-        with urlopen(Request(URL + path, json.dumps(body).encode(), headers), timeout=5) as response:
+        # Longer than the longest wait for a lock.
+        with urlopen(Request(URL + path, json.dumps(body).encode(), headers), timeout=30) as response:
             return json.load(response)
     except HTTPError as error:
         raise Problem(json.load(error)) from None
 
 
 def acquire(owner):
-    """Answers the lease, as soon as the lock is free."""
-    while True:
-        try:
-            return post("/locks", {"lock": "report", "owner": owner, "ttl_ms": 30_000})
-        except Problem as problem:
-            if problem.members["code"] != "lock_held":
-                raise
-            time.sleep(problem.members["retry_after_ms"] / 1000)
+    """Waits for the lock, behind all who came before."""
+    return post("/locks", {"lock": "report", "owner": owner, "ttl_ms": 30_000, "wait_ms": 20_000})
 
 
 def renew(lease, ttl_ms):
@@ -50,31 +46,30 @@ def renew(lease, ttl_ms):
     return True
 
 
-class Report:
-    """What the lock protects. It refuses a holder who came before the newest that it has seen."""
+def write_part(lease):
+    """Adds a part to the report. The service does it only while this lease holds the lock."""
+    guard = f"lock=report;token={lease['fencing_token']}"
+    try:
+        part = post("/counters/increment", {"counter": "parts"}, guard)["value"]
+    except Problem as problem:
+        if problem.members["code"] not in ("stale_fencing_token", "lock_not_held"):
+            raise
+        return f"{lease['owner']}: write refused, the lease is over"
+    return f"{lease['owner']}: wrote part {part}"
 
-    newest = 0
 
-    def write(self, lease, part):
-        if lease["fencing_token"] < self.newest:
-            return f"{lease['owner']}: write refused, the token is old"
-        self.newest = lease["fencing_token"]
-        return f"{lease['owner']}: wrote part {part}"
-
-
-report = Report()
 first = acquire("worker-7")
-print(report.write(first, 1))
+print(write_part(first))
 renew(first, 1000)
 
 # Now worker-7 hangs for longer than its lease. worker-8 waits until the lock is free, and goes on.
 second = acquire("worker-8")
-print(report.write(second, 2))
+print(write_part(second))
 
-# worker-7 wakes up. If it renews, it learns that it has lost the lock; if it just writes, its token is refused.
+# worker-7 wakes up. If it renews, it learns that it has lost the lock; if it just writes, nothing is written.
 if not renew(first, 30_000):
     print("worker-7: lost the lock")
-print(report.write(first, 2))
+print(write_part(first))
 
 post("/locks/release", {"lock": "report", "lease_id": second["lease_id"]})
 print("worker-8: released the lock")

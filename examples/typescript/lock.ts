@@ -1,28 +1,27 @@
-// Work under a lock: a lease that its holder renews, and a fencing token that stops a holder who is too late.
+// Work under a lock: a lease that its holder renews, and a guard that stops a holder who is too late.
 
 const url = process.env.LOCKSTEP_URL ?? "http://127.0.0.1:8080";
 const space = `example-${process.pid}-${Date.now()}`; // a space of its own, so that the example can run again
 
-const sleep = (ms = 0) => new Promise((done) => setTimeout(done, ms));
-
-async function post(path = "", body = {}) {
+async function post(path = "", body = {}, guard = "") {
   const response = await fetch(url + path, {
     method: "POST",
-    headers: { "Content-Type": "application/json", "Lockstep-Space": space },
+    headers: {
+      "Content-Type": "application/json",
+      "Lockstep-Space": space,
+      ...(guard && { "Lockstep-Guard": guard }),
+    },
     body: JSON.stringify(body),
-    signal: AbortSignal.timeout(5000),
+    signal: AbortSignal.timeout(30_000), // longer than the longest wait for a lock
   });
   return { ok: response.ok, body: await response.json() };
 }
 
-// Answers the lease, as soon as the lock is free.
+// Waits for the lock, behind all who came before.
 async function acquire(owner = "") {
-  for (;;) {
-    const { ok, body } = await post("/locks", { lock: "report", owner, ttl_ms: 30_000 });
-    if (ok) return body;
-    if (body.code !== "lock_held") throw new Error(body.detail);
-    await sleep(body.retry_after_ms);
-  }
+  const { ok, body } = await post("/locks", { lock: "report", owner, ttl_ms: 30_000, wait_ms: 20_000 });
+  if (!ok) throw new Error(body.detail);
+  return body;
 }
 
 // Is false where the lease is lost.
@@ -32,30 +31,27 @@ async function renew({ lease_id = "" }, ttl_ms = 0) {
   return ok;
 }
 
-// What the lock protects. It refuses a holder who came before the newest that it has seen.
-class Report {
-  newest = 0;
-
-  write({ owner = "", fencing_token = 0 }, part = 0) {
-    if (fencing_token < this.newest) return `${owner}: write refused, the token is old`;
-    this.newest = fencing_token;
-    return `${owner}: wrote part ${part}`;
-  }
+// Adds a part to the report. The service does it only while this lease holds the lock.
+async function writePart({ owner = "", fencing_token = 0 }) {
+  const guard = `lock=report;token=${fencing_token}`;
+  const { ok, body } = await post("/counters/increment", { counter: "parts" }, guard);
+  if (ok) return `${owner}: wrote part ${body.value}`;
+  if (!["stale_fencing_token", "lock_not_held"].includes(body.code)) throw new Error(body.detail);
+  return `${owner}: write refused, the lease is over`;
 }
 
 async function main() {
-  const report = new Report();
   const first = await acquire("worker-7");
-  console.log(report.write(first, 1));
+  console.log(await writePart(first));
   await renew(first, 1000);
 
   // Now worker-7 hangs for longer than its lease. worker-8 waits until the lock is free, and goes on.
   const second = await acquire("worker-8");
-  console.log(report.write(second, 2));
+  console.log(await writePart(second));
 
-  // worker-7 wakes up. If it renews, it learns that it has lost the lock; if it just writes, its token is refused.
+  // worker-7 wakes up. If it renews, it learns that it has lost the lock; if it just writes, nothing is written.
   if (!(await renew(first, 30_000))) console.log("worker-7: lost the lock");
-  console.log(report.write(first, 2));
+  console.log(await writePart(first));
 
   await post("/locks/release", { lock: "report", lease_id: second.lease_id });
   console.log("worker-8: released the lock");

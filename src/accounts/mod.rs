@@ -46,7 +46,7 @@ use crate::{
 
 pub use codes::CODES;
 pub use expire::ExpireHolds;
-pub use record::{account_to_json, hold_to_json};
+pub use record::{KEY_KINDS, account_to_json, hold_to_json};
 
 use external_transfer::{ExternalTransfer, Receipt};
 use get::{Account, AccountReply, AccountStatus, FreezeDirection};

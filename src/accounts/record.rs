@@ -1,102 +1,147 @@
-//! Packed records of accounts and holds, read in Rust: for people and tests that look at what Redis keeps. The
-//! scripts pack and unpack them in `migrations-lua/lib/account.lua` and `hold.lua`.
+//! The stored records of this domain, read in Rust: for people and tests that look at what Redis keeps. The
+//! scripts pack and unpack them in `migrations-lua/lib`, and only their layout is known here too.
 
 use serde_json::{Value, json};
 
-/// The layouts of a record, its first byte.
+use super::{
+    HOLDS,
+    transaction_place::{TRANSACTIONS, transaction_id_of},
+};
+use crate::store::{KeyContent, KeyKind, PackedRecord, text_field};
+
+/// The kinds of keys that this domain writes.
+pub const KEY_KINDS: &[KeyKind] = &[
+    KeyKind { kind: "account", content: KeyContent::Record(account_to_json) },
+    KeyKind { kind: "external", content: KeyContent::Records(text_field, account_to_json) },
+    KeyKind { kind: "postings", content: KeyContent::Log(posting_to_json) },
+    KeyKind { kind: HOLDS, content: KeyContent::SortedSet(text_field) },
+    KeyKind { kind: "hold", content: KeyContent::Record(hold_to_json) },
+    KeyKind {
+        kind: TRANSACTIONS,
+        content: KeyContent::Records(transaction_id_of, transaction_to_json),
+    },
+];
+
+/// The layouts of a record, its first byte: amounts as numbers, or as digits.
 const NARROW: u8 = 1;
 const WIDE: u8 = 2;
 
 /// The names of the codes of `status`, which begin at 1.
 const STATUSES: [&str; 5] = ["open", "closed", "frozen_debits", "frozen_credits", "frozen_both"];
 
+/// The names of the codes of a hold's `status`.
+const HOLD_STATUSES: [&str; 3] = ["open", "captured", "released"];
+
+/// The names of the codes of a transaction's kind, which begin at 1.
+const KINDS: [&str; 6] = ["deposit", "withdrawal", "transfer", "capture", "reversal", "sweep"];
+
+/// Added to the code of a posting's kind where it is a credit.
+const CREDIT: u8 = 16;
+
 /// Returns an account record as JSON, its amounts as strings of minor units and `max_balance` empty for none;
 /// `None` where the bytes are none.
 pub fn account_to_json(bytes: &[u8]) -> Option<Value> {
-    let (head, mut rest) = bytes.split_at_checked(3)?;
-    let mut number = || {
-        let (number, after) = rest.split_at_checked(8)?;
-        rest = after;
-        Some(f64::from_le_bytes(number.try_into().ok()?))
-    };
-    let [next_due, postings, version, created_at] = [number()?, number()?, number()?, number()?];
-    let amounts: Vec<String> = match head[0] {
-        NARROW => {
-            let amounts = [number()?, number()?, number()?, number()?, number()?];
-            amounts
-                .map(|amount| if amount < 0.0 { String::new() } else { format!("{amount:.0}") })
-                .into()
-        }
-        WIDE => {
-            let mut parts = rest.splitn(6, |byte| *byte == 0);
-            let amounts: Option<Vec<_>> =
-                parts.by_ref().take(5).map(|part| String::from_utf8(part.to_vec()).ok()).collect();
-            rest = parts.next()?;
-            amounts?
-        }
-        _ => return None,
-    };
-    let [credits, debits, held, overdraft_limit, max_balance] = amounts.try_into().ok()?;
-    let end = rest.iter().position(|byte| *byte == 0)?;
-    let (currency, metadata) = (std::str::from_utf8(&rest[..end]).ok()?, &rest[end + 1..]);
+    let mut record = PackedRecord::new(bytes);
+    let layout = record.byte()?;
     Some(json!({
-        "status": STATUSES.get(usize::from(head[1]).checked_sub(1)?)?,
-        "scale": head[2],
-        "credits": credits,
-        "debits": debits,
-        "held": held,
-        "overdraft_limit": overdraft_limit,
-        "max_balance": max_balance,
-        "currency": currency,
-        "next_due": next_due,
-        "postings": postings,
-        "version": version,
-        "created_at": created_at,
-        "metadata": serde_json::from_slice::<Value>(metadata).ok()?,
+        "status": name_of(&STATUSES, record.byte()?)?,
+        "scale": record.byte()?,
+        "next_due": record.whole()?,
+        "postings": record.whole()?,
+        "version": record.whole()?,
+        "created_at": record.whole()?,
+        "credits": amount(&mut record, layout)?,
+        "debits": amount(&mut record, layout)?,
+        "held": amount(&mut record, layout)?,
+        "overdraft_limit": amount(&mut record, layout)?,
+        // No amount is below zero, and -1 stands for none.
+        "max_balance": Some(amount(&mut record, layout)?).filter(|digits| digits != "-1").unwrap_or_default(),
+        "currency": record.text()?,
+        "metadata": record.json_to_end(Value::Null)?,
     }))
 }
 
-/// The names of the codes of a hold's `status`.
-const HOLD_STATUSES: [&str; 3] = ["open", "captured", "released"];
+/// Returns an entry of the log of an account as JSON, its amounts as strings of minor units.
+fn posting_to_json(bytes: &[u8]) -> Option<Value> {
+    let mut record = PackedRecord::new(bytes);
+    let layout = record.byte()?;
+    let code = record.byte()?;
+    let (amounts, at_us, id) = match layout {
+        NARROW => {
+            let amounts = [amount(&mut record, layout)?, amount(&mut record, layout)?];
+            (Some(amounts), record.whole()?, record.bytes::<16>()?)
+        }
+        _ => (None, record.whole()?, record.bytes::<16>()?),
+    };
+    let [amount, balance] = match amounts {
+        Some(amounts) => amounts,
+        None => [amount(&mut record, layout)?, amount(&mut record, layout)?],
+    };
+    Some(json!({
+        "kind": name_of(&KINDS, code % CREDIT)?,
+        "direction": if code >= CREDIT { "credit" } else { "debit" },
+        "amount": amount,
+        "balance": balance,
+        "created_at_us": at_us,
+        "transaction_id": transaction_id_of(&id),
+        "counterparty": record.text()?,
+        "description": record.json(Value::Null)?,
+        "metadata": record.json_to_end(json!({}))?,
+    }))
+}
+
+/// Returns the record of a transaction as JSON, its amounts as strings of minor units, and `hold_id` and
+/// `reverses` empty for none.
+fn transaction_to_json(bytes: &[u8]) -> Option<Value> {
+    let mut record = PackedRecord::new(bytes);
+    let layout = record.byte()?;
+    Some(json!({
+        "kind": name_of(&KINDS, record.byte()?)?,
+        "scale": record.byte()?,
+        "created_at": record.whole()?,
+        "amount": amount(&mut record, layout)?,
+        "reversed": amount(&mut record, layout)?,
+        "from_account": record.text()?,
+        "to_account": record.text()?,
+        "currency": record.text()?,
+        "hold_id": record.text()?,
+        "reverses": record.text()?,
+        "description": record.json(Value::Null)?,
+        "metadata": record.json_to_end(Value::Null)?,
+    }))
+}
 
 /// Returns the record of a hold as JSON, its amounts as strings of minor units; `None` where the bytes are none.
 /// A hold whose time is up is still `open` in its record.
 pub fn hold_to_json(bytes: &[u8]) -> Option<Value> {
-    let (head, rest) = bytes.split_at_checked(3)?;
-    let (instants, mut rest) = rest.split_at_checked(12)?;
-    let instant = |bytes: &[u8]| {
-        bytes.iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte))
-    };
-    let mut amounts = Vec::new();
-    if head[0] == NARROW {
-        let (numbers, after) = rest.split_at_checked(24)?;
-        for number in numbers.chunks_exact(8) {
-            amounts.push(format!("{:.0}", f64::from_le_bytes(number.try_into().ok()?)));
-        }
-        rest = after;
-    } else if head[0] != WIDE {
-        return None;
-    }
-    let texts = 7 - amounts.len();
-    let mut parts = rest.splitn(texts + 1, |byte| *byte == 0);
-    let mut text = || String::from_utf8(parts.next()?.to_vec()).ok();
-    while amounts.len() < 3 {
-        amounts.push(text()?);
-    }
-    let [amount, captured, released] = amounts.try_into().ok()?;
-    let [from_account, to_account, currency, description] = [text()?, text()?, text()?, text()?];
+    let mut record = PackedRecord::new(bytes);
+    let layout = record.byte()?;
     Some(json!({
-        "status": HOLD_STATUSES.get(usize::from(head[1]).checked_sub(1)?)?,
-        "scale": head[2],
-        "expires_at": instant(&instants[..6]),
-        "created_at": instant(&instants[6..]),
-        "amount": amount,
-        "captured": captured,
-        "released": released,
-        "from_account": from_account,
-        "to_account": to_account,
-        "currency": currency,
-        "description": serde_json::from_str::<Value>(&description).ok()?,
-        "metadata": serde_json::from_str::<Value>(&text()?).ok()?,
+        "status": name_of(&HOLD_STATUSES, record.byte()?)?,
+        "scale": record.byte()?,
+        "expires_at": record.integer::<6>()?,
+        "created_at": record.integer::<6>()?,
+        "amount": amount(&mut record, layout)?,
+        "captured": amount(&mut record, layout)?,
+        "released": amount(&mut record, layout)?,
+        "from_account": record.text()?,
+        "to_account": record.text()?,
+        "currency": record.text()?,
+        "description": record.json(Value::Null)?,
+        "metadata": record.json_to_end(Value::Null)?,
     }))
+}
+
+/// The name of a code, which counts from 1.
+fn name_of(names: &[&'static str], code: u8) -> Option<&'static str> {
+    names.get(usize::from(code).checked_sub(1)?).copied()
+}
+
+/// The digits of an amount, in the layout of its record.
+fn amount(record: &mut PackedRecord<'_>, layout: u8) -> Option<String> {
+    match layout {
+        NARROW => Some(record.whole()?.to_string()),
+        WIDE => record.text().map(str::to_owned),
+        _ => None,
+    }
 }

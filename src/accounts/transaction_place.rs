@@ -37,6 +37,12 @@ impl TransactionPlace {
     }
 }
 
+/// The id of the transaction in a field of a hash; `None` where the field is none that an id leads to.
+pub fn transaction_id_of(field: &[u8]) -> Option<String> {
+    let bytes: [u8; 16] = field.try_into().ok()?;
+    Some(format!("tx_{:032x}", u128::from_be_bytes(bytes)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,6 +54,7 @@ mod tests {
         let (one, other) = (TransactionPlace::from(generated), TransactionPlace::from(&id));
         assert_eq!((one.second, &one.field), (other.second, &other.field));
         assert_eq!(one.field.len(), 16);
+        assert_eq!(transaction_id_of(&one.field).as_deref(), Some(id.as_str()));
         let id = Id::try_from("tx_0199f6c28f7a7c319d4e52a1b7f0c6aa".to_owned()).unwrap();
         assert_eq!(TransactionPlace::from(&id).second, 0x0199_f6c2_8f7a / 1000);
     }

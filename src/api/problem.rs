@@ -126,6 +126,13 @@ impl Problem {
         self
     }
 
+    /// The same problem with another sentence for this case.
+    #[must_use]
+    pub fn with_detail(mut self, detail: impl Into<String>) -> Problem {
+        self.detail = detail.into();
+        self
+    }
+
     /// Adds a header to the answer.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Problem {

@@ -41,10 +41,21 @@ impl ReservedNames {
     ///
     /// `invalid_id` at `pointer` if the id is reserved.
     pub fn check(&self, id: Id, pointer: &str) -> Result<Id, Problem> {
-        if self.0.contains(id.as_str()) {
-            let detail = format!("The id {id} is a word of this service.");
-            return Err(Problem::invalid(&Invalid::new("invalid_id", detail), pointer));
+        self.check_id(id).map_err(|invalid| Problem::invalid(&invalid, pointer))
+    }
+
+    /// The same for an id whose place in the body is not known yet.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_id` if the id is reserved.
+    pub fn check_id(&self, id: Id) -> Result<Id, Invalid> {
+        match self.0.contains(id.as_str()) {
+            true => {
+                let detail = format!("The id {id} is a word of this service.");
+                Err(Invalid::new("invalid_id", detail))
+            }
+            false => Ok(id),
         }
-        Ok(id)
     }
 }

@@ -167,8 +167,8 @@ impl<'a> ChunkRunner<'a> {
         }
     }
 
-    /// Runs a chunk and adds its results. An error is returned only for a call that must not begin,
-    /// because its idempotency key belongs to another call; every other failure becomes a result.
+    /// Runs a chunk and adds its results. An error is returned only for a call that must not begin, because
+    /// its idempotency key belongs to another call or a guard fails; every other failure becomes a result.
     async fn run(&mut self, number: usize, commands: &[DataCommand]) -> Result<(), Problem> {
         if let Some(failure) = self.given_up.clone() {
             self.add_failures(commands, &failure);
@@ -180,7 +180,10 @@ impl<'a> ChunkRunner<'a> {
                 self.replayed &= replayed;
                 self.add_replies(commands, reply);
             }
-            Err(error @ store::Error::KeyReused) if number == 0 => return Err(error.into()),
+            // A refusal of the whole chunk is that of a guard.
+            Err(error @ (store::Error::KeyReused | store::Error::Refused(_))) if number == 0 => {
+                return Err(error.into());
+            }
             Err(error) => {
                 self.replayed = false;
                 let unavailable =
@@ -203,13 +206,13 @@ impl<'a> ChunkRunner<'a> {
     /// call under the same key is detected. The others add their number behind a space, which no
     /// caller can send within a key.
     fn context_of_chunk(&self, number: usize) -> Context {
-        let Context { space, idempotency_key } = self.context;
+        let Context { idempotency_key, .. } = self.context;
         let numbered = |key: &String| match number {
             0 => key.clone(),
             _ => format!("{key} {number}"),
         };
         let idempotency_key = idempotency_key.as_ref().map(numbered);
-        Context { space: space.clone(), idempotency_key }
+        Context { idempotency_key, ..self.context.clone() }
     }
 
     fn add_replies(&mut self, commands: &[DataCommand], reply: ChunkReply) {

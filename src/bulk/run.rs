@@ -19,12 +19,12 @@ use utoipa::ToSchema;
 use super::lines::{LineReader, NextLine};
 use crate::{
     api::{
-        self, Caller, InFlight, PreparedCommand, Problem, ProblemBody, RequestInfo, ShutdownGate,
-        idempotency_key, read_json,
+        self, Caller, InFlight, MAX_GUARDS, PreparedCommand, Problem, ProblemBody, RequestInfo,
+        ShutdownGate, idempotency_key, read_json,
     },
     domains::command,
-    store::{Context, OrderedQueue, PendingReply, Store},
-    types::codes,
+    store::{Context, Guard, OrderedQueue, PendingReply, Store},
+    types::{codes, objects},
 };
 
 /// The most lines that are submitted and not yet answered: three scripts of 128. Redis runs two of
@@ -61,6 +61,11 @@ pub struct BulkLine<'a> {
     /// Key under which this line is applied at most once, like the header `Idempotency-Key` of the
     /// command's own endpoint: 1 to 255 visible ASCII characters.
     pub idempotency_key: Option<String>,
+    /// Locks that have to be held when the line runs, at most 16, beside those of the header
+    /// `Lockstep-Guard`, which hold for every line.
+    #[serde(default, deserialize_with = "objects")]
+    #[schema(max_items = 16)]
+    pub guards: Vec<Guard>,
 }
 
 /// The result of one line.
@@ -241,10 +246,14 @@ impl Stream {
     /// Reads a line and checks its command as the command's own endpoint would.
     async fn prepare(&self, line: Result<Vec<u8>, Problem>) -> PreparedLine {
         let line = line?;
-        let BulkLine { operation, input, idempotency_key: key } = read_json(&line)?;
+        let BulkLine { operation, input, idempotency_key: key, guards } = read_json(&line)?;
+        if guards.len() > MAX_GUARDS {
+            return Err(Problem::validation("/guards", "A line has at most 16 guards."));
+        }
         let entry = command(&operation)?;
         let idempotency_key = key.as_deref().map(idempotency_key).transpose()?;
-        let context = Context { space: self.context.space.clone(), idempotency_key };
+        let guards = self.context.guards.iter().cloned().chain(guards).collect();
+        let context = Context { idempotency_key, guards, space: self.context.space.clone() };
         let prepared = entry.prepare(input, &self.store, &context).await;
         Ok((prepared.map_err(|problem| problem.prefix_pointer("/input"))?, context))
     }

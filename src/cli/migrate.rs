@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use super::store_address::with_store;
 use crate::{
-    config::Migrate,
-    store::{AdminConnection, Embedded, Migrated, MigrationStep},
+    config::StoreAddress,
+    store::{AdminConnection, Migrated, MigrationStep},
 };
 
 /// The longest wait for one piece, which takes milliseconds unless the server is busy with other things.
@@ -15,24 +16,8 @@ const PROGRESS_PERIOD: Duration = Duration::from_secs(5);
 
 /// Runs every step that the data have not been through, and prints what it did.
 #[tokio::main]
-pub(super) async fn run(settings: &Migrate) -> Result<(), String> {
-    if let Some(url) = &settings.redis_url {
-        return migrate(url).await;
-    }
-    let folder = &settings.data_dir;
-    if !folder.is_dir() {
-        return Err(format!(
-            "there is no data directory {}: give --data-dir or --redis-url",
-            folder.display()
-        ));
-    }
-    let embedded = Embedded::on(folder).map_err(|error| error.to_string())?;
-    let result = match embedded.start().await {
-        Ok(()) => migrate(&embedded.url()).await,
-        Err(error) => Err(error.to_string()),
-    };
-    embedded.stop().await;
-    result
+pub(super) async fn run(store: &StoreAddress) -> Result<(), String> {
+    with_store(store, async |url| migrate(url).await).await
 }
 
 async fn migrate(url: &str) -> Result<(), String> {

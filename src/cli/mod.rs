@@ -1,4 +1,4 @@
-//! The commands of the program: `serve`, `openapi`, `healthcheck` and `migrate`. `main` calls [`run`].
+//! The commands of the program: `serve`, `openapi`, `healthcheck`, `migrate` and `show`. `main` calls [`run`].
 
 mod descriptors;
 mod healthcheck;
@@ -6,8 +6,12 @@ mod migrate;
 mod openapi;
 mod registration;
 mod serve;
+mod show;
+mod store_address;
 
 use std::{process::ExitCode, sync::mpsc::sync_channel, thread, time::Duration};
+
+pub use show::show_key;
 
 use crate::config::{Cli, CliCommand};
 
@@ -35,7 +39,8 @@ pub fn run() -> ExitCode {
         Some(CliCommand::Serve(settings)) => serve::serve(*settings),
         Some(CliCommand::Openapi) => openapi::print(),
         Some(CliCommand::Healthcheck(settings)) => healthcheck::ask(&settings),
-        Some(CliCommand::Migrate(settings)) => migrate::run(&settings),
+        Some(CliCommand::Migrate(store)) => migrate::run(&store),
+        Some(CliCommand::Show(settings)) => show::run(&settings),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use axum::Router;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -71,14 +72,7 @@ async fn serve_on(
     let period = Duration::from_millis(settings.sweep_interval_ms);
     tokio::spawn(sweeper::run(store.clone(), period));
 
-    let body_timeout = Duration::from_millis(settings.body_timeout_ms);
-    let gate = ShutdownGate::new(Limits { body_timeout, ..Limits::default() });
-    let app_settings = app::RouterSettings {
-        base_path: settings.base_path.clone(),
-        body_limit_bytes: count(settings.body_limit_bytes),
-    };
-    let app = app::app(store.clone(), gate.clone(), &app_settings);
-
+    let (app, gate) = router(settings, &store);
     let registration = Registration::new(url, store_settings.timeout, address);
     // A task of its own, because the registration has to outlast the drain.
     let mut keeping = tokio::spawn({
@@ -103,15 +97,32 @@ async fn serve_on(
         }
         std::future::pending().await
     };
+    let ending_waits = async {
+        gate.closed().await;
+        store.drain();
+        std::future::pending().await
+    };
     let connections = count(connections);
     tokio::select! {
-        () = server::serve(listener, app, gate, settings.timeouts(), connections, stop.clone()) => {}
+        () = server::serve(listener, app, gate.clone(), settings.timeouts(), connections, stop.clone()) => {}
         () = refused => {}
+        () = ending_waits => {}
     }
     store.close().await;
     keeping.abort();
     registration.end().await;
     refusal.map_or(Ok(()), Err)
+}
+
+/// The router, and the gate that says to it when the service stops.
+fn router(settings: &Serve, store: &Store) -> (Router, ShutdownGate) {
+    let body_timeout = Duration::from_millis(settings.body_timeout_ms);
+    let gate = ShutdownGate::new(Limits { body_timeout, ..Limits::default() });
+    let app_settings = app::RouterSettings {
+        base_path: settings.base_path.clone(),
+        body_limit_bytes: count(settings.body_limit_bytes),
+    };
+    (app::app(store.clone(), gate.clone(), &app_settings), gate)
 }
 
 /// Callers are not authenticated, so other addresses than loopback need `--insecure`.

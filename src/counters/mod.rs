@@ -20,7 +20,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     api::{CommandEntry, Problem, ReservedNames},
-    store::{Invocation, Store},
+    store::{Invocation, KeyContent, KeyKind, Store, json_record},
     types::{Count, Id, Ttl},
 };
 
@@ -36,6 +36,10 @@ pub fn router() -> OpenApiRouter<Store> {
         .routes(routes!(batch::batch))
         .routes(routes!(get::get, delete::delete))
 }
+
+/// The kinds of keys that this domain writes.
+pub const KEY_KINDS: &[KeyKind] =
+    &[KeyKind { kind: "counter", content: KeyContent::Record(json_record) }];
 
 /// The commands of this domain that `/atomic` and `/bulk` can run.
 pub const COMMANDS: &[CommandEntry] = &[

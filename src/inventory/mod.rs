@@ -22,6 +22,7 @@ mod integrity;
 mod list_products;
 mod movement_record;
 mod movements;
+mod record;
 mod reserve;
 mod update_product;
 
@@ -35,6 +36,7 @@ use crate::{
 
 pub use codes::CODES;
 pub use expire::ExpireReservations;
+pub use record::KEY_KINDS;
 
 use get_product::{Product, ProductReply};
 use get_reservation::{HeldReservation, Reservation, ReservationReply};

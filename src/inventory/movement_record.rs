@@ -24,6 +24,11 @@ impl TryFrom<RedisValue> for Movement {
     }
 }
 
+/// Returns an entry of a log as JSON, as `inventory/movements` answers it.
+pub(super) fn to_json(bytes: &[u8]) -> Option<serde_json::Value> {
+    serde_json::to_value(unpack(bytes)?).ok()
+}
+
 fn unpack(bytes: &[u8]) -> Option<Movement> {
     let (&code, rest) = bytes.split_first()?;
     let index = |first: u8| code.checked_sub(first).map(usize::from);

@@ -1,23 +1,53 @@
-//! `POST /locks`: acquires a lock for a limited time.
+//! `POST /locks`: acquires a lock, or several, for a limited time.
 
-use axum::extract::State;
+use std::convert::Infallible;
+
+use axum::{
+    Extension,
+    extract::{FromRequestParts, State},
+    http::{HeaderMap, HeaderName, HeaderValue, request::Parts},
+};
+use futures_util::future::join_all;
 use serde::Deserialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{CODES, Lease, bind_lock, reject_reserved};
+use super::{
+    acquisition::{Acquisition, LockRequest},
+    codes,
+    lease::{Lease, LeaseReply, Mode},
+    names::{LockName, LockNames},
+    validate::Validate,
+    waiters::Waiters,
+};
 use crate::{
-    api::{self, Answer, Caller, Json},
-    store::{GeneratedId, Invocation, Operation, Store},
-    types::{Code, Id, Metadata, Text, Ttl},
+    api::{self, Answer, Caller, Json, Problem},
+    store::{Completed, Context, Error, GeneratedId, Refusal, Store},
+    types::{FencingToken, Metadata, Text, Ttl, enum_from_str},
 };
 
-/// Acquires a lock.
+/// The longest wait of a call in milliseconds. Most proxies cut a call off after 30 or 60 seconds.
+const MAX_WAIT_MS: u64 = 25_000;
+
+/// The most permits of a lock.
+const MAX_PERMITS: u32 = 1000;
+
+const PREFER: &str = "prefer";
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// Acquires a lock, or several of which all are acquired or none.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({ "lock": "nightly-report", "owner": "worker-7", "ttl_ms": 30_000 }))]
+#[schema(example = json!({
+    "lock": "nightly-report", "owner": "worker-7", "ttl_ms": 30_000, "wait_ms": 10_000
+}))]
 pub struct Acquire {
     /// Name of the lock. A lock needs no declaration.
-    pub lock: Id,
+    pub lock: Option<LockName>,
+    /// Names of several locks, 2 to 32 in any order, for one lease over all of them. Give either `lock`
+    /// or `locks`.
+    #[schema(min_items = 2, max_items = 32)]
+    pub locks: Option<Vec<LockName>>,
     /// Name of the holder, 1 to 200 characters. Everybody who reads the lock sees it.
     #[schema(value_type = String, min_length = 1, max_length = 200)]
     pub owner: Text<1, 200>,
@@ -25,6 +55,18 @@ pub struct Acquire {
     #[serde(default = "Acquire::default_ttl")]
     #[schema(default = 30_000)]
     pub ttl_ms: Ttl,
+    /// Longest time in milliseconds to wait for the lock, at most 25,000. The header `Prefer: wait=SECONDS`
+    /// says the same where this field is missing; without both, the call does not wait.
+    #[schema(maximum = 25_000, default = 0)]
+    pub wait_ms: Option<u64>,
+    /// Mode of the lease.
+    #[serde(default, deserialize_with = "enum_from_str")]
+    #[schema(default = "exclusive")]
+    pub mode: Mode,
+    /// For the mode `permit`, and required there: number of leases that can hold the lock at the same time,
+    /// 1 to 1,000. All holders of a lock give the same number.
+    #[schema(minimum = 1, maximum = 1000)]
+    pub permits: Option<u32>,
     /// Entries that the caller attaches to the lease: at most 50 and 8 KiB. Everybody who reads the
     /// lock sees them.
     #[serde(default)]
@@ -35,41 +77,178 @@ impl Acquire {
     fn default_ttl() -> Ttl {
         Ttl::from_ms(30_000)
     }
-}
 
-impl Operation for Acquire {
-    const NAME: &'static str = "locks/acquire";
-    const CODES: &'static [Code] = CODES;
-    type Reply = Lease;
-
-    fn bind(&self, invocation: &mut Invocation) {
-        bind_lock(invocation, &self.lock)
-            .arg("lock_name", &self.lock)
-            .arg("owner", Text::json(Some(&self.owner)))
-            .arg("ttl_ms", self.ttl_ms)
-            .arg("metadata", &self.metadata)
-            .generated_id("lease_id", GeneratedId::new("lease_"));
+    /// Checks what can be checked without Redis. `preferred_wait_ms` is that of the header `Prefer`.
+    ///
+    /// # Errors
+    ///
+    /// `validation_failed` with a pointer to the field.
+    fn check(self, preferred_wait_ms: Option<u64>) -> Result<LockRequest, Problem> {
+        let Acquire { lock, locks, owner, ttl_ms, wait_ms, mode, permits, metadata } = self;
+        let permits = match (mode, permits) {
+            (Mode::Permit, Some(permits)) if (1..=MAX_PERMITS).contains(&permits) => permits,
+            (Mode::Permit, Some(_)) => {
+                return Err(Problem::validation("/permits", "There are 1 to 1000 permits."));
+            }
+            (Mode::Permit, None) => {
+                return Err(Problem::validation("/permits", "The mode permit needs permits."));
+            }
+            (_, None) => 0,
+            (_, Some(_)) => {
+                return Err(Problem::validation("/permits", "Only the mode permit has permits."));
+            }
+        };
+        if wait_ms.is_some_and(|ms| ms > MAX_WAIT_MS) {
+            return Err(Problem::validation("/wait_ms", "A call waits at most 25000 ms."));
+        }
+        Ok(LockRequest {
+            names: LockNames::of(lock, locks)?.into(),
+            owner,
+            ttl_ms,
+            mode,
+            permits,
+            metadata,
+            wait_ms: wait_ms.or(preferred_wait_ms).unwrap_or_default(),
+            lease_id: GeneratedId::new("lease_"),
+        })
     }
 }
 
 /// Acquire a lock
 ///
-/// The call does not wait: the lock is acquired at once, or the call is refused. The `lease_id` in the
-/// answer is needed to renew and to release the lock. The `fencing_token` is greater than that of every
-/// earlier lease on the lock.
+/// The lock is acquired at once, or the call waits in the queue for up to `wait_ms`: first come, first
+/// served. A caller that goes away leaves the queue and never gets the lock. The `lease_id` in the answer is
+/// needed to renew and to release the lock. The `fencing_token` is greater than that of every earlier lease
+/// on the lock; send it in the header `Lockstep-Guard` of every command that the lock protects. With `locks`
+/// all of them are acquired in one step or none is, so that there is no deadlock. A repeat under the same
+/// Idempotency-Key answers the same lease, and `lease_expired` once that has ended.
 #[utoipa::path(
     post,
     path = "/locks",
-    operation_id = Acquire::NAME,
+    operation_id = "locks/acquire",
     tag = "locks",
     request_body = Acquire,
+    params(("Prefer" = Option<String>, Header, description = "`wait=SECONDS` waits for so long, at most 25 seconds, where `wait_ms` is missing (RFC 7240).")),
     responses((status = CREATED, body = Lease, description = "The lock was acquired.")),
+    extensions(("x-refusals" = json!(["lease_expired"]))),
 )]
 pub async fn acquire(
     State(store): State<Store>,
+    Extension(waiters): Extension<Waiters>,
     Caller(context): Caller,
+    PreferredWait(preferred): PreferredWait,
     Json(request): Json<Acquire>,
 ) -> api::Result<Lease> {
-    let request = Acquire { lock: reject_reserved(request.lock)?, ..request };
-    Ok(Answer::created(store.run(&request, &context).await?))
+    let applied = preferred.filter(|_| request.wait_ms.is_none());
+    let request = request.check(preferred)?;
+    let names = request.names.clone();
+    let acquisition = Acquisition::new(store.clone(), context.clone(), waiters, request);
+    let Completed { reply: (mut lease, waited_ms), replayed } =
+        acquisition.run().await.map_err(|error| describe(error, &names))?;
+    if replayed {
+        lease = still_held(lease, &store, &context).await?;
+    }
+    let reply = lease.into_lease(&names, Some(waited_ms));
+    let answer = Answer::created(Completed { reply, replayed });
+    Ok(match applied.and_then(|ms| HeaderValue::try_from(format!("wait={}", ms / 1000)).ok()) {
+        Some(applied) => answer.with_header(PREFERENCE_APPLIED, applied),
+        None => answer,
+    })
+}
+
+/// The problem of an acquire that was refused. The sentence about a held lock names its first holder.
+fn describe(error: Error, names: &LockNames) -> Problem {
+    let Error::Refused(Completed { reply: Refusal { code, members }, .. }) = &error else {
+        return error.into();
+    };
+    let detail = match &members.get("holders").and_then(|holders| holders.get(0)) {
+        Some(holder) if code.code == codes::LOCK_HELD.code => {
+            let text = |name: &str| holder.get(name).map(Value::to_string).unwrap_or_default();
+            let lock = members.get("lock").and_then(Value::as_str).unwrap_or_default();
+            let owner = holder.get("owner").and_then(Value::as_str).unwrap_or_default();
+            let ms = text("expires_in_ms");
+            Some(format!("The lock {lock} is held by {owner} for another {ms} ms at most."))
+        }
+        _ => None,
+    };
+    let problem = Problem::from(error);
+    let problem = match names.several() {
+        Some(locks) => problem.with("locks", serde_json::json!(locks)),
+        None => problem,
+    };
+    match detail {
+        Some(detail) => problem.with_detail(detail),
+        None => problem,
+    }
+}
+
+/// Returns a lease that a repeat under an idempotency key found, with the time that is left of it.
+///
+/// # Errors
+///
+/// `lease_expired` if it has ended meanwhile; the failure of the store.
+async fn still_held(
+    lease: LeaseReply,
+    store: &Store,
+    context: &Context,
+) -> Result<LeaseReply, Problem> {
+    let context = Context::of_space(context.space.clone());
+    let validations = lease.locks.iter().map(async |lock| {
+        let name = LockName::try_from(lock.lock.to_string());
+        let token = FencingToken::try_from(lock.fencing_token.cast_signed());
+        match (name, token) {
+            (Ok(lock), Ok(fencing_token)) => {
+                store.run(&Validate { lock, fencing_token }, &context).await.map(Some)
+            }
+            _ => Ok(None),
+        }
+    });
+    let mut still_held = None;
+    for validated in join_all(validations).await {
+        match validated {
+            Ok(Some(Completed { reply, .. })) => {
+                still_held = Some((reply.expires_at, reply.expires_in_ms));
+            }
+            Ok(None) | Err(Error::Refused(_)) => {
+                let detail = "The lease that this Idempotency-Key was answered with has ended. A new attempt needs a new key.";
+                let first = lease.locks.first().map(|lock| lock.lock.as_str());
+                let replayed = HeaderValue::from_static("true");
+                return Err(Problem::new(codes::LEASE_EXPIRED, detail)
+                    .with("lock", first)
+                    .with("lease_id", lease.lease_id)
+                    .with_header(api::REPLAYED, replayed));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(match still_held {
+        Some((expires_at, expires_in_ms)) => LeaseReply { expires_at, expires_in_ms, ..lease },
+        None => lease,
+    })
+}
+
+/// The wait in milliseconds that the header `Prefer` asks for. A handler that took all headers would keep them
+/// for as long as the call waits.
+pub struct PreferredWait(Option<u64>);
+
+impl<S: Sync> FromRequestParts<S> for PreferredWait {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<PreferredWait, Infallible> {
+        Ok(PreferredWait(preferred_wait_ms(&parts.headers)))
+    }
+}
+
+/// The wait that the header `Prefer` asks for (RFC 7240, section 4.3), in milliseconds. A preference that
+/// is not understood is ignored, as its standard has it; a longer wait than the longest is cut to that.
+fn preferred_wait_ms(headers: &HeaderMap) -> Option<u64> {
+    let values = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
+    let mut preferences = values.flat_map(|value| value.split(','));
+    let seconds = preferences.find_map(|preference| {
+        let preference = preference.split(';').next().unwrap_or_default();
+        let (name, value) = preference.split_once('=')?;
+        let value = value.trim().trim_matches('"');
+        name.trim().eq_ignore_ascii_case("wait").then(|| value.parse::<u64>().ok())?
+    })?;
+    Some(seconds.saturating_mul(1000).min(MAX_WAIT_MS))
 }

@@ -36,12 +36,21 @@ pub(super) fn add_components(components: &mut Value) {
             "required": false,
             "schema": { "type": "string" },
         },
+        "LockstepGuard": {
+            "name": "Lockstep-Guard",
+            "in": "header",
+            "description": "Up to 16 times, or joined by commas: the call has an effect only while the lock is \
+                held by the lease with this fencing token. The script that does the work checks it first.",
+            "required": false,
+            "schema": { "type": "string" },
+            "example": "lock=nightly-report;token=1769860800000000",
+        },
     });
-    components["headers"] = headers_of_answers();
+    components["headers"] = of_answers();
 }
 
-/// The headers of answers, by the names of their components.
-fn headers_of_answers() -> Value {
+/// The headers of answers.
+fn of_answers() -> Value {
     let text = |description: &str, example: &str| {
         json!({
             "description": description, "required": false, "schema": { "type": "string" }, "example": example
@@ -93,6 +102,9 @@ pub(super) fn add_parameters(operation: &mut Value, is_command: bool) {
     // A line of a stream has a key of its own.
     if is_command && tag != "bulk" {
         headers.push(json!({ "$ref": "#/components/parameters/IdempotencyKey" }));
+    }
+    if is_command {
+        headers.push(json!({ "$ref": "#/components/parameters/LockstepGuard" }));
     }
     match operation["parameters"].as_array_mut() {
         Some(parameters) => parameters.extend(headers),
@@ -151,7 +163,12 @@ pub(super) fn of_problems(status: u16, codes: &[&Code], is_command: bool) -> Val
     // A refusal that depends on state is remembered under the key of the call, and so is no code that
     // every call can give.
     let is_remembered = |code: &&Code| {
-        let on_state = [codes::VERSION_MISMATCH, codes::COUNTER_OUT_OF_RANGE];
+        let on_state = [
+            codes::VERSION_MISMATCH,
+            codes::COUNTER_OUT_OF_RANGE,
+            codes::STALE_FENCING_TOKEN,
+            codes::LOCK_NOT_HELD,
+        ];
         !codes::CODES.contains(code) || on_state.contains(code)
     };
     let is_limited = codes.iter().any(|code| code.code == "rate_limited");

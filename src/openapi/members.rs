@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use Kind::{Boolean, Named, Number, Objects, Text, TextOrNull};
+use Kind::{Boolean, Ids, Named, Number, NumberOrNull, Objects, Text, TextOrNull};
 
 /// A member of problems.
 pub(super) struct ProblemMember {
@@ -21,7 +21,10 @@ enum Kind {
     Text,
     TextOrNull,
     Number,
+    NumberOrNull,
     Boolean,
+    /// A list of ids.
+    Ids,
     /// A schema of the document.
     Named(&'static str),
     /// A list of objects with these members.
@@ -61,6 +64,8 @@ const MEMBERS: &[ProblemMember] = &[
     row("max_total", Number, "999999999999999", "The most that a total can be."),
     row("field", Text, r#""amount""#, "Field of the body that has the value."),
     row("available", Named("Money"), r#""4.00""#, "Amount that the account can spend."),
+    row_of("permits_mismatch", "required", Number, "5", "Permits of the lock."),
+    row_of("lease_locks_mismatch", "required", Number, "2", "Locks that the lease is over."),
     row("required", Named("Money"), r#""10.00""#, "Amount that the call needs."),
     row("balance", Named("Money"), r#""950.00""#, "Balance of the account."),
     row("max_balance", Named("Money"), r#""1000.00""#, "Largest balance of the account."),
@@ -141,6 +146,36 @@ const MEMBERS: &[ProblemMember] = &[
         r#"[{ "owner": "worker-7", "mode": "exclusive", "expires_in_ms": 12000 }]"#,
         "Those who hold the lock.",
     ),
+    row(
+        "locks",
+        Ids,
+        r#"["ledger", "nightly-report"]"#,
+        "Locks that the call names, where it has `locks`.",
+    ),
+    row("holder_count", Number, "1", "Number of leases that hold the lock."),
+    row("queue_length", Number, "2", "Calls that wait for the lock."),
+    row(
+        "queue_position",
+        NumberOrNull,
+        "1",
+        "Place that the call had in the queue, counted from 1.",
+    ),
+    row("waited_ms", Number, "10000", "Time in milliseconds for which the call waited."),
+    row("fencing_token", Number, "1769860800000000", "Fencing token that the call names."),
+    row(
+        "last_fencing_token",
+        NumberOrNull,
+        "1769860818000000",
+        "Newest fencing token of the lock; null if it was not held for an hour.",
+    ),
+    row(
+        "reason",
+        TextOrNull,
+        r#""it hangs""#,
+        "Reason of the operator who broke the lock, if one did.",
+    ),
+    row("given", Number, "1", "Locks that the call names."),
+    row("permits", Number, "3", "Permits that the call counts with."),
     row(
         "retry_after_ms",
         Number,
@@ -224,6 +259,8 @@ impl ProblemMember {
             Text => json!({ "type": "string" }),
             TextOrNull => json!({ "type": ["string", "null"] }),
             Number => json!({ "type": "integer", "format": "int64" }),
+            NumberOrNull => json!({ "type": ["integer", "null"], "format": "int64" }),
+            Ids => json!({ "type": "array", "items": { "$ref": "#/components/schemas/Id" } }),
             Boolean => json!({ "type": "boolean" }),
             Named(name) => json!({ "$ref": format!("#/components/schemas/{name}") }),
             Objects(members) => {

@@ -194,6 +194,8 @@ const OF_COMMANDS: &[Code] = &[
     codes::REQUEST_TIMEOUT,
     codes::IDEMPOTENCY_KEY_INVALID,
     codes::IDEMPOTENCY_KEY_REUSED,
+    codes::STALE_FENCING_TOKEN,
+    codes::LOCK_NOT_HELD,
     codes::STORE_READONLY,
     codes::STORE_OUT_OF_MEMORY,
     codes::OUTCOME_UNKNOWN,

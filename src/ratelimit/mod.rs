@@ -9,7 +9,10 @@ mod rule;
 
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{api::CommandEntry, store::Store};
+use crate::{
+    api::CommandEntry,
+    store::{KeyContent, KeyKind, Store, json_record, text_field},
+};
 
 pub use codes::CODES;
 
@@ -17,6 +20,12 @@ pub use codes::CODES;
 pub fn router() -> OpenApiRouter<Store> {
     OpenApiRouter::new().routes(routes!(check::check))
 }
+
+/// The kinds of keys that this domain writes.
+pub const KEY_KINDS: &[KeyKind] = &[
+    KeyKind { kind: "bucket", content: KeyContent::Record(json_record) },
+    KeyKind { kind: "window", content: KeyContent::SortedSet(text_field) },
+];
 
 /// The commands of this domain that `/atomic` and `/bulk` can run.
 pub const COMMANDS: &[CommandEntry] = &[CommandEntry::of::<check::CheckRequest>()];

@@ -72,6 +72,12 @@ pub enum StartRefusal {
          reading and writing, see docs/operations.md"
     )]
     MissingKeys,
+    /// The user of `--redis-url` may not use the channels of the service.
+    #[error(
+        "the Redis user lacks a right to channels: grant it +publish, +subscribe and the channel pattern \
+         &lockstep:*, see docs/operations.md"
+    )]
+    MissingChannels,
     /// The data have another format.
     #[error(transparent)]
     Format(#[from] FormatError),
@@ -121,9 +127,12 @@ impl AdminConnection {
             Err(refusal) => return Err(refusal),
         }
         let missing = rights::missing(&mut self.connection, Trial::Read).await?;
-        match missing.is_empty() {
-            true => Ok(()),
-            false => Err(StartRefusal::MissingRights(missing)),
+        match missing.as_slice() {
+            [] => Ok(()),
+            [publish, subscribe] if publish == "PUBLISH" && subscribe == "SUBSCRIBE" => {
+                Err(StartRefusal::MissingChannels)
+            }
+            _ => Err(StartRefusal::MissingRights(missing)),
         }
     }
 

@@ -11,6 +11,7 @@ use super::{
     admin::{AdminConnection, StartRefusal},
     connection::Connection,
     migration::MigrationStep,
+    stored_key::{KeyContent, json_record, text_field, text_record},
 };
 
 /// The format of this version's scripts, which is the number of the last step in `migrations-lua/once`.
@@ -19,6 +20,13 @@ pub const FORMAT: u64 = 2;
 /// The time for which a service counts as running after its last registration. `lockstep migrate` refuses
 /// to run within it, so a service that is killed delays a migration by this time at most.
 pub const REGISTRATION_TTL: Duration = Duration::from_secs(30);
+
+/// The keys that belong to no space, with what they hold.
+pub(super) const SYSTEM_KEYS: [(&str, KeyContent); 3] = [
+    ("lockstep:format", KeyContent::Record(json_record)),
+    ("lockstep:migrations", KeyContent::Records(text_field, text_record)),
+    ("lockstep:services", KeyContent::SortedSet(text_field)),
+];
 
 /// The pages of the scan that looks for records of ours, and the keys that Redis looks at for each, which take
 /// it about a millisecond.

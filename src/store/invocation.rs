@@ -10,7 +10,7 @@ use std::{
 use sha1_smol::Sha1;
 use uuid::Uuid;
 
-use super::{Context, ErasedOperation, Library, Script, batcher::MAX_STEPS};
+use super::{Context, ErasedOperation, Guard, Library, Script, batcher::MAX_STEPS, script::GUARD};
 use crate::types::Id;
 
 /// The keys and arguments of one run, bound by name.
@@ -144,6 +144,25 @@ impl Invocation {
         }
     }
 
+    /// Puts the invocation behind guards: their keys come before its own, and their arguments before its
+    /// name, its numbers of keys and arguments, and its arguments. They are no part of the fingerprint: a
+    /// call that is repeated with the token of a new lease is the same call.
+    fn behind_guards(mut self, operation: &'static str, guards: &[Guard]) -> Invocation {
+        let (keys, args) = (mem::take(&mut self.keys), mem::take(&mut self.args));
+        self.args.push(format_args!("{}", guards.len()));
+        for Guard { lock, fencing_token } in guards {
+            self.derived_key("lock_key", "lock", lock);
+            self.args.push(format_args!("{lock}"));
+            self.args.push(format_args!("{fencing_token}"));
+        }
+        self.args.push(format_args!("{operation}"));
+        self.args.push(format_args!("{}", keys.len()));
+        self.args.push(format_args!("{}", args.len()));
+        self.keys.append(&keys);
+        self.args.append(&args);
+        self
+    }
+
     /// Adds the key of the idempotency record, the last one, and returns the fingerprint; without an
     /// idempotency key it adds nothing and returns an empty string.
     fn finish(&mut self, idempotency_key: Option<&str>) -> String {
@@ -183,6 +202,8 @@ impl Invocation {
 
 /// An invocation in the form in which it is sent. `of` makes it, and `RunnerArgs::encode` writes it.
 pub(super) struct EncodedInvocation {
+    /// The operation that the runner is to run: its own, or [`GUARD`], which runs it.
+    pub step: &'static str,
     pub keys: PackedStrings,
     pub args: PackedStrings,
     /// Hexadecimal SHA-1, or empty without an idempotency key. With one, the last key is that of the
@@ -202,17 +223,22 @@ impl EncodedInvocation {
         operation.bind(&mut invocation);
         invocation.check(script);
         let weight = if script.header.own_script { MAX_STEPS } else { invocation.weight };
+        let mut step = script.name;
+        if !context.guards.is_empty() {
+            step = GUARD;
+            invocation = invocation.behind_guards(script.name, &context.guards);
+        }
         let fingerprint = invocation.finish(idempotency_key);
         let Invocation { keys, args, .. } = invocation;
-        EncodedInvocation { keys, args, fingerprint, weight }
+        EncodedInvocation { step, keys, args, fingerprint, weight }
     }
 
     /// Binds a prerequisite, which takes keys and no arguments.
-    pub fn of_keys(keys: &[String]) -> Self {
+    pub fn of_keys(step: &'static str, keys: &[String]) -> Self {
         let mut packed = PackedStrings::default();
         keys.iter().for_each(|key| packed.push_bytes(key.as_bytes()));
         let (args, fingerprint) = (PackedStrings::default(), String::new());
-        EncodedInvocation { keys: packed, args, fingerprint, weight: 1 }
+        EncodedInvocation { step, keys: packed, args, fingerprint, weight: 1 }
     }
 
     /// The bytes that it takes in memory.

@@ -4,10 +4,11 @@
 //! `invocation` (its keys and arguments), `pending` (into a queue, and waiting), `batcher` (to Redis and
 //! back), `script` (the script that ran, and the reading of its reply). Beside that way: `open` starts and
 //! ends the batch workers, `connection` makes and leaves connections to the server, `ordered` keeps the
-//! order of a stream, `single_flight` lets one caller run a prerequisite for all, `transaction` is WATCH and
+//! order of a stream, `single_flight` lets one caller run a prerequisite for all, `notifications` are messages of scripts, `transaction` is WATCH and
 //! EXEC, `admin` is what the service asks for itself, `rights` and `readiness` are what the user may do and
 //! what the server can serve, `format` is the layout of the data, `migration` leads
-//! from one to the next, and `embedded` is the server that Lockstep brings along. `failure` has every way in which there is no reply.
+//! from one to the next, and `embedded` is the server that Lockstep brings along. `stored_key` shows people
+//! what is stored, with `packed`. `failure` has every way in which there is no reply.
 
 mod admin;
 mod batcher;
@@ -18,15 +19,18 @@ mod failure;
 mod format;
 mod invocation;
 mod migration;
+mod notifications;
 mod open;
 mod operation;
 mod ordered;
+mod packed;
 mod pending;
 mod readiness;
 mod rights;
 mod script;
 mod settings;
 mod single_flight;
+mod stored_key;
 mod transaction;
 
 use std::{
@@ -38,7 +42,7 @@ use tokio::{
     sync::{Semaphore, mpsc},
     task::JoinHandle,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use admin::{AdminConnection, StartRefusal};
 pub use clock::Clock;
@@ -47,8 +51,10 @@ pub use failure::Failure;
 pub use format::{FORMAT, FormatError, REGISTRATION_TTL};
 pub use invocation::{GeneratedId, Invocation};
 pub use migration::{Migrated, MigrationError, MigrationStep};
-pub use operation::{Completed, Context, ErasedOperation, Error, Operation, Refusal};
+pub use notifications::{ProcessId, Subscription};
+pub use operation::{Completed, Context, ErasedOperation, Error, Guard, Operation, Refusal};
 pub use ordered::OrderedQueue;
+pub use packed::PackedRecord;
 pub use pending::PendingReply;
 pub use readiness::{NotReady, ReadinessCheck};
 pub use rights::COMMANDS;
@@ -56,6 +62,9 @@ pub use script::{
     Field, FieldKind, Header, KeyType, Library, Params, RawReply, RedisValue, Script,
 };
 pub use settings::{Retention, Settings};
+pub use stored_key::{
+    Decode, KeyContent, KeyKind, SHARED_KINDS, ShowError, json_record, text_field, text_record,
+};
 pub use transaction::{ExecOutcome, Watch, WatchedValue};
 
 use batcher::{MAX_ARGS, MAX_KEYS, PendingCall, RunnerArgs};
@@ -82,6 +91,11 @@ struct Inner {
     single_flight: SingleFlight,
     timeout: Duration,
     runner_args: RunnerArgs,
+    process: ProcessId,
+    subscriber: redis::Client,
+    /// Tasks that go on after their caller has gone, such as giving back what was granted to it.
+    background: TaskTracker,
+    draining: CancellationToken,
     closing: CancellationToken,
     workers: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -104,7 +118,8 @@ impl Store {
     }
 
     /// Runs a read and returns its reply, or `None` where the record does not exist: the operation
-    /// refuses with a code that ends in `_not_found`.
+    /// refuses with a code that ends in `_not_found`. What it finds out is for a command, whose own script
+    /// checks the guards of the call.
     ///
     /// # Errors
     ///
@@ -114,6 +129,12 @@ impl Store {
         operation: &O,
         context: &Context,
     ) -> Result<Option<O::Reply>, Error> {
+        let unguarded;
+        let mut context = context;
+        if !context.guards.is_empty() {
+            unguarded = context.without_guards();
+            context = &unguarded;
+        }
         match self.run(operation, context).await {
             Ok(completed) => Ok(Some(completed.reply)),
             Err(Error::Refused(refused)) if refused.reply.code.code.ends_with("_not_found") => {
@@ -150,6 +171,24 @@ impl Store {
         }
         let pending = self.enqueue_invocation(&script, invocation, &context.space);
         self.wait(pending, &composite, context).await?.split(&composite)
+    }
+
+    /// Runs a future as a task that [`Store::close`] waits for.
+    pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        // A value may be dropped after the end of the runtime; then there is nobody to give back to.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(self.0.background.track_future(future));
+        }
+    }
+
+    /// Ends long waits from now on: the service shuts down.
+    pub fn drain(&self) {
+        self.0.draining.cancel();
+    }
+
+    /// Resolves when long waits have to end.
+    pub async fn draining(&self) {
+        self.0.draining.cancelled().await;
     }
 
     /// The longest a call waits for Redis.

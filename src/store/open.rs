@@ -5,11 +5,15 @@ use std::{
     sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
 };
 
-use tokio::sync::{Semaphore, mpsc};
-use tokio_util::sync::CancellationToken;
+use redis::IntoConnectionInfo;
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Clock, Failure, Inner, Settings, Store,
+    Clock, Failure, Inner, ProcessId, Settings, Store,
     batcher::{BatchWorker, RunnerArgs},
     connection::{Route, pool},
     single_flight::SingleFlight,
@@ -69,6 +73,10 @@ impl Store {
             single_flight: SingleFlight::default(),
             timeout: settings.timeout,
             runner_args,
+            process: ProcessId::new(),
+            subscriber: subscriber(&settings.url)?,
+            background: TaskTracker::new(),
+            draining: CancellationToken::new(),
             closing,
             workers: Mutex::new(workers),
         })))
@@ -85,8 +93,13 @@ impl Store {
         self.0.route.admit();
     }
 
-    /// Closes the queues and returns when every call that was taken has its result.
+    /// Waits for the tasks in the background, closes the queues, and returns when every call that was taken
+    /// has its result.
     pub async fn close(&self) {
+        self.drain();
+        self.0.background.close();
+        // A task that cannot reach Redis gives up by itself; what it holds there ends by its time.
+        let _ = timeout(self.0.timeout, self.0.background.wait()).await;
         self.0.closing.cancel();
         let workers = {
             let mut workers = self.0.workers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -97,4 +110,12 @@ impl Store {
             let _ = worker.await;
         }
     }
+}
+
+/// The client that makes the connection of a subscription.
+fn subscriber(url: &str) -> redis::RedisResult<redis::Client> {
+    let info = url.into_connection_info()?;
+    // The user need not have the right to name its library.
+    let settings = info.redis_settings().clone().set_skip_set_lib_name();
+    redis::Client::open(info.set_redis_settings(settings))
 }

@@ -1,11 +1,12 @@
 //! Operations: one atomic piece of business, its context, its reply and its errors. Every domain
 //! implements [`Operation`] for its requests and hands them to [`super::Store`].
 
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::{Failure, Invocation};
-use crate::types::{Code, Id};
+use crate::types::{Code, FencingToken, Id};
 
 /// One atomic business operation. The implementing type is the request.
 pub trait Operation: Sync {
@@ -67,13 +68,39 @@ impl ErasedOperation for Composite<'_> {
     }
 }
 
-/// The space of a call and its idempotency key.
+/// The space of a call, its idempotency key, and its guards.
 #[derive(Debug, Clone)]
 pub struct Context {
     /// All keys of a space share one hash tag.
     pub space: Id,
     /// The caller's `Idempotency-Key`.
     pub idempotency_key: Option<String>,
+    /// Locks that have to be held while the call runs, with the fencing tokens of their leases.
+    pub guards: Vec<Guard>,
+}
+
+/// A lock that has to be held by the lease with this fencing token. The script that does the work checks
+/// it first.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "lock": "nightly-report", "fencing_token": 1_769_860_800_000_000_u64 }))]
+pub struct Guard {
+    /// Name of the lock.
+    pub lock: Id,
+    /// Fencing token of the lease that has to hold it.
+    pub fencing_token: FencingToken,
+}
+
+impl Context {
+    /// The same call without its guards, for what is read before the operation that they protect.
+    pub fn without_guards(&self) -> Context {
+        Context { guards: Vec::new(), ..self.clone() }
+    }
+
+    /// The context of what the service itself does in a space.
+    pub fn of_space(space: Id) -> Context {
+        Context { space, idempotency_key: None, guards: Vec::new() }
+    }
 }
 
 /// A reply, and whether it replays an earlier one.

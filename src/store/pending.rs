@@ -60,7 +60,8 @@ impl Store {
         let Ok(room) = Arc::clone(queue_room).try_acquire_many_owned(bytes) else {
             return PendingReply::failed(Failure::Overloaded);
         };
-        let (call, pending) = self.pending_call(script, script, invocation, space, room);
+        let host_script = script.host_of(invocation.step);
+        let (call, pending) = self.pending_call(script, &host_script, invocation, space, room);
         let queue = &queues[next_queue.fetch_add(1, Ordering::Relaxed) % queues.len()];
         match queue.try_send(call) {
             Ok(()) => pending,
@@ -156,7 +157,7 @@ impl Store {
         context: &Context,
     ) -> Result<(), Failure> {
         let script = Library::embedded().script(name);
-        let invocation = EncodedInvocation::of_keys(keys);
+        let invocation = EncodedInvocation::of_keys(script.name, keys);
         let pending = self.enqueue_invocation(&script, invocation, &context.space);
         match pending.result().await {
             Ok(_) => Ok(()),

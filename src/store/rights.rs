@@ -33,12 +33,14 @@ pub const COMMANDS: &[&str] = &[
     "PEXPIRE",
     "PING",
     "PTTL",
+    "PUBLISH",
     "RPOP",
     "RPUSH",
     "SADD",
     "SCAN",
     "SET",
     "STRLEN",
+    "SUBSCRIBE",
     "TIME",
     "TYPE",
     "UNWATCH",
@@ -66,6 +68,10 @@ for i = 1, #ARGV do
     local known, allowed
     if command == 'EVAL' or command == 'EVALSHA' then
       known, allowed = pcall(redis.acl_check_cmd, command, 'return 1', '1', KEYS[j])
+    elseif command == 'PUBLISH' then
+      known, allowed = pcall(redis.acl_check_cmd, command, 'lockstep:process:none', 'message')
+    elseif command == 'SUBSCRIBE' then
+      known, allowed = pcall(redis.acl_check_cmd, command, 'lockstep:process:none')
     else
       known, allowed = pcall(redis.acl_check_cmd, command, KEYS[j])
     end

@@ -152,11 +152,12 @@ impl Watch {
         let invocation = EncodedInvocation::of(operation, &script, context);
         let retry_safe = !invocation.fingerprint.is_empty();
         let mut pipeline = Pipeline::with_capacity(2);
-        let steps = [(O::NAME, &invocation)].into_iter();
+        let steps = [&invocation].into_iter();
+        let host_script = script.host_of(invocation.step);
         if send_source {
-            script.count_load();
+            host_script.count_load();
         }
-        self.store.0.runner_args.encode(&mut pipeline, &script, send_source, steps);
+        self.store.0.runner_args.encode(&mut pipeline, &host_script, send_source, steps);
         pipeline.cmd("EXEC");
         let replies = self.send(pipeline, self.store.0.timeout, retry_safe).await?;
         let mut replies = replies.into_iter();

@@ -79,7 +79,7 @@ impl Entry {
 
     /// True where the call may change something, and so takes an idempotency key.
     pub fn is_command(&self) -> bool {
-        self.method != "GET" && self.name != "batch/get"
+        self.method != "GET" && !["batch/get", "locks/validate"].contains(&self.name)
     }
 }
 
@@ -320,7 +320,20 @@ fn locks_and_limits() -> Vec<Entry> {
             .json(json!({ "lock": "nightly-report", "lease_id": "{lease_id}" }))
             .needs(&[Seed::Lock])
             .reads(LOCK),
-        Entry::of("locks/get", "GET", "/locks/{lock}").needs(&[Seed::Lock]).reads(LOCK),
+        Entry::of("locks/validate", "POST", "/locks/validate")
+            .json(json!({ "lock": "nightly-report", "fencing_token": "{fencing_token}" }))
+            .needs(&[Seed::Lock])
+            .reads(LOCK),
+        Entry::of("locks/break", "POST", "/locks/break")
+            .json(json!({ "lock": "nightly-report", "reason": "it hangs" }))
+            .needs(&[Seed::Lock])
+            .reads(LOCK),
+        Entry::of("locks/get", "GET", "/locks/{lock}")
+            .needs(&[Seed::Lock])
+            .reads(&[("lock", "nightly-report"), ("lock_queue", "nightly-report")]),
+        Entry::of("locks/list", "GET", "/locks")
+            .needs(&[Seed::Lock])
+            .reads(&[("lock", "nightly-report"), ("index", "locks")]),
         Entry::of("ratelimit/check", "POST", "/ratelimit")
             .json(json!({
                 "key": "tenant-7", "capacity": 50, "refill_tokens": 1, "refill_interval_ms": 60_000
@@ -439,7 +452,10 @@ impl Seeded {
                 }
                 Seed::Lock => {
                     let body = service.acquire("nightly-report", "worker-7", 60_000).await;
-                    ids.push(("{lease_id}", id(body.assert(201), "lease_id")));
+                    let lease = body.assert(201);
+                    // With its quotes: a number stands in the place of a text.
+                    ids.push(("\"{fencing_token}\"", lease["fencing_token"].to_string()));
+                    ids.push(("{lease_id}", id(lease, "lease_id")));
                 }
                 Seed::Counter => drop(service.increment("seats-left", 48).await.assert(200)),
                 Seed::Data => {

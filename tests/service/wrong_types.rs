@@ -17,7 +17,9 @@ fn own_type(kind: &str) -> &'static str {
     match kind {
         "postings" | "movements" => "list",
         "external" | "transactions" => "hash",
-        "product_holds" | "account_holds" | "index" | "window" | "reservations" => "zset",
+        "product_holds" | "account_holds" | "index" | "lock_queue" | "window" | "reservations" => {
+            "zset"
+        }
         _ => "string",
     }
 }

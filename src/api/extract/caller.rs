@@ -1,24 +1,30 @@
-//! Headers that every call takes: `Lockstep-Space` and `Idempotency-Key`.
+//! Headers that every call takes: `Lockstep-Space`, `Idempotency-Key` and `Lockstep-Guard`.
 
 use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, request::Parts},
 };
 
+use serde_json::json;
+
 use crate::{
     api::Problem,
-    store::Context,
-    types::{Id, codes},
+    store::{Context, Guard},
+    types::{FencingToken, Id, Invalid, codes},
 };
 
 const SPACE: &str = "lockstep-space";
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
+const GUARD: &str = "lockstep-guard";
+
+/// The most guards of one call.
+pub const MAX_GUARDS: usize = 16;
 
 /// Request extension: [`super::Query`] has read the query string.
 #[derive(Debug, Clone)]
 pub(super) struct QueryIsRead;
 
-/// The space of a call and its idempotency key.
+/// The space of a call, its idempotency key and its guards.
 ///
 /// It also refuses a query string that nothing has read, with `invalid_query`. A handler that takes
 /// [`super::Query`] takes it before this.
@@ -36,6 +42,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
         Ok(Caller(Context {
             space: space(&parts.headers)?,
             idempotency_key: key_of(&parts.headers)?,
+            guards: guards(&parts.headers)?,
         }))
     }
 }
@@ -61,6 +68,60 @@ fn key_of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         return Err(codes::IDEMPOTENCY_KEY_INVALID.into());
     }
     idempotency_key(value.to_str().unwrap_or_default()).map(Some)
+}
+
+/// Reads all values of `Lockstep-Guard`. A gateway may have joined them with commas, which no id has.
+fn guards(headers: &HeaderMap) -> Result<Vec<Guard>, Problem> {
+    let mut guards = Vec::new();
+    for value in headers.get_all(GUARD) {
+        for text in value.to_str().unwrap_or_default().split(',') {
+            let guard = guard(text).map_err(|invalid| refuse_guard(&invalid, guards.len()))?;
+            guards.push(guard);
+        }
+    }
+    if guards.len() > MAX_GUARDS {
+        let invalid = Invalid::new("validation_failed", "A call has at most 16 guards.");
+        return Err(refuse_guard(&invalid, MAX_GUARDS));
+    }
+    Ok(guards)
+}
+
+/// Reads one guard: `lock=<lock>;token=<fencing_token>`, in either order.
+fn guard(text: &str) -> Result<Guard, Invalid> {
+    let refuse = || {
+        let detail = "A guard is lock=<lock>;token=<fencing_token>, each of the two once.";
+        Invalid::new("validation_failed", detail)
+    };
+    let (mut lock, mut token) = (None, None);
+    for parameter in text.split(';') {
+        let (name, value) = parameter.split_once('=').ok_or_else(refuse)?;
+        let place = match name.trim() {
+            "lock" => &mut lock,
+            "token" => &mut token,
+            _ => return Err(refuse()),
+        };
+        if place.replace(value.trim()).is_some() {
+            return Err(refuse());
+        }
+    }
+    let (lock, token) = lock.zip(token).ok_or_else(refuse)?;
+    // A number for Rust may begin with a plus.
+    let is_number = token.bytes().all(|byte| byte.is_ascii_digit());
+    let token = token.parse::<i64>().ok().filter(|_| is_number).unwrap_or_default();
+    let fencing_token = FencingToken::try_from(token)?;
+    Ok(Guard { lock: Id::try_from(lock.to_owned())?, fencing_token })
+}
+
+/// The problem of a guard of the header; `index` counts from 0.
+fn refuse_guard(invalid: &Invalid, index: usize) -> Problem {
+    let detail = &invalid.detail;
+    let error = json!({ "header": "Lockstep-Guard", "index": index, "detail": detail });
+    Problem::new(
+        codes::of_value(invalid.code),
+        format_args!("In the header Lockstep-Guard: {detail}"),
+    )
+    .with("header", "Lockstep-Guard")
+    .with("errors", vec![error])
 }
 
 /// Reads an idempotency key, bare or in double quotes, and returns it without them.

@@ -64,7 +64,7 @@ impl ScriptBatch {
 
     /// Adds the script and its steps to a pipeline, always with the same bytes.
     pub fn encode(&self, runner_args: &RunnerArgs, pipeline: &mut Pipeline) {
-        let steps = self.calls.iter().map(|call| (call.operation, &call.invocation));
+        let steps = self.calls.iter().map(|call| &call.invocation);
         runner_args.encode(pipeline, &self.calls[0].host_script, self.send_source, steps);
     }
 

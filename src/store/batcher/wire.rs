@@ -21,15 +21,15 @@ impl RunnerArgs {
         pipeline: &mut Pipeline,
         script: &Script,
         send_source: bool,
-        steps: impl Iterator<Item = (&'static str, &'a EncodedInvocation)> + Clone,
+        steps: impl Iterator<Item = &'a EncodedInvocation> + Clone,
     ) {
         if send_source {
             pipeline.cmd("EVAL").arg(&script.source);
         } else {
             pipeline.cmd("EVALSHA").arg(&script.sha1);
         }
-        pipeline.arg(steps.clone().map(|(_, invocation)| invocation.keys.len()).sum::<usize>());
-        for (_, invocation) in steps.clone() {
+        pipeline.arg(steps.clone().map(|invocation| invocation.keys.len()).sum::<usize>());
+        for invocation in steps.clone() {
             for key in invocation.keys.iter() {
                 pipeline.arg(key);
             }
@@ -37,9 +37,9 @@ impl RunnerArgs {
         let Retention { idempotency_ttl_ms, transaction_ttl_ms, history } = self.retention;
         pipeline.arg(self.clock.ahead_ms()).arg(idempotency_ttl_ms);
         pipeline.arg(transaction_ttl_ms).arg(history);
-        for (operation, EncodedInvocation { keys, args, fingerprint, .. }) in steps {
+        for EncodedInvocation { step, keys, args, fingerprint, .. } in steps {
             let own_keys = keys.len() - usize::from(!fingerprint.is_empty());
-            pipeline.arg(operation).arg(own_keys).arg(args.len()).arg(fingerprint);
+            pipeline.arg(*step).arg(own_keys).arg(args.len()).arg(fingerprint);
             for arg in args.iter() {
                 pipeline.arg(arg);
             }

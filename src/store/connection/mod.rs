@@ -1,7 +1,8 @@
 //! Connections to the server: how they are made, when they are left, and what was sent on them.
 //!
 //! `route` knows where the server is and makes connections, `pool` keeps idle ones, and `stream` counts
-//! what was written. The batcher, `transaction` and `admin` use them; nothing else connects to Redis.
+//! what was written. The batcher, `transaction` and `admin` use them; nothing else connects to Redis but
+//! the subscription of `notifications`.
 
 mod pool;
 mod route;

@@ -40,6 +40,9 @@ const SERVERS: [&str; 2] = ["valkey-server", "redis-server"];
 /// with `appendfsync always` that ends the server.
 const LEAST_FREE_BYTES: u64 = 16 * 1024 * 1024;
 
+/// The longest wait for the answer of a server that another process may be running.
+const RUNNING_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// The longest path of a unix socket that the kernel takes, in bytes.
 const LONGEST_SOCKET_PATH: usize = 107;
 
@@ -143,6 +146,12 @@ impl Embedded {
             .map_err(unusable)?;
         self.0.state().supervised = true;
         self.wait_until_ready().await
+    }
+
+    /// True if a server answers on the socket, which may be that of another process.
+    pub async fn is_running(&self) -> bool {
+        let answered = time::timeout(RUNNING_TIMEOUT, answers_ping(&self.0.socket())).await;
+        answered.is_ok_and(|answered| answered.is_ok_and(|is_pong| is_pong))
     }
 
     /// The URL of its socket. Every byte that means something in a URL is escaped.

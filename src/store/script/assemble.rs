@@ -11,6 +11,7 @@
 use include_dir::{Dir, include_dir};
 
 use super::{
+    GUARD,
     constants::{constants, inline},
     header::{Header, KeyType, Params},
     lazy::{BLOCK, END_OF_RUNNER, defer},
@@ -19,6 +20,11 @@ use super::{
 
 /// The folder is the registry of operations: a new file needs no other mention.
 pub(super) static FOLDER: Dir = include_dir!("$CARGO_MANIFEST_DIR/migrations-lua");
+
+/// The environment variable of a folder from which debug builds read the scripts in place of those that were
+/// compiled in. `make mutants` changes scripts that way, so that nothing is compiled anew.
+#[cfg(debug_assertions)]
+const SCRIPTS: &str = "LOCKSTEP_SCRIPTS";
 
 /// Returns the source of the script `name`. `all` are the names of all operations.
 pub(super) fn assemble(name: &str, header: &Header, all: &[&str]) -> String {
@@ -29,12 +35,23 @@ pub(super) fn assemble(name: &str, header: &Header, all: &[&str]) -> String {
             *other != name && !header.read_only && !header.internal && !header.own_script
         };
         names.extend(all.iter().copied().filter(is_command));
+        names.push(GUARD);
         names.sort_unstable();
     }
+    source_of(&names, header)
+}
+
+/// Returns the source of the script `name` with the operation that checks guards beside it.
+pub(super) fn assemble_guarded(name: &str, header: &Header) -> String {
+    source_of(&[name, GUARD], header)
+}
+
+/// Puts the runner, the shared functions and these operations together.
+fn source_of(names: &[&str], header: &Header) -> String {
     let mut included = Vec::new();
     names.iter().for_each(|name| include(file(name), &mut included));
     let shared: String = included.into_iter().map(shared_block).collect();
-    let operations = match names.as_slice() {
+    let operations = match names {
         [name] => format!(
             "{}layout = {}\n",
             function("current_operation", name),
@@ -98,7 +115,7 @@ fn layout(header: &Header) -> String {
         let loaded = types.iter().enumerate().filter(|(_, key_type)| key_type.is_loaded());
         loaded.map(|(index, _)| format!("{}, ", index + 1)).collect::<String>()
     };
-    if header.runs_operations {
+    if header.runs_operations || header.runs_one_operation {
         return "{ all_keys = true }".to_owned();
     }
     let mut layout = records(&header.key_types.fixed);
@@ -132,6 +149,13 @@ fn include(source: &'static str, included: &mut Vec<&'static str>) {
 }
 
 fn file(path: &str) -> &'static str {
+    // Only in debug builds: who may set an environment variable must never be able to change what moves money.
+    #[cfg(debug_assertions)]
+    if let Some(folder) = std::env::var_os(SCRIPTS) {
+        let path = std::path::Path::new(&folder).join(format!("{path}.lua"));
+        let source = std::fs::read_to_string(&path);
+        return source.unwrap_or_else(|error| panic!("{}: {error}", path.display())).leak();
+    }
     FOLDER
         .get_file(format!("{path}.lua"))
         .and_then(|file| file.contents_utf8())

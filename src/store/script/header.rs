@@ -18,6 +18,8 @@ pub struct Header {
     pub own_script: bool,
     /// `RUNS OPERATIONS`: it runs operations that it is given. All commands are in its script.
     pub runs_operations: bool,
+    /// `RUNS ONE OPERATION`: it runs an operation that it is given, and stands in its script.
+    pub runs_one_operation: bool,
     /// The names of its keys.
     pub keys: Params,
     /// The types of its keys, in the order of [`Header::keys`].
@@ -134,6 +136,7 @@ impl Header {
             ["READ", "ONLY"] => self.read_only = true,
             ["INTERNAL"] => self.internal = true,
             ["OWN", "SCRIPT"] => self.own_script = true,
+            ["RUNS", "ONE", "OPERATION"] => self.runs_one_operation = true,
             ["RUNS", "OPERATIONS"] => self.runs_operations = true,
             _ => return false,
         }

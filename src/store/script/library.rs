@@ -15,7 +15,7 @@ use metrics::Histogram;
 
 use super::{
     Header,
-    assemble::{FOLDER, assemble, read_header},
+    assemble::{FOLDER, assemble, assemble_guarded, read_header},
 };
 use crate::store::Error;
 
@@ -30,7 +30,13 @@ pub struct Script {
     /// The SHA-1 of the source, by which Redis knows it.
     pub sha1: String,
     durations: OnceLock<[Histogram; 3]>,
+    /// The same operation with [`GUARD`], once a call has guards.
+    guarded: OnceLock<Arc<Script>>,
 }
+
+/// The operation that checks guards and then runs another one. It stands in a script beside that, so that
+/// calls without guards pay nothing for it.
+pub(in crate::store) const GUARD: &str = "locks/guard";
 
 /// The outcome of one run, a label of its metric.
 #[derive(Debug, Clone, Copy)]
@@ -98,8 +104,24 @@ impl Script {
     fn assemble(name: &'static str, all: &[&str]) -> Script {
         let header = read_header(name);
         let source = assemble(name, &header, all);
+        Script::with_source(name, header, source)
+    }
+
+    fn with_source(name: &'static str, header: Header, source: String) -> Script {
         let sha1 = sha1_smol::Sha1::from(&source).digest().to_string();
-        Script { name, header, source, sha1, durations: OnceLock::new() }
+        Script { name, header, source, sha1, durations: OnceLock::new(), guarded: OnceLock::new() }
+    }
+
+    /// The script that runs the operation as this step of the runner: by itself, or behind guards.
+    pub(in crate::store) fn host_of(self: &Arc<Script>, step: &str) -> Arc<Script> {
+        if step != GUARD || self.header.runs_operations {
+            return Arc::clone(self);
+        }
+        let guarded = self.guarded.get_or_init(|| {
+            let source = assemble_guarded(self.name, &self.header);
+            Arc::new(Script::with_source(self.name, read_header(self.name), source))
+        });
+        Arc::clone(guarded)
     }
 
     /// Counts that the source is sent, because the server does not know its SHA-1.

@@ -19,4 +19,4 @@ pub use header::{Field, FieldKind, Header, KeyType, Params};
 pub use library::{Library, Script};
 pub use reply::{RawReply, RedisValue};
 
-pub(super) use library::RunOutcome;
+pub(super) use library::{GUARD, RunOutcome};

@@ -11,10 +11,10 @@ use serde::{
 };
 use tokio::time::Instant;
 
-use super::{Field, FieldKind, Library, Script, library::RunOutcome};
+use super::{Field, FieldKind, GUARD, Library, Script, library::RunOutcome};
 use crate::{
     store::{Completed, ErasedOperation, Error, Failure, Operation, Refusal, operation::Composite},
-    types::{Timestamp, codes},
+    types::{Code, Timestamp, codes},
 };
 
 type DecodeError = serde_json::Error;
@@ -98,7 +98,7 @@ impl RawReply {
         composite: &Composite<'_>,
     ) -> Result<Completed<Vec<RawReply>>, Error> {
         let RawReply { script, reply, replayed, started } = self;
-        let result = replies(&script, reply);
+        let result = replies(&script, reply, replayed);
         let outcome = match &result {
             Ok(replies) if replies.last().is_some_and(|reply| code_of(reply) != "ok") => {
                 RunOutcome::Refused
@@ -122,9 +122,15 @@ impl RawReply {
     }
 }
 
-fn replies(script: &Script, reply: Value) -> Result<Vec<Value>, Error> {
-    if code_of(&reply) == "idempotency_key_reused" {
-        return Err(Error::KeyReused);
+fn replies(script: &Script, reply: Value, replayed: bool) -> Result<Vec<Value>, Error> {
+    match code_of(&reply) {
+        "ok" => {}
+        "idempotency_key_reused" => return Err(Error::KeyReused),
+        // A guard of the whole call.
+        code => {
+            let code = code.to_owned();
+            return Err(refusal(&code, script, reply, &[], replayed)?);
+        }
     }
     let replies = match reply {
         Value::Array(mut values) => values.pop(),
@@ -158,22 +164,32 @@ fn decode<O: Operation>(
     let unexpected =
         |why: &str| Failure::UnexpectedReply(format!("{}: {why} in the reply", script.name));
     let code = code_of(&reply).to_owned();
-    let Value::Array(values) = reply else { return Err(unexpected("no array").into()) };
-    let mut values = values.into_iter();
-    values.next();
-    if code == "idempotency_key_reused" {
-        return Err(Error::KeyReused);
+    match code.as_str() {
+        "ok" => {}
+        "idempotency_key_reused" => return Err(Error::KeyReused),
+        code => return Err(refusal(code, script, reply, O::CODES, replayed)?),
     }
-    let fields = match script.header.replies.get(&code) {
-        Some(fields) if fields.len() == values.len() => fields,
-        _ => return Err(unexpected("a shape that the header does not know").into()),
-    };
-    if code == "ok" {
-        let map = ReplyMap { fields: fields.iter(), values, value: None };
-        let reply = O::Reply::deserialize(map).map_err(|error| unexpected(&error.to_string()))?;
-        return Ok(Completed { reply, replayed });
-    }
-    let code = O::CODES.iter().chain(codes::CODES).find(|known| known.code == code);
+    let (fields, values) = fields_of(&code, script, reply)?;
+    let map = ReplyMap { fields: fields.iter(), values, value: None };
+    let reply = O::Reply::deserialize(map).map_err(|error| unexpected(&error.to_string()))?;
+    Ok(Completed { reply, replayed })
+}
+
+/// Reads the refusal of an operation, or of a guard before it. Its code is one of these or of those that
+/// every call can give.
+fn refusal(
+    code: &str,
+    script: &Script,
+    reply: Value,
+    codes: &'static [Code],
+    replayed: bool,
+) -> Result<Error, Failure> {
+    let guard = Library::embedded().script(GUARD);
+    let is_own = script.header.replies.contains_key(code);
+    let (fields, values) = fields_of(code, if is_own { script } else { &guard }, reply)?;
+    let unexpected =
+        |why: &str| Failure::UnexpectedReply(format!("{}: {why} in the reply", script.name));
+    let code = codes.iter().chain(codes::CODES).find(|known| known.code == code);
     let code = code.ok_or_else(|| unexpected("a code that is no problem code"))?;
     let members = fields.iter().zip(values).map(|(field, value)| {
         let position = ReplyField { value, kind: field.kind };
@@ -182,7 +198,24 @@ fn decode<O: Operation>(
     let members = members
         .collect::<Result<_, DecodeError>>()
         .map_err(|error| unexpected(&error.to_string()))?;
-    Err(Error::Refused(Completed { reply: Refusal { code, members }, replayed }))
+    Ok(Error::Refused(Completed { reply: Refusal { code, members }, replayed }))
+}
+
+/// The fields that a header names for a reply with this code, and the values after the code.
+fn fields_of<'a>(
+    code: &str,
+    script: &'a Script,
+    reply: Value,
+) -> Result<(&'a [Field], std::vec::IntoIter<Value>), Failure> {
+    let unexpected =
+        |why: &str| Failure::UnexpectedReply(format!("{}: {why} in the reply", script.name));
+    let Value::Array(values) = reply else { return Err(unexpected("no array")) };
+    let mut values = values.into_iter();
+    values.next();
+    match script.header.replies.get(code) {
+        Some(fields) if fields.len() == values.len() => Ok((fields, values)),
+        _ => Err(unexpected("a shape that the header does not know")),
+    }
 }
 
 /// A reply as a map from the names of the header to its positions.

@@ -244,3 +244,20 @@ async fn one_caller_reclaims_for_all_that_wait() {
     assert!(set_reads < 2 * 256 + 3 * 20, "{set_reads} looks at the set");
     Audit::default().check(&service);
 }
+
+/// One expired hold is taken back once: it leaves the set with the next call, and does not count again when
+/// another one expires.
+#[tokio::test]
+async fn a_single_expired_hold_is_taken_back_once() {
+    let service = Service::new();
+    service.open("alice", "100").await;
+    service.open("hotel", "0").await;
+    for round in 1..=3 {
+        service.hold("alice", "hotel", "30", 1000).await.assert(201);
+        service.advance_ms(1000);
+        service.transfer("alice", "hotel", "10").await.assert(201);
+        assert_eq!(hold_count(&service), 0);
+        assert_eq!(service.funds("alice").await[2], "0.00", "after round {round}");
+    }
+    Audit::default().check(&service);
+}

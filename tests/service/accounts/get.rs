@@ -1,3 +1,4 @@
+use redis::Commands;
 use serde_json::json;
 
 use crate::support::Service;
@@ -27,6 +28,34 @@ async fn refuses_an_unknown_account() {
         Service::new().get("/accounts/nobody").await.expect_problem(404, "account_not_found");
     assert_eq!(refused["account_id"], "nobody");
     assert_eq!(refused["role"], "account_id");
+}
+
+/// A record with a status that there is not, or an amount that is no number, is refused and not taken for
+/// money.
+#[tokio::test]
+async fn a_damaged_record_is_an_error() {
+    let service = Service::new();
+    service.open("alice", "5").await;
+    service.open("bob", "0").await;
+    let key = service.key("account", "alice");
+    let sound: Vec<u8> = service.raw().get(&key).unwrap();
+    // Behind the layout, the status and the decimals stand four numbers, and then the amounts.
+    let credits = 3 + 4 * 8;
+    for (place, bytes) in [
+        (1, vec![0]),
+        (1, vec![6]),
+        (credits, f64::NAN.to_le_bytes().to_vec()),
+        (credits, (-1.0_f64).to_le_bytes().to_vec()),
+    ] {
+        let mut damaged = sound.clone();
+        damaged.splice(place..place + bytes.len(), bytes);
+        let () = service.raw().set(&key, &damaged).unwrap();
+        let before = service.snapshot();
+        service.get("/accounts/alice").await.expect_problem(500, "internal_error");
+        service.transfer("alice", "bob", "1").await.expect_problem(500, "internal_error");
+        service.transfer("bob", "alice", "1").await.expect_problem(500, "internal_error");
+        service.assert_unchanged(&before);
+    }
 }
 
 /// The widest figures of an account: a balance of 28 digits, and what is available has 29 with the overdraft limit.

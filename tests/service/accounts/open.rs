@@ -121,6 +121,10 @@ async fn turnover_has_more_digits_than_any_amount() {
     }
     assert_eq!(service.balance("alice").await, most);
     service.deposit("alice", "0.01").await.expect_problem(422, "amount_out_of_range");
+    // Such a refusal is no answer to remember: after a withdrawal the same call may succeed.
+    service.deposit("alice", "0.01").key("k").await.expect_problem(422, "amount_out_of_range");
+    let remembered: bool = service.raw().exists(service.key("once", "k")).unwrap();
+    assert!(!remembered);
     let books = service.get("/accounts/integrity").await.assert(200);
     assert_eq!(books["currencies"][0]["ok"], true, "{books:#}");
     assert_eq!(service.sum("USD"), 0);

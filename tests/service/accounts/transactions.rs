@@ -107,3 +107,27 @@ async fn says_where_the_history_begins() {
     assert_eq!(descriptions, expected);
     assert_eq!(oldest["balance_after"], "258.00");
 }
+
+/// Amounts of 10^15 minor units and more are stored as digits; a balance below zero keeps its sign there.
+#[tokio::test]
+async fn a_large_balance_below_zero_keeps_its_sign() {
+    let service = Service::new();
+    let body = json!({ "account_id": "alice", "overdraft_limit": "40000000000000.00" });
+    service.post("/accounts", body).await.assert(201);
+    service.open("bob", "0").await;
+    let mut expected = Vec::new();
+    for (amount, balance) in [
+        ("15000000000000.01", "-15000000000000.01"),
+        ("0.02", "-15000000000000.03"),
+        ("1000000000000.00", "-16000000000000.03"),
+    ] {
+        service.transfer("alice", "bob", amount).await.assert(201);
+        expected.insert(0, (amount.to_owned(), balance.to_owned()));
+    }
+    let page = service.get("/accounts/alice/transactions").await.assert(200);
+    let text = |entry: &serde_json::Value, name: &str| entry[name].as_str().unwrap().to_owned();
+    let entries = page["transactions"].as_array().unwrap().iter();
+    let entries: Vec<_> =
+        entries.map(|entry| (text(entry, "amount"), text(entry, "balance_after"))).collect();
+    assert_eq!(entries, expected);
+}

@@ -1,3 +1,4 @@
+use redis::Commands;
 use serde_json::json;
 
 use crate::{
@@ -162,6 +163,25 @@ async fn refuses_a_frozen_or_closed_account() {
         assert_eq!(service.transfer(from, to, "1").await.expect_problem(409, code)["role"], role);
     }
     service.assert_unchanged(&before);
+}
+
+/// No description and no metadata are the usual case, and take no room in the logs.
+#[tokio::test]
+async fn a_posting_without_a_description_is_short() {
+    let service = Service::new();
+    service.open("alice", "2").await;
+    service.open("bob", "0").await;
+    service.transfer("alice", "bob", "1").await.assert(201);
+    let plain: Vec<u8> = service.raw().lindex(service.key("postings", "alice"), -1).unwrap();
+    // Layout, kind, three numbers and the id, the counterparty and an empty description with their ends.
+    assert_eq!(plain.len(), 2 + 3 * 8 + 16 + "bob".len() + 1 + 1);
+    let body = json!({
+        "from_account": "alice", "to_account": "bob", "amount": "1", "description": "tea",
+        "metadata": { "a": "b" }
+    });
+    service.post("/accounts/transfer", body).await.assert(201);
+    let full: Vec<u8> = service.raw().lindex(service.key("postings", "alice"), -1).unwrap();
+    assert_eq!(full.len(), plain.len() + r#""tea"{"a":"b"}"#.len());
 }
 
 #[tokio::test]

@@ -79,3 +79,21 @@ async fn the_sweeper_reclaims_reservations_that_no_call_touches() {
     assert!(!set, "no key without an end is left");
     assert_eq!(service.stock("cup").await, [20_000, 0, 20_000]);
 }
+
+/// One expired reservation is taken back once: its units leave the set with the next call, and do not count
+/// again when another one expires.
+#[tokio::test]
+async fn a_single_expired_reservation_is_taken_back_once() {
+    let service = Service::new();
+    service.add_product("cup", 10).await;
+    for round in 1..=3 {
+        service.reserve("cup", 4, 1000).await.assert(201);
+        service.advance_ms(1000);
+        let body = json!({ "product_id": "cup", "delta": 1, "reason": "received" });
+        service.post("/inventory/adjust", body).await.assert(200);
+        let left: u64 = service.raw().zcard(service.key("product_holds", "cup")).unwrap();
+        assert_eq!((left, service.stock("cup").await), (0, [10 + round, 0, 10 + round]));
+    }
+    let books = service.get("/inventory/integrity").await.assert(200);
+    assert_eq!(books["ok"], true, "{books:#}");
+}

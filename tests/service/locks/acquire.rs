@@ -82,6 +82,16 @@ async fn refuses_invalid_input() {
         ("ttl_ms", json!("30000"), "validation_failed"),
         ("metadata", json!({ "a": 1 }), "validation_failed"),
         ("wait", json!(1), "unknown_field"),
+        ("lock", json!("release"), "invalid_id"),
+        ("lock", json!("renew"), "invalid_id"),
+        ("lock", json!("validate"), "invalid_id"),
+        ("lock", json!("break"), "invalid_id"),
+        ("wait_ms", json!(25_001), "validation_failed"),
+        ("wait_ms", json!(-1), "validation_failed"),
+        ("mode", json!("write"), "validation_failed"),
+        ("mode", json!("permit"), "validation_failed"),
+        ("permits", json!(2), "validation_failed"),
+        ("locks", json!(["a", "b"]), "validation_failed"),
     ] {
         let mut body = json!({ "lock": "l", "owner": "me" });
         body[field] = value;
@@ -97,4 +107,18 @@ async fn one_of_many_callers_acquires_the_lock() {
     assert_eq!(answers.count(201), 1);
     assert_eq!(answers.count(409), 199);
     assert_eq!(answers.count_code("lock_held"), 199);
+}
+
+#[tokio::test]
+async fn a_call_that_cannot_have_the_lock_is_told_why() {
+    let service = Service::new();
+    let permit = |permits: u32, wait_ms: u32| {
+        let body = json!({ "mode": "permit", "permits": permits, "wait_ms": wait_ms });
+        super::acquire(&service, body)
+    };
+    permit(1, 0).await.assert(201);
+    permit(2, 0).await.expect_problem(422, "permits_mismatch");
+    permit(2, 1000).await.expect_problem(422, "permits_mismatch");
+    let refused = permit(1, 50).await.expect_problem(409, "lock_wait_timeout");
+    assert_eq!((&refused["holder_count"], &refused["queue_position"]), (&json!(1), &json!(1)));
 }

@@ -5,7 +5,10 @@ use crate::support::Service;
 #[tokio::test]
 async fn returns_the_holder() {
     let service = Service::new();
-    let free = json!({ "lock": "l", "held": false, "holders": [], "last_fencing_token": null });
+    let free = json!({
+        "lock": "l", "held": false, "mode": null, "permits": null, "holders": [], "holder_count": 0,
+        "queue": [], "queue_length": 0, "last_fencing_token": null
+    });
     assert_eq!(service.get("/locks/l").await.assert(200), free);
     let lease = service.acquire("l", "me", 86_400_000).await.assert(201);
     let seen = service.get("/locks/l").await.assert(200);

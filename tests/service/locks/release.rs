@@ -1,10 +1,7 @@
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::{Call, Service, race};
-
-fn release(service: &Service, lock: &str, lease_id: &Value) -> Call {
-    service.post("/locks/release", json!({ "lock": lock, "lease_id": lease_id }))
-}
+use super::release;
+use crate::support::{Service, race};
 
 #[tokio::test]
 async fn releases_the_lock_and_answers_a_repeat_the_same() {
@@ -33,7 +30,7 @@ async fn refuses_other_leases_and_expired_ones() {
     service.advance_ms(86_400_000);
     release(&service, "l", &lease["lease_id"]).await.expect_problem(410, "lease_expired");
     service.acquire("l", "you", 60_000).await.assert(201);
-    release(&service, "l", &lease["lease_id"]).await.expect_problem(403, "lease_not_owner");
+    release(&service, "l", &lease["lease_id"]).await.expect_problem(410, "lease_expired");
 }
 
 /// The holder of the lock is alone in the critical section; nobody else can release the lock.
@@ -60,4 +57,13 @@ async fn concurrent_holders_exclude_each_other() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn refuses_a_part_of_the_locks_of_a_lease() {
+    let service = Service::new();
+    let lease = super::acquire(&service, json!({ "locks": ["a", "b"] })).await.assert(201);
+    let before = service.snapshot();
+    release(&service, "a", &lease["lease_id"]).await.expect_problem(422, "lease_locks_mismatch");
+    service.assert_unchanged(&before);
 }

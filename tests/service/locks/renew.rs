@@ -34,5 +34,16 @@ async fn refuses_expired_and_other_leases() {
     assert_eq!(refused["expired_at"], lease["expires_at"]);
     service.assert_unchanged(&before);
     service.acquire("l", "you", 60_000).await.assert(201);
-    renew(&service, "l", &lease["lease_id"], 1000).await.expect_problem(403, "lease_not_owner");
+    renew(&service, "l", &lease["lease_id"], 1000).await.expect_problem(410, "lease_expired");
+}
+
+#[tokio::test]
+async fn refuses_a_part_of_the_locks_of_a_lease() {
+    let service = Service::new();
+    let lease = super::acquire(&service, json!({ "locks": ["a", "b"] })).await.assert(201);
+    let before = service.snapshot();
+    renew(&service, "a", &lease["lease_id"], 1000)
+        .await
+        .expect_problem(422, "lease_locks_mismatch");
+    service.assert_unchanged(&before);
 }

@@ -58,7 +58,7 @@ impl Service {
     /// Every key of this space with its content, byte for byte, sorted by key.
     pub fn snapshot(&self) -> Vec<(String, Vec<u8>)> {
         let mut connection = self.raw();
-        let mut keys: Vec<String> = keys(&mut connection, &self.space);
+        let mut keys = keys(&mut connection, &self.space);
         keys.sort();
         keys.into_iter()
             .map(|key| {
@@ -153,14 +153,18 @@ pub fn seed(connection: &mut redis::Connection, key: &str, kind: &str, text: &st
 }
 
 fn keys(connection: &mut redis::Connection, space: &str) -> Vec<String> {
-    let pattern = format!("lockstep:{{{space}}}:*");
+    all_keys(connection, &format!("lockstep:{{{space}}}:*"))
+}
+
+/// The keys that match a pattern, in no order.
+pub fn all_keys(connection: &mut redis::Connection, pattern: &str) -> Vec<String> {
     let mut cursor = 0_u64;
     let mut found = Vec::new();
     loop {
         let (next, keys): (u64, Vec<String>) = redis::cmd("SCAN")
             .arg(cursor)
             .arg("MATCH")
-            .arg(&pattern)
+            .arg(pattern)
             .arg("COUNT")
             .arg(5000)
             .query(connection)

@@ -24,7 +24,7 @@ pub use self::{
     answer::Answer,
     call::Call,
     checks::{Paging, assert_if_match, assert_rejects_invalid_paging, pages},
-    keys::{pack_account, seed},
+    keys::{all_keys, pack_account, seed},
     process::Process,
     race::{race, race_each},
     relay::Relay,

@@ -64,6 +64,11 @@ impl Service {
         Service { space: unique("test-"), ..self.clone() }
     }
 
+    /// The same service with this space.
+    pub fn in_space(&self, space: &str) -> Service {
+        Service { space: space.to_owned(), ..self.clone() }
+    }
+
     pub fn router(&self) -> Router {
         self.router.clone()
     }

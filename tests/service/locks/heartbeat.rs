@@ -1,0 +1,85 @@
+//! Waiters of processes that have gone.
+
+use std::time::{Duration, Instant};
+
+use redis::Commands;
+use serde_json::json;
+
+use super::{acquire, queue_of, release};
+use crate::support::Service;
+
+/// Puts waiters of a process in the queue of the lock `l` that was heard of a moment ago and never again.
+fn enqueue_dead(service: &Service, count: u64) {
+    let mut redis = service.raw();
+    let (seconds, micros): (i64, i64) = redis::cmd("TIME").query(&mut redis).unwrap();
+    let now = (seconds * 1_000_000 + micros) / 1000;
+    let () = redis.zadd(service.key("processes", "locks"), "dead", now).unwrap();
+    for number in 0..count {
+        let member = format!("dead:{number}:e:\"gone\"");
+        let () = redis.zadd(service.key("lock_queue", "l"), member, number + 1).unwrap();
+    }
+}
+
+/// However many have gone, the next living one is delayed by less than 2 seconds in all.
+#[tokio::test(flavor = "multi_thread")]
+async fn waiters_who_have_gone_are_passed_over_together() {
+    for count in [1, 10, 100, 3000] {
+        let service = Service::new();
+        let first = acquire(&service, json!({})).await.assert(201);
+        let body = json!({ "owner": "alive", "wait_ms": 25_000 });
+        let living = tokio::spawn(acquire(&service, body).into_future());
+        queue_of(&service, "l", 1).await;
+        enqueue_dead(&service, count);
+        let started = Instant::now();
+        release(&service, "l", &first["lease_id"]).await.assert(200);
+        living.await.unwrap().assert(201);
+        let delay = started.elapsed();
+        assert!(delay > Duration::from_millis(500), "{count} in {delay:?}: nobody was waited for");
+        assert!(delay < Duration::from_millis(2000), "{count} in {delay:?}");
+    }
+}
+
+/// A process that was stopped for a while finds its waiters passed over, and puts them back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_waiter_that_was_passed_over_comes_back_to_its_place() {
+    let service = Service::new();
+    let holder = acquire(&service, json!({})).await.assert(201);
+    let wait = |owner: &str| {
+        let body = json!({ "owner": owner, "wait_ms": 25_000 });
+        tokio::spawn(acquire(&service, body).into_future())
+    };
+    let first = wait("first");
+    queue_of(&service, "l", 1).await;
+    let mut redis = service.raw();
+    let queue = service.key("lock_queue", "l");
+    let waiters: Vec<String> = redis.zrange(&queue, 0, -1).unwrap();
+    let (process, _) = waiters[0].split_once(':').unwrap();
+    let second = wait("second");
+    queue_of(&service, "l", 2).await;
+    // As if it had not been heard of for an hour, and another process had passed it over.
+    redis::pipe()
+        .atomic()
+        .zadd(service.key("processes", "locks"), process, 1)
+        .zrem(&queue, &waiters[0])
+        .exec(&mut redis)
+        .unwrap();
+    let seen = queue_of(&service, "l", 2).await;
+    assert_eq!(seen["queue"][0]["owner"], "first");
+    release(&service, "l", &holder["lease_id"]).await.assert(200);
+    let lease = first.await.unwrap().assert(201);
+    release(&service, "l", &lease["lease_id"]).await.assert(200);
+    second.await.unwrap().assert(201);
+}
+
+/// The record of a lock is lost, and its queue is not: nobody is forgotten or overtaken.
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_wait_get_on_when_the_record_of_the_lock_is_lost() {
+    let service = Service::new();
+    acquire(&service, json!({})).await.assert(201);
+    let body = json!({ "owner": "you", "wait_ms": 25_000 });
+    let waiting = tokio::spawn(acquire(&service, body).into_future());
+    queue_of(&service, "l", 1).await;
+    let () = service.raw().del(service.key("lock", "l")).unwrap();
+    waiting.await.unwrap().assert(201);
+    queue_of(&service, "l", 0).await;
+}

@@ -1,0 +1,23 @@
+//! Calls whose reply is lost: the lease that nobody learns of does not stay.
+
+use serde_json::json;
+
+use super::acquire;
+use crate::{idempotency::lossy, support::Service};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_nobody_learned_of_is_given_back() {
+    let direct = Service::new();
+    acquire(&direct, json!({ "lock": "warm" })).await.assert(201);
+    // Each connection answers one script and loses the reply of the next.
+    let port = lossy(1).await;
+    let mut service = Service::with(|settings| {
+        settings.url = format!("redis://127.0.0.1:{port}");
+        settings.batch_workers = 1;
+    });
+    service.space.clone_from(&direct.space);
+    direct.get("/locks/l").await.assert(200);
+    service.get("/locks/l").await.assert(200);
+    acquire(&service, json!({})).await.expect_problem(504, "outcome_unknown");
+    acquire(&direct, json!({ "owner": "you", "wait_ms": 20_000 })).await.assert(201);
+}
