@@ -1,6 +1,8 @@
 //! Locks: what an uncontended lock costs, how fast one contended lock goes from hand to hand, and what ten
 //! thousand waiters need.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod support;
 
 use std::{

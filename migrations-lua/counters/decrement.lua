@@ -20,4 +20,5 @@ REPLY
 ]]
 --- @include "lib/counter"
 
-return count(counter_key, counter_name, -tonumber(by), tonumber(min), 'counter_below_minimum', initial, ttl_ms, ttl_mode, on_bound)
+return step_counter(counter_key, counter_name, -tonumber(by), tonumber(min), 'counter_below_minimum',
+  initial, ttl_ms, ttl_mode, on_bound)

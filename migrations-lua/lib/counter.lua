@@ -1,4 +1,4 @@
---- @export open_counter, encode_counter, write_counter, exact, check_range, count
+--- @export open_counter, encode_counter, write_counter, exact, check_range, step_counter
 
 -- The record of a counter. `expires_at` is 0 where it has no end.
 local COUNTER = '^{"value":(%-?%d+),"expires_at":(%d+)}$'
@@ -62,7 +62,7 @@ end
 
 -- Moves a counter by `by`, downwards where that is below zero, and not past `bound` where there is one.
 -- `bound_code` is the problem code of passing it. Returns the reply.
-function count(key, name, by, bound, bound_code, initial, ttl_ms, ttl_mode, on_bound)
+function step_counter(key, name, by, bound, bound_code, initial, ttl_ms, ttl_mode, on_bound)
   local counter = open_counter(key)
   local previous = counter.exists and counter.value or tonumber(initial)
   local value = previous + by

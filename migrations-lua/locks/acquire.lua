@@ -39,8 +39,8 @@ local count = line_count()
 local process = waiter:match('^%x*')
 
 -- The same lease again is a try that was sent twice: it answers what it has.
-local first_key = keys_of_line(1)
-local lease = lease_of(open_lock(first_key), lease_id)
+local first_lock_key = keys_of_line(1)
+local lease = lease_of(open_lock(first_lock_key), lease_id)
 if lease then
   return { 'ok', 'granted', waited_ms, false, false, 'true', lease_fields(lease_id) }
 end
@@ -113,7 +113,7 @@ end
 -- One place for all queues, so that callers of several locks stand in the same order everywhere. A try that was
 -- sent twice keeps its place.
 local _, first_queue = keys_of_line(1)
-place = place or place_of(open_lock(first_key), first_queue, waiter)
+place = place or place_of(open_lock(first_lock_key), first_queue, waiter)
 if not place then
   place = now_us
   for i = 1, count do

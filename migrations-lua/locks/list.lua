@@ -23,8 +23,8 @@ local only_owner = owner ~= 'null' and owner or nil
 local locks = {}
 for i = 1, line_count() do
   local lock = open_lock((keys_of_line(i)))
-  local holders, count = holders_json(lock, only_owner)
-  if count > 0 then
+  local holders, holder_count = holders_json(lock, only_owner)
+  if holder_count > 0 then
     locks[#locks + 1] = ('{"lock":"%s","mode":"%s","permits":%s,"holders":%s,"holder_count":%d,"last_fencing_token":%d}'):format(
       args_of_line(i), lock.mode, lock.permits > 0 and lock.permits or 'null', holders, #lock.leases, lock.last_token
     )
