@@ -2,8 +2,10 @@
 //! UI, and the middleware around them. `cli::serve` and the tests build it.
 
 use axum::{
-    Router, extract::DefaultBodyLimit, middleware::from_fn_with_state, response::Redirect,
-    routing::get,
+    Router,
+    middleware::from_fn_with_state,
+    response::Redirect,
+    routing::{MethodRouter, get},
 };
 use serde_json::Value;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -36,19 +38,26 @@ pub fn app(store: Store, gate: ShutdownGate, settings: &RouterSettings) -> Route
     let (router, document) = routes(gate.clone()).split_for_parts();
     let document = openapi::complete(document, base);
     let router = router.with_state(store).merge(docs::router(document));
-    let home = format!("{base}/docs/");
+    let last = base.rsplit('/').next().unwrap_or_default();
     let router = match base {
-        "" => router.route("/", get(async move || Redirect::temporary(&home))),
+        "" => router.route("/", redirect("docs/")),
         _ => Router::new()
-            .route(base, get(async move || Redirect::temporary(&home)))
+            .route(base, redirect(&format!("{last}/docs/")))
+            .route(&format!("{base}/"), redirect("docs/"))
             .nest(base, router),
     };
+    let gate = gate.with_base_path(base).with_body_limit(settings.body_limit_bytes);
     router
         .fallback(async || Problem::from(codes::ROUTE_NOT_FOUND))
         .method_not_allowed_fallback(async || Problem::from(codes::METHOD_NOT_ALLOWED))
-        .layer(DefaultBodyLimit::max(settings.body_limit_bytes))
         .layer(CatchPanicLayer::custom(middleware::panicked))
-        .layer(from_fn_with_state(gate.with_base_path(base), middleware::handle))
+        .layer(from_fn_with_state(gate, middleware::handle))
+}
+
+/// Redirects to a path relative to that of the request.
+fn redirect(to: &str) -> MethodRouter {
+    let redirect = Redirect::temporary(to);
+    get(async move || redirect)
 }
 
 /// All endpoints: those of the domains, and those that combine or describe them.

@@ -130,7 +130,8 @@ pub struct Serve {
     #[arg(long, env = "LOCKSTEP_BODY_LIMIT_BYTES", default_value_t = 262_144, value_parser = trimmed(positive()))]
     pub body_limit_bytes: u64,
 
-    /// Longest time that a request body may take to arrive, in milliseconds
+    /// Longest time that a request body may take to arrive, and that a caller may take no byte of an
+    /// answer, in milliseconds
     #[arg(long, env = "LOCKSTEP_BODY_TIMEOUT_MS", default_value_t = 10_000, value_parser = trimmed(positive()))]
     pub body_timeout_ms: u64,
 
@@ -138,10 +139,19 @@ pub struct Serve {
     #[arg(long, env = "LOCKSTEP_FIRST_BYTE_TIMEOUT_MS", default_value_t = 10_000, value_parser = trimmed(positive()))]
     pub first_byte_timeout_ms: u64,
 
-    /// Longest time for the head of a request, and longest idle time between two requests of a
-    /// connection, in milliseconds
-    #[arg(long, env = "LOCKSTEP_HEADER_TIMEOUT_MS", default_value_t = 75_000, value_parser = trimmed(positive()))]
+    /// Longest time for the head of a request from its first byte, in milliseconds
+    #[arg(long, env = "LOCKSTEP_HEADER_TIMEOUT_MS", default_value_t = 10_000, value_parser = trimmed(positive()))]
     pub header_timeout_ms: u64,
+
+    /// Longest idle time between two requests of a connection, in milliseconds; longer than that of
+    /// the gateway in front
+    #[arg(long, env = "LOCKSTEP_KEEP_ALIVE_TIMEOUT_MS", default_value_t = 620_000, value_parser = trimmed(positive()))]
+    pub keep_alive_timeout_ms: u64,
+
+    /// Time after the signal to stop in which calls still work while GET /readyz says no, in
+    /// milliseconds; as long as the balancer in front needs to notice
+    #[arg(long, env = "LOCKSTEP_SHUTDOWN_DELAY_MS", default_value_t = 0, value_parser = trimmed(clap::value_parser!(u64).range(..=1 << 40)))]
+    pub shutdown_delay_ms: u64,
 
     /// Longest time that the service waits for requests in flight when it stops, in milliseconds
     #[arg(long, env = "LOCKSTEP_DRAIN_TIMEOUT_MS", default_value_t = 10_000, value_parser = trimmed(positive()))]
@@ -284,6 +294,9 @@ impl Serve {
         Timeouts {
             first_byte: Duration::from_millis(self.first_byte_timeout_ms),
             header: Duration::from_millis(self.header_timeout_ms),
+            keep_alive: Duration::from_millis(self.keep_alive_timeout_ms),
+            body: Duration::from_millis(self.body_timeout_ms),
+            shutdown_delay: Duration::from_millis(self.shutdown_delay_ms),
             drain: Duration::from_millis(self.drain_timeout_ms),
         }
     }

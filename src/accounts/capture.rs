@@ -4,7 +4,10 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{CODES, HOLDS, Hold, OpenHold, TRANSACTIONS, TransactionPlace, TransactionStatus};
+use super::{
+    CODES, HOLDS, Hold, OpenHold, TRANSACTIONS, TransactionPlace, TransactionStatus,
+    transaction_path,
+};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
     store::{self, Completed, Context, GeneratedId, Invocation, Operation, Store},
@@ -140,7 +143,8 @@ impl Command for CaptureHold {
         _: &HoldCapture,
         result: Result<Completed<CaptureReceipt>, store::Error>,
     ) -> api::Result<CaptureReceipt> {
-        Ok(Answer::created(result?))
+        let answer = Answer::created(result?);
+        Ok(answer.with_location(|receipt| transaction_path(&receipt.transaction_id)))
     }
 }
 

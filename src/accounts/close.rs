@@ -108,7 +108,7 @@ impl Command for CloseAccount {
             sweep_transaction_id: reply.transaction_id,
         }));
         let version = answer.body().account.version;
-        Ok(answer.with_version(version))
+        Ok(answer.with_version(version, 0))
     }
 }
 

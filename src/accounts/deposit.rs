@@ -4,7 +4,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{CODES, ExternalTransfer, Receipt};
+use super::{CODES, ExternalTransfer, Receipt, transaction_path};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
     store::{self, Completed, Context, Invocation, Operation, Store},
@@ -38,7 +38,8 @@ impl Command for Deposit {
         _: &Deposit,
         result: Result<Completed<Receipt>, store::Error>,
     ) -> api::Result<Receipt> {
-        Ok(Answer::created(result?))
+        let answer = Answer::created(result?);
+        Ok(answer.with_location(|receipt| transaction_path(&receipt.transaction_id)))
     }
 }
 

@@ -51,8 +51,8 @@ pub struct Account {
     pub frozen: Option<FreezeDirection>,
     /// Entries that the caller keeps with the account.
     pub metadata: Metadata,
-    /// Number of changes that calls have made, starting at 0; the ETag is this number in quotes. A
-    /// hold that expires changes `held` and `available` without a new version.
+    /// Number of changes that calls have made, starting at 0; the ETag begins with it. A hold that
+    /// expires changes `held`, `available` and the ETag without a new version.
     pub version: u64,
     /// Moment at which the account was opened, by the clock of Redis.
     pub created_at: Timestamp,
@@ -119,8 +119,8 @@ impl AccountReply {
             });
             Account { recent_transactions: newest, ..account }
         }));
-        let version = answer.body().version;
-        answer.with_version(version)
+        let (version, held) = (answer.body().version, answer.body().held.clone());
+        answer.with_version(version, held)
     }
 }
 
@@ -139,7 +139,8 @@ impl Operation for GetAccount {
 
 /// Get an account
 ///
-/// Answers the account with its five newest transactions. The ETag is its version.
+/// Answers the account with its five newest transactions. The ETag begins with its version, and changes
+/// when the answer does.
 #[utoipa::path(
     get,
     path = "/accounts/{account_id}",

@@ -76,7 +76,8 @@ impl Command for PlaceHold {
         _: &PlaceHold,
         result: Result<Completed<HoldReply>, store::Error>,
     ) -> api::Result<Hold> {
-        Ok(Answer::created(result?.map(HoldReply::into_hold)))
+        let answer = Answer::created(result?.map(HoldReply::into_hold));
+        Ok(answer.with_location(|hold| format!("/accounts/holds/{}", hold.hold_id)))
     }
 }
 

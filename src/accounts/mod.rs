@@ -34,10 +34,12 @@ mod unfreeze;
 mod update;
 mod withdraw;
 
+use std::sync::LazyLock;
+
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    api::{CommandEntry, Problem},
+    api::{CommandEntry, Problem, ReservedNames},
     store::{Invocation, Store},
     types::{Id, Text},
 };
@@ -95,31 +97,20 @@ pub const COMMANDS: &[CommandEntry] = &[
 /// A caller's explanation of a transaction or a hold: 0 to 1,000 characters.
 type Description = Text<0, 1000>;
 
-/// Path segments of this domain. An account with such an id could not be read at its own path.
-const RESERVED: [&str; 14] = [
-    "transfer",
-    "deposit",
-    "withdraw",
-    "hold",
-    "holds",
-    "capture",
-    "release",
-    "extend",
-    "reverse",
-    "transactions",
-    "freeze",
-    "unfreeze",
-    "close",
-    "integrity",
-];
-
 /// The kind of the key that holds the open holds of an account, in a sorted set beside its record.
 const HOLDS: &str = "account_holds";
 
-/// Returns `false` for the path segments and for `external`, the other side of deposits and
-/// withdrawals.
-fn may_be_opened(id: &Id) -> bool {
-    id.as_str() != "external" && !RESERVED.contains(&id.as_str())
+/// Returns the id of a new account unless a path hides it, or it is `external`, the other side of
+/// deposits and withdrawals.
+fn reject_reserved(account_id: Id) -> Result<Id, Problem> {
+    static RESERVED: LazyLock<ReservedNames> =
+        LazyLock::new(|| ReservedNames::beside(router(), "/accounts/{account_id}").and("external"));
+    RESERVED.check(account_id, "/account_id")
+}
+
+/// The path of a transaction, for the header `Location`.
+fn transaction_path(transaction_id: &str) -> String {
+    format!("/accounts/transactions/{transaction_id}")
 }
 
 /// Refuses with `same_account` where an account would pay itself.

@@ -5,12 +5,12 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{
-    Account, AccountReply, CODES, TRANSACTIONS, TransactionPlace, bind_account, may_be_opened,
+    Account, AccountReply, CODES, TRANSACTIONS, TransactionPlace, bind_account, reject_reserved,
 };
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
     store::{self, Completed, Context, GeneratedId, Invocation, Operation, Store},
-    types::{AmountOrZero, Code, Currency, Id, Invalid, Metadata},
+    types::{AmountOrZero, Code, Currency, Id, Metadata},
 };
 
 /// An account to open.
@@ -59,10 +59,8 @@ impl TryFrom<OpenAccount> for NewAccount {
     type Error = Problem;
 
     fn try_from(request: OpenAccount) -> Result<NewAccount, Problem> {
-        if !may_be_opened(&request.account_id) {
-            let detail = format!("The id {} is a word of this service.", request.account_id);
-            return Err(Problem::invalid(&Invalid::new("invalid_id", detail), "/account_id"));
-        }
+        let account_id = reject_reserved(request.account_id)?;
+        let request = OpenAccount { account_id, ..request };
         let scale = request.currency.scale();
         let minor = |amount: Option<AmountOrZero>, pointer| match amount {
             None => Ok(None),
@@ -118,7 +116,8 @@ impl Command for OpenAccount {
         _: &NewAccount,
         result: Result<Completed<AccountReply>, store::Error>,
     ) -> api::Result<Account> {
-        Ok(AccountReply::answer(result?, Answer::created))
+        let answer = AccountReply::answer(result?, Answer::created);
+        Ok(answer.with_location(|account| format!("/accounts/{}", account.account_id)))
     }
 }
 

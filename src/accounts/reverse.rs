@@ -4,7 +4,9 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{CODES, Description, HOLDS, TRANSACTIONS, Transaction, TransactionPlace};
+use super::{
+    CODES, Description, HOLDS, TRANSACTIONS, Transaction, TransactionPlace, transaction_path,
+};
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
     store::{self, Completed, Context, GeneratedId, Invocation, Operation, Store},
@@ -139,10 +141,11 @@ impl Command for ReverseTransaction {
         _: &Reversal,
         result: Result<Completed<ReversalReply>, store::Error>,
     ) -> api::Result<ReversalReceipt> {
-        Ok(Answer::created(result?.map(|reply| {
+        let answer = Answer::created(result?.map(|reply| {
             let ReversalReply { transaction, original, from_balance, to_balance } = reply;
             ReversalReceipt { transaction, original, from_balance, to_balance }
-        })))
+        }));
+        Ok(answer.with_location(|receipt| transaction_path(&receipt.transaction.transaction_id)))
     }
 }
 

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::{
     CODES, Description, HOLDS, TRANSACTIONS, TransactionPlace, TransactionStatus,
-    check_two_accounts,
+    check_two_accounts, transaction_path,
 };
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
@@ -132,7 +132,7 @@ impl Command for Transfer {
         request: &Transfer,
         result: Result<Completed<TransferReply>, store::Error>,
     ) -> api::Result<TransferReceipt> {
-        Ok(Answer::created(result?.map(|reply| TransferReceipt {
+        let answer = Answer::created(result?.map(|reply| TransferReceipt {
             transaction_id: reply.transaction_id,
             from_account: request.from_account.clone(),
             to_account: request.to_account.clone(),
@@ -144,7 +144,8 @@ impl Command for Transfer {
             description: request.description.as_ref().map(Description::to_string),
             metadata: request.metadata.clone(),
             created_at: reply.created_at,
-        })))
+        }));
+        Ok(answer.with_location(|receipt| transaction_path(&receipt.transaction_id)))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Answers to calls that succeed.
 
+use std::fmt::Display;
+
 use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -82,12 +84,25 @@ impl<T> Answer<T> {
         self
     }
 
-    /// Adds the version of the resource as its `ETag` (RFC 9110, section 8.8.3): the number in double
-    /// quotes.
+    /// Adds the `ETag` of the resource (RFC 9110, section 8.8.3): its version in double quotes, such as
+    /// `"7"`. `aside` is what a hold or a reservation has set aside; when that ends at its time, the
+    /// resource changes without a new version. Where it is above zero, it follows: `"7-20.00"`.
     #[must_use]
-    pub fn with_version(self, version: u64) -> Answer<T> {
-        match HeaderValue::try_from(format!("\"{version}\"")) {
+    pub fn with_version(self, version: u64, aside: impl Display) -> Answer<T> {
+        let aside = aside.to_string();
+        let is_zero = aside.bytes().all(|byte| matches!(byte, b'0' | b'.'));
+        let tag = if is_zero { format!("\"{version}\"") } else { format!("\"{version}-{aside}\"") };
+        match HeaderValue::try_from(tag) {
             Ok(tag) => self.with_header(header::ETAG, tag),
+            Err(_) => self,
+        }
+    }
+
+    /// Adds the path of the new resource, without the base path of the service, as its `Location`.
+    #[must_use]
+    pub fn with_location(self, path: impl FnOnce(&T) -> String) -> Answer<T> {
+        match HeaderValue::try_from(path(&self.body)) {
+            Ok(path) => self.with_header(header::LOCATION, path),
             Err(_) => self,
         }
     }

@@ -1,6 +1,7 @@
 //! The parts that every endpoint shares: reading a request (`extract`), running a command (`command`),
 //! answering it (`answer`), changing one version of a record (`conditional`), reading
-//! pages (`paging`), refusing it (`problem`), and the code around every request (`middleware`). Handlers of all domains call it; it knows none of them.
+//! pages (`paging`), refusing it (`problem`), the names that paths hide (`reserved`), and the code around every
+//! request (`middleware`). Handlers of all domains call it; it knows none of them.
 
 mod answer;
 mod command;
@@ -9,6 +10,7 @@ mod extract;
 pub mod middleware;
 mod paging;
 mod problem;
+mod reserved;
 
 pub use answer::{Answer, REPLAYED};
 pub use command::{Command, CommandEntry, PreparedCommand};
@@ -19,6 +21,7 @@ pub use paging::{
     KeysetScan, ListPage, ListReply, Listed, LogPage, LogPageQuery, LogRange, Page, ScanStep,
 };
 pub use problem::{Outcome, Problem, ProblemBody};
+pub use reserved::ReservedNames;
 
 /// The result of every handler.
 pub type Result<T> = std::result::Result<Answer<T>, Problem>;

@@ -1,7 +1,5 @@
 //! `POST /batch/set`: writes many data keys in one step.
 
-use std::collections::BTreeMap;
-
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -11,7 +9,7 @@ use crate::{
     api::{self, Answer, Caller, Json, Problem},
     data::{self, Encoding},
     store::{Invocation, Operation, Store},
-    types::{Code, Id, Ttl, enum_from_str},
+    types::{Code, Id, Ttl, UniqueMap, enum_from_str},
 };
 
 /// Writes data keys.
@@ -21,8 +19,9 @@ use crate::{
     "values": { "greeting": "hello", "farewell": "bye" }, "ttl_ms": 60_000
 }))]
 pub struct BatchSet {
-    /// Strings to write, by key; 1 to 1,000.
-    pub values: BTreeMap<Id, String>,
+    /// Strings to write, by key; 1 to 1,000, and no key twice.
+    #[schema(value_type = BTreeMap<Id, String>)]
+    pub values: UniqueMap<Id, String>,
     /// Time in milliseconds after which the keys end. Without it they never end.
     pub ttl_ms: Option<Ttl>,
     /// Encoding of the values in this request.
@@ -50,6 +49,7 @@ impl TryFrom<BatchSet> for DecodedBatchSet {
 
     fn try_from(request: BatchSet) -> Result<DecodedBatchSet, Problem> {
         let BatchSet { values, ttl_ms, encoding } = request;
+        let values = values.into_entries();
         if !(1..=MAX_KEYS).contains(&values.len()) {
             return Err(Problem::validation("/values", "There are 1 to 1000 values."));
         }

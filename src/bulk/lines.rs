@@ -89,6 +89,9 @@ impl LineReader {
     /// Returns the next line. It is safe to drop the future before it is ready: nothing is lost.
     pub async fn next(&mut self) -> NextLine<'_> {
         loop {
+            // Lines that are here already make no call wait; without this a stream of empty lines
+            // would keep its thread from all others.
+            tokio::task::consume_budget().await;
             let end = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n');
             if let Some(end) = end.map(|end| self.searched + end) {
                 let line = self.start..end;
@@ -174,6 +177,26 @@ mod tests {
         }
         assert_eq!(read(&[]).await, [""; 0]);
         assert_eq!(read(&[b"a\n"]).await, ["a"]);
+    }
+
+    #[tokio::test]
+    async fn a_stream_of_empty_lines_lets_others_work() {
+        let mut lines = LineReader::new(Body::from(vec![b'\n'; 100_000]), Duration::from_secs(5));
+        let reading = tokio::spawn(async move {
+            let mut found = 0;
+            while let NextLine::Line(_) = lines.next().await {
+                found += 1;
+            }
+            found
+        });
+        // The test has one thread, so it is here only when the reader gives way.
+        let mut turns = 0;
+        while !reading.is_finished() {
+            tokio::task::yield_now().await;
+            turns += 1;
+        }
+        assert_eq!(reading.await.unwrap(), 100_000);
+        assert!(turns > 500, "only {turns} turns");
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use axum::{
     Extension,
     body::{Body, Bytes},
     extract::{Request, State},
-    http::header,
+    http::{HeaderName, header},
     response::{IntoResponse, Response},
 };
 use futures_util::{StreamExt, stream::FuturesOrdered};
@@ -166,8 +166,12 @@ pub async fn run(
     let stream = Arc::new(Stream { store, context, request_info, gate, _in_flight });
     tokio::spawn(Arc::clone(&stream).read(lines, submitted));
     tokio::spawn(stream.write(received, results, body_timeout));
-    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
-    Ok((kind, Body::new(body)).into_response())
+    let headers = [
+        (header::CONTENT_TYPE, "application/x-ndjson"),
+        // Without it nginx collects the answer, and its caller sees no result before the last.
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    Ok((headers, Body::new(body)).into_response())
 }
 
 fn is_ndjson(kind: &str) -> bool {

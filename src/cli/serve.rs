@@ -6,9 +6,10 @@ use std::{
     time::Duration,
 };
 
+use axum::Router;
 use tokio::{
     net::TcpListener,
-    signal::unix::{Signal, SignalKind, signal},
+    signal::unix::{SignalKind, signal},
 };
 
 use super::{descriptors, print_in_time, registration::Registration};
@@ -16,7 +17,7 @@ use crate::{
     api::{Limits, ShutdownGate},
     app,
     config::{Serve, count},
-    server,
+    server::{self, Stop},
     store::{Embedded, Failure, Store},
     sweeper, telemetry,
     types::Currency,
@@ -34,15 +35,15 @@ pub(super) async fn serve(settings: Serve) -> Result<(), String> {
     let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
         format!("cannot listen on {}: {error}; give another --listen", settings.listen)
     })?;
-    let mut stop =
-        StopSignals::new().map_err(|error| format!("cannot wait for signals: {error}"))?;
+    let stop = Stop::default();
+    stop_on_signals(&stop).map_err(|error| format!("cannot wait for signals: {error}"))?;
 
     settings.currencies.iter().cloned().for_each(Currency::declare);
     let embedded = match settings.redis_url {
         None => Some(Embedded::on(&settings.data_dir).map_err(|error| error.to_string())?),
         Some(_) => None,
     };
-    let result = serve_on(embedded.clone(), listener, &settings, &mut stop).await;
+    let result = serve_on(embedded.clone(), listener, &settings, &stop).await;
     if let Some(embedded) = embedded {
         embedded.stop().await;
     }
@@ -57,7 +58,7 @@ async fn serve_on(
     embedded: Option<Embedded>,
     listener: TcpListener,
     settings: &Serve,
-    stop: &mut StopSignals,
+    stop: &Stop,
 ) -> Result<(), String> {
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let url = embedded.as_ref().map(Embedded::url).or_else(|| settings.redis_url.clone());
@@ -71,14 +72,7 @@ async fn serve_on(
     let period = Duration::from_millis(settings.sweep_interval_ms);
     tokio::spawn(sweeper::run(store.clone(), period));
 
-    let body_timeout = Duration::from_millis(settings.body_timeout_ms);
-    let gate = ShutdownGate::new(Limits { body_timeout });
-    let app_settings = app::RouterSettings {
-        base_path: settings.base_path.clone(),
-        body_limit_bytes: count(settings.body_limit_bytes),
-    };
-    let app = app::app(store.clone(), gate.clone(), &app_settings);
-
+    let (app, gate) = router(settings, &store);
     let registration = Registration::new(url, store_settings.timeout, address);
     // A task of its own, because the registration has to outlast the drain.
     let mut keeping = tokio::spawn({
@@ -95,22 +89,40 @@ async fn serve_on(
         }
     });
     let mut refusal = None;
-    let stopped = async {
-        tokio::select! {
-            () = stop.any() => {}
-            Ok(sentence) = &mut keeping => {
-                tracing::error!("stopping: {sentence}");
-                refusal = Some(sentence);
-            }
+    let refused = async {
+        if let Ok(sentence) = (&mut keeping).await {
+            tracing::error!("stopping: {sentence}");
+            refusal = Some(sentence);
+            stop.in_order.cancel();
         }
+        std::future::pending().await
+    };
+    let ending_waits = async {
+        gate.closed().await;
         store.drain();
+        std::future::pending().await
     };
     let connections = count(connections);
-    server::serve(listener, app, gate, settings.timeouts(), connections, stopped).await;
+    tokio::select! {
+        () = server::serve(listener, app, gate.clone(), settings.timeouts(), connections, stop.clone()) => {}
+        () = refused => {}
+        () = ending_waits => {}
+    }
     store.close().await;
     keeping.abort();
     registration.end().await;
     refusal.map_or(Ok(()), Err)
+}
+
+/// The router, and the gate that says to it when the service stops.
+fn router(settings: &Serve, store: &Store) -> (Router, ShutdownGate) {
+    let body_timeout = Duration::from_millis(settings.body_timeout_ms);
+    let gate = ShutdownGate::new(Limits { body_timeout, ..Limits::default() });
+    let app_settings = app::RouterSettings {
+        base_path: settings.base_path.clone(),
+        body_limit_bytes: count(settings.body_limit_bytes),
+    };
+    (app::app(store.clone(), gate.clone(), &app_settings), gate)
 }
 
 /// Callers are not authenticated, so other addresses than loopback need `--insecure`.
@@ -125,22 +137,31 @@ fn refuse_open_address(settings: &Serve) -> Result<(), String> {
     ))
 }
 
-/// The signals that stop the service: SIGTERM of a process manager, SIGINT of a terminal.
-struct StopSignals([Signal; 2]);
-
-impl StopSignals {
-    fn new() -> io::Result<StopSignals> {
-        Ok(StopSignals([signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?]))
-    }
-
-    /// Resolves at the next of them.
-    async fn any(&mut self) {
-        let [terminate, interrupt] = &mut self.0;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+/// Cancels `stop` on signals: SIGTERM of a process manager or SIGINT of a terminal stops the service in
+/// order, and the second one at once. SIGHUP of a closed terminal, or of somebody who means that settings
+/// should be read again, does nothing.
+fn stop_on_signals(stop: &Stop) -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let Stop { in_order, at_once } = stop.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+                _ = hang_up.recv() => {
+                    tracing::info!("SIGHUP is ignored: settings are read at the start only");
+                    continue;
+                }
+            }
+            if in_order.is_cancelled() {
+                return at_once.cancel();
+            }
+            in_order.cancel();
         }
-    }
+    });
+    Ok(())
 }
 
 /// Prints where the service listens, to standard output. With port 0 this is the only place that

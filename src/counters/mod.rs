@@ -12,14 +12,16 @@ mod increment;
 mod reset;
 mod set;
 
+use std::sync::LazyLock;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    api::{CommandEntry, Problem},
+    api::{CommandEntry, Problem, ReservedNames},
     store::{Invocation, KeyContent, KeyKind, Store, json_record},
-    types::{Count, Id, Invalid, Ttl},
+    types::{Count, Id, Ttl},
 };
 
 pub use codes::CODES;
@@ -49,16 +51,11 @@ pub const COMMANDS: &[CommandEntry] = &[
     CommandEntry::of::<batch::CounterBatch>(),
 ];
 
-/// Names that are paths of this domain (`POST /counters/set`), and that no counter can have.
-const RESERVED: [&str; 5] = ["increment", "decrement", "set", "reset", "batch"];
-
-/// Returns the name of a counter unless it is reserved; the problem points at `pointer`.
+/// Returns the name of a counter unless a path hides it; the problem points at `pointer`.
 fn reject_reserved(counter: Id, pointer: &str) -> Result<Id, Problem> {
-    if RESERVED.contains(&counter.as_str()) {
-        let detail = format!("The id {counter} is a word of this service.");
-        return Err(Problem::invalid(&Invalid::new("invalid_id", detail), pointer));
-    }
-    Ok(counter)
+    static RESERVED: LazyLock<ReservedNames> =
+        LazyLock::new(|| ReservedNames::beside(router(), "/counters/{counter}"));
+    RESERVED.check(counter, pointer)
 }
 
 /// Binds the key of a counter, `lockstep:{space}:counter:<name>`.

@@ -63,16 +63,16 @@ const fn row(
 const SPECIFICATIONS: [Specification; 12] = [
     row(DataCommandType::Set, "set", "SET", &["value", "ttl_ms"]),
     row(DataCommandType::Get, "get", "GET", &[]),
-    row(DataCommandType::Incr, "incr", "INCRBY", &["by"]),
-    row(DataCommandType::Decr, "decr", "DECRBY", &["by"]),
+    row(DataCommandType::Incr, "incr", "INCRBY", &["by", "value"]),
+    row(DataCommandType::Decr, "decr", "DECRBY", &["by", "value"]),
     row(DataCommandType::Del, "del", "DEL", &[]),
-    row(DataCommandType::Expire, "expire", "PEXPIRE", &["ttl_ms"]),
-    row(DataCommandType::Hset, "hset", "HSET", &["fields"]),
+    row(DataCommandType::Expire, "expire", "PEXPIRE", &["ttl_ms", "value"]),
+    row(DataCommandType::Hset, "hset", "HSET", &["fields", "field", "value"]),
     row(DataCommandType::Hget, "hget", "HGET", &["field"]),
-    row(DataCommandType::Lpush, "lpush", "LPUSH", &["values"]),
-    row(DataCommandType::Rpush, "rpush", "RPUSH", &["values"]),
-    row(DataCommandType::Sadd, "sadd", "SADD", &["members"]),
-    row(DataCommandType::Zadd, "zadd", "ZADD", &["members"]),
+    row(DataCommandType::Lpush, "lpush", "LPUSH", &["values", "value"]),
+    row(DataCommandType::Rpush, "rpush", "RPUSH", &["values", "value"]),
+    row(DataCommandType::Sadd, "sadd", "SADD", &["members", "value"]),
+    row(DataCommandType::Zadd, "zadd", "ZADD", &["members", "score", "value"]),
 ];
 
 impl DataCommandType {

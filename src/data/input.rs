@@ -1,7 +1,5 @@
 //! Reads and checks the commands over data keys that callers send, and the encoding of their values.
 
-use std::collections::BTreeMap;
-
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{
     Deserialize,
@@ -13,7 +11,7 @@ use utoipa::ToSchema;
 use super::{DataCommand, DataCommandType, codes};
 use crate::{
     api::{Problem, read_json},
-    types::{Id, Ttl, enum_from_str},
+    types::{Id, Invalid, Ttl, UniqueMap, enum_from_str},
 };
 
 /// One command over a data key. Its `type` decides which of the other fields are needed or allowed.
@@ -27,22 +25,31 @@ pub struct DataCommandInput {
     pub kind: String,
     /// Data key that the command reads or changes. Keys of the service are out of its reach.
     pub key: Id,
-    /// For `set`, which needs it: value to write.
-    pub value: Option<String>,
-    /// For `expire`, which needs it, and for `set`: time in milliseconds after which the key ends. A
+    /// For `set`, which needs it: value to write, a string or a whole number. For every other command
+    /// that takes values it stands for one of them: for `incr` and `decr` the step, for `expire` the time
+    /// in seconds, for `hset` the value of `field`, for `lpush`, `rpush` and `sadd` the value to add,
+    /// and for `zadd` the member with the `score`.
+    pub value: Option<Scalar>,
+    /// For `expire`, which needs it or `value`, and for `set`: time in milliseconds after which the key ends. A
     /// `set` without it writes a value that never ends.
     pub ttl_ms: Option<Ttl>,
     /// For `incr` and `decr`: step to add or to subtract, from -(2^63 - 1) to 2^63 - 1; 1 if it is not
     /// given.
     pub by: Option<i64>,
-    /// For `hset`, which needs it: values to write, by the name of their field; at least one.
-    pub fields: Option<BTreeMap<String, String>>,
-    /// For `hget`, which needs it: name of the field to read.
+    /// For `hset`, which needs it or `value`: values to write, by the name of their field; at least one,
+    /// and no field twice.
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    pub fields: Option<UniqueMap<String, String>>,
+    /// For `hget`, which needs it: name of the field to read. For `hset` with a `value`: name of the
+    /// field to write.
     pub field: Option<String>,
-    /// For `lpush` and `rpush`, which need it: values to add, one after the other; at least one.
+    /// For `lpush` and `rpush`, which need it or `value`: values to add, one after the other; at least
+    /// one.
     pub values: Option<Vec<String>>,
-    /// For `sadd` and `zadd`, which need it: members to add, at least one. Members of a set are
-    /// strings, and those of a sorted set are objects with a `member` and its `score`.
+    /// For `zadd` with a `value`: score of the member.
+    pub score: Option<f64>,
+    /// For `sadd` and `zadd`, which need it or `value`: members to add, at least one. Members of a set
+    /// are strings, and those of a sorted set are objects with a `member` and its `score`.
     #[schema(value_type = Option<Vec<Member>>)]
     pub members: Option<Vec<Member>>,
     /// Encoding of the values in this command and in its result.
@@ -88,6 +95,73 @@ impl Encoding {
                 Err(error) => base64(error.as_bytes()),
             },
         }
+    }
+}
+
+/// A single value: a string, or a whole number from -(2^63) to 2^63 - 1.
+#[derive(Debug, ToSchema)]
+#[schema(example = "hello")]
+#[serde(untagged)]
+pub enum Scalar {
+    /// A string.
+    Text(String),
+    /// A whole number.
+    Number(i64),
+}
+
+impl Scalar {
+    /// The text, for a command whose value is one.
+    fn into_text(self) -> Result<String, Problem> {
+        match self {
+            Scalar::Text(text) => Ok(text),
+            Scalar::Number(_) => {
+                Err(Problem::validation("/value", "The value of this command is a string."))
+            }
+        }
+    }
+
+    /// The number, for a command whose value is one.
+    fn into_number(self) -> Result<i64, Problem> {
+        match self {
+            Scalar::Number(number) => Ok(number),
+            Scalar::Text(_) => {
+                Err(Problem::validation("/value", "The value of this command is a whole number."))
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Scalar, D::Error> {
+        struct StringOrInteger;
+
+        impl Visitor<'_> for StringOrInteger {
+            type Value = Scalar;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a string or a whole number")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Scalar, E> {
+                Ok(Scalar::Text(text.to_owned()))
+            }
+
+            fn visit_i64<E>(self, number: i64) -> Result<Scalar, E> {
+                Ok(Scalar::Number(number))
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Scalar, E> {
+                let number = i64::try_from(number).map_err(|_| {
+                    E::custom(Invalid::new(
+                        "validation_failed",
+                        "A whole number is at most 2^63 - 1.",
+                    ))
+                })?;
+                Ok(Scalar::Number(number))
+            }
+        }
+
+        deserializer.deserialize_any(StringOrInteger)
     }
 }
 
@@ -177,7 +251,7 @@ impl DataCommandInput {
         Ok(DataCommand { kind, key, arguments, encoding })
     }
 
-    /// Refuses a field that belongs to another type of command.
+    /// Refuses a field that belongs to another type of command, and a single value beside many.
     fn reject_foreign_fields(&self, kind: DataCommandType) -> Result<(), Problem> {
         let fields = [
             ("value", self.value.is_some()),
@@ -187,10 +261,24 @@ impl DataCommandInput {
             ("field", self.field.is_some()),
             ("values", self.values.is_some()),
             ("members", self.members.is_some()),
+            ("score", self.score.is_some()),
         ];
-        match fields.iter().find(|(name, given)| *given && !kind.fields().contains(name)) {
+        let foreign = |(name, given): &&(&str, bool)| *given && !kind.fields().contains(name);
+        if let Some((name, _)) = fields.iter().find(foreign) {
+            let detail = format!("This command has no {name}.");
+            return Err(Problem::validation(&format!("/{name}"), detail));
+        }
+        let many = [
+            ("by", self.by.is_some()),
+            ("fields", self.fields.is_some()),
+            ("values", self.values.is_some()),
+            ("members", self.members.is_some()),
+            ("ttl_ms", self.ttl_ms.is_some() && kind != DataCommandType::Set),
+        ];
+        let has_one = self.value.is_some() || self.score.is_some();
+        match many.iter().find(|(_, given)| *given && has_one) {
             Some((name, _)) => {
-                let detail = format!("This command has no {name}.");
+                let detail = format!("A command has {name} or a single value, and not both.");
                 Err(Problem::validation(&format!("/{name}"), detail))
             }
             None => Ok(()),
@@ -199,17 +287,28 @@ impl DataCommandInput {
 
     /// Makes the arguments of the command of Redis, after the key.
     fn into_arguments(self, kind: DataCommandType) -> Result<Vec<Vec<u8>>, Problem> {
+        if self.value.is_some() && kind != DataCommandType::Set {
+            return self.into_arguments_of_one(kind);
+        }
         let DataCommandInput {
-            value, ttl_ms, by, fields, field, values, members, encoding, ..
+            value,
+            ttl_ms,
+            by,
+            fields,
+            field,
+            values,
+            score,
+            members,
+            encoding,
+            ..
         } = self;
+        if score.is_some() || (kind == DataCommandType::Hset && field.is_some()) {
+            require("value", value.as_ref())?;
+        }
         match kind {
             DataCommandType::Get | DataCommandType::Del => Ok(Vec::new()),
             DataCommandType::Set => set_arguments(require("value", value)?, ttl_ms, encoding),
-            DataCommandType::Incr | DataCommandType::Decr => match by.unwrap_or(1) {
-                // A decrement negates its step, and the opposite of -2^63 does not fit into 64 bits.
-                i64::MIN => Err(Problem::validation("/by", "A step is at least -(2^63 - 1).")),
-                by => Ok(vec![by.to_string().into_bytes()]),
-            },
+            DataCommandType::Incr | DataCommandType::Decr => step(by.unwrap_or(1), "/by"),
             DataCommandType::Expire => {
                 Ok(vec![require("ttl_ms", ttl_ms)?.to_string().into_bytes()])
             }
@@ -221,6 +320,43 @@ impl DataCommandInput {
             DataCommandType::Sadd => set_members(require("members", members)?, encoding),
             DataCommandType::Zadd => sorted_set_members(require("members", members)?, encoding),
         }
+    }
+}
+
+impl DataCommandInput {
+    /// Makes the arguments of a command that has a single value.
+    fn into_arguments_of_one(self, kind: DataCommandType) -> Result<Vec<Vec<u8>>, Problem> {
+        let DataCommandInput { value, field, score, encoding, .. } = self;
+        let value = require("value", value)?;
+        match kind {
+            DataCommandType::Incr | DataCommandType::Decr => step(value.into_number()?, "/value"),
+            DataCommandType::Expire => {
+                let ms = value.into_number()?.saturating_mul(1000);
+                let ttl = Ttl::try_from(ms).map_err(|_| {
+                    let detail = "A time to live is 1 to 2592000 seconds (30 days).";
+                    Problem::validation("/value", detail)
+                })?;
+                Ok(vec![ttl.to_string().into_bytes()])
+            }
+            _ => {
+                let value = encoding.decode(value.into_text()?, "/value")?;
+                let before = match kind {
+                    DataCommandType::Hset => Some(require("field", field)?),
+                    DataCommandType::Zadd => Some(require("score", score)?.to_string()),
+                    _ => None,
+                };
+                Ok(before.map(String::into_bytes).into_iter().chain([value]).collect())
+            }
+        }
+    }
+}
+
+/// The argument of an increment or a decrement. The problem points at `pointer`.
+fn step(by: i64, pointer: &str) -> Result<Vec<Vec<u8>>, Problem> {
+    match by {
+        // A decrement negates its step, and the opposite of -2^63 does not fit into 64 bits.
+        i64::MIN => Err(Problem::validation(pointer, "A step is at least -(2^63 - 1).")),
+        by => Ok(vec![by.to_string().into_bytes()]),
     }
 }
 
@@ -247,11 +383,14 @@ fn require_entries(name: &str, count: usize) -> Result<(), Problem> {
 }
 
 fn set_arguments(
-    value: String,
+    value: Scalar,
     ttl_ms: Option<Ttl>,
     encoding: Encoding,
 ) -> Result<Vec<Vec<u8>>, Problem> {
-    let mut arguments = vec![encoding.decode(value, "/value")?];
+    let mut arguments = vec![match value {
+        Scalar::Text(text) => encoding.decode(text, "/value")?,
+        Scalar::Number(number) => number.to_string().into_bytes(),
+    }];
     if let Some(ttl_ms) = ttl_ms {
         arguments.extend([b"PX".to_vec(), ttl_ms.to_string().into_bytes()]);
     }
@@ -259,9 +398,10 @@ fn set_arguments(
 }
 
 fn hash_arguments(
-    fields: BTreeMap<String, String>,
+    fields: UniqueMap<String, String>,
     encoding: Encoding,
 ) -> Result<Vec<Vec<u8>>, Problem> {
+    let fields = fields.into_entries();
     require_entries("fields", fields.len())?;
     let mut arguments = Vec::with_capacity(2 * fields.len());
     for (field, value) in fields {

@@ -91,7 +91,8 @@ impl Command for AddProduct {
         _: &PricedProduct,
         result: Result<Completed<ProductReply>, store::Error>,
     ) -> api::Result<Product> {
-        Ok(ProductReply::answer(result?, Answer::created))
+        let answer = ProductReply::answer(result?, Answer::created);
+        Ok(answer.with_location(|product| format!("/inventory/products/{}", product.product_id)))
     }
 }
 

@@ -131,8 +131,8 @@ impl Command for Adjust {
             count_low_stock_change(low, completed.replayed);
         }
         let answer = Answer::ok(completed);
-        let version = answer.body().version;
-        Ok(answer.with_version(version))
+        let (version, reserved) = (answer.body().version, answer.body().reserved);
+        Ok(answer.with_version(version, reserved))
     }
 }
 

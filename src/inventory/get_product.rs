@@ -81,8 +81,8 @@ impl ProductReply {
         answer: fn(Completed<Product>) -> Answer<Product>,
     ) -> Answer<Product> {
         let answer = answer(completed.map(|reply| reply.product));
-        let version = answer.body().version;
-        answer.with_version(version)
+        let (version, reserved) = (answer.body().version, answer.body().reserved);
+        answer.with_version(version, reserved)
     }
 }
 

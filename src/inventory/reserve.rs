@@ -184,7 +184,8 @@ impl Command for Reserve {
     ) -> api::Result<Reservation> {
         let reservation = result?.map(|reply| request.reservation(reply));
         count_low_stock_changes(&reservation);
-        Ok(Answer::created(reservation))
+        let answer = Answer::created(reservation);
+        Ok(answer.with_location(|new| format!("/inventory/reservations/{}", new.reservation_id)))
     }
 }
 

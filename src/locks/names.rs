@@ -1,17 +1,20 @@
 //! The names of locks as requests give them: one, or several that are acquired together. Every call of
 //! this domain that takes both `lock` and `locks` reads them here.
 
+use std::sync::LazyLock;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    api::Problem,
+    api::{Problem, ReservedNames},
     store::Invocation,
     types::{Id, Invalid},
 };
 
-/// Names that no lock can have: the paths of commands hide them from `GET /locks/{lock}`.
-const RESERVED: [&str; 4] = ["break", "release", "renew", "validate"];
+/// Names that no lock can have, because paths hide them.
+static RESERVED: LazyLock<ReservedNames> =
+    LazyLock::new(|| ReservedNames::beside(super::router(), "/locks/{lock}"));
 
 /// The most locks of one lease.
 const MAX_LOCKS: usize = 32;
@@ -27,11 +30,7 @@ impl TryFrom<String> for LockName {
     type Error = Invalid;
 
     fn try_from(text: String) -> Result<LockName, Invalid> {
-        if RESERVED.contains(&text.as_str()) {
-            let detail = format!("{text:?} is the path of a command, so it cannot be a lock.");
-            return Err(Invalid::new("invalid_id", detail));
-        }
-        Id::try_from(text).map(LockName)
+        RESERVED.check_id(Id::try_from(text)?).map(LockName)
     }
 }
 

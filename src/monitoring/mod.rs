@@ -69,7 +69,7 @@ async fn readyz(
     State(store): State<Store>,
     axum::Extension(gate): axum::Extension<ShutdownGate>,
 ) -> Result<Json<Health>, Problem> {
-    if gate.is_closed() {
+    if gate.is_leaving() {
         return Err(codes::SHUTTING_DOWN.into());
     }
     store.check_ready().await.map_err(|NotReady { check, failure }| {

@@ -28,6 +28,14 @@ pub(super) fn add_components(components: &mut Value) {
                 "pattern": "^([!#-~][!-~]{0,254}|\"[!-~]{1,255}\")$",
             },
         },
+        "IfNoneMatch": {
+            "name": "If-None-Match",
+            "in": "header",
+            "description": "The ETag of a copy that the caller has, or a list of ETags. Where the answer is still the \
+                same, it is 304 without a body.",
+            "required": false,
+            "schema": { "type": "string" },
+        },
         "LockstepGuard": {
             "name": "Lockstep-Guard",
             "in": "header",
@@ -67,7 +75,12 @@ fn of_answers() -> Value {
             "schema": { "type": "integer", "minimum": 0 },
             "example": 1,
         },
-        "ETag": text("Version of the resource, for `If-Match`.", "\"7\""),
+        "ETag": text(
+            "Version of the resource, with what is held or reserved of it behind a hyphen, for `If-Match` and \
+                `If-None-Match`.",
+            "\"7\""
+        ),
+        "Location": text("Path of what was made.", "/accounts/alice"),
         "RateLimitPolicy": text(
             "Quota `q` and window `w` in seconds of the limit (draft-ietf-httpapi-ratelimit-headers-10).",
             "\"default\";q=100;w=60"
@@ -105,14 +118,18 @@ pub(super) fn add_to_answers(operation: &mut Value, is_command: bool, schemas: &
     let tag = operation["tags"][0].as_str().unwrap_or_default();
     let is_replayed = is_command && !["monitoring", "problems", "bulk"].contains(&tag);
     let is_limited = tag == "ratelimit";
-    for (_, response) in operation["responses"].as_object_mut().into_iter().flatten() {
+    let has_place = ["accounts", "inventory"].contains(&tag);
+    let mut has_copies = false;
+    for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
         let body = response["content"]["application/json"]["schema"]["$ref"].as_str();
         let body = body.and_then(|reference| reference.rsplit('/').next()).unwrap_or_default();
-        let has_version = schemas[body]["properties"]["version"].is_object();
+        let has_version = has_version(&schemas[body], schemas);
+        has_copies |= has_version && !is_command;
         let mut headers = references(&[
             ("X-Request-Id", true),
             ("Idempotent-Replayed", is_replayed),
             ("ETag", has_version),
+            ("Location", has_place && status == "201"),
             ("RateLimit-Policy", is_limited),
             ("RateLimit", is_limited),
         ]);
@@ -122,6 +139,23 @@ pub(super) fn add_to_answers(operation: &mut Value, is_command: bool, schemas: &
         }
         response["headers"] = Value::Object(headers);
     }
+    if has_copies {
+        operation["responses"]["304"] = json!({
+            "description": "The caller has this state already.",
+            "headers": references(&[("X-Request-Id", true), ("ETag", true)]),
+        });
+        if let Some(parameters) = operation["parameters"].as_array_mut() {
+            parameters.push(json!({ "$ref": "#/components/parameters/IfNoneMatch" }));
+        }
+    }
+}
+
+/// True for the schema of a body that has a `version`, of its own or with the schema that it extends.
+fn has_version(schema: &Value, schemas: &Value) -> bool {
+    let extended = schema["allOf"].as_array().into_iter().flatten();
+    let mut names = extended.filter_map(|part| part["$ref"].as_str()?.rsplit('/').next());
+    schema["properties"]["version"].is_object()
+        || names.any(|name| schemas[name]["properties"]["version"].is_object())
 }
 
 /// The headers of a response with problems of these codes.

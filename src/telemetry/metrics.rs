@@ -80,6 +80,10 @@ fn describe() {
         "Connections to Redis in the pool, by state (idle, in_use)"
     );
     describe_gauge!("lockstep_http_connections", "Open connections of callers");
+    describe_gauge!(
+        "lockstep_http_connections_idle",
+        "Open connections of callers between two calls, or before the first"
+    );
     describe_gauge!("lockstep_lock_waiters", "Calls that may wait for a lock");
     describe_counter!(
         "lockstep_swept_total",

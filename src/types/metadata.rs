@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use utoipa::ToSchema;
 
 use super::{
-    Invalid,
+    Invalid, UniqueMap,
     limits::{MAX_METADATA_BYTES, MAX_METADATA_ENTRIES},
 };
 
@@ -15,37 +15,16 @@ use super::{
 #[schema(value_type = BTreeMap<String, String>, example = json!({ "order": "1042" }))]
 pub struct Metadata(BTreeMap<String, String>);
 
+/// Fails with `validation_failed` where an entry is given twice, or the limits are exceeded.
 impl<'de> Deserialize<'de> for Metadata {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Metadata, D::Error> {
-        struct Visitor;
-
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = Metadata;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of strings")
-            }
-
-            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Metadata, A::Error> {
-                let refuse = |detail: String| {
-                    Err(de::Error::custom(Invalid::new("validation_failed", detail)))
-                };
-                let (mut entries, mut bytes) = (BTreeMap::new(), 0);
-                while let Some((key, value)) = map.next_entry::<String, String>()? {
-                    bytes += key.len() + value.len();
-                    if let Some((key, _)) = entries.get_key_value(&key) {
-                        return refuse(format!("Metadata has the entry {key:?} twice."));
-                    }
-                    entries.insert(key, value);
-                }
-                if entries.len() > MAX_METADATA_ENTRIES || bytes > MAX_METADATA_BYTES {
-                    return refuse("Metadata has at most 50 entries and 8 KiB.".to_owned());
-                }
-                Ok(Metadata(entries))
-            }
+        let entries = UniqueMap::<String, String>::deserialize(deserializer)?.into_entries();
+        let bytes: usize = entries.iter().map(|(key, value)| key.len() + value.len()).sum();
+        if entries.len() > MAX_METADATA_ENTRIES || bytes > MAX_METADATA_BYTES {
+            let detail = "Metadata has at most 50 entries and 8 KiB.";
+            return Err(de::Error::custom(Invalid::new("validation_failed", detail)));
         }
-
-        deserializer.deserialize_map(Visitor)
+        Ok(Metadata(entries))
     }
 }
 

@@ -20,6 +20,7 @@ mod quantity;
 mod text;
 mod timestamp;
 mod ttl;
+mod unique_map;
 
 pub use amount::{Amount, AmountOrZero, MinorUnits, Money};
 pub use code::Code;
@@ -38,3 +39,4 @@ pub use quantity::{Quantity, Stock};
 pub use text::Text;
 pub use timestamp::Timestamp;
 pub use ttl::Ttl;
+pub use unique_map::UniqueMap;

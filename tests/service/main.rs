@@ -27,6 +27,7 @@ mod descriptors;
 mod embedded;
 mod failover;
 mod format;
+mod http;
 mod idempotency;
 mod ledger_model;
 mod logs;

@@ -91,7 +91,10 @@ async fn a_panic_is_answered_500_and_the_service_goes_on() {
 
 async fn text(service: &Service, path: &str) -> String {
     let router = service.router();
-    let response = router.oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+    let response = router
+        .oneshot(Request::get(path).header("host", "x").body(Body::empty()).unwrap())
+        .await
+        .unwrap();
     assert!(response.status().is_success(), "{path}");
     String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
 }

@@ -19,8 +19,9 @@ use crate::api::Problem;
 
 /// The versions that `If-Match` allows, separated by blanks; empty if any version will do.
 ///
-/// An ETag of this service is a version in double quotes. A weak one, `W/"1"`, is what a gateway
-/// makes of it when it compresses an answer; it and a bare number are understood too. Any other tag
+/// An ETag of this service is a version in double quotes, with what is set aside behind a hyphen where
+/// there is something: `"1"` or `"1-20.00"`. Gateways that compress an answer make `W/"1"` or `"1-gzip"` of
+/// it; these and a bare number are understood too: the version decides. Any other tag
 /// matches no version; it is kept so that the problem `version_mismatch` can name it. A handler that
 /// takes this also lists `IfMatch` among the `params` of its `#[utoipa::path]`.
 #[derive(Debug, Default)]
@@ -55,7 +56,7 @@ impl IfMatch {
 fn version(tag: &str) -> String {
     let opaque = tag.strip_prefix("W/").unwrap_or(tag);
     let quoted = opaque.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-    let version = quoted.unwrap_or(tag);
+    let version = quoted.map_or(tag, |opaque| opaque.split('-').next().unwrap_or(opaque));
     if !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit()) {
         return version.to_owned();
     }
@@ -99,6 +100,8 @@ mod tests {
         assert_eq!(read(&["*"]), "");
         assert_eq!(read(&["\"1\""]), "1");
         assert_eq!(read(&["W/\"1\", 2", "\"3\""]), "1 2 3");
+        assert_eq!(read(&["\"1-20.00\", W/\"2-5\", \"3-gzip\""]), "1 2 3");
+        assert_eq!(read(&["\"-1\", 1-2, \"x-1\""]), "\"-1\" 1-2 \"x-1\"");
         assert_eq!(read(&[""]), "\"\"");
         assert_eq!(read(&[","]), "\"\"");
         assert_eq!(read(&["\"a 1 b\", W/2"]), "\"a%201%20b\" W/2");

@@ -1,15 +1,17 @@
 //! JSON bodies, and problems that point at what is wrong in them.
 
 use axum::{
-    body::Bytes,
+    body::{Body, Bytes},
     extract::{FromRequest, Request},
     http::header,
 };
+use http_body_util::BodyExt;
+use hyper::body::Body as _;
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::timeout;
 
 use crate::{
-    api::{Problem, RequestInfo},
+    api::{Limits, Problem, RequestInfo},
     types::{Invalid, codes},
 };
 
@@ -20,26 +22,47 @@ use crate::{
 #[derive(Debug)]
 pub struct Json<T>(pub T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Json<T>, Problem> {
+    async fn from_request(request: Request, _: &S) -> Result<Json<T>, Problem> {
         let kind = request.headers().get(header::CONTENT_TYPE);
         if !kind.and_then(|kind| kind.to_str().ok()).is_some_and(is_json) {
             return Err(codes::UNSUPPORTED_MEDIA_TYPE.into());
         }
-        let limits =
+        let Limits { body_timeout, body_bytes } =
             request.extensions().get::<RequestInfo>().map(|info| info.limits).unwrap_or_default();
-        let body = timeout(limits.body_timeout, Bytes::from_request(request, state))
+        let body = timeout(body_timeout, read_body(request.into_body(), body_bytes))
             .await
-            .map_err(|_| Problem::from(codes::REQUEST_TIMEOUT))?
-            .map_err(|rejection| match rejection.status().as_u16() {
-                413 => Problem::from(codes::PAYLOAD_TOO_LARGE),
-                // The caller went away in the middle of its body.
-                _ => Problem::from(codes::MALFORMED_JSON),
-            })?;
+            .map_err(|_| Problem::from(codes::REQUEST_TIMEOUT))??;
         read_json(&body).map(Json)
     }
+}
+
+/// Reads a body of at most `limit` bytes.
+///
+/// A part of a body keeps the whole buffer alive that the connection read it into, even if it has a
+/// single byte. So parts are copied, but for the only one of a body that came in one part.
+async fn read_body(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
+    let is_too_large = |bytes: u64| usize::try_from(bytes).is_ok_and(|bytes| bytes > limit);
+    // A caller that waits for `100 Continue` learns it without having sent the body.
+    if is_too_large(body.size_hint().lower()) {
+        return Err(codes::PAYLOAD_TOO_LARGE.into());
+    }
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        // Otherwise the caller went away in the middle of its body.
+        let frame = frame.map_err(|_| Problem::from(codes::MALFORMED_JSON))?;
+        let Ok(part) = frame.into_data() else { continue };
+        if whole.len() + part.len() > limit {
+            return Err(codes::PAYLOAD_TOO_LARGE.into());
+        }
+        if whole.is_empty() && body.is_end_stream() {
+            return Ok(part);
+        }
+        whole.extend_from_slice(&part);
+    }
+    Ok(whole.into())
 }
 
 /// Reads a JSON object.
@@ -142,4 +165,68 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
 
 fn escape(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use http_body_util::channel::Channel;
+
+    use super::*;
+
+    /// A buffer of a connection, which counts itself while it is kept.
+    struct Buffer(Arc<AtomicUsize>, [u8; 8192]);
+
+    impl Buffer {
+        fn part(kept: &Arc<AtomicUsize>) -> Bytes {
+            kept.fetch_add(1, Ordering::Relaxed);
+            Bytes::from_owner(Buffer(Arc::clone(kept), [b'x'; 8192])).slice(..1)
+        }
+    }
+
+    impl AsRef<[u8]> for Buffer {
+        fn as_ref(&self) -> &[u8] {
+            &self.1
+        }
+    }
+
+    impl Drop for Buffer {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_comes_byte_by_byte_keeps_no_buffers() {
+        let kept = Arc::new(AtomicUsize::new(0));
+        let (mut sender, body) = Channel::<Bytes>::new(1);
+        let reading = tokio::spawn(read_body(Body::new(body), 1000));
+        for _ in 0..500 {
+            sender.send_data(Buffer::part(&kept)).await.unwrap();
+            // One is being sent, one is in the channel, and one is being read.
+            assert!(kept.load(Ordering::Relaxed) <= 3);
+        }
+        drop(sender);
+        assert_eq!(reading.await.unwrap().unwrap(), vec![b'x'; 500]);
+    }
+
+    #[tokio::test]
+    async fn a_body_has_the_limit_at_most_however_it_is_cut() {
+        for (bytes, size) in [(1000, 1), (1000, 999), (1000, 1000), (1001, 1), (1001, 1000)] {
+            let text = vec![b'x'; bytes];
+            let (mut sender, body) = Channel::<Bytes>::new(bytes);
+            for part in text.chunks(size) {
+                sender.send_data(Bytes::copy_from_slice(part)).await.unwrap();
+            }
+            drop(sender);
+            let read = read_body(Body::new(body), 1000).await;
+            assert_eq!(read.is_ok(), bytes == 1000, "{bytes} bytes in parts of {size}");
+        }
+        let refused = read_body(Body::from(vec![b'x'; 1001]), 1000).await.unwrap_err();
+        assert_eq!(refused.code(), "payload_too_large");
+    }
 }

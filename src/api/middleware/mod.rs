@@ -1,6 +1,7 @@
-//! The code around every request: its id and span, the shutdown gate, problems and panics, and its
-//! duration. `app` puts it around the router.
+//! The code around every request: its id and span, the shutdown gate, problems and panics, headers that
+//! all answers have, and its duration. `app` puts it around the router.
 
+mod headers;
 mod request_info;
 mod shutdown_gate;
 
@@ -8,7 +9,6 @@ use std::{any::Any, sync::Arc};
 
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::{HeaderValue, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -20,6 +20,7 @@ pub use shutdown_gate::{InFlight, ShutdownGate};
 
 use super::Problem;
 use crate::{telemetry::panic_text, types::codes};
+use headers::{Asked, check_host, problem_of_stranger};
 use request_info::{REQUEST_ID, request_id, trace_id};
 
 /// Runs one request: gives it an id and a span, refuses it during a shutdown, writes its problem as
@@ -38,12 +39,13 @@ pub async fn handle(
     };
     let route = request.extensions().get::<MatchedPath>().cloned();
     request.extensions_mut().insert(info.clone());
+    let asked = Asked::of(request.method(), request.headers());
+    let host = check_host(request.version(), request.headers());
 
-    let response = match gate.enter() {
-        None => Problem::from(codes::SHUTTING_DOWN)
-            .with_header(header::CONNECTION, HeaderValue::from_static("close"))
-            .into_response(),
-        Some(_in_flight) => {
+    let response = match (gate.enter(), host) {
+        (_, Err(problem)) => problem.into_response(),
+        (None, Ok(())) => Problem::from(codes::SHUTTING_DOWN).into_response(),
+        (Some(_in_flight), Ok(())) => {
             let span = tracing::debug_span!(
                 "request",
                 request_id = info.request_id(),
@@ -53,7 +55,9 @@ pub async fn handle(
             next.run(request).instrument(span).await
         }
     };
-    let mut response = write_problem(response, &info);
+    let response = asked.answer_options(with_problem(response));
+    let response = write_problem(response, &info);
+    let mut response = asked.finish(response, &info);
     response.headers_mut().insert(REQUEST_ID, info.request_id);
     crate::telemetry::record_request(
         route.as_ref().map_or("none", MatchedPath::as_str),
@@ -63,16 +67,19 @@ pub async fn handle(
     response
 }
 
+/// Makes a problem of a refusal that is none, and keeps the headers beside it.
+fn with_problem(mut response: Response) -> Response {
+    if let Some(problem) = problem_of_stranger(&response) {
+        response.extensions_mut().insert(problem);
+    }
+    response
+}
+
 /// Replaces an answer that carries a problem by the problem's body; any other answer stays.
 fn write_problem(response: Response, info: &RequestInfo) -> Response {
     let Some(problem) = response.extensions().get::<Problem>() else { return response };
     problem.report(info, format_args!(""));
-    let mut written = problem.write(info);
-    // The router names the methods of the path beside `method_not_allowed`.
-    if let Some(allow) = response.headers().get(header::ALLOW) {
-        written.headers_mut().insert(header::ALLOW, allow.clone());
-    }
-    written
+    problem.write(info)
 }
 
 /// Turns a panic of a handler into the problem `internal_error` of that request. The text of the

@@ -17,11 +17,13 @@ pub struct Limits {
     /// Longest time from the end of the head to the end of the body; for a stream, longest pause
     /// between two parts of it.
     pub body_timeout: Duration,
+    /// Most bytes of a body; a stream has no such limit.
+    pub body_bytes: usize,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { body_timeout: Duration::from_secs(10) }
+        Limits { body_timeout: Duration::from_secs(10), body_bytes: 262_144 }
     }
 }
 

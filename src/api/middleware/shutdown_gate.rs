@@ -16,6 +16,7 @@ pub struct ShutdownGate {
     pub(super) limits: Limits,
     pub(super) base_path: Arc<str>,
     in_flight: TaskTracker,
+    leaving: CancellationToken,
     closed: CancellationToken,
 }
 
@@ -38,6 +39,7 @@ impl ShutdownGate {
             limits,
             base_path: Arc::from(""),
             in_flight: TaskTracker::new(),
+            leaving: CancellationToken::new(),
             closed: CancellationToken::new(),
         }
     }
@@ -48,8 +50,26 @@ impl ShutdownGate {
         ShutdownGate { base_path: base_path.into(), ..self }
     }
 
+    /// The same gate for a service whose bodies have `bytes` at most.
+    #[must_use]
+    pub fn with_body_limit(self, bytes: usize) -> ShutdownGate {
+        let limits = Limits { body_bytes: bytes, ..self.limits };
+        ShutdownGate { limits, ..self }
+    }
+
+    /// Announces the end: the service is not ready any more, but still answers requests.
+    pub fn leave(&self) {
+        self.leaving.cancel();
+    }
+
+    /// True once the end has been announced.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.is_cancelled()
+    }
+
     /// Refuses all requests from now on. Those in flight go on.
     pub fn close(&self) {
+        self.leave();
         self.closed.cancel();
         self.in_flight.close();
     }

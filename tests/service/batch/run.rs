@@ -1,5 +1,6 @@
 //! Tests of `POST /batch`: commands over plain data keys, each with a result of its own.
 
+use redis::Commands;
 use serde_json::{Value, json};
 
 use crate::{
@@ -67,6 +68,112 @@ async fn each_command_has_its_own_result() {
         redis::cmd("ZSCORE").arg(data_key(&service, "z")).arg("x").query(&mut raw).unwrap();
     let ttl: i64 = redis::cmd("PTTL").arg(data_key(&service, "text")).query(&mut raw).unwrap();
     assert!((score - 1.5).abs() < f64::EPSILON && ttl > 0 && ttl <= 60_000);
+}
+
+/// The forms with a single value do what the longer ones do.
+#[tokio::test]
+async fn each_command_has_a_form_with_one_value() {
+    let service = Service::new();
+    let results = batch(
+        &service,
+        json!([
+            { "type": "incr", "key": "n", "value": 5 },
+            { "type": "decr", "key": "n", "value": 7 },
+            { "type": "set", "key": "s", "value": 41 },
+            { "type": "incr", "key": "s" },
+            { "type": "hset", "key": "h", "field": "a", "value": "1" },
+            { "type": "hget", "key": "h", "field": "a" },
+            { "type": "rpush", "key": "l", "value": "b" },
+            { "type": "lpush", "key": "l", "value": "a" },
+            { "type": "sadd", "key": "m", "value": "x" },
+            { "type": "zadd", "key": "z", "score": 1.5, "value": "x" },
+            { "type": "set", "key": "b", "value": "aGk=", "encoding": "base64" },
+            { "type": "sadd", "key": "c", "value": "aGk=", "encoding": "base64" },
+            { "type": "get", "key": "b" },
+            { "type": "set", "key": "least", "value": i64::MIN },
+            { "type": "get", "key": "least" },
+            { "type": "expire", "key": "b", "value": 60 },
+        ]),
+    )
+    .await;
+    let expected = json!([
+        5,
+        -2,
+        true,
+        42,
+        1,
+        "1",
+        1,
+        2,
+        1,
+        1,
+        true,
+        1,
+        "hi",
+        true,
+        "-9223372036854775808",
+        true
+    ]);
+    assert_eq!(json!(outcomes(&results)), expected);
+    let ttl: i64 = service.raw().pttl(data_key(&service, "b")).unwrap();
+    assert!((1..=60_000).contains(&ttl), "{ttl}");
+    let list: Vec<String> = service.raw().lrange(data_key(&service, "l"), 0, -1).unwrap();
+    assert_eq!(list, ["a", "b"]);
+    let score: f64 = service.raw().zscore(data_key(&service, "z"), "x").unwrap();
+    assert_eq!(score, 1.5);
+    // Under one key both forms are one call.
+    let long = json!({ "operations": [{ "type": "sadd", "key": "k", "members": ["x"] }] });
+    let short = json!({ "operations": [{ "type": "sadd", "key": "k", "value": "x" }] });
+    service.post("/batch", long).key("form").await.assert(200);
+    assert!(service.post("/batch", short).key("form").await.replayed());
+}
+
+#[tokio::test]
+async fn a_single_value_of_the_wrong_kind_is_pointed_at() {
+    let service = Service::new();
+    for (command, pointer) in [
+        (json!({ "type": "incr", "value": "5" }), "value"),
+        (json!({ "type": "incr", "value": 1.5 }), "value"),
+        (json!({ "type": "incr", "value": 9_223_372_036_854_775_808_u64 }), "value"),
+        (json!({ "type": "decr", "value": i64::MIN }), "value"),
+        (json!({ "type": "incr", "value": 5, "by": 5 }), "by"),
+        (json!({ "type": "set" }), "value"),
+        (json!({ "type": "set", "value": true }), "value"),
+        (json!({ "type": "set", "value": 1.0 }), "value"),
+        (json!({ "type": "set", "value": null }), "value"),
+        (json!({ "type": "expire", "value": 0 }), "value"),
+        (json!({ "type": "expire", "value": i64::MAX }), "value"),
+        (json!({ "type": "expire", "value": 2_592_001 }), "value"),
+        (json!({ "type": "expire", "value": 60, "ttl_ms": 60_000 }), "ttl_ms"),
+        (json!({ "type": "hset", "value": "1" }), "field"),
+        (json!({ "type": "hset", "field": "a" }), "value"),
+        (json!({ "type": "hset", "field": "a", "value": 1 }), "value"),
+        (json!({ "type": "hset", "field": "a", "value": "1", "fields": { "b": "2" } }), "fields"),
+        (json!({ "type": "hset", "field": "a", "fields": { "b": "2" } }), "value"),
+        (json!({ "type": "lpush", "value": 1 }), "value"),
+        (json!({ "type": "lpush", "value": "1", "values": ["2"] }), "values"),
+        (json!({ "type": "sadd", "value": "1", "members": ["2"] }), "members"),
+        (json!({ "type": "sadd", "value": "1", "score": 1 }), "score"),
+        (json!({ "type": "sadd", "value": "!", "encoding": "base64" }), "value"),
+        (json!({ "type": "zadd", "value": "1" }), "score"),
+        (json!({ "type": "zadd", "score": 1 }), "value"),
+        (
+            json!({ "type": "zadd", "score": 1, "members": [{ "member": "a", "score": 1 }] }),
+            "members",
+        ),
+        (json!({ "type": "get", "value": "1" }), "value"),
+        (json!({ "type": "hget", "field": "a", "value": "1" }), "value"),
+    ] {
+        let mut command = command;
+        command["key"] = "k".into();
+        for path in ["/batch", "/transactions"] {
+            let body = json!({ "operations": [command.clone()] });
+            let refused = service.post(path, body).await.expect_problem(422, "validation_failed");
+            let expected = json!(format!("/operations/0/{pointer}"));
+            assert_eq!(refused["errors"][0]["pointer"], expected, "{command}");
+        }
+    }
+    assert!(service.snapshot().is_empty());
 }
 
 #[tokio::test]
@@ -166,7 +273,7 @@ async fn an_invalid_command_is_pointed_at_and_nothing_runs() {
         (json!({ "type": "get", "key": "a", "value": "1" }), "validation_failed", "/value"),
         (json!({ "type": "get", "key": "a", "vlue": "1" }), "unknown_field", "/vlue"),
         (json!({ "type": "set", "key": "a" }), "validation_failed", "/value"),
-        (json!({ "type": "set", "key": "a", "value": 1 }), "validation_failed", "/value"),
+        (json!({ "type": "set", "key": "a", "value": 1.5 }), "validation_failed", "/value"),
         (
             json!({ "type": "set", "key": "a", "value": "1", "ttl_ms": 0 }),
             "validation_failed",

@@ -30,6 +30,7 @@ use crate::{
 
 fn request(space: &str, body: Body) -> Request<Body> {
     Request::post("/bulk")
+        .header("host", "x")
         .header("content-type", "application/x-ndjson")
         .header("lockstep-space", space)
         .body(body)
@@ -98,7 +99,7 @@ impl Open {
 
 /// The router of the same service with a short timeout, and with a shutdown gate of its own.
 fn with_timeout(service: &Service, limit: Duration) -> (Router, ShutdownGate) {
-    let gate = ShutdownGate::new(Limits { body_timeout: limit });
+    let gate = ShutdownGate::new(Limits { body_timeout: limit, ..Limits::default() });
     let shape = app::RouterSettings { base_path: String::new(), body_limit_bytes: 262_144 };
     (app(service.store.clone(), gate.clone(), &shape), gate)
 }

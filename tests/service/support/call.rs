@@ -24,7 +24,8 @@ pub struct Call {
 
 impl Call {
     pub fn new(router: Router, space: &str, method: Method, path: &str) -> Call {
-        let headers = vec![("lockstep-space".to_owned(), space.to_owned())];
+        let headers = [("host", "lockstep"), ("lockstep-space", space)];
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
         Call { router, method, path: path.to_owned(), headers, body: None }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::{
     Router,
     body::Body,
-    http::{Method, Request},
+    http::{HeaderValue, Method, Request},
 };
 use lockstep::{
     api::{Limits, ShutdownGate},
@@ -95,8 +95,9 @@ impl Service {
 
 /// Requests of any path.
 impl Service {
-    /// Sends a request as it is, for bodies that are no JSON and headers that are wrong.
-    pub async fn send(&self, request: Request<Body>) -> Answer {
+    /// Sends a request as it is but for its host, for bodies that are no JSON and headers that are wrong.
+    pub async fn send(&self, mut request: Request<Body>) -> Answer {
+        request.headers_mut().entry("host").or_insert(HeaderValue::from_static("lockstep"));
         Answer::of(self.router.clone().oneshot(request).await.unwrap()).await
     }
 

@@ -568,6 +568,7 @@ async fn a_cancelled_call_leaves_no_watch_on_its_connection() {
             "watch": ["n"], "operations": [{ "type": "incr", "key": "n" }], "max_attempts": 10
         });
         let request = Request::post("/transactions")
+            .header("host", "x")
             .header("content-type", "application/json")
             .header("lockstep-space", &service.space)
             .body(Body::from(body.to_string()))

@@ -1,0 +1,172 @@
+//! One request of a connection and its answer: what only the connection knows of them. `connection`
+//! runs the router through [`answer`].
+//!
+//! A refusal can come before the body of its request was read. The rest of a small body is then read and
+//! dropped, and the connection goes on. With more to come the answer says `Connection: close`, so that
+//! no caller and no gateway sends another request on it; `connection` reads on after it and closes
+//! in order.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    http::{HeaderValue, Request, Response, header},
+};
+use http_body_util::BodyExt;
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use tokio::time::timeout;
+use tower::Service;
+
+use super::activity::{Activity, InProgress};
+
+/// The most bytes of an unread body after which a connection goes on.
+const UNREAD_BYTES: usize = 64 * 1024;
+
+/// The longest time that an answer waits for the rest of an unread body.
+const UNREAD_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// Answers one request by the router. `is_ending` says, once the answer is there, whether the
+/// connection is to end after it.
+pub(super) async fn answer(
+    mut app: Router,
+    request: Request<Incoming>,
+    activity: Arc<Activity>,
+    is_ending: impl FnOnce() -> bool,
+) -> Result<Response<AnswerBody>, Infallible> {
+    let call = activity.begin_call();
+    let (head, incoming) = request.into_parts();
+    let unread = (!incoming.is_end_stream()).then(Unread::default);
+    let body = match &unread {
+        None => Body::empty(),
+        Some(unread) => Body::new(RequestBody {
+            // A caller that waits for `100 Continue` is sent it with the first look at the body.
+            awaits_continue: head.headers.contains_key(header::EXPECT),
+            incoming: Some(incoming),
+            unread: unread.clone(),
+            _call: activity.begin_call(),
+        }),
+    };
+    let mut response = match app.call(Request::from_parts(head, body)).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    };
+    let is_read = match unread {
+        None => true,
+        Some(unread) => unread.read_rest().await,
+    };
+    if !is_read || is_ending() {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    Ok(response.map(|body| AnswerBody { body, _call: call }))
+}
+
+/// What a handler has left of the body of its request: nothing, as long as it has the body.
+#[derive(Clone, Default)]
+struct Unread(Arc<Mutex<Option<Rest>>>);
+
+/// A body that was dropped before its end.
+struct Rest {
+    incoming: Incoming,
+    /// True if the caller sends it only when it is asked to.
+    awaits_continue: bool,
+}
+
+impl Unread {
+    /// Reads the rest of a small body. Returns false if there is more of it than that.
+    async fn read_rest(self) -> bool {
+        let rest = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Rest { mut incoming, awaits_continue }) = rest else { return true };
+        let declared = incoming.size_hint().lower();
+        if awaits_continue || declared > UNREAD_BYTES as u64 {
+            return false;
+        }
+        let reading = async {
+            let mut bytes = 0;
+            while let Some(frame) = incoming.frame().await {
+                bytes += frame.ok()?.data_ref().map_or(0, Bytes::len);
+                if bytes > UNREAD_BYTES {
+                    return None;
+                }
+            }
+            Some(())
+        };
+        matches!(timeout(UNREAD_TIMEOUT, reading).await, Ok(Some(())))
+    }
+}
+
+/// The body of a request. Dropped before its end, it leaves the rest to [`Unread`].
+struct RequestBody {
+    /// Always there, until this is dropped.
+    incoming: Option<Incoming>,
+    awaits_continue: bool,
+    unread: Unread,
+    _call: InProgress,
+}
+
+impl HttpBody for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        self.awaits_continue = false;
+        match &mut self.incoming {
+            Some(incoming) => Pin::new(incoming).poll_frame(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.as_ref().map_or_else(SizeHint::default, HttpBody::size_hint)
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        let rest = self.incoming.take().filter(|incoming| !incoming.is_end_stream());
+        if let Some(incoming) = rest {
+            let rest = Rest { incoming, awaits_continue: self.awaits_continue };
+            *self.unread.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(rest);
+        }
+    }
+}
+
+/// The body of an answer. The call is in progress until all of it is written.
+pub(super) struct AnswerBody {
+    body: Body,
+    _call: InProgress,
+}
+
+impl HttpBody for AnswerBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
