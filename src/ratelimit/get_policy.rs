@@ -140,7 +140,7 @@ pub fn answer_policy(
 ) -> Answer<Policy> {
     let answer = answer(completed.map(Policy::from));
     let version = answer.body().version;
-    answer.with_version(version)
+    answer.with_version(version, 0)
 }
 
 /// Get a policy

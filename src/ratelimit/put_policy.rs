@@ -122,6 +122,10 @@ pub async fn put_policy(
     let change = PolicyChange::new(policy, if_match, &request)?;
     let completed = store.run(&change, &context).await?;
     let is_new = completed.reply.created == 1;
-    let answer = if is_new { Answer::created } else { Answer::ok };
-    Ok(answer_policy(completed.map(|reply| reply.policy), answer))
+    let completed = completed.map(|reply| reply.policy);
+    if !is_new {
+        return Ok(answer_policy(completed, Answer::ok));
+    }
+    let answer = answer_policy(completed, Answer::created);
+    Ok(answer.with_location(|policy| format!("/ratelimit/policies/{}", policy.policy)))
 }
