@@ -59,6 +59,9 @@ end
 local rest = minus(remaining, minor)
 
 local from = open_payer(hold, hold_id, from_key, holds_key)
+if not from then
+  return { 'hold_expired', hold_id, hold.expires_at }
+end
 local _ = open_account(to_key) or fail_corrupt(to_key, 'the account of ' .. hold_id)
 local payer = posting_side(from_key, from_log, hold.from_account, 'from_account')
 local payee = posting_side(to_key, to_log, hold.to_account, 'to_account')

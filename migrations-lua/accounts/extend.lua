@@ -29,6 +29,9 @@ if refusal then
   return refusal
 end
 local payer = open_payer(hold, hold_id, account_key, holds_key)
+if not payer then
+  return { 'hold_expired', hold_id, hold.expires_at }
+end
 
 if now + ttl_ms > hold.expires_at then
   local old_expires_at = hold.expires_at

@@ -28,6 +28,9 @@ if refusal then
   return refusal
 end
 local payer, remaining = open_payer(hold, hold_id, account_key, holds_key), remaining_of(hold)
+if not payer then
+  return { 'hold_expired', hold_id, hold.expires_at }
+end
 
 payer.held = minus(payer.held, remaining)
 hold.status, hold.released = 'released', plus(hold.released, remaining)

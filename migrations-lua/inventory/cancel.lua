@@ -29,7 +29,9 @@ local refusal = check_reservation_open(reservation_id, reservation)
 if refusal then
   return refusal
 end
-open_lines(reservation, id_bytes)
+if not open_lines(reservation, id_bytes) then
+  return { 'reservation_expired', reservation_id, reservation.expires_at }
+end
 
 for i = 1, #reservation.lines do
   local line, product = reservation.lines[i], reservation.lines[i].product

@@ -48,7 +48,9 @@ for i = 1, arg_line_count() do
   end
   wanted[product_id] = tonumber(quantity)
 end
-open_lines(reservation, id_bytes)
+if not open_lines(reservation, id_bytes) then
+  return { 'reservation_expired', reservation_id, reservation.expires_at }
+end
 
 for i = 1, #reservation.lines do
   local line = reservation.lines[i]

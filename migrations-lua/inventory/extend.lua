@@ -38,7 +38,9 @@ local expires_at = math.max(reservation.expires_at, now + ttl_ms)
 if reservation.extensions >= MAX_EXTENSIONS or expires_at - reservation.created_at > MAX_TOTAL_MS then
   return { 'extension_limit', reservation_id, reservation.extensions, MAX_EXTENSIONS, MAX_TOTAL_MS }
 end
-open_lines(reservation, id_bytes)
+if not open_lines(reservation, id_bytes) then
+  return { 'reservation_expired', reservation_id, reservation.expires_at }
+end
 
 local old_expires_at = reservation.expires_at
 reservation.extensions, reservation.expires_at = reservation.extensions + 1, expires_at

@@ -93,12 +93,13 @@ function remove_from_holds(holds_key, hold_id, remaining, expires_at)
   remove_member(holds_key, expires_at, digits_of(remaining) .. ':' .. hold_id)
 end
 
--- Returns the account whose money an open hold holds. It fails where the set of holds does not have the hold.
+-- Returns the account whose money an open hold holds; nil where the set of holds does not have the hold. Then its
+-- money has been taken back by a clock that was ahead, and has been set back since.
 function open_payer(hold, hold_id, account_key, holds_key)
   local payer = open_account(account_key, holds_key) or fail_corrupt(account_key, 'the account of ' .. hold_id)
   if not hold.is_in_set then
     if not redis.call('ZSCORE', holds_key, digits_of(remaining_of(hold)) .. ':' .. hold_id) then
-      fail_corrupt(holds_key, hold_id)
+      return nil
     end
     hold.is_in_set = true
   end

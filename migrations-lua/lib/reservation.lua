@@ -97,22 +97,27 @@ function reservation_json(reservation)
   )
 end
 
--- Opens the product of a line; the line keeps it and its keys. It fails where the set of holds does not have
+-- Opens the product of a line; the line keeps it and its keys. Returns false where the set of holds does not have
 -- the line's units. `id_bytes` are those of the reservation's id.
 function open_line(reservation, id_bytes, line, product_key, holds_key, log_key, allowance_key)
   local product = open_product(product_key, holds_key, log_key)
     or fail_corrupt(product_key, 'the product of ' .. reservation.reservation_id)
   if not line.product and held_units(line) > 0 and not redis.call('ZSCORE', holds_key, hold_member(held_units(line), id_bytes)) then
-    fail_corrupt(holds_key, reservation.reservation_id)
+    return false
   end
   line.product, line.product_key, line.allowance_key = product, product_key, allowance_key
   -- An earlier step of this script may have told these, and they may have changed since.
   line.remaining, line.low = nil, nil
+  return true
 end
 
--- Opens the products of all lines of a reservation, whose keys are the lines of the running step.
+-- Opens the products of all lines of a reservation, whose keys are the lines of the running step. Returns false where
+-- units of it have been taken back by a clock that was ahead, and has been set back since.
 function open_lines(reservation, id_bytes)
   for i = 1, #reservation.lines do
-    open_line(reservation, id_bytes, reservation.lines[i], keys_of_line(i))
+    if not open_line(reservation, id_bytes, reservation.lines[i], keys_of_line(i)) then
+      return false
+    end
   end
+  return true
 end

@@ -48,6 +48,14 @@ async fn every_key_that_the_service_writes_is_shown() {
         let answer = seeded.call(&entry).key("k").await;
         assert!(answer.status.is_success(), "{}: {:#}", entry.name, answer.body);
     }
+    // Two kinds are there only while somebody waits for a lock.
+    service.acquire("w", "me", 60_000).await.assert(201);
+    let wait = json!({ "lock": "w", "owner": "you", "wait_ms": 20_000 });
+    let waiting = tokio::spawn(service.post("/locks", wait).into_future());
+    let queue = service.key("lock_queue", "w");
+    while !redis::cmd("EXISTS").arg(&queue).query::<bool>(&mut server.connection()).unwrap() {
+        tokio::task::yield_now().await;
+    }
     let mut kinds = BTreeSet::new();
     for key in all_keys(&mut server.connection(), "*") {
         let shown = show_key(&mut connection, &key, 10).await;
@@ -70,6 +78,7 @@ async fn every_key_that_the_service_writes_is_shown() {
     let system = ["lockstep:format", "lockstep:migrations", "lockstep:services"];
     let known = domains::key_kinds().map(|known| known.kind).chain(system);
     assert_eq!(kinds, known.map(str::to_owned).collect());
+    waiting.abort();
 }
 
 /// Amounts beyond 2^53 are digits in another layout, which is shown alike.

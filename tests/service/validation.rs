@@ -228,7 +228,7 @@ async fn duplicate_metadata_entries_are_refused() {
     let text = r#"{ "account_id": "alice", "metadata": { "a": "1", "b": "2", "a": "3" } }"#;
     let refused = send(&service, ("POST", "/accounts"), "application/json", text).await;
     let refused = refused.expect_problem(422, "validation_failed");
-    assert_eq!(refused["errors"][0]["detail"], "Metadata has the entry \"a\" twice.");
+    assert_eq!(refused["errors"][0]["detail"], "The name \"a\" is given twice.");
 }
 
 #[tokio::test]
