@@ -129,6 +129,8 @@ pub fn commands() -> impl Iterator<Item = &'static CommandEntry> {
 pub fn command(name: &str) -> Result<&'static CommandEntry, Problem> {
     static BY_NAME: LazyLock<HashMap<&str, &CommandEntry>> =
         LazyLock::new(|| commands().map(|command| (command.name, command)).collect());
+    // The last part of this path has a dash, and callers may write the name as the path.
+    let name = if name == "ratelimit/check-all" { "ratelimit/check_all" } else { name };
     BY_NAME.get(name).copied().ok_or_else(|| {
         let detail = format!("There is no command {name:?}; the document at /docs names them.");
         Problem::validation("/operation", detail)

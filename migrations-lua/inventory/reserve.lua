@@ -81,9 +81,8 @@ if redis.call('PTTL', customer_key) < CUSTOMER_TTL_MS then
   local expiry = { 'PEXPIRE', customer_key, CUSTOMER_TTL_MS + DAY_MS }
   queue_addition(expiry, expiry)
 end
-if id_bytes:byte(16) % 16 == 0 and redis.call('ZCARD', customer_key) > history + 256 then
-  -- The set is bounded as a log is; the last byte of an id is random, so one call in 16 looks. Its scores are
-  -- instants of Redis' clock, so the oldest come first.
+if redis.call('ZCARD', customer_key) > history + 256 then
+  -- The set is bounded as a log is. Its scores are instants of Redis' clock, so the oldest come first.
   queue_cleanup('ZREMRANGEBYRANK', customer_key, 0, -history - 1)
 end
 

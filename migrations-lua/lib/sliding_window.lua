@@ -1,90 +1,128 @@
---- @export admit
+--- @export sliding_window
 
 -- The exact log of a window: a sorted set scored by the instant of each admission. A member is
 -- `total:units`, the running total after the admission and its own units, so the units within any stretch of
 -- time are the difference of two totals. The total is padded, so that members sort as numbers.
 local ENTRY = '^(%d+):(%d+)$'
 
---- @lazy
-local function parse_entry(key, member)
-  local running, units = member:match(ENTRY)
-  if not running or #running ~= 16 or #units > 5 then
-    fail_corrupt(key, 'a window')
+-- Returns the functions of this algorithm: open, free, wait, take, give_back. `lib/limit.lua` says what they do.
+function sliding_window()
+  local function parse_entry(key, member)
+    local running, units = member:match(ENTRY)
+    if not running or #running ~= 16 or #units > 5 then
+      fail_corrupt(key, 'a window')
+    end
+    return tonumber(running), tonumber(units)
   end
-  return tonumber(running), tonumber(units)
-end
 
--- Returns the state of a window; the admissions of this script are added to it in memory.
---- @lazy
-local function open_window(key, window_ms)
-  local window = open_records[key]
-  if window then
-    return window
+  local function encode(state_key, window)
+    local key = window.log_key
+    if window.leases then
+      delete_record(state_key)
+      for i = 1, #window.leases, 2 do
+        remove_member(key, window.leases[i + 1], window.leases[i])
+      end
+    end
+    for i = 1, window.dropped do
+      remove_member(key, window.tail[i].score, window.tail[i].member)
+    end
+    local kept = window.tail[window.dropped]
+    if kept and kept.units > 0 then
+      add_member(key, kept.score, ('%016d:%d'):format(window.total - window.added, kept.units))
+    end
+    if window.added > 0 then
+      add_member(key, window.at, ('%016d:%d'):format(window.total, window.added))
+      -- Not after a refund alone: should the clock step back, what has left the window would count again.
+      queue_cleanup('ZREMRANGEBYSCORE', key, '-inf', window.at - window.length)
+    end
+    local expiry = { 'PEXPIRE', key, window.at + window.length - now }
+    queue_addition(expiry, expiry)
   end
-  window = { total = 0, before = 0, added = 0 }
-  local newest = redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')
-  if newest[1] then
-    window.total = parse_entry(key, newest[1])
-    window.before, window.newest_at = window.total, tonumber(newest[2])
-    local oldest = redis.call('ZRANGEBYSCORE', key, '(' .. (now - window_ms), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
-    if oldest[1] then
-      window.oldest, window.oldest_at = oldest[1], tonumber(oldest[2])
-      window.oldest_total, window.oldest_units = parse_entry(key, window.oldest)
-      window.before = window.oldest_total - window.oldest_units
+
+  local function open(window, rule)
+    window.limit, window.length = rule.limit, rule.a
+    if window.total then
+      return
+    end
+    local key = window.log_key
+    window.total, window.before, window.added, window.at = 0, 0, 0, now
+    window.tail, window.dropped = {}, 0
+    local newest = redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')
+    if newest[1] and newest[1]:find('^lease_') then
+      -- The policy was a limit of leases before. They go when units are taken.
+      window.leases = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
+    elseif newest[1] then
+      window.total = parse_entry(key, newest[1])
+      window.before, window.newest_at = window.total, tonumber(newest[2])
+      window.at = math.max(now, window.newest_at)
+      local oldest = redis.call('ZRANGEBYSCORE', key, '(' .. (window.at - window.length), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+      if oldest[1] then
+        window.oldest, window.oldest_at = oldest[1], tonumber(oldest[2])
+        window.oldest_total, window.oldest_units = parse_entry(key, window.oldest)
+        window.before = window.oldest_total - window.oldest_units
+      end
     end
   end
-  open_records[key] = window
-  return window
-end
 
--- Returns the instant of an admission: should the clock step back, it is not before the one before it.
-local function admitted_at(window)
-  return math.max(now, window.newest_at or 0)
-end
+  local function free(window)
+    return window.limit - (window.total - window.before) - window.pending
+  end
 
--- Returns the instant at which the running total reached `goal`: that of the entry which must leave the
--- window before there is room.
---- @lazy
-local function reached_at(key, window, goal)
-  if not window.oldest or goal > window.total - window.added then
-    return admitted_at(window)
-  end
-  if window.oldest_total >= goal then
-    return window.oldest_at
-  end
-  local low, high = redis.call('ZRANK', key, window.oldest), redis.call('ZCARD', key) - 1
-  while low + 1 < high do
-    local middle = math.floor((low + high) / 2)
-    local member = redis.call('ZRANGE', key, middle, middle)[1]
-    if parse_entry(key, member) >= goal then
-      high = middle
-    else
-      low = middle
+  -- Returns the instant at which the running total reached `goal`: that of the entry which must leave the
+  -- window before there is room.
+  local function reached_at(window, goal)
+    local key = window.log_key
+    if not window.oldest or goal > window.total - window.added then
+      return window.at
     end
+    if window.oldest_total >= goal then
+      return window.oldest_at
+    end
+    local low, high = redis.call('ZRANK', key, window.oldest), redis.call('ZCARD', key) - 1
+    while low + 1 < high do
+      local middle = math.floor((low + high) / 2)
+      local member = redis.call('ZRANGE', key, middle, middle)[1]
+      if parse_entry(key, member) >= goal then
+        high = middle
+      else
+        low = middle
+      end
+    end
+    return tonumber(redis.call('ZRANGE', key, high, high, 'WITHSCORES')[2])
   end
-  return tonumber(redis.call('ZRANGE', key, high, high, 'WITHSCORES')[2])
-end
 
---- @lazy
-local function encode_window(key, window)
-  add_member(key, admitted_at(window), ('%016d:%d'):format(window.total, window.added))
-  local expiry = { 'PEXPIRE', key, admitted_at(window) + window.window_ms - now }
-  queue_addition(expiry, expiry)
-  queue_cleanup('ZREMRANGEBYSCORE', key, '-inf', now - window.window_ms)
-end
-
--- Admits `cost` units if they fit. Returns whether they do, what remains, and in how many milliseconds there
--- is room for `cost` and for all.
---- @lazy
-function admit(key, cost, limit, window_ms)
-  local window = open_window(key, window_ms)
-  local used = window.total - window.before
-  if used + cost > limit then
-    local retry_after_ms = reached_at(key, window, window.total + cost - limit) + window_ms - now
-    local newest_at = window.added > 0 and admitted_at(window) or window.newest_at
-    return false, math.max(limit - used, 0), retry_after_ms, newest_at + window_ms - now
+  local function wait(window, cost)
+    local used = window.total - window.before
+    if used + window.pending + cost <= window.limit then
+      return 0
+    end
+    return reached_at(window, window.total + window.pending + cost - window.limit) + window.length - window.at
   end
-  window.total, window.added, window.window_ms = window.total + cost, window.added + cost, window_ms
-  mark_dirty(key, encode_window)
-  return true, limit - used - cost, 0, admitted_at(window) + window_ms - now
+
+  local function take(window, cost)
+    window.total, window.added = window.total + cost, window.added + cost
+    return encode
+  end
+
+  -- The newest units are given back first: they would have counted longest.
+  local function give_back(window, cost)
+    local returned = math.min(cost, window.total - window.before)
+    local left = returned - math.min(returned, window.added)
+    window.added, window.total = window.added - (returned - left), window.total - returned
+    while left > 0 do
+      local entry = window.tail[window.dropped]
+      if not entry or entry.units == 0 then
+        window.dropped = window.dropped + 1
+        local found = redis.call('ZRANGE', window.log_key, -window.dropped, -window.dropped, 'WITHSCORES')
+        local _, units = parse_entry(window.log_key, found[1])
+        entry = { member = found[1], score = tonumber(found[2]), units = units }
+        window.tail[window.dropped] = entry
+      end
+      local given = math.min(left, entry.units)
+      entry.units, left = entry.units - given, left - given
+    end
+    return returned, encode
+  end
+
+  return { name = 'sliding_window', open = open, free = free, wait = wait, take = take, give_back = give_back }
 end

@@ -1,62 +1,83 @@
---- @export take_tokens
+--- @export token_bucket
 
 -- A bucket counts in parts of a token, so small that one millisecond refills a whole number of them:
 -- `per_token` parts are a token, `per_ms` parts come back each millisecond. No fraction is ever lost.
--- Its record is packed: its version byte, the parts that are there, the parts of a token, and the instant of both.
-local BUCKET = '<Bddd'
-local LENGTH = 25
+-- The record has the instant of the last take, the level after it, and the parts of a token at that time.
+local LAYOUT = '<Bddd'
+local CODE = 1
 local MAX_SAFE_INTEGER = 9007199254740991
 
--- Returns the least whole n with n * by >= amount. A plain division could round the other way.
-local function divide_up(amount, by)
-  local rest = math.fmod(amount, by)
-  return (amount - rest) / by + (rest > 0 and 1 or 0)
-end
-
-local function encode_bucket(_, bucket)
-  -- A bucket that is full again is as good as one that never was.
-  return struct.pack(BUCKET, 1, bucket.level, bucket.per_token, bucket.at),
-    math.max(divide_up(bucket.full - bucket.level, bucket.per_ms) + bucket.at - now, 1)
-end
-
-local function decode_bucket(key, text)
-  local layout_byte, level, per_token, at
-  if #text == LENGTH then
-    layout_byte, level, per_token, at = struct.unpack(BUCKET, text)
-  end
-  -- A number that is none fails every comparison.
-  local is_bucket = layout_byte == 1 and level >= 0 and level <= MAX_SAFE_INTEGER and per_token >= 1
-    and per_token <= MAX_SAFE_INTEGER and at >= 0 and at <= MAX_SAFE_INTEGER
-  if not is_bucket then
-    fail_corrupt(key, 'a bucket')
-  end
-  return { level = level, per_token = per_token, at = at, per_ms = 0, full = 0 }
-end
-
--- Takes `cost` tokens if they are there. Returns whether they are, what remains, and in how many
--- milliseconds there are `cost` tokens and all.
-function take_tokens(key, cost, capacity, per_token, per_ms)
-  local full = capacity * per_token
-  local bucket = open_record(key, decode_bucket)
-  if not bucket then
-    bucket = { level = full, per_token = per_token, at = now, per_ms = per_ms, full = full }
-    open_records[key] = bucket
+-- Returns the functions of this algorithm: open, free, wait, take, give_back. `lib/limit.lua` says what they do.
+function token_bucket()
+  -- Returns the least whole n with n * by >= amount. A plain division could round the other way.
+  local function divide_up(amount, by)
+    local rest = math.fmod(amount, by)
+    return (amount - rest) / by + (rest > 0 and 1 or 0)
   end
 
-  local level = bucket.level
-  if bucket.per_token ~= per_token then
-    -- The rule has changed: whole tokens are kept.
-    level = math.floor(level / bucket.per_token) * per_token
+  local function encode(_, bucket)
+    local text = struct.pack(LAYOUT, CODE, bucket.at, bucket.level, bucket.per_token)
+    -- A bucket that is full again is as good as one that never was.
+    return text, math.max(divide_up(bucket.full - bucket.level, bucket.per_ms) + bucket.at - now, 1)
   end
-  level = math.min(level + math.max(now - bucket.at, 0) * per_ms, full)
-  local missing = cost * per_token - level
-  -- Should the clock step back, what was refilled once is not refilled again: nothing is until it is there again.
-  local behind = math.max(bucket.at - now, 0)
-  if missing > 0 then
-    return false, math.floor(level / per_token), divide_up(missing, per_ms) + behind, divide_up(full - level, per_ms) + behind
+
+  -- A bucket that was made whole remembers when, until it would have become so by itself.
+  local function encode_given_back(_, bucket)
+    local text = encode(_, bucket)
+    return text, divide_up(bucket.full, bucket.per_ms) + bucket.at - now
   end
-  bucket.level, bucket.per_token, bucket.per_ms = level - cost * per_token, per_token, per_ms
-  bucket.full, bucket.at = full, math.max(bucket.at, now)
-  mark_dirty(key, encode_bucket)
-  return true, math.floor(bucket.level / per_token), 0, divide_up(full - bucket.level, per_ms) + behind
+
+  local function decode(key, text)
+    local at, level, parts, _ = -1, -1, 0, nil
+    if #text == 25 then
+      _, at, level, parts = struct.unpack(LAYOUT, text)
+    end
+    -- A number that is none fails every comparison.
+    local is_bucket = at >= 0 and at <= MAX_SAFE_INTEGER and level >= 0 and level <= MAX_SAFE_INTEGER and parts >= 1
+      and parts <= MAX_SAFE_INTEGER
+    if not is_bucket then
+      fail_corrupt(key, 'a bucket')
+    end
+    return { at = at, level = level, per_token = parts }
+  end
+
+  local function open(bucket, rule)
+    local per_token, full = rule.a, rule.limit * rule.a
+    if not bucket.level then
+      bucket.at, bucket.level, bucket.per_token = now, full, per_token
+    elseif bucket.per_token ~= per_token then
+      -- The rule has changed: whole tokens are kept.
+      bucket.level = math.floor(bucket.level / bucket.per_token) * per_token
+      bucket.per_token = per_token
+    end
+    bucket.per_ms, bucket.full = rule.b, full
+    if now > bucket.at then
+      bucket.level, bucket.at = bucket.level + (now - bucket.at) * rule.b, now
+    end
+    bucket.level = math.min(bucket.level, full)
+  end
+
+  local function free(bucket)
+    return math.floor(bucket.level / bucket.per_token) - bucket.pending
+  end
+
+  local function wait(bucket, cost)
+    local missing = (cost + bucket.pending) * bucket.per_token - bucket.level
+    return missing > 0 and divide_up(missing, bucket.per_ms) or 0
+  end
+
+  local function take(bucket, cost)
+    bucket.level = bucket.level - cost * bucket.per_token
+    return encode
+  end
+
+  local function give_back(bucket, cost)
+    local level = math.min(bucket.level + cost * bucket.per_token, bucket.full)
+    -- What has been refilled meanwhile is a part of the last one.
+    local returned = divide_up(level - bucket.level, bucket.per_token)
+    bucket.level = level
+    return returned, encode_given_back
+  end
+
+  return { name = 'token_bucket', decode = decode, open = open, free = free, wait = wait, take = take, give_back = give_back }
 end

@@ -2,32 +2,53 @@
 Takes units from a limit if they are there.
 
 KEYS
-  state_key     mixed   bucket as a record, or window as a sorted set
+  state_key        record  what was taken
+  log_key          zset    admissions of a sliding window, leases of a concurrency limit
+  * policy_key     record  policy, if the call names one
 
 ARGV
-  key              id
+  key              text
   cost             units
-  algorithm        token_bucket or sliding_window
-  limit            the most at once: the capacity of a bucket, the limit of a window
-  per_token        parts of a token, of a bucket; the length of a window in milliseconds
-  per_ms           parts that come back each millisecond, of a bucket
+  policy           id, or nothing for a rule of its own
+  lease_id         generated
+  code             of the algorithm; this and the next four only of a rule of its own
+  limit            the most units at once
+  a                first number of the rule
+  b                second number of the rule
+  window_ms        how long a limit that was used up takes to be whole again
 
 REPLY
-  ok               key allowed limit remaining retry_after_ms reset_after_ms cost
-  rate_limited     key allowed:json limit remaining retry_after_ms reset_after_ms cost
+  ok                  limit remaining retry_after_ms reset_after_ms window_ms lease_id denied on_store_error
+  policy_not_found    policy
+  cost_exceeds_limit  cost limit
+  rate_limited        key policy:json allowed:json limit remaining retry_after_ms reset_after_ms cost window_ms
 ]]
---- @include "lib/token_bucket"
---- @include "lib/sliding_window"
+--- @include "lib/limit"
+--- @include "lib/policy"
 
-cost, limit, per_token = tonumber(cost), tonumber(limit), tonumber(per_token)
-local allowed, remaining, retry_after_ms, reset_after_ms
-if algorithm == 'token_bucket' then
-  allowed, remaining, retry_after_ms, reset_after_ms = take_tokens(state_key, cost, limit, per_token, tonumber(per_ms))
+cost = tonumber(cost)
+local rule = policy_rule(policy, keys_of_line(1), code, limit, a, b, window_ms)
+if not rule then
+  return { 'policy_not_found', policy }
+end
+local state, algorithm = open_limit(rule, state_key, log_key)
+if exceeds_limit(rule, state, cost) then
+  return { 'cost_exceeds_limit', cost, rule.limit }
+end
+local denied, retry_after_ms = not set_aside(state, algorithm, cost), 0
+if denied then
+  retry_after_ms = wait_for(state, algorithm, cost)
 else
-  allowed, remaining, retry_after_ms, reset_after_ms = admit(state_key, cost, limit, per_token)
+  take_units(state_key, state, algorithm, cost, lease_id)
 end
-
-if not allowed then
-  return { 'rate_limited', key, 'false', limit, remaining, retry_after_ms, reset_after_ms, cost, replayable = false }
+local remaining, reset_after_ms = remaining_units(state, algorithm), wait_for(state, algorithm, rule.limit)
+if denied and rule.shadow == 0 then
+  return {
+    'rate_limited', key, policy == '' and 'null' or '"' .. policy .. '"', 'false', rule.limit, remaining, retry_after_ms,
+    reset_after_ms, cost, rule.window_ms, replayable = false,
+  }
 end
-return { 'ok', key, 'true', limit, remaining, retry_after_ms, reset_after_ms, cost }
+return {
+  'ok', rule.limit, remaining, retry_after_ms, reset_after_ms, rule.window_ms, rule.code == CONCURRENCY and not denied and lease_id,
+  denied and 1 or 0, rule.on_store_error,
+}

@@ -91,7 +91,13 @@ impl ScanStep {
 pub struct ListReply<T> {
     /// The records of the ids that were read. A record that has expired is left out. Each script's
     /// header names this field after what it lists.
-    #[serde(alias = "accounts", alias = "products", alias = "reservations", alias = "locks")]
+    #[serde(
+        alias = "accounts",
+        alias = "products",
+        alias = "reservations",
+        alias = "policies",
+        alias = "locks"
+    )]
     pub items: Vec<T>,
     /// The ids that the next call reads; none at the end of the list.
     pub next: Vec<Id>,

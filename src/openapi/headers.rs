@@ -118,7 +118,7 @@ pub(super) fn add_to_answers(operation: &mut Value, is_command: bool, schemas: &
     let tag = operation["tags"][0].as_str().unwrap_or_default();
     let is_replayed = is_command && !["monitoring", "problems", "bulk"].contains(&tag);
     let is_limited = tag == "ratelimit";
-    let has_place = ["accounts", "inventory"].contains(&tag);
+    let has_place = ["accounts", "inventory", "ratelimit"].contains(&tag);
     let mut has_copies = false;
     for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
         let body = response["content"]["application/json"]["schema"]["$ref"].as_str();
@@ -150,12 +150,14 @@ pub(super) fn add_to_answers(operation: &mut Value, is_command: bool, schemas: &
     }
 }
 
-/// True for the schema of a body that has a `version`, of its own or with the schema that it extends.
+/// True for the schema of a body that has a `version`, of its own or with a schema that it extends.
 fn has_version(schema: &Value, schemas: &Value) -> bool {
-    let extended = schema["allOf"].as_array().into_iter().flatten();
-    let mut names = extended.filter_map(|part| part["$ref"].as_str()?.rsplit('/').next());
-    schema["properties"]["version"].is_object()
-        || names.any(|name| schemas[name]["properties"]["version"].is_object())
+    let parts = schema["allOf"].as_array().into_iter().flatten();
+    let extended = parts.map(|part| match part["$ref"].as_str() {
+        Some(reference) => &schemas[reference.rsplit('/').next().unwrap_or_default()],
+        None => part,
+    });
+    [schema].into_iter().chain(extended).any(|part| part["properties"]["version"].is_object())
 }
 
 /// The headers of a response with problems of these codes.

@@ -186,6 +186,28 @@ const MEMBERS: &[ProblemMember] = &[
     row("allowed", Boolean, "false", "Always false here: the check was denied."),
     row("limit", Number, "5", "Whole limit."),
     row("cost", Number, "7", "Units asked for."),
+    row(
+        "window_ms",
+        Number,
+        "60000",
+        "Time in milliseconds after which a limit that was used up is whole.",
+    ),
+    row(
+        "policy",
+        TextOrNull,
+        r#""api""#,
+        "Policy whose rule was checked; null for a rule of the call's own.",
+    ),
+    row("algorithm", Text, r#""token_bucket""#, "Algorithm of the limit."),
+    row(
+        "violations",
+        Objects(VIOLATION),
+        r#"[{
+            "index": 1, "key": "user-12", "policy": null, "cost": 7, "limit": 5, "remaining": 0,
+            "retry_after_ms": 12000, "reset_after_ms": 60000, "window_ms": 60000
+        }]"#,
+        "Limits that have no room, in the order of the checks.",
+    ),
     row("counter", Named("Id"), r#""downloads""#, "Name of the counter."),
     row("value", Number, "99", "Value of the counter."),
     row("min", Number, "0", "Least value that the call allows."),
@@ -194,6 +216,7 @@ const MEMBERS: &[ProblemMember] = &[
     row_of("value_mismatch", "expected", Number, "41", "Value that the caller expected."),
     row("expected", Text, r#""6""#, "Versions that `If-Match` asks for."),
     row("version", Number, "7", "Version of the resource."),
+    row_of("lease_not_found", "key", Text, r#""tenant-7""#, "Name of what is limited."),
     row_of("rate_limited", "key", Text, r#""tenant-7""#, "Name of what is limited."),
     row("key", Named("Id"), r#""balance""#, "Data key that the problem is about."),
     row("op", Named("Op"), r#""gte""#, "Comparison that does not hold."),
@@ -233,6 +256,28 @@ const HOLDER: &[ProblemMember] = &[
     row("owner", Text, r#""worker-7""#, "Name of the holder."),
     row("mode", Named("Mode"), r#""exclusive""#, "Mode of its lease."),
     row("expires_in_ms", Number, "12000", "Remaining time of its lease in milliseconds."),
+];
+
+const VIOLATION: &[ProblemMember] = &[
+    row("index", Number, "1", "Place of the check in the call, counted from 0."),
+    row("key", Text, r#""user-12""#, "Name of what is limited."),
+    row(
+        "policy",
+        TextOrNull,
+        "null",
+        "Policy whose rule was checked; null for a rule of the call's own.",
+    ),
+    row("cost", Number, "7", "Units asked for."),
+    row("limit", Number, "5", "Whole limit."),
+    row("remaining", Number, "0", "Units that are left of the limit."),
+    row("retry_after_ms", Number, "12000", "Time in milliseconds after which there is room."),
+    row("reset_after_ms", Number, "60000", "Time in milliseconds after which the limit is whole."),
+    row(
+        "window_ms",
+        Number,
+        "60000",
+        "Time in milliseconds after which a limit that was used up is whole.",
+    ),
 ];
 
 const SHORTAGE: &[ProblemMember] = &[

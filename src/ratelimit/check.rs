@@ -1,65 +1,49 @@
 //! `POST /ratelimit`: takes units from a rate limit, or denies them.
 
-use axum::{
-    extract::State,
-    http::{HeaderName, HeaderValue},
-};
-use serde::{Deserialize, Serialize};
+use axum::extract::State;
+use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
     CODES, codes,
-    rule::{Algorithm, Rule},
+    decision::{Decision, HeaderState},
+    limit::{LimitRule, with_rule_fields},
 };
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
-    store::{self, Completed, Context, Invocation, Operation, Store},
-    types::{Code, Id, Ttl, enum_from_str},
+    store::{self, Completed, Context, GeneratedId, Invocation, Operation, Store},
+    types::{Code, Id, LimitKey, enum_from_str},
 };
 
-const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-const STATE: HeaderName = HeaderName::from_static("ratelimit");
-
-/// Takes units from a rate limit. The rule is part of the request; it is stored nowhere.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = Check, example = json!({
-    "key": "tenant-7",
-    "cost": 1,
-    "algorithm": "token_bucket",
-    "capacity": 100,
-    "refill_tokens": 10,
-    "refill_interval_ms": 1000
-}))]
-pub struct CheckRequest {
-    /// Name of what is limited, such as a tenant or a user.
-    pub key: Id,
-    /// Units to take, from 1 up to the whole limit.
-    #[serde(default = "CheckRequest::default_cost")]
-    #[schema(minimum = 1, default = 1)]
-    pub cost: u64,
-    /// Says how a denied check is answered.
-    #[serde(default, deserialize_with = "enum_from_str")]
-    pub on_deny: OnDeny,
-    /// Algorithm of the limit. It decides which of the fields below are needed; the others must not
-    /// be given.
-    #[serde(default, deserialize_with = "enum_from_str")]
-    pub algorithm: Algorithm,
-    /// For `token_bucket`: number of tokens in a full bucket. Multiplied by `refill_interval_ms` it is
-    /// at most 2^53 - 1.
-    #[schema(minimum = 1)]
-    pub capacity: Option<u64>,
-    /// For `token_bucket`: number of tokens that come back in each interval.
-    #[schema(minimum = 1)]
-    pub refill_tokens: Option<u64>,
-    /// For `token_bucket`: length of the refill interval in milliseconds.
-    pub refill_interval_ms: Option<Ttl>,
-    /// For `sliding_window`: the most units in any window, 1 to 10,000.
-    #[schema(minimum = 1, maximum = 10_000)]
-    pub limit: Option<u64>,
-    /// For `sliding_window`: length of the window in milliseconds.
-    pub window_ms: Option<Ttl>,
+with_rule_fields! {
+    /// Takes units from a rate limit. The rule is that of a policy, or part of the request.
+    #[derive(Debug, Deserialize, ToSchema)]
+    #[serde(deny_unknown_fields)]
+    #[schema(as = Check, example = json!({
+        "key": "tenant-7",
+        "cost": 1,
+        "algorithm": "token_bucket",
+        "capacity": 100,
+        "refill_tokens": 10,
+        "refill_interval_ms": 1000
+    }))]
+    pub struct CheckRequest {
+        /// Name of what is limited, such as a tenant, a user or an address: 1 to 256 bytes of
+        /// printable text.
+        pub key: LimitKey,
+        /// Units to take, from 1 up to the whole limit.
+        #[serde(default = "default_cost")]
+        #[schema(minimum = 1, default = 1)]
+        pub cost: u64,
+        /// Says how a denied check is answered.
+        #[serde(default, deserialize_with = "enum_from_str")]
+        pub on_deny: OnDeny,
+        /// Policy to check. Without it the rule is made of the fields below.
+        #[serde(default, deserialize_with = "crate::types::non_null")]
+        #[schema(value_type = Id, required = false)]
+        pub policy: Option<Id>,
+    }
 }
 
 /// The answer to a denied check: `429` as the problem `rate_limited`, `200` as a result with
@@ -75,117 +59,119 @@ pub enum OnDeny {
     Ok,
 }
 
-/// The decision of a rate limit.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-#[schema(example = json!({
-    "key": "tenant-7",
-    "allowed": true,
-    "limit": 100,
-    "remaining": 99,
-    "retry_after_ms": 0,
-    "reset_after_ms": 100,
-    "cost": 1
-}))]
-pub struct Decision {
-    /// Name of what is limited.
-    pub key: Id,
-    /// True if the units were taken.
-    pub allowed: bool,
-    /// The most units at once: `capacity` of a token bucket, `limit` of a sliding window.
-    pub limit: u64,
-    /// Units that are left after this check.
-    pub remaining: u64,
-    /// Milliseconds after which a denied check would be allowed; 0 for one that was allowed.
-    pub retry_after_ms: u64,
-    /// Milliseconds after which the limit is whole again if nothing more is taken.
-    pub reset_after_ms: u64,
-    /// Units that were asked for.
-    pub cost: u64,
+/// The cost of a check that names none.
+pub fn default_cost() -> u64 {
+    1
 }
 
 /// A check whose rule and cost have been checked.
 pub struct RateLimitCheck {
-    key: Id,
-    cost: u64,
-    rule: Rule,
+    /// What is limited.
+    pub key: LimitKey,
+    /// Units to take.
+    pub cost: u64,
+    /// The rule to check.
+    pub rule: LimitRule,
     on_deny: OnDeny,
+    lease_id: GeneratedId,
 }
 
-impl CheckRequest {
-    fn default_cost() -> u64 {
-        1
-    }
+/// The reply of a check that was allowed, or that a policy has only counted.
+#[derive(Debug, Deserialize)]
+pub struct CheckReply {
+    limit: u64,
+    remaining: u64,
+    retry_after_ms: u64,
+    reset_after_ms: u64,
+    window_ms: u64,
+    lease_id: Option<String>,
+    /// 1 where a policy that only counts would have denied the check.
+    denied: u64,
+}
 
-    /// Makes the rule of the fields of the chosen algorithm.
+impl RateLimitCheck {
+    /// Checks the cost, and the limit of a rule that the call brings with it.
     ///
     /// # Errors
     ///
-    /// `validation_failed` if a field is missing, belongs to the other algorithm, or is out of range.
-    fn rule(&self) -> Result<Rule, Problem> {
-        let (rule, pointer) = match self.algorithm {
-            Algorithm::TokenBucket => {
-                forbid("limit", self.limit.is_some())?;
-                forbid("window_ms", self.window_ms.is_some())?;
-                let capacity = require("capacity", self.capacity)?;
-                let tokens = require("refill_tokens", self.refill_tokens)?;
-                let interval = require("refill_interval_ms", self.refill_interval_ms)?;
-                (Rule::token_bucket(capacity, tokens, interval), "/capacity")
-            }
-            Algorithm::SlidingWindow => {
-                forbid("capacity", self.capacity.is_some())?;
-                forbid("refill_tokens", self.refill_tokens.is_some())?;
-                forbid("refill_interval_ms", self.refill_interval_ms.is_some())?;
-                let limit = require("limit", self.limit)?;
-                let window = require("window_ms", self.window_ms)?;
-                (Rule::sliding_window(limit, window), "/limit")
-            }
-        };
-        rule.map_err(|invalid| Problem::invalid(&invalid, pointer))
+    /// `validation_failed` if the cost is 0, and `cost_exceeds_limit` if it can never fit.
+    pub fn new(key: LimitKey, cost: u64, rule: LimitRule) -> Result<RateLimitCheck, Problem> {
+        check_cost(cost)?;
+        if let LimitRule::Inline(rule) = rule
+            && cost > rule.limit()
+        {
+            let members = [("cost", cost.into()), ("limit", rule.limit().into())];
+            return Err(Problem::refused(codes::COST_EXCEEDS_LIMIT, members));
+        }
+        let (on_deny, lease_id) = (OnDeny::default(), GeneratedId::new("lease_"));
+        Ok(RateLimitCheck { key, cost, rule, on_deny, lease_id })
     }
 }
 
-/// Returns a field that the algorithm needs, or a problem that points at it.
-fn require<T>(name: &str, field: Option<T>) -> Result<T, Problem> {
-    field.ok_or_else(|| {
-        Problem::validation(&format!("/{name}"), format!("This algorithm needs {name}."))
-    })
-}
-
-/// Refuses a field that belongs to the other algorithm.
-fn forbid(name: &str, given: bool) -> Result<(), Problem> {
-    if given {
-        let detail = format!("This algorithm has no {name}.");
-        return Err(Problem::validation(&format!("/{name}"), detail));
+/// Refuses a cost that no limit counts.
+///
+/// # Errors
+///
+/// `validation_failed` if it is 0 or above 2^53 - 1.
+pub fn check_cost(cost: u64) -> Result<(), Problem> {
+    if cost == 0 || cost > crate::types::limits::MAX_SAFE_INTEGER.unsigned_abs() {
+        return Err(Problem::validation("/cost", "A cost is 1 to 2^53 - 1."));
     }
     Ok(())
+}
+
+impl CheckReply {
+    /// Makes the decision about a check.
+    pub fn into_decision(self, key: LimitKey, cost: u64, rule: &LimitRule) -> Decision {
+        Decision {
+            key,
+            policy: rule.named_policy(),
+            allowed: true,
+            limit: self.limit,
+            remaining: self.remaining,
+            retry_after_ms: self.retry_after_ms,
+            reset_after_ms: self.reset_after_ms,
+            cost,
+            lease_id: self.lease_id,
+            shadow_denied: self.denied == 1,
+            decided_by: None,
+        }
+    }
+
+    /// What the headers say of the limit.
+    pub fn header_state(&self, rule: &LimitRule) -> HeaderState {
+        let name = if rule.policy().is_empty() { "default" } else { rule.policy() };
+        HeaderState {
+            name: name.to_owned(),
+            limit: self.limit,
+            window_ms: self.window_ms,
+            remaining: self.remaining,
+            effective_ms: self.reset_after_ms,
+        }
+    }
 }
 
 impl Operation for RateLimitCheck {
     const NAME: &'static str = "ratelimit/check";
     const CODES: &'static [Code] = CODES;
-    type Reply = Decision;
+    type Reply = CheckReply;
 
     fn bind(&self, invocation: &mut Invocation) {
-        let (algorithm, per_token, per_ms) = match self.rule {
-            Rule::TokenBucket { per_token, per_ms, .. } => {
-                invocation.key("state_key", "bucket", &self.key);
-                ("token_bucket", per_token, per_ms)
-            }
-            Rule::SlidingWindow { window_ms, .. } => {
-                // Windows of different lengths have logs of their own: a check of the shorter one
-                // would drop entries that the longer one still counts.
-                invocation.key("state_key", "window", format_args!("{}/{window_ms}", self.key));
-                ("sliding_window", window_ms, 0)
-            }
-        };
-        invocation
-            .arg("key", &self.key)
-            .arg("cost", self.cost)
-            .arg("algorithm", algorithm)
-            .arg("limit", self.rule.limit())
-            .arg("per_token", per_token)
-            .arg("per_ms", per_ms);
+        self.rule.bind_state(invocation, &self.key);
+        self.rule.bind_policy_if_named(invocation);
+        invocation.arg("key", &self.key);
+        bind_units(invocation, self.cost, &self.rule, self.lease_id);
     }
+}
+
+/// Binds the arguments `cost`, `policy`, `lease_id` and those of the rule. The id of a lease names its
+/// units, so that a release finds them without a record.
+pub fn bind_units(invocation: &mut Invocation, cost: u64, rule: &LimitRule, lease_id: GeneratedId) {
+    invocation
+        .arg("cost", cost)
+        .arg("policy", rule.policy())
+        .derived_arg("lease_id", format_args!("{lease_id}x{cost}"));
+    rule.bind_numbers(invocation);
 }
 
 impl Command for CheckRequest {
@@ -193,45 +179,38 @@ impl Command for CheckRequest {
     type Output = Decision;
 
     async fn prepare(self, _: &Store, _: &Context) -> Result<RateLimitCheck, Problem> {
-        let rule = self.rule()?;
-        let CheckRequest { key, cost, on_deny, .. } = self;
-        if cost == 0 {
-            return Err(Problem::validation("/cost", "A cost is at least 1."));
-        }
-        if cost > rule.limit() {
-            let members = [("cost", cost.into()), ("limit", rule.limit().into())];
-            return Err(Problem::refused(codes::COST_EXCEEDS_LIMIT, members));
-        }
-        Ok(RateLimitCheck { key, cost, rule, on_deny })
+        let fields = self.rule_fields();
+        let rule = LimitRule::new(self.policy, &fields)?;
+        let check = RateLimitCheck::new(self.key, self.cost, rule)?;
+        Ok(RateLimitCheck { on_deny: self.on_deny, ..check })
     }
 
     fn answer(
         check: &RateLimitCheck,
-        result: Result<Completed<Decision>, store::Error>,
+        result: Result<Completed<CheckReply>, store::Error>,
     ) -> api::Result<Decision> {
-        let policy = policy_header(check.rule);
         let denied = match result {
             Ok(completed) => {
-                let Decision { remaining, reset_after_ms, .. } = completed.reply;
-                let state = state_header(remaining, reset_after_ms);
-                let answer = Answer::ok(completed);
-                return Ok(answer.with_header(POLICY, policy).with_header(STATE, state));
+                let state = completed.reply.header_state(&check.rule);
+                let decide = |reply: CheckReply| {
+                    reply.into_decision(check.key.clone(), check.cost, &check.rule)
+                };
+                return Ok(HeaderState::add_to_answer(&[state], Answer::ok(completed.map(decide))));
             }
-            Err(store::Error::Refused(denied)) => denied,
+            Err(store::Error::Refused(denied)) if denied.reply.code == &codes::RATE_LIMITED => {
+                denied
+            }
             Err(error) => return Err(error.into()),
         };
-        let members = &denied.reply.members;
-        let number = |name: &str| members.get(name).and_then(Value::as_u64).unwrap_or_default();
-        let state = state_header(number("remaining"), number("reset_after_ms"));
+        let state = HeaderState::of_refusal(&denied.reply.members);
         // The members of the refusal are the fields of a decision.
         if check.on_deny == OnDeny::Ok
-            && let Ok(reply) = serde_json::from_value(Value::Object(members.clone()))
+            && let Ok(reply) = serde_json::from_value(Value::Object(denied.reply.members.clone()))
         {
             let answer = Answer::ok(Completed { reply, replayed: denied.replayed });
-            return Ok(answer.with_header(POLICY, policy).with_header(STATE, state));
+            return Ok(HeaderState::add_to_answer(&[state], answer));
         }
-        let problem = Problem::from(store::Error::Refused(denied));
-        Err(problem.with_header(POLICY, policy).with_header(STATE, state))
+        Err(HeaderState::add_to_problem(&[state], store::Error::Refused(denied).into()))
     }
 }
 
@@ -246,7 +225,6 @@ impl Command for CheckRequest {
     tag = "ratelimit",
     request_body = CheckRequest,
     responses((status = OK, body = Decision, description = "The units were taken; or the check was denied and `on_deny` is `200`.")),
-    extensions(("x-refusals" = json!(["cost_exceeds_limit"]))),
 )]
 pub async fn check(
     State(store): State<Store>,
@@ -254,20 +232,4 @@ pub async fn check(
     Json(request): Json<CheckRequest>,
 ) -> api::Result<Decision> {
     request.run(&store, &context).await
-}
-
-/// The value of `RateLimit-Policy`: the quota `q` and the window `w` in seconds
-/// (draft-ietf-httpapi-ratelimit-headers-10).
-fn policy_header(rule: Rule) -> HeaderValue {
-    header_value(format!("\"default\";q={};w={}", rule.limit(), rule.window_seconds()))
-}
-
-/// The value of `RateLimit`: the remaining units `r` and the seconds `t` until the limit is whole
-/// again, rounded up (draft-ietf-httpapi-ratelimit-headers-10).
-fn state_header(remaining: u64, reset_after_ms: u64) -> HeaderValue {
-    header_value(format!("\"default\";r={remaining};t={}", reset_after_ms.div_ceil(1000)))
-}
-
-fn header_value(text: String) -> HeaderValue {
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }

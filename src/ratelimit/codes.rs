@@ -9,4 +9,13 @@ code_table! {
     COST_EXCEEDS_LIMIT "cost_exceeds_limit" 422 final "Cost above the limit"
         "A cost of {cost} can never fit into a limit of {limit}."
         "The cost is higher than the limit can ever allow at once, so waiting would not help. Nothing was taken."
+    POLICY_NOT_FOUND "policy_not_found" 404 final "No such policy"
+        "There is no policy {policy}."
+        "The space has no policy of this name, or it was deleted. Nothing was taken."
+    ALGORITHM_MISMATCH "algorithm_mismatch" 422 final "Another algorithm"
+        "A limit with the algorithm {algorithm} has no such call."
+        "A refund needs a limit that counts units, and a release one that has leases."
+    LEASE_NOT_FOUND "lease_not_found" 404 final "No such lease"
+        "There is no lease {lease_id} of {key}: it has ended, or was given back."
+        "The concurrency limit has no lease of this id now. Its units are free."
 }

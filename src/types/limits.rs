@@ -20,6 +20,9 @@ pub const MAX_TTL_MS: i64 = 30 * 24 * 3600 * 1000;
 /// Most characters of an id.
 pub const MAX_ID_LENGTH: usize = 128;
 
+/// Most bytes of the key of a limit.
+pub const MAX_LIMIT_KEY_BYTES: usize = 256;
+
 /// Most entries of one page of a list.
 pub const MAX_PAGE: u64 = 500;
 

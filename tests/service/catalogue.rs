@@ -26,6 +26,10 @@ pub enum Seed {
     Reservation,
     /// worker-7 has the lock nightly-report: `{lease_id}`.
     Lock,
+    /// The policies api (a token bucket) and exports (a concurrency limit).
+    Policies,
+    /// tenant-7 has taken a unit of each policy: `{limit_lease_id}`.
+    Taken,
     /// The counter seats-left is at 48.
     Counter,
     /// The plain data key balance is 42.
@@ -33,7 +37,7 @@ pub enum Seed {
 }
 
 impl Seed {
-    pub const ALL: [Seed; 9] = [
+    pub const ALL: [Seed; 11] = [
         Seed::Accounts,
         Seed::Frozen,
         Seed::Hold,
@@ -41,6 +45,8 @@ impl Seed {
         Seed::Product,
         Seed::Reservation,
         Seed::Lock,
+        Seed::Policies,
+        Seed::Taken,
         Seed::Counter,
         Seed::Data,
     ];
@@ -85,7 +91,7 @@ impl Entry {
 
 /// All entries, grouped by domain. An operation that works in two ways has two.
 pub fn catalogue() -> Vec<Entry> {
-    [accounts(), holds(), inventory(), counters(), locks_and_limits(), data()]
+    [accounts(), holds(), inventory(), counters(), locks(), limits(), data()]
         .into_iter()
         .flatten()
         .collect()
@@ -306,7 +312,7 @@ fn counters() -> Vec<Entry> {
     ]
 }
 
-fn locks_and_limits() -> Vec<Entry> {
+fn locks() -> Vec<Entry> {
     const LOCK: &[(&str, &str)] = &[("lock", "nightly-report")];
     vec![
         Entry::of("locks/acquire", "POST", "/locks")
@@ -334,16 +340,90 @@ fn locks_and_limits() -> Vec<Entry> {
         Entry::of("locks/list", "GET", "/locks")
             .needs(&[Seed::Lock])
             .reads(&[("lock", "nightly-report"), ("index", "locks")]),
+    ]
+}
+
+fn limits() -> Vec<Entry> {
+    const LIMIT: &[(&str, &str)] = &[("limit", "api/tenant-7"), ("limit_policy", "api")];
+    const LEASES: &[(&str, &str)] = &[
+        ("limit", "exports/tenant-7"),
+        ("limit_log", "exports/tenant-7"),
+        ("limit_policy", "exports"),
+    ];
+    const POLICY: &[(&str, &str)] = &[("limit_policy", "api"), ("index", "limit_policies")];
+    vec![
         Entry::of("ratelimit/check", "POST", "/ratelimit")
             .json(json!({
                 "key": "tenant-7", "capacity": 50, "refill_tokens": 1, "refill_interval_ms": 60_000
             }))
-            .reads(&[("bucket", "tenant-7")]),
+            .reads(&[("limit", "/bucket/tenant-7")]),
         Entry::of("ratelimit/check", "POST", "/ratelimit")
             .json(json!({
                 "key": "tenant-7", "algorithm": "sliding_window", "limit": 5, "window_ms": 60_000
             }))
-            .reads(&[("window", "tenant-7/60000")]),
+            .reads(&[("limit_log", "/window-60000/tenant-7")]),
+        Entry::of("ratelimit/check", "POST", "/ratelimit")
+            .json(json!({
+                "key": "tenant-7", "algorithm": "sliding_counter", "limit": 5, "window_ms": 60_000
+            }))
+            .reads(&[("limit", "/counter-60000-1000/tenant-7")]),
+        Entry::of("ratelimit/check", "POST", "/ratelimit")
+            .json(json!({
+                "key": "tenant-7", "algorithm": "fixed_window", "limit": 5, "window_ms": 60_000
+            }))
+            .reads(&[("limit", "/fixed-60000/tenant-7")]),
+        Entry::of("ratelimit/check", "POST", "/ratelimit")
+            .json(json!({
+                "key": "tenant-7", "algorithm": "concurrency", "limit": 5, "ttl_ms": 60_000
+            }))
+            .reads(&[("limit", "/leases/tenant-7"), ("limit_log", "/leases/tenant-7")]),
+        Entry::of("ratelimit/check", "POST", "/ratelimit")
+            .json(json!({ "key": "tenant-7", "policy": "api" }))
+            .needs(&[Seed::Policies])
+            .reads(LIMIT),
+        Entry::of("ratelimit/check_all", "POST", "/ratelimit/check-all")
+            .json(json!({ "checks": [
+                { "key": "tenant-7", "policy": "api" }, { "key": "tenant-7", "policy": "exports" }
+            ] }))
+            .needs(&[Seed::Policies])
+            .reads(&[
+                ("limit", "api/tenant-7"),
+                ("limit_policy", "api"),
+                ("limit", "exports/tenant-7"),
+                ("limit_log", "exports/tenant-7"),
+                ("limit_policy", "exports"),
+            ]),
+        Entry::of("ratelimit/peek", "GET", "/ratelimit/peek?policy=api&key=tenant-7")
+            .needs(&[Seed::Policies])
+            .reads(LIMIT),
+        Entry::of("ratelimit/refund", "POST", "/ratelimit/refund")
+            .json(json!({ "key": "tenant-7", "policy": "api" }))
+            .needs(&[Seed::Policies, Seed::Taken])
+            .reads(LIMIT),
+        Entry::of("ratelimit/reset", "POST", "/ratelimit/reset")
+            .json(json!({ "key": "tenant-7", "policy": "api" }))
+            .needs(&[Seed::Policies, Seed::Taken])
+            .reads(LIMIT),
+        Entry::of("ratelimit/release", "POST", "/ratelimit/release")
+            .json(json!({ "key": "tenant-7", "policy": "exports", "lease_id": "{limit_lease_id}" }))
+            .needs(&[Seed::Policies, Seed::Taken])
+            .reads(LEASES),
+        Entry::of("ratelimit/put_policy", "PUT", "/ratelimit/policies/{policy}")
+            .json(json!({ "algorithm": "fixed_window", "limit": 5, "window_ms": 60_000 }))
+            .reads(POLICY),
+        Entry::of("ratelimit/put_policy", "PUT", "/ratelimit/policies/{policy}")
+            .json(json!({ "algorithm": "fixed_window", "limit": 5, "window_ms": 60_000 }))
+            .needs(&[Seed::Policies])
+            .reads(&[("limit_policy", "api")]),
+        Entry::of("ratelimit/get_policy", "GET", "/ratelimit/policies/{policy}")
+            .needs(&[Seed::Policies])
+            .reads(&[("limit_policy", "api")]),
+        Entry::of("ratelimit/list_policies", "GET", "/ratelimit/policies")
+            .needs(&[Seed::Policies])
+            .reads(POLICY),
+        Entry::of("ratelimit/delete_policy", "DELETE", "/ratelimit/policies/{policy}")
+            .needs(&[Seed::Policies])
+            .reads(POLICY),
     ]
 }
 
@@ -381,7 +461,7 @@ fn data() -> Vec<Entry> {
                 ("movements", "espresso-cup"),
                 ("allowance", "carol/espresso-cup"),
                 ("reservations", "carol"),
-                ("bucket", "tenant-7"),
+                ("limit", "/bucket/tenant-7"),
             ]),
         Entry::of("batch/set", "POST", "/batch/set")
             .json(json!({ "values": { "x": "1", "y": "2" } })),
@@ -412,6 +492,7 @@ impl Seeded {
             ("{customer_id}", "carol"),
             ("{lock}", "nightly-report"),
             ("{counter}", "seats-left"),
+            ("{policy}", "api"),
         ]
         .map(|(place, id)| (place, id.to_owned()))
         .into();
@@ -456,6 +537,24 @@ impl Seeded {
                     // With its quotes: a number stands in the place of a text.
                     ids.push(("\"{fencing_token}\"", lease["fencing_token"].to_string()));
                     ids.push(("{lease_id}", id(lease, "lease_id")));
+                }
+                Seed::Policies => {
+                    let bucket = json!({
+                        "capacity": 50, "refill_tokens": 1, "refill_interval_ms": 60_000
+                    });
+                    let leases =
+                        json!({ "algorithm": "concurrency", "limit": 5, "ttl_ms": 60_000 });
+                    service.put("/ratelimit/policies/api", bucket).await.assert(201);
+                    service.put("/ratelimit/policies/exports", leases).await.assert(201);
+                }
+                Seed::Taken => {
+                    for policy in ["api", "exports"] {
+                        let check = json!({ "key": "tenant-7", "policy": policy });
+                        let body = service.post("/ratelimit", check).await.assert(200);
+                        if policy == "exports" {
+                            ids.push(("{limit_lease_id}", id(body, "lease_id")));
+                        }
+                    }
                 }
                 Seed::Counter => drop(service.increment("seats-left", 48).await.assert(200)),
                 Seed::Data => {
@@ -526,7 +625,7 @@ fn entries_and_the_document_have_the_same_operations() {
             let entry = entries.iter().find(|entry| entry.name.replace('/', "_") == id);
             match entry {
                 Some(entry) => {
-                    assert_eq!(entry.path, path, "{id}");
+                    assert_eq!(entry.path.split('?').next(), Some(path.as_str()), "{id}");
                     assert_eq!(entry.method.to_lowercase(), *method, "{id}");
                 }
                 None => drop(others.insert(format!("{method} {path}"))),

@@ -214,7 +214,9 @@ fn with_places(text: &str) -> String {
         ("lease_", "{lease_id}"),
         ("res_", "{reservation_id}"),
     ];
-    places.iter().fold(text.to_owned(), |text, (prefix, place)| {
+    // The fencing token of the lease stands in the place of a text with this name.
+    let text = text.replace("1769860800000000", "\"{fencing_token}\"");
+    places.iter().fold(text, |text, (prefix, place)| {
         text.replace(&format!("{prefix}0199f6c28f7a7c319d4e52a1b7f0c6aa"), place)
     })
 }

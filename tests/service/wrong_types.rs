@@ -17,9 +17,8 @@ fn own_type(kind: &str) -> &'static str {
     match kind {
         "postings" | "movements" => "list",
         "external" | "transactions" => "hash",
-        "product_holds" | "account_holds" | "index" | "lock_queue" | "window" | "reservations" => {
-            "zset"
-        }
+        "product_holds" | "account_holds" | "index" | "lock_queue" | "limit_log"
+        | "reservations" => "zset",
         _ => "string",
     }
 }

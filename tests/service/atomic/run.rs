@@ -578,8 +578,8 @@ async fn a_foreign_record_refuses_all() {
         ("product_holds", "cup", "list"),
         ("movements", "cup", "string"),
         ("counter", "c", "string"),
-        ("bucket", "b", "hash"),
-        ("window", "w/86400000", "string"),
+        ("limit", "/bucket/b", "hash"),
+        ("limit_log", "/window-86400000/w", "string"),
         ("external", "accounts", "list"),
         ("once", "k", "set"),
     ] {

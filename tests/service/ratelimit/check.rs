@@ -1,6 +1,3 @@
-use std::collections::VecDeque;
-
-use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::support::{Call, Process, Service, operation, race};
@@ -149,6 +146,18 @@ async fn a_cost_above_the_limit_is_refused() {
 }
 
 #[tokio::test]
+async fn a_policy_that_does_not_exist_is_refused() {
+    let service = Service::new();
+    let body = json!({ "policy": "gone", "key": "k" });
+    let refused = service.post("/ratelimit", body).await.expect_problem(404, "policy_not_found");
+    assert_eq!(refused["policy"], "gone");
+    let mut both = bucket(5, 1, DAY);
+    both["policy"] = "gone".into();
+    service.post("/ratelimit", both).await.expect_problem(422, "validation_failed");
+    assert!(service.snapshot().is_empty());
+}
+
+#[tokio::test]
 async fn refuses_invalid_rules() {
     let service = Service::new();
     let mut rules = vec![
@@ -214,165 +223,5 @@ async fn two_processes_admit_exactly_the_limit() {
         })
         .await;
         assert_eq!(answers.count(200), 50, "{rule}");
-    }
-}
-
-/// The contract in Rust: exact rationals for the bucket, and a list of requests for the window.
-enum Model {
-    Bucket { capacity: u128, tokens: u128, interval: u128, level: u128, at: u128 },
-    Window { limit: u64, length: u128, log: VecDeque<(u128, u64)> },
-}
-
-impl Model {
-    /// True where `cost` is admitted at `now`, in which case it is counted.
-    fn admits(&mut self, cost: u64, now: u128) -> bool {
-        match self {
-            Model::Bucket { capacity, tokens, interval, level, at } => {
-                // The level is in tokens times milliseconds, so that a refill is a whole number.
-                *level = (*level + (now - *at) * *tokens).min(*capacity * *interval);
-                *at = now;
-                let wanted = u128::from(cost) * *interval;
-                let fits = *level >= wanted;
-                if fits {
-                    *level -= wanted;
-                }
-                fits
-            }
-            Model::Window { limit, length, log } => {
-                while log.front().is_some_and(|(at, _)| at + *length <= now) {
-                    log.pop_front();
-                }
-                let used: u64 = log.iter().map(|(_, cost)| cost).sum();
-                let fits = used + cost <= *limit;
-                if fits {
-                    log.push_back((now, cost));
-                }
-                fits
-            }
-        }
-    }
-
-    fn would_admit(&self, cost: u64, now: u128) -> bool {
-        let mut copy = match self {
-            Model::Bucket { capacity, tokens, interval, level, at } => Model::Bucket {
-                capacity: *capacity,
-                tokens: *tokens,
-                interval: *interval,
-                level: *level,
-                at: *at,
-            },
-            Model::Window { limit, length, log } => {
-                Model::Window { limit: *limit, length: *length, log: log.clone() }
-            }
-        };
-        copy.admits(cost, now)
-    }
-}
-
-/// Runs the checks on a clock that only the test moves, and compares each answer with the model. Each
-/// wait that an answer names is enough, and a millisecond less is not.
-fn agrees(rule: Value, mut model: Model, steps: Vec<(u64, u64)>) {
-    let script = Script::new();
-    let mut now = 1_000_000_000_000_u128;
-    if let Model::Bucket { at, .. } = &mut model {
-        *at = now;
-    }
-    for (pause, cost) in steps {
-        now += u128::from(pause);
-        let expected = model.admits(cost, now);
-        let (allowed, retry_after_ms) = script.check(&rule, cost, now);
-        assert_eq!(allowed, expected, "cost {cost} at {now}");
-        if !allowed {
-            assert!(model.would_admit(cost, now + u128::from(retry_after_ms)), "wait too short");
-            assert!(
-                !model.would_admit(cost, now + u128::from(retry_after_ms) - 1),
-                "wait too long"
-            );
-        }
-    }
-}
-
-/// The script without the service, on a clock that the test sets. The rules last so long that the clock
-/// of Redis, which deletes the keys, does not matter.
-struct Script {
-    key: String,
-}
-
-impl Script {
-    fn new() -> Script {
-        redis::cmd("PING").exec(&mut crate::support::raw()).unwrap();
-        Script { key: format!("lockstep:{{{}}}:bucket:k", crate::support::unique("script-")) }
-    }
-
-    fn check(&self, rule: &Value, cost: u64, now: u128) -> (bool, u64) {
-        let source = &lockstep::store::Library::embedded().script("ratelimit/check").source;
-        // The one line that reads the clock of Redis gets the time of the test.
-        let frozen = format!("local time = {{ {}, {} }}", now / 1000, now % 1000 * 1000);
-        let source = source.replacen("local time = redis.pcall('TIME')", &frozen, 1);
-        assert!(source.contains(&frozen));
-        let number = |name: &str| rule[name].as_u64().unwrap();
-        let arguments: [String; 3] = if rule["algorithm"] == "sliding_window" {
-            ["sliding_window".into(), number("limit").to_string(), number("window_ms").to_string()]
-        } else {
-            [
-                "token_bucket".into(),
-                number("capacity").to_string(),
-                number("refill_interval_ms").to_string(),
-            ]
-        };
-        let per_ms = rule["refill_tokens"].as_u64().unwrap_or(0);
-        let reply: Vec<redis::Value> = redis::cmd("EVAL")
-            .arg(source)
-            .arg(1)
-            .arg(&self.key)
-            .arg(0)
-            .arg(1000)
-            .arg(1000)
-            .arg(100)
-            .arg("ratelimit/check")
-            .arg(1)
-            .arg(6)
-            .arg("")
-            .arg("k")
-            .arg(cost)
-            .arg(&arguments)
-            .arg(per_ms)
-            .query(&mut crate::support::raw())
-            .unwrap();
-        let fields: Vec<String> = redis::from_redis_value(reply[1].clone()).unwrap();
-        (fields[0] == "ok", fields[5].parse().unwrap())
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn a_bucket_is_an_exact_fraction(
-        capacity in 1_u64..20,
-        tokens in 1_u64..30,
-        interval in 600_000_u64..5_000_000,
-        steps in prop::collection::vec((0_u64..3_000_000, 1_u64..20), 1..30),
-    ) {
-        let steps = steps.into_iter().map(|(pause, cost)| (pause, cost.min(capacity))).collect();
-        let model = Model::Bucket {
-            capacity: capacity.into(),
-            tokens: tokens.into(),
-            interval: interval.into(),
-            level: u128::from(capacity) * u128::from(interval),
-            at: 0,
-        };
-        agrees(bucket(capacity, tokens, interval), model, steps);
-    }
-
-    #[test]
-    fn a_window_is_an_exact_log(
-        limit in 1_u64..20,
-        length in 600_000_u64..5_000_000,
-        steps in prop::collection::vec((0_u64..1_500_000, 1_u64..20), 1..40),
-    ) {
-        let steps = steps.into_iter().map(|(pause, cost)| (pause, cost.min(limit))).collect();
-        let model = Model::Window { limit, length: length.into(), log: VecDeque::new() };
-        agrees(window(limit, length), model, steps);
     }
 }

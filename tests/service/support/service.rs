@@ -114,6 +114,10 @@ impl Service {
         self.call("PATCH", path).json(body)
     }
 
+    pub fn put(&self, path: &str, body: Value) -> Call {
+        self.call("PUT", path).json(body)
+    }
+
     pub fn delete(&self, path: &str) -> Call {
         self.call("DELETE", path)
     }

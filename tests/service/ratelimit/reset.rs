@@ -1,0 +1,33 @@
+use serde_json::{Value, json};
+
+use super::{check, put, rules};
+use crate::support::Service;
+
+#[tokio::test]
+async fn makes_a_limit_whole_again() {
+    let service = Service::new();
+    for (index, rule) in rules(5).iter().enumerate() {
+        let policy = format!("p{index}");
+        put(&service, &policy, rule).await.assert(201);
+        for cost in [2, 3] {
+            check(&service, &policy, cost).await.assert(200);
+        }
+        check(&service, &policy, 1).await.expect_problem(429, "rate_limited");
+        let body = json!({ "policy": policy, "key": "k" });
+        let body = service.post("/ratelimit/reset", body).await.assert(200);
+        assert_eq!((&body["remaining"], &body["limit"]), (&json!(5), &json!(5)), "{rule}");
+        assert_eq!(check(&service, &policy, 5).await.assert(200)["remaining"], 0, "{rule}");
+        let other = json!({ "policy": policy, "key": "never seen" });
+        assert_eq!(service.post("/ratelimit/reset", other).await.assert(200)["remaining"], 5);
+    }
+}
+
+#[tokio::test]
+async fn rejects_what_is_no_limit() {
+    let service = Service::new();
+    let post = |body: Value| service.post("/ratelimit/reset", body);
+    let refused = post(json!({ "policy": "gone", "key": "k" })).await;
+    assert_eq!(refused.expect_problem(404, "policy_not_found")["policy"], "gone");
+    post(json!({ "key": "k" })).await.expect_problem(422, "validation_failed");
+    post(json!({ "policy": "p" })).await.expect_problem(422, "validation_failed");
+}
