@@ -150,14 +150,14 @@ pub(super) fn add_to_answers(operation: &mut Value, is_command: bool, schemas: &
     }
 }
 
-/// True for the schema of a body that has a `version`, of its own or with the schema that it extends.
+/// True for the schema of a body that has a `version`, of its own or with a schema that it extends.
 fn has_version(schema: &Value, schemas: &Value) -> bool {
-    let mut parts = schema["allOf"].as_array().into_iter().flatten().map(|part| {
-        let name = part["$ref"].as_str().and_then(|reference| reference.rsplit('/').next());
-        name.map_or(part, |name| &schemas[name])
+    let parts = schema["allOf"].as_array().into_iter().flatten();
+    let extended = parts.map(|part| match part["$ref"].as_str() {
+        Some(reference) => &schemas[reference.rsplit('/').next().unwrap_or_default()],
+        None => part,
     });
-    let in_object = |object: &Value| object["properties"]["version"].is_object();
-    in_object(schema) || parts.any(in_object)
+    [schema].into_iter().chain(extended).any(|part| part["properties"]["version"].is_object())
 }
 
 /// The headers of a response with problems of these codes.
