@@ -21,6 +21,7 @@ pub struct LocksPage {
     #[param(minimum = 1, maximum = 500, default = 50)]
     pub limit: u64,
     /// The `next_cursor` of the page before. Without it the first page is answered.
+    #[param(pattern = "^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$")]
     pub cursor: Option<String>,
     /// Lists only locks that this owner holds, 1 to 200 characters. Without it all held locks are listed.
     #[param(value_type = Option<String>)]

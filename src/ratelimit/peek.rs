@@ -11,9 +11,9 @@ use super::{
     limit::LimitRule,
 };
 use crate::{
-    api::{self, Caller, Query},
+    api::{self, Caller, Problem, Query},
     store::{Completed, Invocation, Operation, Store},
-    types::{Code, Id, LimitKey},
+    types::{Code, Id, LimitKey, codes},
 };
 
 /// The query parameters of a peek.
@@ -29,7 +29,7 @@ pub struct PeekQuery {
     pub key: LimitKey,
     /// Units that a check would take.
     #[serde(default = "default_cost")]
-    #[param(minimum = 1, default = 1)]
+    #[param(minimum = 1, maximum = 9_007_199_254_740_991_u64, default = 1)]
     pub cost: u64,
 }
 
@@ -81,7 +81,9 @@ pub async fn peek(
     Query(PeekQuery { policy, key, cost }): Query<PeekQuery>,
     Caller(context): Caller,
 ) -> api::Result<Decision> {
-    check_cost(cost)?;
+    if check_cost(cost).is_err() {
+        return Err(Problem::new(codes::INVALID_QUERY, "A cost is 1 to 2^53 - 1."));
+    }
     let operation = Peek { key, cost, rule: LimitRule::Policy(policy.clone()) };
     let Completed { reply, replayed } = store.run(&operation, &context).await?;
     let state = HeaderState {

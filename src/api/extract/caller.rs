@@ -115,7 +115,8 @@ fn guard(text: &str) -> Result<Guard, Invalid> {
 /// The problem of a guard of the header; `index` counts from 0.
 fn refuse_guard(invalid: &Invalid, index: usize) -> Problem {
     let detail = &invalid.detail;
-    let error = json!({ "header": "Lockstep-Guard", "index": index, "detail": detail });
+    let error =
+        json!({ "pointer": "", "header": "Lockstep-Guard", "index": index, "detail": detail });
     Problem::new(
         codes::of_value(invalid.code),
         format_args!("In the header Lockstep-Guard: {detail}"),
