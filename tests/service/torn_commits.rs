@@ -24,7 +24,7 @@ use tokio::{
 use crate::{
     catalogue::{Entry, Seed, Seeded, catalogue},
     redis_commands::command_calls,
-    support::{Answer, Call, Process, Server, Service, operation, race, race_each},
+    support::{Answer, Call, Process, Server, Service, operation, race, race_each, wait_for},
 };
 
 /// A Redis of the test's own, and a service whose Redis user can lose rights.
@@ -642,7 +642,11 @@ async fn a_torn_commit_has_one_line_in_the_log_and_is_counted() {
     expect_torn(process.post("torn", "/transactions", &body, "a").await.unwrap(), "script");
     let body = json!({ "operations": operations, "watch": ["n"] });
     expect_torn(process.post("torn", "/transactions", &body, "b").await.unwrap(), "EXEC");
-    let text = std::fs::read_to_string(&path).unwrap();
+    // The log is written by a thread of its own.
+    let text = wait_for("three lines in the log", || {
+        let text = std::fs::read_to_string(&path).unwrap();
+        (text.matches("A COMMIT IS TORN").count() >= 3).then_some(text)
+    });
     assert_eq!(text.matches("A COMMIT IS TORN").count(), 3, "{text}");
     assert!(text.contains("accounts/deposit") && text.contains("transactions/run"), "{text}");
     let metrics = process.get_text("/metrics").await;
