@@ -5,6 +5,7 @@ COPY Cargo.toml Cargo.lock build.rs ./
 COPY src ./src
 COPY migrations-lua ./migrations-lua
 COPY benches ./benches
+COPY tests ./tests
 RUN cargo build --release --locked --bin lockstep
 
 FROM debian:bookworm-slim
