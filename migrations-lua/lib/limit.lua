@@ -21,15 +21,16 @@
 local TOKEN_BUCKET, SLIDING_WINDOW, SLIDING_COUNTER, FIXED_WINDOW = 1, 2, 3, 4
 CONCURRENCY = 5
 
-local algorithms_of_records = { [TOKEN_BUCKET] = true, [SLIDING_COUNTER] = true, [FIXED_WINDOW] = true, [CONCURRENCY] = true }
 local algorithms = {} -- by code, built when the first call needs it
 
+-- Returns the functions of the algorithm with a code, or nil where no algorithm has it.
 local function algorithm_of(code)
   local algorithm = algorithms[code]
   if not algorithm then
     local build = code == TOKEN_BUCKET and token_bucket or code == SLIDING_WINDOW and sliding_window
-      or code == SLIDING_COUNTER and sliding_counter or code == FIXED_WINDOW and fixed_window or concurrency
-    algorithm = build()
+      or code == SLIDING_COUNTER and sliding_counter or code == FIXED_WINDOW and fixed_window
+      or code == CONCURRENCY and concurrency
+    algorithm = build and build() or nil
     algorithms[code] = algorithm
   end
   return algorithm
@@ -41,9 +42,8 @@ function open_limit(rule, state_key, log_key)
   if not state then
     -- Without a record of its own, an algorithm keeps all of its state in the set.
     local text = algorithm.decode and read_record(state_key)
-    local code = text and text:byte(1)
-    local old = text and (code == rule.code and algorithm or algorithms_of_records[code] and algorithm_of(code))
-    if text and not old then
+    local old = text and algorithm_of(text:byte(1) or 0)
+    if text and not (old and old.decode) then
       fail_corrupt(state_key, 'a limit')
     end
     state = text and old.decode(state_key, text)

@@ -2,15 +2,15 @@
 
 -- The record of a policy: its version, the moment of its last change, its rule in the numbers that the algorithms
 -- count with, and then the rule as the JSON that callers read. `shadow` is 1 for a policy that only counts.
-local LAYOUT = '<BddBddddBB'
+local LAYOUT = '<BddBddddB'
 
 local function decode_policy(key, text)
-  if #text < 53 then
+  if #text < 52 then
     fail_corrupt(key, 'a policy')
   end
   local policy, layout_byte, rest = {}
   layout_byte, policy.version, policy.updated_at, policy.code, policy.limit, policy.a, policy.b, policy.window_ms, policy.shadow,
-    policy.on_store_error, rest = struct.unpack(LAYOUT, text)
+    rest = struct.unpack(LAYOUT, text)
   if layout_byte ~= 1 then
     fail_corrupt(key, 'a policy')
   end
@@ -20,7 +20,7 @@ end
 
 local function encode_policy(_, policy)
   return struct.pack(LAYOUT, 1, policy.version, policy.updated_at, policy.code, policy.limit, policy.a, policy.b,
-    policy.window_ms, policy.shadow, policy.on_store_error) .. policy.rule_json
+    policy.window_ms, policy.shadow) .. policy.rule_json
 end
 
 -- Returns the policy under a key, or nil where there is none.
@@ -47,6 +47,6 @@ function policy_rule(policy_name, policy_key, code, limit, a, b, window_ms)
   end
   return {
     code = tonumber(code), limit = tonumber(limit), a = tonumber(a), b = tonumber(b), window_ms = tonumber(window_ms),
-    shadow = 0, on_store_error = 0,
+    shadow = 0,
   }
 end

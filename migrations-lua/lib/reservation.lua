@@ -1,7 +1,7 @@
 --- @include "lib/product"
 --- @include "lib/product_hold"
 --- @include "lib/reservation_layout"
---- @export open_reservation, encode_reservation, reservation_json, check_reservation_open, held_units, open_line, open_lines
+--- @export open_reservation, encode_reservation, reservation_json, check_reservation_open, held_units, open_lines
 
 local STATUSES = { 'held', 'confirmed', 'cancelled' }
 local STATUS_CODES = { held = STATUS_HELD, confirmed = 2, cancelled = 3 }
@@ -99,7 +99,7 @@ end
 
 -- Opens the product of a line; the line keeps it and its keys. Returns false where the set of holds does not have
 -- the line's units. `id_bytes` are those of the reservation's id.
-function open_line(reservation, id_bytes, line, product_key, holds_key, log_key, allowance_key)
+local function open_line(reservation, id_bytes, line, product_key, holds_key, log_key, allowance_key)
   local product = open_product(product_key, holds_key, log_key)
     or fail_corrupt(product_key, 'the product of ' .. reservation.reservation_id)
   if not line.product and held_units(line) > 0 and not redis.call('ZSCORE', holds_key, hold_member(held_units(line), id_bytes)) then

@@ -18,7 +18,7 @@ ARGV
   window_ms        how long a limit that was used up takes to be whole again
 
 REPLY
-  ok                  limit remaining retry_after_ms reset_after_ms window_ms lease_id denied on_store_error
+  ok                  limit remaining retry_after_ms reset_after_ms window_ms lease_id denied
   policy_not_found    policy
   cost_exceeds_limit  cost limit
   rate_limited        key policy:json allowed:json limit remaining retry_after_ms reset_after_ms cost window_ms
@@ -50,5 +50,5 @@ if denied and rule.shadow == 0 then
 end
 return {
   'ok', rule.limit, remaining, retry_after_ms, reset_after_ms, rule.window_ms, rule.code == CONCURRENCY and not denied and lease_id,
-  denied and 1 or 0, rule.on_store_error,
+  denied and 1 or 0,
 }

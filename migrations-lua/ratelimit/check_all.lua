@@ -87,9 +87,8 @@ for i = 1, #lines do
   results[i] = decision_json(
     line.rule, remaining_units(line.state, line.algorithm), line.retry_after_ms,
     wait_for(line.state, line.algorithm, line.rule.limit)
-  ):sub(1, -2) .. (',"lease_id":%s,"denied":%d,"on_store_error":%d}'):format(
-    line.rule.code == CONCURRENCY and not line.denied and '"' .. line.lease_id .. '"' or 'null', line.denied and 1 or 0,
-    line.rule.on_store_error
+  ):sub(1, -2) .. (',"lease_id":%s,"denied":%d}'):format(
+    line.rule.code == CONCURRENCY and not line.denied and '"' .. line.lease_id .. '"' or 'null', line.denied and 1 or 0
   )
 end
 return { 'ok', '[' .. table.concat(results, ',') .. ']' }

@@ -14,7 +14,6 @@ ARGV
   b                 second number of the rule
   window_ms         how long a limit that was used up takes to be whole again
   shadow            1 for a policy that only counts, or 0
-  on_store_error    0 for an error, 1 to allow, 2 to deny
   rule_json         the policy as callers read it
 
 REPLY
@@ -33,8 +32,7 @@ if refusal then
 end
 if record.rule_json ~= rule_json then
   record.code, record.limit, record.a, record.b = tonumber(code), tonumber(limit), tonumber(a), tonumber(b)
-  record.window_ms, record.shadow, record.on_store_error = tonumber(window_ms), tonumber(shadow), tonumber(on_store_error)
-  record.rule_json = rule_json
+  record.window_ms, record.shadow, record.rule_json = tonumber(window_ms), tonumber(shadow), rule_json
   change_policy(policy_key, record)
 end
 if is_new then

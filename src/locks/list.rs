@@ -24,7 +24,7 @@ pub struct LocksPage {
     #[param(pattern = "^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$")]
     pub cursor: Option<String>,
     /// Lists only locks that this owner holds, 1 to 200 characters. Without it all held locks are listed.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, min_length = 1, max_length = 200)]
     pub owner: Option<Text<1, 200>>,
 }
 

@@ -245,8 +245,11 @@ async fn listen(waiters: Weak<WaitersInner>, store: Store) {
                 Some(subscription)
             }
             Err(failure) => {
-                // Heartbeats go on, so waiters get on more slowly.
-                tracing::warn!(%failure, "cannot hear messages of Redis");
+                // Heartbeats go on, so those who wait get on more slowly.
+                let waiters = waiters.upgrade().map(Waiters);
+                if waiters.is_some_and(|waiters| !waiters.lock().turns.is_empty()) {
+                    tracing::warn!(%failure, "cannot hear messages of Redis");
+                }
                 sleep(RECONNECT).await;
                 None
             }

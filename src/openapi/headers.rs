@@ -44,7 +44,7 @@ pub(super) fn add_components(components: &mut Value) {
             "required": false,
             "schema": {
                 "type": "string",
-                "pattern": "^lock=[A-Za-z0-9][A-Za-z0-9._:@-]{0,127};token=([1-9][0-9]{0,14}|[1-8][0-9]{15})$",
+                "pattern": "^lock=[A-Za-z0-9][A-Za-z0-9._:@-]{0,127};token=[1-9][0-9]{0,15}$",
             },
             "example": "lock=nightly-report;token=1769860800000000",
         },

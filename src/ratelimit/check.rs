@@ -106,6 +106,17 @@ impl RateLimitCheck {
         let (on_deny, lease_id) = (OnDeny::default(), GeneratedId::new("lease_"));
         Ok(RateLimitCheck { key, cost, rule, on_deny, lease_id })
     }
+
+    /// Binds the arguments `key`, `cost`, `policy`, `lease_id` and those of the rule. The id of a lease names
+    /// its units, so that a release finds them without a record.
+    pub fn bind_units(&self, invocation: &mut Invocation) {
+        invocation
+            .arg("key", &self.key)
+            .arg("cost", self.cost)
+            .arg("policy", self.rule.policy())
+            .derived_arg("lease_id", format_args!("{}x{}", self.lease_id, self.cost));
+        self.rule.bind_numbers(invocation);
+    }
 }
 
 /// Refuses a cost that no limit counts.
@@ -134,7 +145,6 @@ impl CheckReply {
             cost,
             lease_id: self.lease_id,
             shadow_denied: self.denied == 1,
-            decided_by: None,
         }
     }
 
@@ -159,19 +169,8 @@ impl Operation for RateLimitCheck {
     fn bind(&self, invocation: &mut Invocation) {
         self.rule.bind_state(invocation, &self.key);
         self.rule.bind_policy_if_named(invocation);
-        invocation.arg("key", &self.key);
-        bind_units(invocation, self.cost, &self.rule, self.lease_id);
+        self.bind_units(invocation);
     }
-}
-
-/// Binds the arguments `cost`, `policy`, `lease_id` and those of the rule. The id of a lease names its
-/// units, so that a release finds them without a record.
-pub fn bind_units(invocation: &mut Invocation, cost: u64, rule: &LimitRule, lease_id: GeneratedId) {
-    invocation
-        .arg("cost", cost)
-        .arg("policy", rule.policy())
-        .derived_arg("lease_id", format_args!("{lease_id}x{cost}"));
-    rule.bind_numbers(invocation);
 }
 
 impl Command for CheckRequest {

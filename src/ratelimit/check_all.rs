@@ -7,14 +7,14 @@ use utoipa::ToSchema;
 
 use super::{
     CODES,
-    check::{CheckReply, OnDeny, RateLimitCheck, bind_units, default_cost},
+    check::{CheckReply, OnDeny, RateLimitCheck, default_cost},
     codes,
     decision::{Decision, HeaderState},
     limit::{LimitRule, with_rule_fields},
 };
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
-    store::{self, Completed, Context, GeneratedId, Invocation, Operation, Store},
+    store::{self, Completed, Context, Invocation, Operation, Store},
     types::{Code, Id, LimitKey, enum_from_str},
 };
 
@@ -77,7 +77,6 @@ pub struct Decisions {
 /// Several checks whose rules and costs have been checked.
 pub struct CheckSeveral {
     checks: Vec<RateLimitCheck>,
-    lease_ids: Vec<GeneratedId>,
     on_deny: OnDeny,
 }
 
@@ -97,9 +96,8 @@ impl Operation for CheckSeveral {
             check.rule.bind_state(invocation, &check.key);
             check.rule.bind_policy(invocation);
         }
-        for (check, lease_id) in self.checks.iter().zip(&self.lease_ids) {
-            invocation.arg("key", &check.key);
-            bind_units(invocation, check.cost, &check.rule, *lease_id);
+        for check in &self.checks {
+            check.bind_units(invocation);
         }
     }
 }
@@ -122,8 +120,7 @@ impl Command for CheckAll {
                 check.map_err(|problem| problem.prefix_pointer(&format!("/checks/{index}")))?,
             );
         }
-        let lease_ids = checks.iter().map(|_| GeneratedId::new("lease_")).collect();
-        Ok(CheckSeveral { checks, lease_ids, on_deny: self.on_deny })
+        Ok(CheckSeveral { checks, on_deny: self.on_deny })
     }
 
     fn answer(

@@ -48,21 +48,6 @@ pub struct Decision {
     /// True where a policy that only counts would have denied the check. Nothing was taken then.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shadow_denied: bool,
-    /// What decided, where it was not the limit itself: `local` for a denial that this process knew
-    /// without asking the store, `on_store_error` for what the policy says while the store is away.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub decided_by: Option<DecidedBy>,
-}
-
-/// What decided about a check, where it was not the limit in the store: `local` is a denial of which this
-/// process knew that it still holds, and `on_store_error` what the policy says while the store is away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum DecidedBy {
-    /// A denial of which this process knew that it still holds.
-    Local,
-    /// The `on_store_error` of the policy, because the store did not answer.
-    OnStoreError,
 }
 
 /// What the headers `RateLimit-Policy` and `RateLimit` say of one limit

@@ -43,29 +43,14 @@ pub struct PolicyRule {
     pub on_store_error: OnStoreError,
 }
 
-/// What a check under a policy answers while the store is away: with `error` it fails with the problem of
-/// the store, with `allow` it is allowed, and with `deny` it is denied.
+/// What a check under a policy answers while the store is away: with `error`, the problem of the store. No
+/// other answer is built yet, so no other is taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnStoreError {
     /// The check fails with the problem of the store.
     #[default]
     Error,
-    /// The check is allowed.
-    Allow,
-    /// The check is denied.
-    Deny,
-}
-
-impl OnStoreError {
-    /// The number by which scripts know it.
-    pub fn code(self) -> u8 {
-        match self {
-            OnStoreError::Error => 0,
-            OnStoreError::Allow => 1,
-            OnStoreError::Deny => 2,
-        }
-    }
 }
 
 /// A policy: a rule under a name, which checks refer to.

@@ -104,7 +104,6 @@ pub async fn peek(
         cost,
         lease_id: None,
         shadow_denied: reply.shadow == 1 && reply.retry_after_ms > 0,
-        decided_by: None,
     };
     let answer = api::Answer::ok(Completed { reply: decision, replayed });
     Ok(HeaderState::add_to_answer(&[state], answer))

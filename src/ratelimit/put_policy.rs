@@ -42,7 +42,6 @@ struct PolicyChange {
     if_match: IfMatch,
     rule: Rule,
     shadow: bool,
-    on_store_error: OnStoreError,
     rule_json: String,
 }
 
@@ -71,7 +70,7 @@ impl PolicyChange {
             on_store_error,
         };
         let rule_json = serde_json::to_string(&stored).map_err(|_| codes::INTERNAL_ERROR)?;
-        Ok(PolicyChange { policy, if_match, rule, shadow, on_store_error, rule_json })
+        Ok(PolicyChange { policy, if_match, rule, shadow, rule_json })
     }
 }
 
@@ -87,10 +86,7 @@ impl Operation for PolicyChange {
             .arg("policy", &self.policy)
             .arg("expected_version", &self.if_match);
         bind_rule(invocation, self.rule);
-        invocation
-            .arg("shadow", u8::from(self.shadow))
-            .arg("on_store_error", self.on_store_error.code())
-            .arg("rule_json", &self.rule_json);
+        invocation.arg("shadow", u8::from(self.shadow)).arg("rule_json", &self.rule_json);
     }
 }
 

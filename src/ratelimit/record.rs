@@ -49,7 +49,7 @@ fn policy_to_json(bytes: &[u8]) -> Option<Value> {
     for _ in 0..4 {
         record.whole()?;
     }
-    record.bytes::<2>()?;
+    record.byte()?;
     let rule = record.json_to_end(Value::Null)?;
     Some(json!({ "version": version, "updated_at": updated_at, "rule": rule }))
 }

@@ -53,9 +53,12 @@ async fn every_key_that_the_service_writes_is_shown() {
     let wait = json!({ "lock": "w", "owner": "you", "wait_ms": 20_000 });
     let waiting = tokio::spawn(service.post("/locks", wait).into_future());
     let queue = service.key("lock_queue", "w");
-    while !redis::cmd("EXISTS").arg(&queue).query::<bool>(&mut server.connection()).unwrap() {
-        tokio::task::yield_now().await;
-    }
+    let queued = async {
+        while !redis::cmd("EXISTS").arg(&queue).query::<bool>(&mut server.connection()).unwrap() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), queued).await.expect("a waiter in the queue");
     let mut kinds = BTreeSet::new();
     for key in all_keys(&mut server.connection(), "*") {
         let shown = show_key(&mut connection, &key, 10).await;

@@ -174,7 +174,6 @@ impl Limit {
             b.to_string(),
             "1000".to_owned(),
             "0".to_owned(),
-            "0".to_owned(),
             "{}".to_owned(),
         ];
         let keys = [limit.key("limit_policy:p"), limit.key("index:limit_policies")];
