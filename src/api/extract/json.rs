@@ -30,20 +30,28 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
         if !kind.and_then(|kind| kind.to_str().ok()).is_some_and(is_json) {
             return Err(codes::UNSUPPORTED_MEDIA_TYPE.into());
         }
-        let Limits { body_timeout, body_bytes } =
+        let limits =
             request.extensions().get::<RequestInfo>().map(|info| info.limits).unwrap_or_default();
-        let body = timeout(body_timeout, read_body(request.into_body(), body_bytes))
-            .await
-            .map_err(|_| Problem::from(codes::REQUEST_TIMEOUT))??;
+        let body = read_body(request.into_body(), limits).await?;
         read_json(&body).map(Json)
     }
+}
+
+/// Reads a body within its limits.
+///
+/// # Errors
+///
+/// `payload_too_large`, `request_timeout`, or `malformed_json` for a caller that goes away in the middle.
+pub async fn read_body(body: Body, limits: Limits) -> Result<Bytes, Problem> {
+    let reading = timeout(limits.body_timeout, read_at_most(body, limits.body_bytes));
+    reading.await.map_err(|_| Problem::from(codes::REQUEST_TIMEOUT))?
 }
 
 /// Reads a body of at most `limit` bytes.
 ///
 /// A part of a body keeps the whole buffer alive that the connection read it into, even if it has a
 /// single byte. So parts are copied, but for the only one of a body that came in one part.
-async fn read_body(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
+async fn read_at_most(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
     let is_too_large = |bytes: u64| usize::try_from(bytes).is_ok_and(|bytes| bytes > limit);
     // A caller that waits for `100 Continue` learns it without having sent the body.
     if is_too_large(body.size_hint().lower()) {
