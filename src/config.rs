@@ -294,8 +294,8 @@ impl Serve {
     }
 
     /// Bounds of the rate limit service, which may have `max_connections`.
-    pub fn rls(&self, max_connections: u64) -> rls::Settings {
-        rls::Settings {
+    pub fn rls(&self, max_connections: u64) -> rls::Bounds {
+        rls::Bounds {
             max_connections: count(max_connections),
             body_limit_bytes: count(self.body_limit_bytes),
             timeouts: self.timeouts(),

@@ -19,7 +19,7 @@ use crate::{
     config::{Serve, count},
     rls,
     server::{self, Stop},
-    store::{Embedded, Failure, Store},
+    store::{self, Embedded, Failure, Store},
     sweeper, telemetry,
     types::Currency,
 };
@@ -86,17 +86,9 @@ async fn serve_on(
     let url = url.unwrap_or_default();
     let store_settings = settings.store(url.clone());
     let store_connections = store_settings.connections() as u64;
-    let connections = descriptors::fit_connections(
-        settings.max_connections,
-        listeners.count(),
-        store_connections,
-    )?;
-    let store =
-        Store::open(&store_settings).map_err(|error| format!("cannot use --redis-url: {error}"))?;
-    store.hold_back(Failure::Unavailable("the service has not looked at it yet".to_owned()));
-    let period = Duration::from_millis(settings.sweep_interval_ms);
-    tokio::spawn(sweeper::run(store.clone(), period));
-
+    let (most, listening) = (settings.max_connections, listeners.count());
+    let connections = descriptors::fit_connections(most, listening, store_connections)?;
+    let store = open_store(&store_settings, settings.sweep_interval_ms)?;
     let (app, gate) = router(settings, &store);
     let registration = Registration::new(url, store_settings.timeout, address);
     // A task of its own, because the registration has to outlast the drain.
@@ -136,6 +128,15 @@ async fn serve_on(
     keeping.abort();
     registration.end().await;
     refusal.map_or(Ok(()), Err)
+}
+
+/// Opens the store, which refuses calls until the server has been looked at, and starts what goes on beside calls.
+fn open_store(settings: &store::Settings, sweep_interval_ms: u64) -> Result<Store, String> {
+    let store =
+        Store::open(settings).map_err(|error| format!("cannot use --redis-url: {error}"))?;
+    store.hold_back(Failure::Unavailable("the service has not looked at it yet".to_owned()));
+    tokio::spawn(sweeper::run(store.clone(), Duration::from_millis(sweep_interval_ms)));
+    Ok(store)
 }
 
 /// Answers callers and gateways until the end of both.

@@ -43,7 +43,7 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What all connections share.
-pub(super) struct ConnectionContext {
+pub(super) struct GatewayContext {
     pub(super) service: Service,
     /// The time from accepting a connection to the end of its preface.
     pub(super) first_bytes: Duration,
@@ -52,7 +52,7 @@ pub(super) struct ConnectionContext {
 }
 
 /// Serves one connection until the gateway, a bound or the end of the service ends it.
-pub(super) async fn run(socket: TcpStream, context: Arc<ConnectionContext>) {
+pub(super) async fn run(socket: TcpStream, context: Arc<GatewayContext>) {
     // Without this a small answer waits until the one before it is acknowledged (Nagle's algorithm).
     let _ = socket.set_nodelay(true);
     let Some(stream) = begin(socket, context.first_bytes).await else { return };

@@ -6,8 +6,8 @@ use serde_json::Value;
 use super::{
     descriptor::check_of,
     messages::{
-        Code, DescriptorStatus, Duration, Header, RateLimit, RateLimitRequest, RateLimitResponse,
-        Unit,
+        DescriptorStatus, Duration, RateLimit, RateLimitRequest, RateLimitResponse, ResponseHeader,
+        Unit, Verdict,
     },
 };
 use crate::{
@@ -57,8 +57,8 @@ fn checks(request: &RateLimitRequest) -> Result<Vec<PolicyCheck>, Problem> {
 
 /// The answer to a request that was decided. A denial has the states of the violated limits only.
 fn response(descriptors: usize, decided: Decided) -> RateLimitResponse {
-    let code = if decided.allowed { Code::Ok } else { Code::OverLimit };
-    let mut statuses = vec![status(Code::Ok); descriptors];
+    let code = if decided.allowed { Verdict::Ok } else { Verdict::OverLimit };
+    let mut statuses = vec![status(Verdict::Ok); descriptors];
     for (index, state) in &decided.states {
         if let Some(status) = statuses.get_mut(*index) {
             *status = DescriptorStatus {
@@ -75,7 +75,7 @@ fn response(descriptors: usize, decided: Decided) -> RateLimitResponse {
     if !decided.allowed {
         let seconds = whole_seconds(wait).seconds.to_string();
         let key = header::RETRY_AFTER.as_str().to_owned();
-        response_headers_to_add.push(Header { key, value: seconds });
+        response_headers_to_add.push(ResponseHeader { key, value: seconds });
     }
     RateLimitResponse { overall_code: code.into(), statuses, response_headers_to_add }
 }
@@ -84,14 +84,14 @@ fn response(descriptors: usize, decided: Decided) -> RateLimitResponse {
 fn never_allowed(checks: &[PolicyCheck], problem: &Problem) -> RateLimitResponse {
     let number = |name: &str| problem.member(name).and_then(Value::as_u64).unwrap_or_default();
     let index = check_index(problem).unwrap_or_default();
-    let mut statuses = vec![status(Code::Ok); checks.len()];
+    let mut statuses = vec![status(Verdict::Ok); checks.len()];
     if let (Some(status), Some(check)) = (statuses.get_mut(index), checks.get(index)) {
         let name = check.policy.as_str().to_owned();
         let requests_per_unit = saturated(number("limit"));
-        status.code = Code::OverLimit.into();
+        status.code = Verdict::OverLimit.into();
         status.current_limit = Some(RateLimit { requests_per_unit, unit: 0, name });
     }
-    let overall_code = Code::OverLimit.into();
+    let overall_code = Verdict::OverLimit.into();
     RateLimitResponse { overall_code, statuses, response_headers_to_add: Vec::new() }
 }
 
@@ -101,7 +101,7 @@ fn check_index(problem: &Problem) -> Option<usize> {
     pointer.strip_prefix("/checks/")?.split('/').next()?.parse().ok()
 }
 
-fn status(code: Code) -> DescriptorStatus {
+fn status(code: Verdict) -> DescriptorStatus {
     DescriptorStatus { code: code.into(), ..DescriptorStatus::default() }
 }
 
@@ -122,10 +122,10 @@ fn current_limit(state: &HeaderState) -> RateLimit {
     }
 }
 
-fn headers(states: &[HeaderState]) -> Vec<Header> {
+fn headers(states: &[HeaderState]) -> Vec<ResponseHeader> {
     let header = |(name, value): (header::HeaderName, header::HeaderValue)| {
         let value = value.to_str().ok()?.to_owned();
-        Some(Header { key: name.as_str().to_owned(), value })
+        Some(ResponseHeader { key: name.as_str().to_owned(), value })
     };
     HeaderState::headers(states).into_iter().filter_map(header).collect()
 }

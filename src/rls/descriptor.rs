@@ -13,7 +13,7 @@
 
 use sha1_smol::Sha1;
 
-use super::messages::{Entry, RateLimitDescriptor};
+use super::messages::{DescriptorEntry, RateLimitDescriptor};
 use crate::{
     api::Problem,
     ratelimit::PolicyCheck,
@@ -67,7 +67,7 @@ pub(super) fn check_of(
 ///
 /// Callers choose values, and an error of this service lets their request pass in most configurations. So there is
 /// no bad value: what is empty, too long or not printable is replaced by its digest.
-fn key_of(entries: &[Entry]) -> Result<LimitKey, Invalid> {
+fn key_of(entries: &[DescriptorEntry]) -> Result<LimitKey, Invalid> {
     if entries.is_empty() {
         return LimitKey::try_from(WHOLE_POLICY.to_owned());
     }
@@ -96,9 +96,14 @@ mod tests {
 
     use super::*;
 
+    /// The entries of a descriptor, its policy and its key.
+    type Mapped<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
+
     fn descriptor(entries: &[(&str, &[u8])]) -> RateLimitDescriptor {
-        let entry =
-            |(key, value): &(&str, &[u8])| Entry { key: (*key).to_owned(), value: value.to_vec() };
+        let entry = |(key, value): &(&str, &[u8])| DescriptorEntry {
+            key: (*key).to_owned(),
+            value: value.to_vec(),
+        };
         RateLimitDescriptor {
             entries: entries.iter().map(entry).collect(),
             ..RateLimitDescriptor::default()
@@ -113,7 +118,7 @@ mod tests {
 
     #[test]
     fn what_envoy_sends_names_a_policy_and_a_key() {
-        let cases: [(&[(&str, &str)], &str, &str); 10] = [
+        let cases: [Mapped; 10] = [
             (&[("remote_address", "10.0.0.7")], "remote_address", "10.0.0.7"),
             (
                 &[("masked_remote_address", "2001:db8::/64")],

@@ -28,7 +28,7 @@ pub struct RateLimitRequest {
 pub struct RateLimitDescriptor {
     /// Names and values of the properties.
     #[prost(message, repeated, tag = "1")]
-    pub entries: Vec<Entry>,
+    pub entries: Vec<DescriptorEntry>,
     /// A limit in place of the configured one.
     #[prost(message, optional, tag = "2")]
     pub limit: Option<RateLimitOverride>,
@@ -42,7 +42,7 @@ pub struct RateLimitDescriptor {
 
 /// A property of a request.
 #[derive(Clone, PartialEq, Message)]
-pub struct Entry {
+pub struct DescriptorEntry {
     /// Name of the property, which the gateway's configuration has.
     #[prost(string, tag = "1")]
     pub key: String,
@@ -60,20 +60,20 @@ pub struct RateLimitOverride {}
 #[derive(Clone, PartialEq, Message)]
 pub struct RateLimitResponse {
     /// Says whether the requests may pass.
-    #[prost(enumeration = "Code", tag = "1")]
+    #[prost(enumeration = "Verdict", tag = "1")]
     pub overall_code: i32,
     /// A status for each descriptor, in their order.
     #[prost(message, repeated, tag = "2")]
     pub statuses: Vec<DescriptorStatus>,
     /// Headers for the response to the gateway's caller.
     #[prost(message, repeated, tag = "3")]
-    pub response_headers_to_add: Vec<Header>,
+    pub response_headers_to_add: Vec<ResponseHeader>,
 }
 
 /// A decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Enumeration)]
 #[repr(i32)]
-pub enum Code {
+pub enum Verdict {
     /// Not known.
     Unknown = 0,
     /// Within the limit.
@@ -86,7 +86,7 @@ pub enum Code {
 #[derive(Clone, PartialEq, Message)]
 pub struct DescriptorStatus {
     /// The decision about this descriptor.
-    #[prost(enumeration = "Code", tag = "1")]
+    #[prost(enumeration = "Verdict", tag = "1")]
     pub code: i32,
     /// The limit.
     #[prost(message, optional, tag = "2")]
@@ -141,7 +141,7 @@ pub struct Duration {
 
 /// A header and its value.
 #[derive(Clone, PartialEq, Message)]
-pub struct Header {
+pub struct ResponseHeader {
     /// Name of the header.
     #[prost(string, tag = "1")]
     pub key: String,
@@ -168,8 +168,8 @@ mod tests {
         digits.chunks(2).map(byte).collect()
     }
 
-    fn entry(key: &str, value: &str) -> Entry {
-        Entry { key: key.to_owned(), value: value.as_bytes().to_vec() }
+    fn entry(key: &str, value: &str) -> DescriptorEntry {
+        DescriptorEntry { key: key.to_owned(), value: value.as_bytes().to_vec() }
     }
 
     #[test]
@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn a_response_is_written_as_it_is_published() {
         let over = DescriptorStatus {
-            code: Code::OverLimit.into(),
+            code: Verdict::OverLimit.into(),
             current_limit: Some(RateLimit {
                 requests_per_unit: 10,
                 unit: Unit::Minute.into(),
@@ -204,10 +204,10 @@ mod tests {
             limit_remaining: 4,
             duration_until_reset: Some(Duration { seconds: 9 }),
         };
-        let ok = DescriptorStatus { code: Code::Ok.into(), ..DescriptorStatus::default() };
-        let header = Header { key: "retry-after".to_owned(), value: "9".to_owned() };
+        let ok = DescriptorStatus { code: Verdict::Ok.into(), ..DescriptorStatus::default() };
+        let header = ResponseHeader { key: "retry-after".to_owned(), value: "9".to_owned() };
         let response = RateLimitResponse {
-            overall_code: Code::OverLimit.into(),
+            overall_code: Verdict::OverLimit.into(),
             statuses: vec![over, ok],
             response_headers_to_add: vec![header],
         };

@@ -25,7 +25,7 @@ use crate::{
     server::{Stop, Timeouts},
     store::Store,
 };
-use connection::ConnectionContext;
+use connection::GatewayContext;
 use service::Service;
 
 /// The names under which the health service knows this one; the empty one is the whole server.
@@ -33,7 +33,7 @@ const HEALTH_NAMES: [&str; 2] = ["", "envoy.service.ratelimit.v3.RateLimitServic
 
 /// Bounds of the service; HTTP has the same.
 #[derive(Debug, Clone, Copy)]
-pub struct Settings {
+pub struct Bounds {
     /// Open connections of gateways; more wait to be accepted.
     pub max_connections: usize,
     /// The most bytes of a message.
@@ -52,14 +52,14 @@ pub async fn serve(
     listener: TcpListener,
     store: Store,
     gate: ShutdownGate,
-    settings: Settings,
+    bounds: Bounds,
     stop: Stop,
 ) {
-    let Settings { max_connections, body_limit_bytes, timeouts } = settings;
+    let Bounds { max_connections, body_limit_bytes, timeouts } = bounds;
     let mut health = HealthReporter::new();
     report(&health, ServingStatus::Serving).await;
     let limits = Limits { body_timeout: timeouts.body, body_bytes: body_limit_bytes };
-    let context = Arc::new(ConnectionContext {
+    let context = Arc::new(GatewayContext {
         service: Service::new(store, limits, health.clone()),
         first_bytes: timeouts.first_byte,
         closing: CancellationToken::new(),
@@ -103,7 +103,7 @@ async fn report(health: &HealthReporter, status: ServingStatus) {
 async fn accept(
     listener: &TcpListener,
     max_connections: usize,
-    context: &Arc<ConnectionContext>,
+    context: &Arc<GatewayContext>,
     connections: &TaskTracker,
 ) {
     let free = Arc::new(Semaphore::new(max_connections));

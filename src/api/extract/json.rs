@@ -212,7 +212,7 @@ mod tests {
     async fn a_body_that_comes_byte_by_byte_keeps_no_buffers() {
         let kept = Arc::new(AtomicUsize::new(0));
         let (mut sender, body) = Channel::<Bytes>::new(1);
-        let reading = tokio::spawn(read_body(Body::new(body), 1000));
+        let reading = tokio::spawn(read_at_most(Body::new(body), 1000));
         for _ in 0..500 {
             sender.send_data(Buffer::part(&kept)).await.unwrap();
             // One is being sent, one is in the channel, and one is being read.
@@ -231,10 +231,10 @@ mod tests {
                 sender.send_data(Bytes::copy_from_slice(part)).await.unwrap();
             }
             drop(sender);
-            let read = read_body(Body::new(body), 1000).await;
+            let read = read_at_most(Body::new(body), 1000).await;
             assert_eq!(read.is_ok(), bytes == 1000, "{bytes} bytes in parts of {size}");
         }
-        let refused = read_body(Body::from(vec![b'x'; 1001]), 1000).await.unwrap_err();
+        let refused = read_at_most(Body::from(vec![b'x'; 1001]), 1000).await.unwrap_err();
         assert_eq!(refused.code(), "payload_too_large");
     }
 }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use lockstep::rls::messages::{
-    Code, Entry, RateLimitDescriptor, RateLimitOverride, RateLimitRequest, Unit,
+    DescriptorEntry, RateLimitDescriptor, RateLimitOverride, RateLimitRequest, Unit, Verdict,
 };
 use serde_json::json;
 
@@ -19,7 +19,7 @@ async fn admits_up_to_the_limit_and_tells_its_state() {
     put(&service, "api", &rule).await.assert(201);
     for remaining in [1, 0] {
         let answer = rls.ask(vec![user("api")]).await.unwrap();
-        assert_eq!((answer.overall_code(), codes(&answer)), (Code::Ok, vec![Code::Ok]));
+        assert_eq!((answer.overall_code(), codes(&answer)), (Verdict::Ok, vec![Verdict::Ok]));
         let status = &answer.statuses[0];
         let limit = status.current_limit.as_ref().unwrap();
         assert_eq!((limit.name.as_str(), limit.requests_per_unit), ("api", 2));
@@ -30,7 +30,10 @@ async fn admits_up_to_the_limit_and_tells_its_state() {
     }
     let before = service.snapshot();
     let denied = rls.ask(vec![user("api")]).await.unwrap();
-    assert_eq!((denied.overall_code(), codes(&denied)), (Code::OverLimit, vec![Code::OverLimit]));
+    assert_eq!(
+        (denied.overall_code(), codes(&denied)),
+        (Verdict::OverLimit, vec![Verdict::OverLimit])
+    );
     service.assert_unchanged(&before);
     // The header, the status and Retry-After name one moment.
     let seconds = denied.statuses[0].duration_until_reset.unwrap().seconds;
@@ -39,7 +42,7 @@ async fn admits_up_to_the_limit_and_tells_its_state() {
     assert_eq!(header(&denied, "ratelimit"), Some(state.as_str()));
     // Waiting that long is enough.
     service.advance_ms(seconds * 1000);
-    assert_eq!(rls.ask(vec![user("api")]).await.unwrap().overall_code(), Code::Ok);
+    assert_eq!(rls.ask(vec![user("api")]).await.unwrap().overall_code(), Verdict::Ok);
 }
 
 /// What a gateway checks is the limit that HTTP knows by the same policy and key.
@@ -54,7 +57,7 @@ async fn shares_its_limits_with_http() {
         assert_eq!(check(&service, &policy, 1).await.assert(200)["remaining"], 1, "{rule}");
         let answer = rls.ask(vec![user(&policy)]).await.unwrap();
         assert_eq!(answer.statuses[0].limit_remaining, 0, "{rule}");
-        assert_eq!(rls.ask(vec![user(&policy)]).await.unwrap().overall_code(), Code::OverLimit);
+        assert_eq!(rls.ask(vec![user(&policy)]).await.unwrap().overall_code(), Verdict::OverLimit);
         check(&service, &policy, 1).await.expect_problem(429, "rate_limited");
     }
     let key = json!({ "policy": "api", "key": "*" });
@@ -72,7 +75,7 @@ async fn takes_of_all_descriptors_or_of_none() {
     }
     let all = || vec![user("wide"), user("narrow"), user("tiny")];
     let answer = rls.ask(all()).await.unwrap();
-    assert_eq!(codes(&answer), [Code::Ok; 3]);
+    assert_eq!(codes(&answer), [Verdict::Ok; 3]);
     let remaining: Vec<u32> = answer.statuses.iter().map(|status| status.limit_remaining).collect();
     assert_eq!(remaining, [9, 1, 0]);
     let state = header(&answer, "ratelimit").unwrap();
@@ -80,8 +83,8 @@ async fn takes_of_all_descriptors_or_of_none() {
 
     let before = service.snapshot();
     let denied = rls.ask(all()).await.unwrap();
-    assert_eq!(denied.overall_code(), Code::OverLimit);
-    assert_eq!(codes(&denied), [Code::Ok, Code::Ok, Code::OverLimit]);
+    assert_eq!(denied.overall_code(), Verdict::OverLimit);
+    assert_eq!(codes(&denied), [Verdict::Ok, Verdict::Ok, Verdict::OverLimit]);
     // What a denial did not ask about is not told.
     let known: Vec<bool> =
         denied.statuses.iter().map(|status| status.current_limit.is_some()).collect();
@@ -91,7 +94,7 @@ async fn takes_of_all_descriptors_or_of_none() {
     service.assert_unchanged(&before);
     // Two of one limit count together.
     let answer = rls.ask(vec![user("narrow"), user("narrow")]).await.unwrap();
-    assert_eq!(codes(&answer), [Code::Ok, Code::OverLimit]);
+    assert_eq!(codes(&answer), [Verdict::Ok, Verdict::OverLimit]);
     service.assert_unchanged(&before);
 }
 
@@ -114,12 +117,15 @@ async fn takes_the_hits_of_the_request_or_of_the_descriptor() {
     assert_ne!(before, policies);
     for hits in [21, u64::MAX] {
         let over = rls.ask(vec![with(hits)]).await.unwrap();
-        assert_eq!((over.overall_code(), codes(&over)), (Code::OverLimit, vec![Code::OverLimit]));
+        assert_eq!(
+            (over.overall_code(), codes(&over)),
+            (Verdict::OverLimit, vec![Verdict::OverLimit])
+        );
         let limit = over.statuses[0].current_limit.as_ref().unwrap();
         assert_eq!((limit.name.as_str(), limit.requests_per_unit), ("api", 20));
     }
     let over = rls.send(rls.request(vec![user("api"), user("small")], 6)).await.unwrap();
-    assert_eq!(codes(&over), [Code::Ok, Code::OverLimit]);
+    assert_eq!(codes(&over), [Verdict::Ok, Verdict::OverLimit]);
     service.assert_unchanged(&policies);
 }
 
@@ -172,11 +178,11 @@ async fn limits_values_that_are_no_keys() {
     let rls = Rls::of(&service).await;
     put(&service, "user", &rules(1)[3]).await.assert(201);
     for value in [&b""[..], b"\xff\xfe", b"a\0b", &[b'x'; 5000]] {
-        let entry = Entry { key: "user".to_owned(), value: value.to_vec() };
+        let entry = DescriptorEntry { key: "user".to_owned(), value: value.to_vec() };
         let asked = RateLimitDescriptor { entries: vec![entry], ..RateLimitDescriptor::default() };
         let first = rls.ask(vec![asked.clone()]).await.unwrap();
-        assert_eq!(first.overall_code(), Code::Ok);
-        assert_eq!(rls.ask(vec![asked]).await.unwrap().overall_code(), Code::OverLimit);
+        assert_eq!(first.overall_code(), Verdict::Ok);
+        assert_eq!(rls.ask(vec![asked]).await.unwrap().overall_code(), Verdict::OverLimit);
     }
 }
 
@@ -190,7 +196,7 @@ async fn a_shadow_policy_denies_nothing() {
     put(&service, "api", &rules(3)[1]).await.assert(201);
     for remaining in [2, 1, 0] {
         let answer = rls.ask(vec![user("shadow"), user("api")]).await.unwrap();
-        assert_eq!((answer.overall_code(), codes(&answer)), (Code::Ok, vec![Code::Ok; 2]));
+        assert_eq!((answer.overall_code(), codes(&answer)), (Verdict::Ok, vec![Verdict::Ok; 2]));
         assert_eq!(answer.statuses[1].limit_remaining, remaining);
     }
 }
@@ -210,6 +216,8 @@ async fn tells_a_store_that_is_away_from_one_that_does_not_answer() {
     let silent = Service::with(|settings| {
         settings.url.clone_from(&server.url);
         settings.timeout = Duration::from_millis(200);
+        // One connection, which is there before the server falls silent.
+        settings.batch_workers = 1;
     });
     let rls = Rls::of(&silent).await;
     put(&silent, "api", &rules(5)[3]).await.assert(201);

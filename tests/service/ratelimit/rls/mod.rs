@@ -13,8 +13,8 @@ use lockstep::{
     rls::{
         self,
         messages::{
-            Code, Entry, RateLimitDescriptor, RateLimitRequest, RateLimitResponse,
-            SHOULD_RATE_LIMIT,
+            DescriptorEntry, RateLimitDescriptor, RateLimitRequest, RateLimitResponse,
+            SHOULD_RATE_LIMIT, Verdict,
         },
     },
     server::{Stop, Timeouts},
@@ -71,7 +71,7 @@ struct Rls {
 }
 
 /// Bounds that no test comes near, but for those that change them.
-fn bounds() -> rls::Settings {
+fn bounds() -> rls::Bounds {
     let timeouts = Timeouts {
         first_byte: Duration::from_secs(20),
         header: Duration::from_secs(20),
@@ -80,7 +80,7 @@ fn bounds() -> rls::Settings {
         shutdown_delay: Duration::ZERO,
         drain: Duration::from_secs(20),
     };
-    rls::Settings { max_connections: 100, body_limit_bytes: 262_144, timeouts }
+    rls::Bounds { max_connections: 100, body_limit_bytes: 262_144, timeouts }
 }
 
 impl Rls {
@@ -88,7 +88,7 @@ impl Rls {
         Rls::with(service, bounds()).await
     }
 
-    async fn with(service: &Service, bounds: rls::Settings) -> Rls {
+    async fn with(service: &Service, bounds: rls::Bounds) -> Rls {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (stop, gate) = (Stop::default(), ShutdownGate::default());
@@ -120,7 +120,7 @@ impl Drop for Rls {
 
 /// A descriptor with these entries.
 fn descriptor(entries: &[(&str, &str)]) -> RateLimitDescriptor {
-    let entry = |(key, value): &(&str, &str)| Entry {
+    let entry = |(key, value): &(&str, &str)| DescriptorEntry {
         key: (*key).to_owned(),
         value: value.as_bytes().to_vec(),
     };
@@ -136,7 +136,7 @@ fn user(policy: &str) -> RateLimitDescriptor {
 }
 
 /// The codes of all descriptors.
-fn codes(response: &RateLimitResponse) -> Vec<Code> {
+fn codes(response: &RateLimitResponse) -> Vec<Verdict> {
     response.statuses.iter().map(|status| status.code()).collect()
 }
 
