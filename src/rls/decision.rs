@@ -6,8 +6,8 @@ use serde_json::Value;
 use super::{
     descriptor::check_of,
     messages::{
-        DescriptorStatus, Duration, RateLimit, RateLimitRequest, RateLimitResponse, ResponseHeader,
-        Unit, Verdict,
+        DescriptorStatus, Duration, LimitCode, RateLimit, RateLimitRequest, RateLimitResponse,
+        ResponseHeader, Unit,
     },
 };
 use crate::{
@@ -57,8 +57,8 @@ fn checks(request: &RateLimitRequest) -> Result<Vec<PolicyCheck>, Problem> {
 
 /// The answer to a request that was decided. A denial has the states of the violated limits only.
 fn response(descriptors: usize, decided: Decided) -> RateLimitResponse {
-    let code = if decided.allowed { Verdict::Ok } else { Verdict::OverLimit };
-    let mut statuses = vec![status(Verdict::Ok); descriptors];
+    let code = if decided.allowed { LimitCode::Ok } else { LimitCode::OverLimit };
+    let mut statuses = vec![status(LimitCode::Ok); descriptors];
     for (index, state) in &decided.states {
         if let Some(status) = statuses.get_mut(*index) {
             *status = DescriptorStatus {
@@ -84,14 +84,14 @@ fn response(descriptors: usize, decided: Decided) -> RateLimitResponse {
 fn never_allowed(checks: &[PolicyCheck], problem: &Problem) -> RateLimitResponse {
     let number = |name: &str| problem.member(name).and_then(Value::as_u64).unwrap_or_default();
     let index = check_index(problem).unwrap_or_default();
-    let mut statuses = vec![status(Verdict::Ok); checks.len()];
+    let mut statuses = vec![status(LimitCode::Ok); checks.len()];
     if let (Some(status), Some(check)) = (statuses.get_mut(index), checks.get(index)) {
         let name = check.policy.as_str().to_owned();
         let requests_per_unit = saturated(number("limit"));
-        status.code = Verdict::OverLimit.into();
+        status.code = LimitCode::OverLimit.into();
         status.current_limit = Some(RateLimit { requests_per_unit, unit: 0, name });
     }
-    let overall_code = Verdict::OverLimit.into();
+    let overall_code = LimitCode::OverLimit.into();
     RateLimitResponse { overall_code, statuses, response_headers_to_add: Vec::new() }
 }
 
@@ -101,7 +101,7 @@ fn check_index(problem: &Problem) -> Option<usize> {
     pointer.strip_prefix("/checks/")?.split('/').next()?.parse().ok()
 }
 
-fn status(code: Verdict) -> DescriptorStatus {
+fn status(code: LimitCode) -> DescriptorStatus {
     DescriptorStatus { code: code.into(), ..DescriptorStatus::default() }
 }
 

@@ -60,7 +60,7 @@ pub struct RateLimitOverride {}
 #[derive(Clone, PartialEq, Message)]
 pub struct RateLimitResponse {
     /// Says whether the requests may pass.
-    #[prost(enumeration = "Verdict", tag = "1")]
+    #[prost(enumeration = "LimitCode", tag = "1")]
     pub overall_code: i32,
     /// A status for each descriptor, in their order.
     #[prost(message, repeated, tag = "2")]
@@ -73,7 +73,7 @@ pub struct RateLimitResponse {
 /// A decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Enumeration)]
 #[repr(i32)]
-pub enum Verdict {
+pub enum LimitCode {
     /// Not known.
     Unknown = 0,
     /// Within the limit.
@@ -86,7 +86,7 @@ pub enum Verdict {
 #[derive(Clone, PartialEq, Message)]
 pub struct DescriptorStatus {
     /// The decision about this descriptor.
-    #[prost(enumeration = "Verdict", tag = "1")]
+    #[prost(enumeration = "LimitCode", tag = "1")]
     pub code: i32,
     /// The limit.
     #[prost(message, optional, tag = "2")]
@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn a_response_is_written_as_it_is_published() {
         let over = DescriptorStatus {
-            code: Verdict::OverLimit.into(),
+            code: LimitCode::OverLimit.into(),
             current_limit: Some(RateLimit {
                 requests_per_unit: 10,
                 unit: Unit::Minute.into(),
@@ -204,10 +204,10 @@ mod tests {
             limit_remaining: 4,
             duration_until_reset: Some(Duration { seconds: 9 }),
         };
-        let ok = DescriptorStatus { code: Verdict::Ok.into(), ..DescriptorStatus::default() };
+        let ok = DescriptorStatus { code: LimitCode::Ok.into(), ..DescriptorStatus::default() };
         let header = ResponseHeader { key: "retry-after".to_owned(), value: "9".to_owned() };
         let response = RateLimitResponse {
-            overall_code: Verdict::OverLimit.into(),
+            overall_code: LimitCode::OverLimit.into(),
             statuses: vec![over, ok],
             response_headers_to_add: vec![header],
         };

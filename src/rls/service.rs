@@ -22,7 +22,7 @@ use tracing::Instrument;
 
 use super::{
     decision::should_rate_limit,
-    messages::{RateLimitRequest, RateLimitResponse, SHOULD_RATE_LIMIT, Verdict},
+    messages::{LimitCode, RateLimitRequest, RateLimitResponse, SHOULD_RATE_LIMIT},
 };
 use crate::{
     api::{Limits, Problem, RequestInfo, read_body},
@@ -106,7 +106,7 @@ impl tower::Service<tonic::Request<RateLimitRequest>> for ShouldRateLimit {
         let decide = async move {
             let result = should_rate_limit(&store, request.get_ref()).await;
             let status = match &result {
-                Ok(response) if response.overall_code() == Verdict::Ok => 200,
+                Ok(response) if response.overall_code() == LimitCode::Ok => 200,
                 Ok(_) => 429,
                 Err(problem) => {
                     problem.report(&info, format_args!(""));

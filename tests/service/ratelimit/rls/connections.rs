@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use lockstep::rls::messages::{RateLimitRequest, RateLimitResponse, Verdict};
+use lockstep::rls::messages::{LimitCode, RateLimitRequest, RateLimitResponse};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -70,7 +70,7 @@ async fn rls(service: &Service) -> Rls {
 }
 
 async fn assert_answers(rls: &Rls) {
-    assert_eq!(rls.ask(vec![user("api")]).await.unwrap().overall_code(), Verdict::Ok);
+    assert_eq!(rls.ask(vec![user("api")]).await.unwrap().overall_code(), LimitCode::Ok);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -148,7 +148,7 @@ async fn connections_beyond_the_cap_wait() {
     let mut rls = rls;
     rls.gateway = Gateway::to(&address, &domain);
     let answer = timeout(Duration::from_secs(20), waiting).await.unwrap().unwrap().unwrap();
-    assert_eq!(answer.overall_code(), Verdict::Ok);
+    assert_eq!(answer.overall_code(), LimitCode::Ok);
 }
 
 #[tokio::test(flavor = "multi_thread")]

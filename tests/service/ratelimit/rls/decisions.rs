@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use lockstep::rls::messages::{
-    DescriptorEntry, RateLimitDescriptor, RateLimitOverride, RateLimitRequest, Unit, Verdict,
+    DescriptorEntry, LimitCode, RateLimitDescriptor, RateLimitOverride, RateLimitRequest, Unit,
 };
 use serde_json::json;
 
@@ -19,7 +19,7 @@ async fn admits_up_to_the_limit_and_tells_its_state() {
     put(&service, "api", &rule).await.assert(201);
     for remaining in [1, 0] {
         let answer = rls.ask(vec![user("api")]).await.unwrap();
-        assert_eq!((answer.overall_code(), codes(&answer)), (Verdict::Ok, vec![Verdict::Ok]));
+        assert_eq!((answer.overall_code(), codes(&answer)), (LimitCode::Ok, vec![LimitCode::Ok]));
         let status = &answer.statuses[0];
         let limit = status.current_limit.as_ref().unwrap();
         assert_eq!((limit.name.as_str(), limit.requests_per_unit), ("api", 2));
@@ -32,7 +32,7 @@ async fn admits_up_to_the_limit_and_tells_its_state() {
     let denied = rls.ask(vec![user("api")]).await.unwrap();
     assert_eq!(
         (denied.overall_code(), codes(&denied)),
-        (Verdict::OverLimit, vec![Verdict::OverLimit])
+        (LimitCode::OverLimit, vec![LimitCode::OverLimit])
     );
     service.assert_unchanged(&before);
     // The header, the status and Retry-After name one moment.
@@ -42,7 +42,7 @@ async fn admits_up_to_the_limit_and_tells_its_state() {
     assert_eq!(header(&denied, "ratelimit"), Some(state.as_str()));
     // Waiting that long is enough.
     service.advance_ms(seconds * 1000);
-    assert_eq!(rls.ask(vec![user("api")]).await.unwrap().overall_code(), Verdict::Ok);
+    assert_eq!(rls.ask(vec![user("api")]).await.unwrap().overall_code(), LimitCode::Ok);
 }
 
 /// What a gateway checks is the limit that HTTP knows by the same policy and key.
@@ -57,7 +57,10 @@ async fn shares_its_limits_with_http() {
         assert_eq!(check(&service, &policy, 1).await.assert(200)["remaining"], 1, "{rule}");
         let answer = rls.ask(vec![user(&policy)]).await.unwrap();
         assert_eq!(answer.statuses[0].limit_remaining, 0, "{rule}");
-        assert_eq!(rls.ask(vec![user(&policy)]).await.unwrap().overall_code(), Verdict::OverLimit);
+        assert_eq!(
+            rls.ask(vec![user(&policy)]).await.unwrap().overall_code(),
+            LimitCode::OverLimit
+        );
         check(&service, &policy, 1).await.expect_problem(429, "rate_limited");
     }
     let key = json!({ "policy": "api", "key": "*" });
@@ -75,7 +78,7 @@ async fn takes_of_all_descriptors_or_of_none() {
     }
     let all = || vec![user("wide"), user("narrow"), user("tiny")];
     let answer = rls.ask(all()).await.unwrap();
-    assert_eq!(codes(&answer), [Verdict::Ok; 3]);
+    assert_eq!(codes(&answer), [LimitCode::Ok; 3]);
     let remaining: Vec<u32> = answer.statuses.iter().map(|status| status.limit_remaining).collect();
     assert_eq!(remaining, [9, 1, 0]);
     let state = header(&answer, "ratelimit").unwrap();
@@ -83,8 +86,8 @@ async fn takes_of_all_descriptors_or_of_none() {
 
     let before = service.snapshot();
     let denied = rls.ask(all()).await.unwrap();
-    assert_eq!(denied.overall_code(), Verdict::OverLimit);
-    assert_eq!(codes(&denied), [Verdict::Ok, Verdict::Ok, Verdict::OverLimit]);
+    assert_eq!(denied.overall_code(), LimitCode::OverLimit);
+    assert_eq!(codes(&denied), [LimitCode::Ok, LimitCode::Ok, LimitCode::OverLimit]);
     // What a denial did not ask about is not told.
     let known: Vec<bool> =
         denied.statuses.iter().map(|status| status.current_limit.is_some()).collect();
@@ -94,7 +97,7 @@ async fn takes_of_all_descriptors_or_of_none() {
     service.assert_unchanged(&before);
     // Two of one limit count together.
     let answer = rls.ask(vec![user("narrow"), user("narrow")]).await.unwrap();
-    assert_eq!(codes(&answer), [Verdict::Ok, Verdict::OverLimit]);
+    assert_eq!(codes(&answer), [LimitCode::Ok, LimitCode::OverLimit]);
     service.assert_unchanged(&before);
 }
 
@@ -119,13 +122,13 @@ async fn takes_the_hits_of_the_request_or_of_the_descriptor() {
         let over = rls.ask(vec![with(hits)]).await.unwrap();
         assert_eq!(
             (over.overall_code(), codes(&over)),
-            (Verdict::OverLimit, vec![Verdict::OverLimit])
+            (LimitCode::OverLimit, vec![LimitCode::OverLimit])
         );
         let limit = over.statuses[0].current_limit.as_ref().unwrap();
         assert_eq!((limit.name.as_str(), limit.requests_per_unit), ("api", 20));
     }
     let over = rls.send(rls.request(vec![user("api"), user("small")], 6)).await.unwrap();
-    assert_eq!(codes(&over), [Verdict::Ok, Verdict::OverLimit]);
+    assert_eq!(codes(&over), [LimitCode::Ok, LimitCode::OverLimit]);
     service.assert_unchanged(&policies);
 }
 
@@ -181,8 +184,8 @@ async fn limits_values_that_are_no_keys() {
         let entry = DescriptorEntry { key: "user".to_owned(), value: value.to_vec() };
         let asked = RateLimitDescriptor { entries: vec![entry], ..RateLimitDescriptor::default() };
         let first = rls.ask(vec![asked.clone()]).await.unwrap();
-        assert_eq!(first.overall_code(), Verdict::Ok);
-        assert_eq!(rls.ask(vec![asked]).await.unwrap().overall_code(), Verdict::OverLimit);
+        assert_eq!(first.overall_code(), LimitCode::Ok);
+        assert_eq!(rls.ask(vec![asked]).await.unwrap().overall_code(), LimitCode::OverLimit);
     }
 }
 
@@ -196,7 +199,10 @@ async fn a_shadow_policy_denies_nothing() {
     put(&service, "api", &rules(3)[1]).await.assert(201);
     for remaining in [2, 1, 0] {
         let answer = rls.ask(vec![user("shadow"), user("api")]).await.unwrap();
-        assert_eq!((answer.overall_code(), codes(&answer)), (Verdict::Ok, vec![Verdict::Ok; 2]));
+        assert_eq!(
+            (answer.overall_code(), codes(&answer)),
+            (LimitCode::Ok, vec![LimitCode::Ok; 2])
+        );
         assert_eq!(answer.statuses[1].limit_remaining, remaining);
     }
 }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use lockstep::rls::messages::Verdict;
+use lockstep::rls::messages::LimitCode;
 use rustix::process::Signal;
 use tokio::time::{sleep, timeout};
 use tonic_health::pb::{
@@ -45,7 +45,7 @@ async fn the_end_of_the_service_loses_no_answer() {
         async move {
             loop {
                 match gateway.ask(vec![user("api")]).await {
-                    Ok(answer) => assert_eq!(answer.overall_code(), Verdict::Ok),
+                    Ok(answer) => assert_eq!(answer.overall_code(), LimitCode::Ok),
                     Err(status) => return status,
                 }
                 admitted.fetch_add(1, Relaxed);
@@ -85,7 +85,7 @@ async fn a_call_in_flight_is_answered_after_the_wish_to_stop() {
     assert!(!rls.serving.is_finished());
     drop(hanging);
     let answer = in_flight.await.unwrap().unwrap();
-    assert_eq!((answer.overall_code(), answer.statuses[0].limit_remaining), (Verdict::Ok, 3));
+    assert_eq!((answer.overall_code(), answer.statuses[0].limit_remaining), (LimitCode::Ok, 3));
     eventually("the end", async || rls.serving.is_finished()).await;
 }
 
@@ -145,7 +145,7 @@ async fn health_says_that_it_leaves_and_calls_still_work() {
     rls.stop.in_order.cancel();
     let next = timeout(Duration::from_secs(20), watch.message()).await.unwrap().unwrap().unwrap();
     assert_eq!(next.status(), ServingStatus::NotServing);
-    assert_eq!(rls.ask(vec![user("api")]).await.unwrap().overall_code(), Verdict::Ok);
+    assert_eq!(rls.ask(vec![user("api")]).await.unwrap().overall_code(), LimitCode::Ok);
     rls.gate.close();
     assert_eq!(timeout(Duration::from_secs(20), watch.message()).await.unwrap().unwrap(), None);
     eventually("the end", async || rls.serving.is_finished()).await;

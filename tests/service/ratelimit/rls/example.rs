@@ -1,7 +1,7 @@
 //! The configuration of Envoy in `examples/gateways`, read as Envoy reads it as far as limits are concerned: each of
 //! its actions makes an entry of a descriptor.
 
-use lockstep::rls::messages::{RateLimitDescriptor, Verdict};
+use lockstep::rls::messages::{LimitCode, RateLimitDescriptor};
 use yaml_rust2::{Yaml, YamlLoader};
 
 use super::{Rls, descriptor};
@@ -74,7 +74,7 @@ async fn its_limits_are_the_policies_that_the_page_beside_it_puts() {
     }
     let rls = Rls::of(&service).await;
     let answer = rls.ask(descriptors).await.unwrap();
-    assert_eq!(answer.overall_code(), Verdict::Ok);
+    assert_eq!(answer.overall_code(), LimitCode::Ok);
     let names = answer.statuses.iter().map(|status| status.current_limit.clone().unwrap().name);
     let expected = ["remote_address", "login", "remote_address", "writes", "everybody"];
     assert_eq!(names.collect::<Vec<_>>(), expected);

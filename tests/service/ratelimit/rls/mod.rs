@@ -13,8 +13,8 @@ use lockstep::{
     rls::{
         self,
         messages::{
-            DescriptorEntry, RateLimitDescriptor, RateLimitRequest, RateLimitResponse,
-            SHOULD_RATE_LIMIT, Verdict,
+            DescriptorEntry, LimitCode, RateLimitDescriptor, RateLimitRequest, RateLimitResponse,
+            SHOULD_RATE_LIMIT,
         },
     },
     server::{Stop, Timeouts},
@@ -136,7 +136,7 @@ fn user(policy: &str) -> RateLimitDescriptor {
 }
 
 /// The codes of all descriptors.
-fn codes(response: &RateLimitResponse) -> Vec<Verdict> {
+fn codes(response: &RateLimitResponse) -> Vec<LimitCode> {
     response.statuses.iter().map(|status| status.code()).collect()
 }
 

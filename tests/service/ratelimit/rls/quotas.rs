@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use lockstep::rls::messages::Verdict;
+use lockstep::rls::messages::LimitCode;
 
 use super::{Answer, Gateway, Rls, user};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The number of answers with a code; every answer has one.
-fn count(answers: &[Answer], code: Verdict) -> usize {
+fn count(answers: &[Answer], code: LimitCode) -> usize {
     let code_of = |answer: &Answer| answer.as_ref().unwrap().overall_code();
     answers.iter().filter(|answer| code_of(answer) == code).count()
 }
@@ -27,7 +27,7 @@ async fn concurrent_calls_are_admitted_exactly_up_to_the_limit() {
         })
         .await;
         assert_eq!(
-            (count(&answers, Verdict::Ok), count(&answers, Verdict::OverLimit)),
+            (count(&answers, LimitCode::Ok), count(&answers, LimitCode::OverLimit)),
             (50, 150),
             "{rule}"
         );
@@ -46,7 +46,7 @@ async fn concurrent_calls_take_of_both_limits_or_of_none() {
         async move { rls.ask(vec![user("wide"), user("narrow")]).await }
     })
     .await;
-    assert_eq!((count(&answers, Verdict::Ok), count(&answers, Verdict::OverLimit)), (30, 90));
+    assert_eq!((count(&answers, LimitCode::Ok), count(&answers, LimitCode::OverLimit)), (30, 90));
     let left = service.get("/ratelimit/peek?policy=wide&key=k").await.assert(200);
     assert_eq!(left["remaining"], 70);
 }
@@ -76,7 +76,7 @@ async fn four_processes_with_64_tasks_each_admit_exactly_the_limit() {
         .await;
         let answers: Vec<Answer> = answers.into_iter().flatten().collect();
         assert_eq!(
-            (count(&answers, Verdict::Ok), count(&answers, Verdict::OverLimit)),
+            (count(&answers, LimitCode::Ok), count(&answers, LimitCode::OverLimit)),
             (500, 780),
             "{rule}"
         );
