@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::time::Instant;
-use tonic::{Status, body::Body, server::Grpc};
+use tonic::{Status, body::Body, metadata::MetadataValue, server::Grpc};
 use tonic_health::{
     pb::health_server::HealthServer,
     server::{HealthReporter, HealthService},
@@ -38,6 +38,8 @@ const HEALTH: &str = "/grpc.health.v1.Health/";
 pub(super) struct Service {
     store: Store,
     limits: Limits,
+    /// Empty: gRPC has no prefix of paths.
+    base_path: Arc<str>,
     health: HealthServer<HealthService>,
 }
 
@@ -45,7 +47,7 @@ impl Service {
     pub(super) fn new(store: Store, limits: Limits, health: HealthReporter) -> Service {
         let health = HealthServer::new(HealthService::from_health_reporter(health));
         let health = health.max_decoding_message_size(limits.body_bytes);
-        Service { store, limits, health }
+        Service { store, limits, base_path: Arc::from(""), health }
     }
 
     /// Answers one request. Every error of gRPC is an answer too.
@@ -63,19 +65,21 @@ impl Service {
         }
         let started = Instant::now();
         let (head, body) = request.into_parts();
-        let info = RequestInfo::of(&head.headers, self.limits, Arc::from(""));
+        let info = RequestInfo::of(&head.headers, self.limits, self.base_path);
         let body = axum::body::Body::new(body);
-        let message = match read_body(body, self.limits).await {
+        let limits = self.limits;
+        let message = match read_body(body, limits).await {
             Ok(message) => Request::from_parts(head, Full::new(message)),
             Err(problem) => {
                 problem.report(&info, format_args!(""));
                 record(problem.status().as_u16(), started);
-                return Ok(status_of(&problem).into_http());
+                return Ok(status_of(&problem, &info).into_http());
             }
         };
         let codec = ProstCodec::<RateLimitResponse, RateLimitRequest>::default();
         let call = ShouldRateLimit { store: self.store, info, started };
-        Ok(Grpc::new(codec).unary(call, message).await)
+        let mut method = Grpc::new(codec).max_decoding_message_size(limits.body_bytes);
+        Ok(method.unary(call, message).await)
     }
 }
 
@@ -114,7 +118,7 @@ impl tower::Service<tonic::Request<RateLimitRequest>> for ShouldRateLimit {
                 }
             };
             record(status, started);
-            result.map(tonic::Response::new).map_err(|problem| status_of(&problem))
+            result.map(tonic::Response::new).map_err(|problem| status_of(&problem, &info))
         };
         Box::pin(decide.instrument(span))
     }
@@ -125,8 +129,9 @@ fn record(status: u16, started: Instant) {
     record_request(SHOULD_RATE_LIMIT, status, started.elapsed());
 }
 
-/// The status of gRPC that has the meaning of a problem; its message begins with the code of the problem.
-fn status_of(problem: &Problem) -> Status {
+/// The status of gRPC that has the meaning of a problem. Its message begins with the code of the problem, and its
+/// metadata have the id under which the log has the cause.
+fn status_of(problem: &Problem, info: &RequestInfo) -> Status {
     let code = match problem.status().as_u16() {
         400 | 422 => tonic::Code::InvalidArgument,
         404 => tonic::Code::NotFound,
@@ -135,5 +140,9 @@ fn status_of(problem: &Problem) -> Status {
         503 => tonic::Code::Unavailable,
         _ => tonic::Code::Internal,
     };
-    Status::new(code, format!("{}: {}", problem.code(), problem.detail()))
+    let mut status = Status::new(code, format!("{}: {}", problem.code(), problem.detail()));
+    if let Ok(id) = MetadataValue::try_from(info.request_id()) {
+        status.metadata_mut().insert("x-request-id", id);
+    }
+    status
 }

@@ -143,6 +143,8 @@ async fn refuses_a_policy_that_does_not_exist() {
         let refused = rls.ask(descriptors).await.unwrap_err();
         assert_eq!(refused.code(), tonic::Code::NotFound);
         assert_eq!(refused.message(), "policy_not_found: There is no policy gone.");
+        // The log tells of the call under this id.
+        assert_eq!(refused.metadata().get("x-request-id").unwrap().len(), 36);
     }
     service.assert_unchanged(&before);
 }
