@@ -11,7 +11,9 @@ use clap::{
     },
 };
 
-use crate::{server::Timeouts, store, telemetry::LogFormat, types::Currency};
+use crate::{
+    ratelimit::HeaderForm, server::Timeouts, store, telemetry::LogFormat, types::Currency,
+};
 
 /// Atomic business operations over HTTP, on Redis or Valkey
 #[derive(Debug, Parser)]
@@ -156,6 +158,10 @@ pub struct Serve {
     /// Longest time that the service waits for requests in flight when it stops, in milliseconds
     #[arg(long, env = "LOCKSTEP_DRAIN_TIMEOUT_MS", default_value_t = 10_000, value_parser = trimmed(positive()))]
     pub drain_timeout_ms: u64,
+
+    /// Headers that tell of rate limits: those of the IETF draft, X-RateLimit-*, or none
+    #[arg(long, env = "LOCKSTEP_RATELIMIT_HEADERS", default_value = "draft", value_parser = trimmed(EnumValueParser::<HeaderForm>::new()))]
+    pub ratelimit_headers: HeaderForm,
 
     /// Open connections of callers; more wait to be accepted
     #[arg(long, env = "LOCKSTEP_MAX_CONNECTIONS", default_value_t = 10_000, value_parser = trimmed(positive()))]

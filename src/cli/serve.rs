@@ -17,6 +17,7 @@ use crate::{
     api::{Limits, ShutdownGate},
     app,
     config::{Serve, count},
+    ratelimit::follow_policies,
     server::{self, Stop},
     store::{Embedded, Failure, Store},
     sweeper, telemetry,
@@ -71,6 +72,7 @@ async fn serve_on(
     store.hold_back(Failure::Unavailable("the service has not looked at it yet".to_owned()));
     let period = Duration::from_millis(settings.sweep_interval_ms);
     tokio::spawn(sweeper::run(store.clone(), period));
+    tokio::spawn(follow_policies(store.clone()));
 
     let (app, gate) = router(settings, &store);
     let registration = Registration::new(url, store_settings.timeout, address);
@@ -121,6 +123,7 @@ fn router(settings: &Serve, store: &Store) -> (Router, ShutdownGate) {
     let app_settings = app::RouterSettings {
         base_path: settings.base_path.clone(),
         body_limit_bytes: count(settings.body_limit_bytes),
+        limit_headers: settings.ratelimit_headers,
     };
     (app::app(store.clone(), gate.clone(), &app_settings), gate)
 }
