@@ -3,7 +3,7 @@
 
 use axum::{
     Router,
-    middleware::from_fn_with_state,
+    middleware::{from_fn_with_state, map_response_with_state},
     response::Redirect,
     routing::{MethodRouter, get},
 };
@@ -16,6 +16,7 @@ use crate::{
     atomic, batch, bulk, docs,
     domains::DOMAINS,
     monitoring, openapi, problems,
+    ratelimit::{self, HeaderForm},
     store::Store,
     transactions,
     types::codes,
@@ -30,6 +31,8 @@ pub struct RouterSettings {
     pub base_path: String,
     /// The largest body in bytes; a larger one is refused with `payload_too_large`.
     pub body_limit_bytes: usize,
+    /// The form of the headers that tell of rate limits.
+    pub limit_headers: HeaderForm,
 }
 
 /// Builds the router of the whole service.
@@ -50,6 +53,7 @@ pub fn app(store: Store, gate: ShutdownGate, settings: &RouterSettings) -> Route
     router
         .fallback(async || Problem::from(codes::ROUTE_NOT_FOUND))
         .method_not_allowed_fallback(async || Problem::from(codes::METHOD_NOT_ALLOWED))
+        .layer(map_response_with_state(settings.limit_headers, ratelimit::add_headers))
         .layer(CatchPanicLayer::custom(middleware::panicked))
         .layer(from_fn_with_state(gate, middleware::handle))
 }

@@ -11,7 +11,9 @@ use clap::{
     },
 };
 
-use crate::{rls, server::Timeouts, store, telemetry::LogFormat, types::Currency};
+use crate::{
+    ratelimit::HeaderForm, rls, server::Timeouts, store, telemetry::LogFormat, types::Currency,
+};
 
 /// Atomic business operations over HTTP, on Redis or Valkey
 #[derive(Debug, Parser)]
@@ -161,6 +163,10 @@ pub struct Serve {
     #[arg(long, env = "LOCKSTEP_DRAIN_TIMEOUT_MS", default_value_t = 10_000, value_parser = trimmed(positive()))]
     pub drain_timeout_ms: u64,
 
+    /// Headers that tell of rate limits: those of the IETF draft, X-RateLimit-*, or none
+    #[arg(long, env = "LOCKSTEP_RATELIMIT_HEADERS", default_value = "draft", value_parser = trimmed(EnumValueParser::<HeaderForm>::new()))]
+    pub ratelimit_headers: HeaderForm,
+
     /// Open connections of callers, on each address on which the service listens; more wait to be accepted
     #[arg(long, env = "LOCKSTEP_MAX_CONNECTIONS", default_value_t = 10_000, value_parser = trimmed(positive()))]
     pub max_connections: u64,
@@ -298,6 +304,7 @@ impl Serve {
         rls::Bounds {
             max_connections: count(max_connections),
             body_limit_bytes: count(self.body_limit_bytes),
+            limit_headers: self.ratelimit_headers,
             timeouts: self.timeouts(),
         }
     }

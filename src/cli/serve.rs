@@ -17,6 +17,7 @@ use crate::{
     api::{Limits, ShutdownGate},
     app,
     config::{Serve, count},
+    ratelimit::follow_policies,
     rls,
     server::{self, Stop},
     store::{self, Embedded, Failure, Store},
@@ -136,6 +137,7 @@ fn open_store(settings: &store::Settings, sweep_interval_ms: u64) -> Result<Stor
         Store::open(settings).map_err(|error| format!("cannot use --redis-url: {error}"))?;
     store.hold_back(Failure::Unavailable("the service has not looked at it yet".to_owned()));
     tokio::spawn(sweeper::run(store.clone(), Duration::from_millis(sweep_interval_ms)));
+    tokio::spawn(follow_policies(store.clone()));
     Ok(store)
 }
 
@@ -167,6 +169,7 @@ fn router(settings: &Serve, store: &Store) -> (Router, ShutdownGate) {
     let app_settings = app::RouterSettings {
         base_path: settings.base_path.clone(),
         body_limit_bytes: count(settings.body_limit_bytes),
+        limit_headers: settings.ratelimit_headers,
     };
     (app::app(store.clone(), gate.clone(), &app_settings), gate)
 }

@@ -1,13 +1,17 @@
 //! One decision about the limits of several policies, for `rls`, whose callers speak no HTTP.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{
-    check::RateLimitCheck, check_all::CheckSeveral, codes, decision::HeaderState, limit::LimitRule,
+    check::{OnDeny, RateLimitCheck},
+    check_all::CheckSeveral,
+    codes,
+    headers::{LimitState, limits_of},
+    limit::LimitRule,
 };
 use crate::{
     api::Problem,
-    store::{self, Context, Store},
+    store::{Context, Store},
     types::{Id, LimitKey, limits::MAX_SAFE_INTEGER},
 };
 
@@ -25,14 +29,16 @@ pub struct PolicyCheck {
 /// The decision about all checks of a call.
 #[derive(Debug)]
 pub struct Decided {
-    /// True if the units of all limits were taken; otherwise none were.
+    /// True if the units of all limits were taken, or a policy lets the call pass while the store is away; otherwise
+    /// nothing was taken.
     pub allowed: bool,
     /// States of limits, each with the index of its check: of all limits where the call was allowed, and of the
     /// violated ones where it was denied.
-    pub states: Vec<(usize, HeaderState)>,
+    pub states: Vec<(usize, LimitState)>,
 }
 
-/// Takes the units of all checks in one script, or none.
+/// Takes the units of all checks in one script, or none. As over HTTP, a denial that this process remembers answers a
+/// single check, and `on_store_error` of the policies answers while the store is away.
 ///
 /// # Errors
 ///
@@ -44,24 +50,22 @@ pub async fn decide(
     checks: Vec<PolicyCheck>,
 ) -> Result<Decided, Problem> {
     let checks = checks.into_iter().map(PolicyCheck::into_check).collect::<Result<Vec<_>, _>>()?;
-    let rules: Vec<LimitRule> = checks.iter().map(|check| check.rule.clone()).collect();
-    let replies = match <[RateLimitCheck; 1]>::try_from(checks) {
+    let states = match <[RateLimitCheck; 1]>::try_from(checks) {
         // A script of its own, which the checks of HTTP use too: calls of one script travel together.
-        Ok([check]) => store.run(&check, context).await.map(|done| vec![done.reply]),
+        Ok([check]) => check.decide(store, context).await.map(|answer| limits_of(&answer).to_vec()),
         Err(checks) => {
-            let completed = store.run(&CheckSeveral::new(checks), context).await;
-            completed.map(|done| done.reply.results)
+            let several = CheckSeveral::new(checks, OnDeny::default());
+            several.decide(store, context).await.map(|answer| limits_of(&answer).to_vec())
         }
     };
-    match replies {
-        Ok(replies) => {
-            let states = replies.iter().zip(&rules).map(|(reply, rule)| reply.header_state(rule));
-            Ok(Decided { allowed: true, states: states.enumerate().collect() })
+    match states {
+        Ok(states) => {
+            Ok(Decided { allowed: true, states: states.into_iter().enumerate().collect() })
         }
-        Err(store::Error::Refused(denied)) if denied.reply.code == &codes::RATE_LIMITED => {
-            Ok(Decided { allowed: false, states: violated(&denied.reply.members) })
+        Err(problem) if problem.code() == codes::RATE_LIMITED.code => {
+            Ok(Decided { allowed: false, states: violated(&problem) })
         }
-        Err(error) => Err(error.into()),
+        Err(problem) => Err(problem),
     }
 }
 
@@ -72,14 +76,14 @@ impl PolicyCheck {
     }
 }
 
-/// The limits that a refusal names: its `violations`, or itself where there was one check.
-fn violated(members: &Map<String, Value>) -> Vec<(usize, HeaderState)> {
-    let Some(violations) = members.get("violations").and_then(Value::as_array) else {
-        return vec![(0, HeaderState::of_refusal(members))];
+/// The limits that a denial names: its `violations`, or itself where there was one check.
+fn violated(denial: &Problem) -> Vec<(usize, LimitState)> {
+    let Some(violations) = denial.member("violations").and_then(Value::as_array) else {
+        return vec![(0, LimitState::denied(|name| denial.member(name)))];
     };
-    let state = |violation: &Map<String, Value>| {
-        let index = violation.get("index").and_then(Value::as_u64)?;
-        Some((usize::try_from(index).ok()?, HeaderState::of_refusal(violation)))
+    let state = |violation: &Value| {
+        let index = usize::try_from(violation.get("index")?.as_u64()?).ok()?;
+        Some((index, LimitState::denied(|name| violation.get(name))))
     };
-    violations.iter().filter_map(Value::as_object).filter_map(state).collect()
+    violations.iter().filter_map(state).collect()
 }

@@ -12,12 +12,12 @@ use super::{
 };
 use crate::{
     api::Problem,
-    ratelimit::{Decided, HeaderState, MAX_CHECKS, PolicyCheck, codes, decide},
+    ratelimit::{Decided, HeaderForm, LimitState, MAX_CHECKS, PolicyCheck, codes, decide},
     store::{Context, Store},
     types::Id,
 };
 
-/// Takes the units of all descriptors, or denies the request and takes none.
+/// Takes the units of all descriptors, or denies the request and takes none. The answer has headers of this form.
 ///
 /// # Errors
 ///
@@ -25,12 +25,13 @@ use crate::{
 /// the store.
 pub(super) async fn should_rate_limit(
     store: &Store,
+    form: HeaderForm,
     request: &RateLimitRequest,
 ) -> Result<RateLimitResponse, Problem> {
     let context = Context::of_space(space(&request.domain)?);
     let checks = checks(request)?;
     match decide(store, &context, checks.clone()).await {
-        Ok(decided) => Ok(response(checks.len(), decided)),
+        Ok(decided) => Ok(response(checks.len(), decided, form)),
         Err(problem) if problem.code() == codes::COST_EXCEEDS_LIMIT.code => {
             Ok(never_allowed(&checks, &problem))
         }
@@ -56,7 +57,7 @@ fn checks(request: &RateLimitRequest) -> Result<Vec<PolicyCheck>, Problem> {
 }
 
 /// The answer to a request that was decided. A denial has the states of the violated limits only.
-fn response(descriptors: usize, decided: Decided) -> RateLimitResponse {
+fn response(descriptors: usize, decided: Decided, form: HeaderForm) -> RateLimitResponse {
     let code = if decided.allowed { LimitCode::Ok } else { LimitCode::OverLimit };
     let mut statuses = vec![status(LimitCode::Ok); descriptors];
     for (index, state) in &decided.states {
@@ -64,14 +65,15 @@ fn response(descriptors: usize, decided: Decided) -> RateLimitResponse {
             *status = DescriptorStatus {
                 code: code.into(),
                 current_limit: Some(current_limit(state)),
-                limit_remaining: saturated(state.remaining),
-                duration_until_reset: Some(whole_seconds(state.effective_ms)),
+                limit_remaining: state.left.map_or(0, |left| saturated(left.remaining)),
+                duration_until_reset: state.left.map(|left| whole_seconds(left.effective_ms)),
             };
         }
     }
-    let states: Vec<HeaderState> = decided.states.into_iter().map(|(_, state)| state).collect();
-    let mut response_headers_to_add = headers(&states);
-    let wait = states.iter().map(|state| state.effective_ms).max().unwrap_or_default();
+    let states: Vec<LimitState> = decided.states.into_iter().map(|(_, state)| state).collect();
+    let mut response_headers_to_add = headers(form, &states);
+    let waits = states.iter().filter_map(|state| state.left).map(|left| left.effective_ms);
+    let wait = waits.max().unwrap_or_default();
     if !decided.allowed {
         let seconds = whole_seconds(wait).seconds.to_string();
         let key = header::RETRY_AFTER.as_str().to_owned();
@@ -106,7 +108,7 @@ fn status(code: LimitCode) -> DescriptorStatus {
 }
 
 /// The limit in Envoy's terms. A window that is none of its units has the unit `UNKNOWN`.
-fn current_limit(state: &HeaderState) -> RateLimit {
+fn current_limit(state: &LimitState) -> RateLimit {
     let unit = match state.window_ms {
         1000 => Unit::Second,
         60_000 => Unit::Minute,
@@ -122,12 +124,13 @@ fn current_limit(state: &HeaderState) -> RateLimit {
     }
 }
 
-fn headers(states: &[HeaderState]) -> Vec<ResponseHeader> {
-    let header = |(name, value): (header::HeaderName, header::HeaderValue)| {
+fn headers(form: HeaderForm, states: &[LimitState]) -> Vec<ResponseHeader> {
+    let headers = form.render(states);
+    let header = |(name, value): (&header::HeaderName, &header::HeaderValue)| {
         let value = value.to_str().ok()?.to_owned();
         Some(ResponseHeader { key: name.as_str().to_owned(), value })
     };
-    HeaderState::headers(states).into_iter().filter_map(header).collect()
+    headers.iter().filter_map(header).collect()
 }
 
 /// Rounded up: Envoy reads the whole seconds only, and waiting that long has to be enough.

@@ -22,6 +22,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
     api::{Limits, ShutdownGate},
+    ratelimit::HeaderForm,
     server::{Stop, Timeouts},
     store::Store,
 };
@@ -38,6 +39,8 @@ pub struct Bounds {
     pub max_connections: usize,
     /// The most bytes of a message.
     pub body_limit_bytes: usize,
+    /// The form of the headers that tell of rate limits.
+    pub limit_headers: HeaderForm,
     /// Timeouts of connections.
     pub timeouts: Timeouts,
 }
@@ -55,12 +58,12 @@ pub async fn serve(
     bounds: Bounds,
     stop: Stop,
 ) {
-    let Bounds { max_connections, body_limit_bytes, timeouts } = bounds;
+    let Bounds { max_connections, body_limit_bytes, limit_headers, timeouts } = bounds;
     let mut health = HealthReporter::new();
     report(&health, ServingStatus::Serving).await;
     let limits = Limits { body_timeout: timeouts.body, body_bytes: body_limit_bytes };
     let context = Arc::new(GatewayContext {
-        service: Service::new(store, limits, health.clone()),
+        service: Service::new(store, limits, limit_headers, health.clone()),
         first_bytes: timeouts.first_byte,
         closing: CancellationToken::new(),
     });

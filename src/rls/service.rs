@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     api::{Limits, Problem, RequestInfo, read_body},
+    ratelimit::HeaderForm,
     store::Store,
     telemetry::record_request,
 };
@@ -38,16 +39,22 @@ const HEALTH: &str = "/grpc.health.v1.Health/";
 pub(super) struct Service {
     store: Store,
     limits: Limits,
+    limit_headers: HeaderForm,
     /// Empty: gRPC has no prefix of paths.
     base_path: Arc<str>,
     health: HealthServer<HealthService>,
 }
 
 impl Service {
-    pub(super) fn new(store: Store, limits: Limits, health: HealthReporter) -> Service {
+    pub(super) fn new(
+        store: Store,
+        limits: Limits,
+        limit_headers: HeaderForm,
+        health: HealthReporter,
+    ) -> Service {
         let health = HealthServer::new(HealthService::from_health_reporter(health));
         let health = health.max_decoding_message_size(limits.body_bytes);
-        Service { store, limits, base_path: Arc::from(""), health }
+        Service { store, limits, limit_headers, base_path: Arc::from(""), health }
     }
 
     /// Answers one request. Every error of gRPC is an answer too.
@@ -77,7 +84,8 @@ impl Service {
             }
         };
         let codec = ProstCodec::<RateLimitResponse, RateLimitRequest>::default();
-        let call = ShouldRateLimit { store: self.store, info, started };
+        let form = self.limit_headers;
+        let call = ShouldRateLimit { store: self.store, form, info, started };
         let mut method = Grpc::new(codec).max_decoding_message_size(limits.body_bytes);
         Ok(method.unary(call, message).await)
     }
@@ -86,6 +94,7 @@ impl Service {
 /// One call of the method, as tonic runs it once the message is decoded.
 struct ShouldRateLimit {
     store: Store,
+    form: HeaderForm,
     info: RequestInfo,
     started: Instant,
 }
@@ -101,6 +110,7 @@ impl tower::Service<tonic::Request<RateLimitRequest>> for ShouldRateLimit {
 
     fn call(&mut self, request: tonic::Request<RateLimitRequest>) -> Self::Future {
         let (store, info, started) = (self.store.clone(), self.info.clone(), self.started);
+        let form = self.form;
         let span = tracing::debug_span!(
             "request",
             request_id = info.request_id(),
@@ -108,7 +118,7 @@ impl tower::Service<tonic::Request<RateLimitRequest>> for ShouldRateLimit {
             trace_id = info.trace_id.as_deref(),
         );
         let decide = async move {
-            let result = should_rate_limit(&store, request.get_ref()).await;
+            let result = should_rate_limit(&store, form, request.get_ref()).await;
             let status = match &result {
                 Ok(response) if response.overall_code() == LimitCode::Ok => 200,
                 Ok(_) => 429,

@@ -4,7 +4,8 @@
 //! `invocation` (its keys and arguments), `pending` (into a queue, and waiting), `batcher` (to Redis and
 //! back), `script` (the script that ran, and the reading of its reply). Beside that way: `open` starts and
 //! ends the batch workers, `connection` makes and leaves connections to the server, `ordered` keeps the
-//! order of a stream, `single_flight` lets one caller run a prerequisite for all, `notifications` are messages of scripts, `transaction` is WATCH and
+//! order of a stream, `single_flight` lets one caller run a prerequisite for all, `notifications` are messages of scripts,
+//! `local` is what domains keep in this process, `transaction` is WATCH and
 //! EXEC, `admin` is what the service asks for itself, `rights` and `readiness` are what the user may do and
 //! what the server can serve, `format` is the layout of the data, `migration` leads
 //! from one to the next, and `embedded` is the server that Lockstep brings along. `stored_key` shows people
@@ -18,6 +19,7 @@ mod embedded;
 mod failure;
 mod format;
 mod invocation;
+mod local;
 mod migration;
 mod notifications;
 mod open;
@@ -70,6 +72,7 @@ pub use transaction::{ExecOutcome, Watch, WatchedValue};
 use batcher::{MAX_ARGS, MAX_KEYS, PendingCall, RunnerArgs};
 use connection::{Pool, Route};
 use invocation::EncodedInvocation;
+use local::Local;
 use operation::Composite;
 use single_flight::SingleFlight;
 
@@ -93,6 +96,7 @@ struct Inner {
     runner_args: RunnerArgs,
     process: ProcessId,
     subscriber: redis::Client,
+    local: Local,
     /// Tasks that go on after their caller has gone, such as giving back what was granted to it.
     background: TaskTracker,
     draining: CancellationToken,

@@ -108,7 +108,11 @@ async fn serves_its_documents_under_any_base_path() {
     document["servers"] = json!([{ "url": "/" }]);
     assert_eq!(document, app::document(""));
 
-    let shape = app::RouterSettings { base_path: "/money".to_owned(), body_limit_bytes: 1000 };
+    let shape = app::RouterSettings {
+        base_path: "/money".to_owned(),
+        body_limit_bytes: 1000,
+        ..app::RouterSettings::default()
+    };
     let mut based = service.clone();
     based.set_router(app::app(service.store.clone(), ShutdownGate::new(Limits::default()), &shape));
     let document = based.get("/money/openapi.json").await.assert(200);

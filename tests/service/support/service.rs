@@ -54,7 +54,11 @@ impl Service {
         change(&mut settings);
         lockstep::telemetry::prometheus();
         let store = Store::open(&settings).unwrap();
-        let shape = app::RouterSettings { base_path: String::new(), body_limit_bytes: 262_144 };
+        let shape = app::RouterSettings {
+            base_path: String::new(),
+            body_limit_bytes: 262_144,
+            ..app::RouterSettings::default()
+        };
         let router = app(store.clone(), ShutdownGate::new(Limits::default()), &shape);
         Service { router, store, space: unique("test-"), url: settings.url }
     }

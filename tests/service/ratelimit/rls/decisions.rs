@@ -1,13 +1,24 @@
 use std::time::Duration;
 
-use lockstep::rls::messages::{
-    DescriptorEntry, LimitCode, RateLimitDescriptor, RateLimitOverride, RateLimitRequest, Unit,
+use lockstep::{
+    ratelimit::{HeaderForm, follow_policies},
+    rls::{
+        Bounds,
+        messages::{
+            DescriptorEntry, LimitCode, RateLimitDescriptor, RateLimitOverride, RateLimitRequest,
+            Unit,
+        },
+    },
 };
 use serde_json::json;
 
-use super::{Rls, codes, descriptor, header, user};
+use super::{Rls, bounds, codes, descriptor, header, user};
 use crate::{
-    ratelimit::{DAY, check, put, rules},
+    ratelimit::{
+        DAY, check,
+        on_store_error::{learn, rule},
+        put, rules,
+    },
     support::{Server, Service, free_port},
 };
 
@@ -234,4 +245,54 @@ async fn tells_a_store_that_is_away_from_one_that_does_not_answer() {
     assert_eq!(failed.code(), tonic::Code::DeadlineExceeded, "{failed}");
     assert!(failed.message().starts_with("outcome_unknown: "), "{failed}");
     drop(hanging);
+}
+
+/// What is decided without the store is what HTTP is told too, and nothing is counted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_says_what_to_answer_while_the_store_is_away() {
+    let server = Server::of_this_run();
+    let service = Service::with(|settings| {
+        settings.url.clone_from(&server.url);
+        settings.timeout = Duration::from_millis(400);
+    });
+    tokio::spawn(follow_policies(service.store.clone()));
+    for name in ["allow", "deny"] {
+        put(&service, name, &rule(name, false)).await.assert(201);
+        learn(&service, name).await;
+    }
+    let rls = Rls::of(&service).await;
+    let hanging = server.hang();
+    let allowed = rls.ask(vec![user("allow")]).await.unwrap();
+    assert_eq!(allowed.overall_code(), LimitCode::Ok);
+    let status = &allowed.statuses[0];
+    assert_eq!(status.current_limit.as_ref().unwrap().requests_per_unit, 5);
+    assert_eq!((status.limit_remaining, status.duration_until_reset), (0, None));
+    let denied = rls.ask(vec![user("deny")]).await.unwrap();
+    assert_eq!(denied.overall_code(), LimitCode::OverLimit);
+    assert_eq!(header(&denied, "retry-after"), Some("1"));
+    let both = rls.ask(vec![user("allow"), user("deny")]).await.unwrap();
+    assert_eq!(codes(&both), [LimitCode::Ok, LimitCode::OverLimit]);
+    drop(hanging);
+}
+
+#[tokio::test]
+async fn headers_have_the_form_that_is_set() {
+    let service = Service::new();
+    put(&service, "api", &rules(1)[3]).await.assert(201);
+    for (form, names) in [
+        (
+            HeaderForm::Legacy,
+            &["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"][..],
+        ),
+        (HeaderForm::Off, &[]),
+    ] {
+        let rls = Rls::with(&service, Bounds { limit_headers: form, ..bounds() }).await;
+        rls.ask(vec![user("api")]).await.unwrap();
+        let denied = rls.ask(vec![user("api")]).await.unwrap();
+        let mut told: Vec<&str> =
+            denied.response_headers_to_add.iter().map(|header| header.key.as_str()).collect();
+        assert_eq!(told.pop(), Some("retry-after"));
+        told.sort_unstable();
+        assert_eq!(told, names);
+    }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use lockstep::{
     api::ShutdownGate,
+    ratelimit::HeaderForm,
     rls::{
         self,
         messages::{
@@ -80,7 +81,12 @@ fn bounds() -> rls::Bounds {
         shutdown_delay: Duration::ZERO,
         drain: Duration::from_secs(20),
     };
-    rls::Bounds { max_connections: 100, body_limit_bytes: 262_144, timeouts }
+    rls::Bounds {
+        max_connections: 100,
+        body_limit_bytes: 262_144,
+        limit_headers: HeaderForm::Draft,
+        timeouts,
+    }
 }
 
 impl Rls {
