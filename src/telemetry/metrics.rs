@@ -84,6 +84,7 @@ fn describe() {
         "lockstep_http_connections_idle",
         "Open connections of callers between two calls, or before the first"
     );
+    describe_gauge!("lockstep_http_connections_waiting", "Those that wait for an answer for long");
     describe_gauge!("lockstep_lock_waiters", "Calls that may wait for a lock");
     describe_counter!(
         "lockstep_swept_total",
