@@ -86,6 +86,7 @@ fn describe() {
         "Open connections of callers between two calls, or before the first"
     );
     describe_counter!("lockstep_limits_without_store_total", "Checks decided without Redis");
+    describe_gauge!("lockstep_http_connections_waiting", "Those that wait for an answer for long");
     describe_gauge!("lockstep_lock_waiters", "Calls that may wait for a lock");
     describe_counter!(
         "lockstep_swept_total",
