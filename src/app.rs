@@ -1,5 +1,5 @@
-//! The whole service as one router: the endpoints of all modules, the OpenAPI document and Swagger
-//! UI, and the middleware around them. `cli::serve` and the tests build it.
+//! The whole service as one router: the endpoints of all modules, the OpenAPI document, Swagger UI and the
+//! console, and the middleware around them. `cli::serve` and the tests build it.
 
 use axum::{
     Router,
@@ -13,7 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{Problem, ShutdownGate, middleware},
-    atomic, batch, bulk, docs,
+    atomic, batch, bulk, console, docs,
     domains::DOMAINS,
     monitoring, openapi, problems,
     store::Store,
@@ -37,7 +37,7 @@ pub fn app(store: Store, gate: ShutdownGate, settings: &RouterSettings) -> Route
     let base = settings.base_path.as_str();
     let (router, document) = routes(gate.clone()).split_for_parts();
     let document = openapi::complete(document, base);
-    let router = router.with_state(store).merge(docs::router(document));
+    let router = router.with_state(store).merge(docs::router(document)).merge(console::router());
     let last = base.rsplit('/').next().unwrap_or_default();
     let router = match base {
         "" => router.route("/", redirect("docs/")),
