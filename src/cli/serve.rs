@@ -10,6 +10,7 @@ use axum::Router;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    time::timeout,
 };
 
 use super::{descriptors, print_in_time, registration::Registration};
@@ -17,9 +18,11 @@ use crate::{
     api::{Limits, ShutdownGate},
     app,
     config::{Serve, count},
+    monitoring::Flusher,
     server::{self, Stop},
-    store::{Embedded, Failure, Store},
-    sweeper, telemetry,
+    store::{self, Embedded, Failure, Store},
+    sweeper,
+    telemetry::{self, CallStatistics, Traces},
     types::Currency,
 };
 
@@ -27,10 +30,20 @@ use crate::{
 /// timeout is over.
 #[tokio::main]
 pub(super) async fn serve(settings: Serve) -> Result<(), String> {
-    let _logs = telemetry::start_logs(settings.log_format, &settings.log)
+    let traces = settings.otlp_endpoint.as_deref().map(Traces::export_to).transpose()?;
+    let _logs = telemetry::start_logs(settings.log_format, &settings.log, traces.as_ref())
         .map_err(|error| format!("cannot write a log: {error}"))?;
+    let result = start(&settings).await;
+    if let Some(traces) = traces {
+        traces.finish().await;
+    }
+    result
+}
+
+/// Takes the port, starts the embedded server where there is to be one, and serves.
+async fn start(settings: &Serve) -> Result<(), String> {
     tokio::spawn(telemetry::run_upkeep());
-    refuse_open_address(&settings)?;
+    refuse_open_address(settings)?;
     // Bound before the embedded server is started: if the port is taken, the program ends at once.
     let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
         format!("cannot listen on {}: {error}; give another --listen", settings.listen)
@@ -43,7 +56,7 @@ pub(super) async fn serve(settings: Serve) -> Result<(), String> {
         None => Some(Embedded::on(&settings.data_dir).map_err(|error| error.to_string())?),
         Some(_) => None,
     };
-    let result = serve_on(embedded.clone(), listener, &settings, &stop).await;
+    let result = serve_on(embedded.clone(), listener, settings, &stop).await;
     if let Some(embedded) = embedded {
         embedded.stop().await;
     }
@@ -66,13 +79,13 @@ async fn serve_on(
     let store_settings = settings.store(url.clone());
     let store_connections = store_settings.connections() as u64;
     let connections = descriptors::fit_connections(settings.max_connections, store_connections)?;
-    let store =
-        Store::open(&store_settings).map_err(|error| format!("cannot use --redis-url: {error}"))?;
-    store.hold_back(Failure::Unavailable("the service has not looked at it yet".to_owned()));
+    let store = open_store(&store_settings)?;
     let period = Duration::from_millis(settings.sweep_interval_ms);
     tokio::spawn(sweeper::run(store.clone(), period));
 
-    let (app, gate) = router(settings, &store);
+    let statistics = settings.statistics.then(CallStatistics::default);
+    let (app, gate) = router(settings, &store, statistics.clone());
+    let mut flusher = Flusher::new(store.clone(), statistics.unwrap_or_default());
     let registration = Registration::new(url, store_settings.timeout, address);
     // A task of its own, because the registration has to outlast the drain.
     let mut keeping = tokio::spawn({
@@ -102,25 +115,52 @@ async fn serve_on(
         store.drain();
         std::future::pending().await
     };
-    let connections = count(connections);
     tokio::select! {
-        () = server::serve(listener, app, gate.clone(), settings.timeouts(), connections, stop.clone()) => {}
+        () = server::serve(listener, app, gate.clone(), settings.timeouts(), count(connections), stop.clone()) => {}
         () = refused => {}
         () = ending_waits => {}
+        () = flusher.run() => {}
     }
+    finish_statistics(&mut flusher).await;
     store.close().await;
     keeping.abort();
     registration.end().await;
     refusal.map_or(Ok(()), Err)
 }
 
+/// Opens the store, which sends no calls yet.
+fn open_store(settings: &store::Settings) -> Result<Store, String> {
+    let store =
+        Store::open(settings).map_err(|error| format!("cannot use --redis-url: {error}"))?;
+    store.hold_back(Failure::Unavailable("the service has not looked at it yet".to_owned()));
+    Ok(store)
+}
+
+/// The longest wait for the last statistics, which would hold up the end of the service.
+const STATISTICS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Stores the statistics of the last second.
+async fn finish_statistics(flusher: &mut Flusher) {
+    match timeout(STATISTICS_TIMEOUT, flusher.finish()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(failure)) => tracing::warn!(%failure, "the last statistics were not stored"),
+        Err(_) => tracing::warn!("the last statistics were not stored in time"),
+    }
+}
+
 /// The router, and the gate that says to it when the service stops.
-fn router(settings: &Serve, store: &Store) -> (Router, ShutdownGate) {
+fn router(
+    settings: &Serve,
+    store: &Store,
+    statistics: Option<CallStatistics>,
+) -> (Router, ShutdownGate) {
     let body_timeout = Duration::from_millis(settings.body_timeout_ms);
     let gate = ShutdownGate::new(Limits { body_timeout, ..Limits::default() });
     let app_settings = app::RouterSettings {
         base_path: settings.base_path.clone(),
         body_limit_bytes: count(settings.body_limit_bytes),
+        statistics,
+        access_log: settings.access_log,
     };
     (app::app(store.clone(), gate.clone(), &app_settings), gate)
 }

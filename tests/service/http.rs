@@ -15,7 +15,11 @@ use crate::{
 
 /// The same service behind a base path.
 fn based(service: &Service, base_path: &str) -> Service {
-    let shape = app::RouterSettings { base_path: base_path.to_owned(), body_limit_bytes: 262_144 };
+    let shape = app::RouterSettings {
+        base_path: base_path.to_owned(),
+        body_limit_bytes: 262_144,
+        ..app::RouterSettings::default()
+    };
     let mut based = service.clone();
     based.set_router(app::app(service.store.clone(), ShutdownGate::new(Limits::default()), &shape));
     based

@@ -2,6 +2,7 @@
 //! all answers have, and its duration. `app` puts it around the router.
 
 mod headers;
+mod observation;
 mod request_info;
 mod shutdown_gate;
 
@@ -9,17 +10,22 @@ use std::{any::Any, sync::Arc};
 
 use axum::{
     extract::{MatchedPath, Request, State},
+    http::HeaderValue,
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use tokio::time::Instant;
-use tracing::Instrument;
+use tracing::{Instrument, Span, field::Empty};
 
+pub use observation::{EndedCall, Observation};
 pub use request_info::{Limits, RequestInfo};
 pub use shutdown_gate::{InFlight, ShutdownGate};
 
-use super::Problem;
-use crate::{telemetry::panic_text, types::codes};
+use super::{Problem, REPLAYED};
+use crate::{
+    telemetry::{self, panic_text},
+    types::codes,
+};
 use headers::{Asked, check_host, problem_of_stranger};
 use request_info::{REQUEST_ID, request_id, trace_id};
 
@@ -31,40 +37,83 @@ pub async fn handle(
     next: Next,
 ) -> Response {
     let started = Instant::now();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let request_id = request_id(&request);
+    let span = request_span(&request, route.as_ref(), &request_id);
+    let trace_id = trace_id(&request).map(Arc::from);
     let info = RequestInfo {
         limits: gate.limits,
-        request_id: request_id(&request),
-        trace_id: trace_id(&request).map(Arc::from),
+        request_id,
+        trace_id: trace_id.or_else(|| telemetry::trace_id_of(&span)),
         base_path: gate.base_path.clone(),
+        observation: Arc::clone(&gate.observation),
     };
-    let route = request.extensions().get::<MatchedPath>().cloned();
     request.extensions_mut().insert(info.clone());
-    let asked = Asked::of(request.method(), request.headers());
+    let method = request.method().clone();
+    let asked = Asked::of(&method, request.headers());
     let host = check_host(request.version(), request.headers());
 
     let response = match (gate.enter(), host) {
         (_, Err(problem)) => problem.into_response(),
         (None, Ok(())) => Problem::from(codes::SHUTTING_DOWN).into_response(),
-        (Some(_in_flight), Ok(())) => {
-            let span = tracing::debug_span!(
-                "request",
-                request_id = info.request_id(),
-                route = route.as_ref().map(MatchedPath::as_str),
-                trace_id = info.trace_id.as_deref(),
-            );
-            next.run(request).instrument(span).await
-        }
+        (Some(_in_flight), Ok(())) => next.run(request).instrument(span.clone()).await,
     };
-    let response = asked.answer_options(with_problem(response));
-    let response = write_problem(response, &info);
+    let mut response = asked.answer_options(with_problem(response));
+    let problem = response.extensions_mut().remove::<Problem>();
+    let response = match &problem {
+        Some(problem) => {
+            problem.report(&info, format_args!(""));
+            problem.write(&info)
+        }
+        None => response,
+    };
     let mut response = asked.finish(response, &info);
-    response.headers_mut().insert(REQUEST_ID, info.request_id);
-    crate::telemetry::record_request(
-        route.as_ref().map_or("none", MatchedPath::as_str),
-        response.status().as_u16(),
-        started.elapsed(),
-    );
+    response.headers_mut().insert(REQUEST_ID, info.request_id.clone());
+
+    if response.headers().contains_key(REPLAYED) {
+        count_replay();
+    }
+    let (status, duration) = (response.status().as_u16(), started.elapsed());
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    record_status(&span, status);
+    telemetry::record_request(&method, route, status, duration);
+    if let Some(calls) = gate.observation.operation(&method, route) {
+        let part = format_args!("");
+        let call = EndedCall { status, problem: problem.as_ref(), duration, part };
+        gate.observation.record(calls, &call, &info);
+    }
+    gate.observation.log(&method, route, status, duration, &info);
     response
+}
+
+/// The span of a request, in the trace of its caller.
+fn request_span(request: &Request, route: Option<&MatchedPath>, request_id: &HeaderValue) -> Span {
+    let (method, route) = (request.method(), route.map_or("none", MatchedPath::as_str));
+    let span = tracing::debug_span!(
+        "request",
+        otel.name = format!("{method} {route}"),
+        otel.kind = "server",
+        otel.status_code = Empty,
+        http.request.method = method.as_str(),
+        http.route = route,
+        http.response.status_code = Empty,
+        request_id = request_id.to_str().ok(),
+    );
+    telemetry::join_trace(&span, request.headers());
+    span
+}
+
+/// Records the status of the answer in the span of its request.
+fn record_status(span: &Span, status: u16) {
+    span.record("http.response.status_code", status);
+    if status >= 500 {
+        span.record("otel.status_code", "ERROR");
+    }
+}
+
+/// Counts an answer from the record of an idempotency key.
+pub fn count_replay() {
+    metrics::counter!("lockstep_replays_total").increment(1);
 }
 
 /// Makes a problem of a refusal that is none, and keeps the headers beside it.
@@ -73,13 +122,6 @@ fn with_problem(mut response: Response) -> Response {
         response.extensions_mut().insert(problem);
     }
     response
-}
-
-/// Replaces an answer that carries a problem by the problem's body; any other answer stays.
-fn write_problem(response: Response, info: &RequestInfo) -> Response {
-    let Some(problem) = response.extensions().get::<Problem>() else { return response };
-    problem.report(info, format_args!(""));
-    problem.write(info)
 }
 
 /// Turns a panic of a handler into the problem `internal_error` of that request. The text of the

@@ -8,6 +8,8 @@ use axum::{
 };
 use uuid::Uuid;
 
+use super::Observation;
+
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: &str = "traceparent";
 
@@ -38,6 +40,8 @@ pub struct RequestInfo {
     pub trace_id: Option<Arc<str>>,
     /// The prefix of all paths of this service, such as `/lockstep`; empty without one.
     pub base_path: Arc<str>,
+    /// The statistics that the call goes into.
+    pub observation: Arc<Observation>,
 }
 
 impl RequestInfo {

@@ -100,7 +100,11 @@ impl Open {
 /// The router of the same service with a short timeout, and with a shutdown gate of its own.
 fn with_timeout(service: &Service, limit: Duration) -> (Router, ShutdownGate) {
     let gate = ShutdownGate::new(Limits { body_timeout: limit, ..Limits::default() });
-    let shape = app::RouterSettings { base_path: String::new(), body_limit_bytes: 262_144 };
+    let shape = app::RouterSettings {
+        base_path: String::new(),
+        body_limit_bytes: 262_144,
+        ..app::RouterSettings::default()
+    };
     (app(service.store.clone(), gate.clone(), &shape), gate)
 }
 
