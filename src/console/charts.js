@@ -75,7 +75,7 @@ export function lines(title, unit, series, points, [from, to]) {
       }
       const step = `${pen}${x(index).toFixed(1)} ${y(point[key]).toFixed(1)}`;
       pen = 'L';
-      return points.length === 1 || isAlone(points, key, index) ? `${step}h2` : step;
+      return isAlone(points, key, index) ? `${step}m-3 0h3` : step;
     });
     return draw('path', { d: steps.join(''), fill: 'none', stroke: color, 'stroke-width': 2, 'vector-effect': 'non-scaling-stroke' });
   };

@@ -124,9 +124,9 @@ export function overview(operation) {
       ].filter(Boolean)),
       health?.warnings.map((warning) => make('p', { class: 'failed', role: 'alert' }, warning)),
       charts(),
-      operations && !operation && [make('h3', {}, 'Operations'), table('Operations of the last hour', operationColumns, operations.groups)],
-      make('h3', {}, 'Failures and refusals, the newest first'),
-      failures.length ? table('Newest failures and refusals', failureColumns, failures) : empty('There is none.'),
+      operations && !operation && make('div', { class: 'part' }, table('Operations of the last hour', operationColumns, operations.groups)),
+      make('div', { class: 'part' },
+        failures.length ? table('Newest failures and refusals', failureColumns, failures) : empty('Nothing has failed or was refused.')),
     ];
   }
 

@@ -49,7 +49,7 @@ export const account = (id) => view(
     make('h2', {}, `Account ${id}`),
     cards([
       ['Balance', `${one.balance} ${one.currency}`], ['Available', one.available], ['Held', one.held],
-      ['Overdraft', one.overdraft_limit], ['Most', one.max_balance], ['Status', one.frozen ? `${one.status}, frozen: ${one.frozen}` : one.status],
+      ['Overdraft', one.overdraft_limit], ['Maximum', one.max_balance], ['Status', one.frozen ? `${one.status}, frozen: ${one.frozen}` : one.status],
       ['Version', one.version], ['Opened', moment(one.created_at)],
     ]),
     Object.keys(one.metadata).length > 0 && make('p', {}, metadata(one.metadata)),
