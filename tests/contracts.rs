@@ -451,6 +451,8 @@ fn the_rights_are_those_of_the_commands_that_are_sent() {
     }
     // Logging in needs no right, and only a URL with a database other than 0 needs SELECT.
     assert!(sent.remove("AUTH") && sent.remove("SELECT"));
+    // Without the right to SCRIPT EXISTS, GET /monitoring/scripts tells everything else.
+    assert!(sent.remove("SCRIPT"));
     assert_eq!(sent, COMMANDS.iter().map(|command| (*command).to_owned()).collect());
     assert!(COMMANDS.is_sorted());
 

@@ -1,6 +1,9 @@
 //! Errors as callers read them: `application/problem+json` (RFC 9457).
 
-use std::fmt::{self, Display};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Display},
+};
 
 use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
@@ -194,6 +197,22 @@ impl Problem {
     /// A member beside those of RFC 9457, such as `available`.
     pub fn member(&self, name: &str) -> Option<&Value> {
         self.members.get(name)
+    }
+
+    /// The members that name a thing, such as `account_id` or `lock`, by their names. Amounts, metadata and what
+    /// a caller's key of a limit may say of a person are none.
+    pub fn ids(&self) -> BTreeMap<String, String> {
+        let ids = self.members.iter().filter_map(|(name, value)| {
+            let names_a_thing =
+                name.ends_with("_id") || ["lock", "counter"].contains(&name.as_str());
+            Some((name.clone(), value.as_str().filter(|_| names_a_thing)?.to_owned()))
+        });
+        ids.collect()
+    }
+
+    /// The attempts that the call took; 1 where it tells none.
+    pub fn attempts(&self) -> u64 {
+        self.members.get("attempts").and_then(Value::as_u64).unwrap_or(1)
     }
 
     /// True for the stored answer to an earlier call under the same idempotency key.

@@ -13,14 +13,18 @@ use futures_util::{StreamExt, stream::FuturesOrdered};
 use http_body_util::channel::{Channel, Sender};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout},
+};
+use tracing::Instrument;
 use utoipa::ToSchema;
 
 use super::lines::{LineReader, NextLine};
 use crate::{
     api::{
-        self, Caller, InFlight, MAX_GUARDS, PreparedCommand, Problem, ProblemBody, RequestInfo,
-        ShutdownGate, idempotency_key, read_json,
+        self, Caller, EndedCall, InFlight, MAX_GUARDS, PreparedCommand, Problem, ProblemBody,
+        RequestInfo, ShutdownGate, idempotency_key, middleware::count_replay, read_json,
     },
     domains::command,
     store::{Context, Guard, OrderedQueue, PendingReply, Store},
@@ -164,8 +168,8 @@ pub async fn run(
     let (results, body) = Channel::new(1);
     let _in_flight = gate.enter().ok_or(codes::SHUTTING_DOWN)?;
     let stream = Arc::new(Stream { store, context, request_info, gate, _in_flight });
-    tokio::spawn(Arc::clone(&stream).read(lines, submitted));
-    tokio::spawn(stream.write(received, results, body_timeout));
+    tokio::spawn(Arc::clone(&stream).read(lines, submitted).in_current_span());
+    tokio::spawn(stream.write(received, results, body_timeout).in_current_span());
     let headers = [
         (header::CONTENT_TYPE, "application/x-ndjson"),
         // Without it nginx collects the answer, and its caller sees no result before the last.
@@ -194,6 +198,13 @@ struct Stream {
 /// A line whose command can run, or the problem of the line.
 type PreparedLine = Result<(Box<dyn PreparedCommand>, Context), Problem>;
 
+/// A line that was read, as statistics count it.
+struct ReadLine {
+    /// The name of its command, or of the stream's own operation where it names none.
+    operation: &'static str,
+    started: Instant,
+}
+
 /// A line on its way from the reader to the writer.
 enum SubmittedLine {
     /// Its command was submitted to Redis.
@@ -206,7 +217,11 @@ enum SubmittedLine {
 impl Stream {
     /// Prepares and submits lines until the body ends or fails, the service shuts down, or the writer
     /// is gone.
-    async fn read(self: Arc<Self>, mut lines: LineReader, submitted: mpsc::Sender<SubmittedLine>) {
+    async fn read(
+        self: Arc<Self>,
+        mut lines: LineReader,
+        submitted: mpsc::Sender<(ReadLine, SubmittedLine)>,
+    ) {
         let queue = self.store.ordered();
         let mut shutdown = pin!(self.gate.closed());
         // Preparing a line may read from Redis: for a capture, which accounts its hold belongs to.
@@ -218,9 +233,9 @@ impl Stream {
             let next = tokio::select! {
                 biased;
                 () = submitted.closed() => return,
-                Some(prepared) = preparing.next() => {
+                Some((read, prepared)) = preparing.next() => {
                     let line = submit(prepared, &queue).await;
-                    if submitted.send(line).await.is_err() {
+                    if submitted.send((read, line)).await.is_err() {
                         return;
                     }
                     continue;
@@ -243,14 +258,25 @@ impl Stream {
         let _ = timeout(DISCARD_TIMEOUT, lines.discard_rest()).await;
     }
 
+    async fn prepare(&self, line: Result<Vec<u8>, Problem>) -> (ReadLine, PreparedLine) {
+        let mut read = ReadLine { operation: "bulk/run", started: Instant::now() };
+        let prepared = self.prepare_command(line, &mut read).await;
+        (read, prepared)
+    }
+
     /// Reads a line and checks its command as the command's own endpoint would.
-    async fn prepare(&self, line: Result<Vec<u8>, Problem>) -> PreparedLine {
+    async fn prepare_command(
+        &self,
+        line: Result<Vec<u8>, Problem>,
+        read: &mut ReadLine,
+    ) -> PreparedLine {
         let line = line?;
         let BulkLine { operation, input, idempotency_key: key, guards } = read_json(&line)?;
         if guards.len() > MAX_GUARDS {
             return Err(Problem::validation("/guards", "A line has at most 16 guards."));
         }
         let entry = command(&operation)?;
+        read.operation = entry.name;
         let idempotency_key = key.as_deref().map(idempotency_key).transpose()?;
         let guards = self.context.guards.iter().cloned().chain(guards).collect();
         let context = Context { idempotency_key, guards, space: self.context.space.clone() };
@@ -276,14 +302,15 @@ impl Stream {
     /// read them.
     async fn write(
         self: Arc<Self>,
-        mut submitted: mpsc::Receiver<SubmittedLine>,
+        mut submitted: mpsc::Receiver<(ReadLine, SubmittedLine)>,
         mut results: Sender<Bytes, io::Error>,
         body_timeout: Duration,
     ) {
         let mut text = Vec::with_capacity(2 * SEND_BYTES);
         let mut index = 0;
-        while let Some(line) = submitted.recv().await {
+        while let Some((read, line)) = submitted.recv().await {
             let result = self.result_of(line).await;
+            self.record(index, &read, &result);
             self.append(index, result, &mut text);
             index += 1;
             if text.len() >= SEND_BYTES || submitted.is_empty() {
@@ -306,6 +333,28 @@ impl Stream {
                 let reply = self.store.wait(reply, command.operation(), &context).await;
                 command.answer(reply).map_err(|problem| problem.prefix_pointer("/input"))
             }
+        }
+    }
+
+    /// Counts the result of a line as a call of its command.
+    fn record(&self, index: u64, read: &ReadLine, result: &api::Result<Box<RawValue>>) {
+        let (status, is_replay) = match result {
+            Ok(answer) => (answer.status(), answer.is_replay()),
+            Err(problem) => (problem.status(), problem.is_replay()),
+        };
+        if is_replay {
+            count_replay();
+        }
+        let observation = &self.request_info.observation;
+        let call = EndedCall {
+            status: status.as_u16(),
+            problem: result.as_ref().err(),
+            duration: read.started.elapsed(),
+            part: format_args!("line {index}"),
+        };
+        if let Some(statistics) = observation.statistics() {
+            let calls = statistics.operation(read.operation);
+            observation.record(&calls, &call, &self.request_info);
         }
     }
 

@@ -10,6 +10,7 @@ use axum::Router;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    time::timeout,
 };
 
 use super::{descriptors, print_in_time, registration::Registration};
@@ -17,11 +18,13 @@ use crate::{
     api::{Limits, ShutdownGate},
     app,
     config::{Serve, count},
+    monitoring::Flusher,
     ratelimit::follow_policies,
     rls,
     server::{self, Stop},
     store::{self, Embedded, Failure, Store},
-    sweeper, telemetry,
+    sweeper,
+    telemetry::{self, CallStatistics, Traces},
     types::Currency,
 };
 
@@ -29,11 +32,21 @@ use crate::{
 /// timeout is over.
 #[tokio::main]
 pub(super) async fn serve(settings: Serve) -> Result<(), String> {
-    let _logs = telemetry::start_logs(settings.log_format, &settings.log)
+    let traces = settings.otlp_endpoint.as_deref().map(Traces::export_to).transpose()?;
+    let _logs = telemetry::start_logs(settings.log_format, &settings.log, traces.as_ref())
         .map_err(|error| format!("cannot write a log: {error}"))?;
+    let result = start(&settings).await;
+    if let Some(traces) = traces {
+        traces.finish().await;
+    }
+    result
+}
+
+/// Takes the port, starts the embedded server where there is to be one, and serves.
+async fn start(settings: &Serve) -> Result<(), String> {
     tokio::spawn(telemetry::run_upkeep());
     // Bound before the embedded server is started: if the port is taken, the program ends at once.
-    let listeners = Listeners::bind(&settings).await?;
+    let listeners = Listeners::bind(settings).await?;
     let stop = Stop::default();
     stop_on_signals(&stop).map_err(|error| format!("cannot wait for signals: {error}"))?;
 
@@ -42,7 +55,7 @@ pub(super) async fn serve(settings: Serve) -> Result<(), String> {
         None => Some(Embedded::on(&settings.data_dir).map_err(|error| error.to_string())?),
         Some(_) => None,
     };
-    let result = serve_on(embedded.clone(), listeners, &settings, &stop).await;
+    let result = serve_on(embedded.clone(), listeners, settings, &stop).await;
     if let Some(embedded) = embedded {
         embedded.stop().await;
     }
@@ -90,7 +103,9 @@ async fn serve_on(
     let (most, listening) = (settings.max_connections, listeners.count());
     let connections = descriptors::fit_connections(most, listening, store_connections)?;
     let store = open_store(&store_settings, settings.sweep_interval_ms)?;
-    let (app, gate) = router(settings, &store);
+    let statistics = settings.statistics.then(CallStatistics::default);
+    let (app, gate) = router(settings, &store, statistics.clone());
+    let mut flusher = Flusher::new(store.clone(), statistics.unwrap_or_default());
     let registration = Registration::new(url, store_settings.timeout, address);
     // A task of its own, because the registration has to outlast the drain.
     let mut keeping = tokio::spawn({
@@ -124,7 +139,9 @@ async fn serve_on(
         () = answer(listeners, connections, settings, &store, app, &gate, stop) => {}
         () = refused => {}
         () = ending_waits => {}
+        () = flusher.run() => {}
     }
+    finish_statistics(&mut flusher).await;
     store.close().await;
     keeping.abort();
     registration.end().await;
@@ -162,14 +179,32 @@ async fn answer(
     tokio::join!(http, rls);
 }
 
+/// The longest wait for the last statistics, which would hold up the end of the service.
+const STATISTICS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Stores the statistics of the last second.
+async fn finish_statistics(flusher: &mut Flusher) {
+    match timeout(STATISTICS_TIMEOUT, flusher.finish()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(failure)) => tracing::warn!(%failure, "the last statistics were not stored"),
+        Err(_) => tracing::warn!("the last statistics were not stored in time"),
+    }
+}
+
 /// The router, and the gate that says to it when the service stops.
-fn router(settings: &Serve, store: &Store) -> (Router, ShutdownGate) {
+fn router(
+    settings: &Serve,
+    store: &Store,
+    statistics: Option<CallStatistics>,
+) -> (Router, ShutdownGate) {
     let body_timeout = Duration::from_millis(settings.body_timeout_ms);
     let gate = ShutdownGate::new(Limits { body_timeout, ..Limits::default() });
     let app_settings = app::RouterSettings {
         base_path: settings.base_path.clone(),
         body_limit_bytes: count(settings.body_limit_bytes),
         limit_headers: settings.ratelimit_headers,
+        statistics,
+        access_log: settings.access_log,
     };
     (app::app(store.clone(), gate.clone(), &app_settings), gate)
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::store_address::{running_url, with_store};
 use crate::{
     config::{Show, count},
-    domains,
+    domains, monitoring,
     store::{AdminConnection, ShowError},
 };
 
@@ -46,5 +46,5 @@ pub async fn show_key(
     key: &str,
     limit: usize,
 ) -> Result<Value, ShowError> {
-    connection.show(key, domains::key_kinds(), limit).await
+    connection.show(key, domains::key_kinds().chain(monitoring::KEY_KINDS), limit).await
 }

@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use axum::http::{Request, Response};
+use axum::http::{Method, Request, Response};
 use futures_util::future::BoxFuture;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -72,7 +72,7 @@ impl Service {
         }
         let started = Instant::now();
         let (head, body) = request.into_parts();
-        let info = RequestInfo::of(&head.headers, self.limits, self.base_path);
+        let info = RequestInfo::of(&head.headers, self.limits, self.base_path, Arc::default());
         let body = axum::body::Body::new(body);
         let limits = self.limits;
         let message = match read_body(body, limits).await {
@@ -136,7 +136,7 @@ impl tower::Service<tonic::Request<RateLimitRequest>> for ShouldRateLimit {
 
 /// Counts a call beside those of HTTP, with the status that it would have there.
 fn record(status: u16, started: Instant) {
-    record_request(SHOULD_RATE_LIMIT, status, started.elapsed());
+    record_request(&Method::POST, SHOULD_RATE_LIMIT, status, started.elapsed());
 }
 
 /// The status of gRPC that has the meaning of a problem. Its message begins with the code of the problem, and its

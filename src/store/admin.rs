@@ -46,12 +46,6 @@ impl Store {
         });
         Ok((next, things.collect()))
     }
-
-    /// The connections that the pool has made and not given away for good: all of them, and the idle ones.
-    pub fn pool_status(&self) -> (usize, usize) {
-        let status = self.0.pool.status();
-        (status.size, status.available)
-    }
 }
 
 /// The reason why the service does not start on a server.

@@ -6,11 +6,13 @@
 //! ends the batch workers, `connection` makes and leaves connections to the server, `ordered` keeps the
 //! order of a stream, `single_flight` lets one caller run a prerequisite for all, `notifications` are messages of scripts,
 //! `local` is what domains keep in this process, `transaction` is WATCH and
-//! EXEC, `admin` is what the service asks for itself, `rights` and `readiness` are what the user may do and
+//! EXEC, `admin` is what the service asks for itself, `server_info` and `activity` are figures of the server and of the
+//! connections to it, `rights` and `readiness` are what the user may do and
 //! what the server can serve, `format` is the layout of the data, `migration` leads
 //! from one to the next, and `embedded` is the server that Lockstep brings along. `stored_key` shows people
 //! what is stored, with `packed`. `failure` has every way in which there is no reply.
 
+mod activity;
 mod admin;
 mod batcher;
 mod clock;
@@ -30,6 +32,7 @@ mod pending;
 mod readiness;
 mod rights;
 mod script;
+mod server_info;
 mod settings;
 mod single_flight;
 mod stored_key;
@@ -43,9 +46,11 @@ use std::{
 use tokio::{
     sync::{Semaphore, mpsc},
     task::JoinHandle,
+    time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use activity::ConnectionGroup;
 pub use admin::{AdminConnection, StartRefusal};
 pub use clock::Clock;
 pub use embedded::{Embedded, StartError};
@@ -63,12 +68,14 @@ pub use rights::COMMANDS;
 pub use script::{
     Field, FieldKind, Header, KeyType, Library, Params, RawReply, RedisValue, Script,
 };
+pub use server_info::{ScriptRuns, ServerInfo};
 pub use settings::{Retention, Settings};
 pub use stored_key::{
     Decode, KeyContent, KeyKind, SHARED_KINDS, ShowError, json_record, text_field, text_record,
 };
 pub use transaction::{ExecOutcome, Watch, WatchedValue};
 
+use activity::ConnectionActivity;
 use batcher::{MAX_ARGS, MAX_KEYS, PendingCall, RunnerArgs};
 use connection::{Pool, Route};
 use invocation::EncodedInvocation;
@@ -87,12 +94,15 @@ struct Inner {
     transaction_pool: Pool,
     /// One queue for each batch worker.
     queues: Vec<mpsc::Sender<PendingCall>>,
+    /// The activity of each batch worker.
+    worker_activity: Vec<Arc<ConnectionActivity>>,
     /// The bytes that calls in the queues and on their way may have in all, and what is left of them.
     queue_bytes: usize,
     queue_room: Arc<Semaphore>,
     next_queue: AtomicUsize,
     single_flight: SingleFlight,
     timeout: Duration,
+    opened: Instant,
     runner_args: RunnerArgs,
     process: ProcessId,
     subscriber: redis::Client,
@@ -111,7 +121,7 @@ impl Store {
     ///
     /// The operation's refusal, or the failure that took the place of a reply; [`Failure`] says what may
     /// have happened.
-    #[tracing::instrument(level = "debug", name = "operation", skip_all, fields(operation = O::NAME))]
+    #[tracing::instrument(level = "debug", name = "operation", skip_all, fields(otel.name = O::NAME, operation = O::NAME))]
     pub async fn run<O: Operation>(
         &self,
         operation: &O,
@@ -155,7 +165,7 @@ impl Store {
     ///
     /// [`Error::TooLarge`] where one script cannot take so many keys or arguments, or the failure that
     /// took the place of a reply.
-    #[tracing::instrument(level = "debug", name = "operation", skip_all, fields(operation = Composite::NAME))]
+    #[tracing::instrument(level = "debug", name = "operation", skip_all, fields(otel.name = Composite::NAME, operation = Composite::NAME))]
     pub async fn run_atomically(
         &self,
         operations: &[&dyn ErasedOperation],
@@ -193,6 +203,11 @@ impl Store {
     /// Resolves when long waits have to end.
     pub async fn draining(&self) {
         self.0.draining.cancelled().await;
+    }
+
+    /// The time since it was opened.
+    pub fn uptime(&self) -> Duration {
+        self.0.opened.elapsed()
     }
 
     /// The longest a call waits for Redis.

@@ -8,7 +8,7 @@ use std::{
 use redis::IntoConnectionInfo;
 use tokio::{
     sync::{Semaphore, mpsc},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -51,12 +51,16 @@ impl Store {
         let closing = CancellationToken::new();
         let queue_length = settings.queue.div_ceil(settings.batch_workers).max(1);
         let (mut queues, mut workers) = (Vec::new(), Vec::new());
+        let mut worker_activity = Vec::new();
         for _ in 0..settings.batch_workers {
+            let activity = Arc::default();
+            worker_activity.push(Arc::clone(&activity));
             let worker = BatchWorker {
                 route: Arc::clone(&route),
                 pool: pool.clone(),
                 runner_args: runner_args.clone(),
                 timeout: settings.timeout,
+                activity,
             };
             let (sender, queue) = mpsc::channel(queue_length);
             queues.push(sender);
@@ -68,11 +72,13 @@ impl Store {
             pool,
             transaction_pool,
             queues,
+            worker_activity,
             queue_bytes,
             queue_room: Arc::new(Semaphore::new(queue_bytes)),
             next_queue: AtomicUsize::new(0),
             single_flight: SingleFlight::default(),
             timeout: settings.timeout,
+            opened: Instant::now(),
             runner_args,
             process: ProcessId::new(),
             subscriber: subscriber(&settings.url)?,
@@ -88,6 +94,11 @@ impl Store {
     /// server and at the format of its data.
     pub fn hold_back(&self, reason: Failure) {
         self.0.route.hold_back(reason);
+    }
+
+    /// True while calls are held back.
+    pub fn is_held_back(&self) -> bool {
+        self.0.route.is_held_back()
     }
 
     /// Ends what [`Store::hold_back`] began.

@@ -94,6 +94,7 @@ impl Store {
             space: space.to_string(),
             deadline: started + self.0.timeout,
             room,
+            span: PendingCall::current_span(),
             reply,
         };
         (call, PendingReply { result: Ok(result), started })

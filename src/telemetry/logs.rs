@@ -9,9 +9,9 @@ use std::{
 
 use clap::ValueEnum;
 use tracing::Dispatch;
-use tracing_subscriber::{EnvFilter, util::SubscriberInitExt};
+use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
-use super::{failures, log_writer::LogWriter};
+use super::{Traces, failures, log_writer::LogWriter};
 
 /// The longest wait for the log at the end of the program, where nobody reads it.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -30,16 +30,20 @@ pub struct Logs(LogWriter);
 
 /// Starts writing logs to standard error, for the rest of the process, panics included. `filter` is a
 /// directive of `tracing_subscriber::EnvFilter`, such as `info` or `lockstep=debug`; an invalid one counts
-/// as `info`. Text is coloured on a terminal, unless the environment has a `NO_COLOR`.
+/// as `info`. Text is coloured on a terminal, unless the environment has a `NO_COLOR`. With `traces`, spans are
+/// exported too.
 ///
 /// # Errors
 ///
 /// The system has no thread to give.
-pub fn start_logs(format: LogFormat, filter: &str) -> io::Result<Logs> {
+pub fn start_logs(format: LogFormat, filter: &str, traces: Option<&Traces>) -> io::Result<Logs> {
     let refuses_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let coloured = io::stderr().is_terminal() && !refuses_colour;
     let writer = LogWriter::start(io::stderr(), coloured)?;
-    subscriber(format, filter, coloured, writer.clone()).init();
+    match traces {
+        None => subscriber(format, filter, coloured, writer.clone()).init(),
+        Some(traces) => traced_subscriber(format, filter, coloured, writer.clone(), traces).init(),
+    }
     panic::set_hook(Box::new(log_panic));
     Ok(Logs(writer))
 }
@@ -53,6 +57,23 @@ fn subscriber(format: LogFormat, filter: &str, coloured: bool, writer: LogWriter
         LogFormat::Text => logs.finish().into(),
         LogFormat::Json => logs.json().finish().into(),
     }
+}
+
+/// The same, and beside it what makes spans for `traces`. The filter is one of log lines only.
+fn traced_subscriber(
+    format: LogFormat,
+    filter: &str,
+    coloured: bool,
+    writer: LogWriter,
+    traces: &Traces,
+) -> Dispatch {
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt::layer().with_ansi(coloured).with_writer(writer);
+    let lines = match format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().boxed(),
+    };
+    tracing_subscriber::registry().with(lines.with_filter(filter)).with(traces.layer()).into()
 }
 
 /// Logs a panic. The hook of the standard library writes to standard error itself, and would wait for

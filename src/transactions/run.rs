@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use axum::extract::State;
+use axum::{Extension, extract::State};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json, value::RawValue};
 use tokio::time::sleep;
@@ -17,12 +17,13 @@ use utoipa::ToSchema;
 
 use super::guard::{DataGuard, FailedGuard};
 use crate::{
-    api::{self, Answer, Caller, Json, Problem},
+    api::{self, Answer, Caller, Json, Problem, RequestInfo},
     data::{
         self, CommandReply, DataCommand, DataCommandInput, DataResult, Encoding, READ_BUDGET,
         read_commands,
     },
     store::{Completed, Context, ExecOutcome, Invocation, Operation, Store, WatchedValue},
+    telemetry::CallStatistics,
     types::{Code, Id, objects},
 };
 
@@ -120,10 +121,12 @@ impl DataTransaction {
 pub async fn run(
     State(store): State<Store>,
     Caller(context): Caller,
+    Extension(info): Extension<RequestInfo>,
     Json(request): Json<DataTransaction>,
 ) -> api::Result<Committed> {
     let transaction = CheckedTransaction::try_from(request)?;
-    match transaction.run(&store, &context).await {
+    let statistics = info.observation.statistics();
+    match transaction.run(&store, &context, statistics).await {
         Ok(completed) => Ok(Answer::ok(completed.map(|reply| transaction.committed(reply)))),
         Err(problem) => Err(point_at_operation(problem)),
     }
@@ -175,6 +178,7 @@ impl CheckedTransaction {
         &self,
         store: &Store,
         context: &Context,
+        statistics: Option<&CallStatistics>,
     ) -> Result<Completed<AttemptReply>, Problem> {
         if self.watched_keys.is_empty() {
             // Without a watched key there can be no conflict, so one script is enough.
@@ -182,6 +186,7 @@ impl CheckedTransaction {
             return Ok(store.run(&self.attempt(&HashMap::new(), 1), context).await?);
         }
         let mut pause = FIRST_PAUSE;
+        let mut before = None;
         let mut send_source = false;
         for number in 1..=self.max_attempts {
             if number > 1 {
@@ -189,10 +194,16 @@ impl CheckedTransaction {
                 sleep(pause.mul_f64(fastrand::f64())).await;
                 pause = (2 * pause).min(MAX_PAUSE);
             }
-            if let Some(completed) = self.try_once(number, &mut send_source, store, context).await?
-            {
-                return Ok(completed);
+            let attempt = self.try_once(number, &mut send_source, store, context).await?;
+            let values = match attempt {
+                TriedOnce::Completed(completed) => return Ok(completed),
+                TriedOnce::Conflict(values) => values,
+            };
+            if let Some(statistics) = statistics {
+                let changed = self.changed_keys(before.as_deref(), &values, context);
+                statistics.record_conflict(Attempt::NAME, changed);
             }
+            before = Some(values);
         }
         // The change that got in the way may have been this very call, sent before under the same
         // idempotency key. The script finds that out; otherwise it refuses.
@@ -202,7 +213,24 @@ impl CheckedTransaction {
         Ok(store.run(&last, context).await?)
     }
 
-    /// Makes one attempt; `None` if another caller changed a watched key meanwhile. `send_source`
+    /// The keys over which an attempt has met a conflict, each behind its space: those whose values differ from
+    /// the attempt `before`. Where there was none, or no value tells, all watched keys.
+    fn changed_keys<'a>(
+        &'a self,
+        before: Option<&[WatchedValue]>,
+        values: &'a [WatchedValue],
+        context: &'a Context,
+    ) -> impl Iterator<Item = String> + use<'a> {
+        let pairs = before.into_iter().flatten().zip(values);
+        let mut differs: Vec<bool> = pairs.map(|(before, now)| before != now).collect();
+        if !differs.contains(&true) {
+            differs = vec![true; self.watched_keys.len()];
+        }
+        let keys = self.watched_keys.iter().zip(differs).filter(|(_, differs)| *differs);
+        keys.map(|(key, _)| format!("{}/{key}", context.space))
+    }
+
+    /// Makes one attempt. `send_source`
     /// says whether the script is sent with its source, because Redis did not know it before.
     async fn try_once(
         &self,
@@ -210,22 +238,22 @@ impl CheckedTransaction {
         send_source: &mut bool,
         store: &Store,
         context: &Context,
-    ) -> Result<Option<Completed<AttemptReply>>, Problem> {
+    ) -> Result<TriedOnce, Problem> {
         loop {
             let (watch, values) =
                 store.watch(&self.watched_keys, MAX_WATCHED_BYTES + 1, context).await?;
             reject_large_values(&values)?;
-            let values: HashMap<&Id, &WatchedValue> =
+            let by_key: HashMap<&Id, &WatchedValue> =
                 self.watched_keys.iter().zip(&values).collect();
-            match watch.commit(&self.attempt(&values, number), *send_source, context).await? {
+            match watch.commit(&self.attempt(&by_key, number), *send_source, context).await? {
                 ExecOutcome::Completed(completed) => {
                     count(ATTEMPTS);
-                    return Ok(Some(completed));
+                    return Ok(TriedOnce::Completed(completed));
                 }
                 ExecOutcome::Conflict => {
                     count(ATTEMPTS);
                     count(CONFLICTS);
-                    return Ok(None);
+                    return Ok(TriedOnce::Conflict(values));
                 }
                 ExecOutcome::ScriptNotLoaded => *send_source = true,
             }
@@ -255,6 +283,14 @@ impl CheckedTransaction {
         let results = results.map(|(command, reply)| DataResult::from_reply(command, reply));
         Committed { results: results.collect(), watched, attempts }
     }
+}
+
+/// The outcome of one attempt.
+enum TriedOnce {
+    /// The script ran.
+    Completed(Completed<AttemptReply>),
+    /// Another caller has changed a watched key since these values were read.
+    Conflict(Vec<WatchedValue>),
 }
 
 /// One attempt, as EXEC runs it.

@@ -633,8 +633,14 @@ fn entries_and_the_document_have_the_same_operations() {
         }
     }
     let system = [
+        "get /health",
         "get /livez",
         "get /metrics",
+        "get /monitoring/connections",
+        "get /monitoring/contention",
+        "get /monitoring/failures",
+        "get /monitoring/scripts",
+        "get /monitoring/transactions",
         "get /problems",
         "get /problems/{code}",
         // The script of a check, answered without a body.

@@ -57,14 +57,30 @@ async fn metrics_count_requests_operations_and_problems() {
     service.reserve("cup", 1, 60_000).await.assert(201);
     let text = text(&service, "/metrics").await;
     for line in [
-        "lockstep_http_request_duration_seconds_bucket{route=\"/accounts\",status=\"201\",le=\"5\"}",
+        "lockstep_http_request_duration_seconds_bucket{method=\"POST\",route=\"/accounts\",status=\"201\",le=\"5\"}",
         "lockstep_operation_duration_seconds_count{operation=\"accounts/open\",outcome=\"ok\"}",
         "lockstep_problems_total{code=\"same_account\"}",
         "lockstep_coalesced_steps_sum",
         "lockstep_low_stock_crossings_total{direction=\"below\"}",
         "lockstep_script_loads_total{operation=\"accounts/open\"}",
         "lockstep_store_connections_total",
-        "lockstep_store_pool_connections{state=\"idle\"}",
+        "lockstep_store_pool_connections{pool=\"pool\",state=\"idle\"}",
+        // Counters exist before their first event.
+        "lockstep_problems_total{code=\"outcome_unknown\"} 0",
+        "lockstep_torn_commits_total 0",
+        "lockstep_swept_total{kind=\"account\"} 0",
+        "lockstep_replays_total 0",
+        "lockstep_store_reconnects_total{pool=\"worker-0\"} 0",
+        "lockstep_http_requests_in_flight 1",
+        "lockstep_store_queue_depth{worker=\"worker-1\"} 0",
+        "lockstep_store_queue_limit{worker=\"worker-1\"} 4096",
+        "lockstep_store_queue_bytes 0",
+        "lockstep_store_queue_limit_bytes 67108864",
+        "lockstep_redis_up 1",
+        "lockstep_redis_memory_limit_bytes 0",
+        concat!("lockstep_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+        "process_cpu_seconds_total",
+        "process_open_fds",
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }

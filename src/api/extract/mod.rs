@@ -11,4 +11,4 @@ pub use caller::{Caller, CallerSpace, MAX_GUARDS, idempotency_key};
 pub use if_match::IfMatch;
 pub use json::{Json, read_body, read_json};
 pub use path::Path;
-pub use query::Query;
+pub use query::{NoParameters, Query};

@@ -14,6 +14,11 @@ use crate::{
 #[derive(Debug)]
 pub struct Query<T>(pub T);
 
+/// No query string at all, of a read that has no [`super::Caller`].
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoParameters {}
+
 impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 

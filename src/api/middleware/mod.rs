@@ -2,25 +2,31 @@
 //! all answers have, and its duration. `app` puts it around the router.
 
 mod headers;
+mod observation;
 mod request_info;
 mod shutdown_gate;
 
-use std::{any::Any, convert::Infallible, pin::Pin};
+use std::{any::Any, convert::Infallible, pin::Pin, sync::Arc};
 
 use axum::{
     extract::{MatchedPath, Request, State},
+    http::HeaderValue,
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use tokio::time::Instant;
 use tower::Service;
-use tracing::Instrument;
+use tracing::{Instrument, Span, field::Empty};
 
+pub use observation::{EndedCall, Observation};
 pub use request_info::{Limits, RequestInfo};
 pub use shutdown_gate::{InFlight, ShutdownGate};
 
-use super::{Later, Problem};
-use crate::{telemetry::panic_text, types::codes};
+use super::{Later, Problem, REPLAYED};
+use crate::{
+    telemetry::{self, panic_text},
+    types::codes,
+};
 use headers::{Asked, check_host, problem_of_stranger};
 use request_info::REQUEST_ID;
 
@@ -32,10 +38,15 @@ pub fn handle(
     mut next: Next,
 ) -> Pin<Box<dyn Future<Output = Response> + Send>> {
     let started = Instant::now();
-    let info = RequestInfo::of(request.headers(), gate.limits, gate.base_path.clone());
     let route = request.extensions().get::<MatchedPath>().cloned();
+    let (limits, base_path) = (gate.limits, Arc::clone(&gate.base_path));
+    let mut info =
+        RequestInfo::of(request.headers(), limits, base_path, Arc::clone(&gate.observation));
+    let span = request_span(&request, route.as_ref(), &info.request_id);
+    info.trace_id = info.trace_id.take().or_else(|| telemetry::trace_id_of(&span));
     request.extensions_mut().insert(info.clone());
-    let asked = Asked::of(request.method(), request.headers());
+    let method = request.method().clone();
+    let asked = Asked::of(&method, request.headers());
     let host = check_host(request.version(), request.headers());
     let answering = match (gate.enter(), host) {
         (_, Err(problem)) => Err(problem),
@@ -46,25 +57,34 @@ pub fn handle(
     Box::pin(async move {
         let response = match answering {
             Err(problem) => problem.into_response(),
-            Ok((_in_flight, answering)) => {
-                let span = tracing::debug_span!(
-                    "request",
-                    request_id = info.request_id(),
-                    route = route.as_ref().map(MatchedPath::as_str),
-                    trace_id = info.trace_id.as_deref(),
-                );
-                answer_of(answering).instrument(span).await
-            }
+            Ok((_in_flight, answering)) => answer_of(answering).instrument(span.clone()).await,
         };
-        let response = asked.answer_options(with_problem(response));
-        let response = write_problem(response, &info);
+        let mut response = asked.answer_options(with_problem(response));
+        let problem = response.extensions_mut().remove::<Problem>();
+        let response = match &problem {
+            Some(problem) => {
+                problem.report(&info, format_args!(""));
+                problem.write(&info)
+            }
+            None => response,
+        };
         let mut response = asked.finish(response, &info);
-        response.headers_mut().insert(REQUEST_ID, info.request_id);
-        crate::telemetry::record_request(
-            route.as_ref().map_or("none", MatchedPath::as_str),
-            response.status().as_u16(),
-            started.elapsed(),
-        );
+        response.headers_mut().insert(REQUEST_ID, info.request_id.clone());
+
+        if response.headers().contains_key(REPLAYED) {
+            count_replay();
+        }
+        let (status, duration) = (response.status().as_u16(), started.elapsed());
+        let route = route.as_ref().map_or("none", MatchedPath::as_str);
+        record_status(&span, status);
+        telemetry::record_request(&method, route, status, duration);
+        let observation = &info.observation;
+        if let Some(calls) = observation.operation(&method, route) {
+            let part = format_args!("");
+            let call = EndedCall { status, problem: problem.as_ref(), duration, part };
+            observation.record(calls, &call, &info);
+        }
+        observation.log(&method, route, status, duration, &info);
         response
     })
 }
@@ -81,19 +101,42 @@ async fn answer_of(answering: impl Future<Output = Result<Response, Infallible>>
     }
 }
 
+/// The span of a request, in the trace of its caller.
+fn request_span(request: &Request, route: Option<&MatchedPath>, request_id: &HeaderValue) -> Span {
+    let (method, route) = (request.method(), route.map_or("none", MatchedPath::as_str));
+    let span = tracing::debug_span!(
+        "request",
+        otel.name = format!("{method} {route}"),
+        otel.kind = "server",
+        otel.status_code = Empty,
+        http.request.method = method.as_str(),
+        http.route = route,
+        http.response.status_code = Empty,
+        request_id = request_id.to_str().ok(),
+    );
+    telemetry::join_trace(&span, request.headers());
+    span
+}
+
+/// Records the status of the answer in the span of its request.
+fn record_status(span: &Span, status: u16) {
+    span.record("http.response.status_code", status);
+    if status >= 500 {
+        span.record("otel.status_code", "ERROR");
+    }
+}
+
+/// Counts an answer from the record of an idempotency key.
+pub fn count_replay() {
+    metrics::counter!("lockstep_replays_total").increment(1);
+}
+
 /// Makes a problem of a refusal that is none, and keeps the headers beside it.
 fn with_problem(mut response: Response) -> Response {
     if let Some(problem) = problem_of_stranger(&response) {
         response.extensions_mut().insert(problem);
     }
     response
-}
-
-/// Replaces an answer that carries a problem by the problem's body; any other answer stays.
-fn write_problem(response: Response, info: &RequestInfo) -> Response {
-    let Some(problem) = response.extensions().get::<Problem>() else { return response };
-    problem.report(info, format_args!(""));
-    problem.write(info)
 }
 
 /// Turns a panic of a handler into the problem `internal_error` of that request. The text of the

@@ -5,6 +5,8 @@ use std::{sync::Arc, time::Duration};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
 
+use super::Observation;
+
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: &str = "traceparent";
 
@@ -35,13 +37,21 @@ pub struct RequestInfo {
     pub trace_id: Option<Arc<str>>,
     /// The prefix of all paths of this service, such as `/lockstep`; empty without one.
     pub base_path: Arc<str>,
+    /// The statistics that the call goes into.
+    pub observation: Arc<Observation>,
 }
 
 impl RequestInfo {
     /// Reads the id and the trace of a request from its headers.
-    pub fn of(headers: &HeaderMap, limits: Limits, base_path: Arc<str>) -> RequestInfo {
+    pub fn of(
+        headers: &HeaderMap,
+        limits: Limits,
+        base_path: Arc<str>,
+        observation: Arc<Observation>,
+    ) -> RequestInfo {
         let trace_id = trace_id(headers).map(Arc::from);
-        RequestInfo { limits, request_id: request_id(headers), trace_id, base_path }
+        let request_id = request_id(headers);
+        RequestInfo { limits, request_id, trace_id, base_path, observation }
     }
 
     /// The id as text.

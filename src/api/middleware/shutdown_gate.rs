@@ -7,7 +7,7 @@ use tokio_util::{
     task::{TaskTracker, task_tracker::TaskTrackerToken},
 };
 
-use super::Limits;
+use super::{Limits, Observation};
 
 /// Counts the requests in flight and refuses new ones once the service shuts down. All clones share
 /// one state. It also holds the settings that every request is given.
@@ -15,6 +15,7 @@ use super::Limits;
 pub struct ShutdownGate {
     pub(super) limits: Limits,
     pub(super) base_path: Arc<str>,
+    pub(super) observation: Arc<Observation>,
     in_flight: TaskTracker,
     leaving: CancellationToken,
     closed: CancellationToken,
@@ -38,6 +39,7 @@ impl ShutdownGate {
         ShutdownGate {
             limits,
             base_path: Arc::from(""),
+            observation: Arc::default(),
             in_flight: TaskTracker::new(),
             leaving: CancellationToken::new(),
             closed: CancellationToken::new(),
@@ -55,6 +57,12 @@ impl ShutdownGate {
     pub fn with_body_limit(self, bytes: usize) -> ShutdownGate {
         let limits = Limits { body_bytes: bytes, ..self.limits };
         ShutdownGate { limits, ..self }
+    }
+
+    /// The same gate for a service whose requests are recorded there.
+    #[must_use]
+    pub fn with_observation(self, observation: Observation) -> ShutdownGate {
+        ShutdownGate { observation: Arc::new(observation), ..self }
     }
 
     /// Announces the end: the service is not ready any more, but still answers requests.
@@ -87,6 +95,11 @@ impl ShutdownGate {
     /// Resolves when the gate has been closed and no request is in flight.
     pub async fn drained(&self) {
         self.in_flight.wait().await;
+    }
+
+    /// The number of requests in flight.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
     }
 
     /// Counts one more request in flight; `None` if the gate is closed.

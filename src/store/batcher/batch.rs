@@ -1,10 +1,14 @@
 //! Batches: pending calls that share a script, and the reading of Redis' reply to one. `worker` sends
 //! them, `retry` sends them again.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use redis::{Pipeline, Value};
 use tokio::time::Instant;
+use tracing::Span;
 
 use super::{Completions, MAX_KEYS, MAX_STEPS, PendingCall, RunnerArgs, StepReply, retry::Retry};
 use crate::store::Failure;
@@ -66,6 +70,24 @@ impl ScriptBatch {
     pub fn encode(&self, runner_args: &RunnerArgs, pipeline: &mut Pipeline) {
         let steps = self.calls.iter().map(|call| &call.invocation);
         runner_args.encode(pipeline, &self.calls[0].host_script, self.send_source, steps);
+    }
+
+    /// Spans of the way to Redis and back: one in the span of each call that has one.
+    pub fn spans(&self) -> impl Iterator<Item = Span> {
+        static BATCHES: AtomicU64 = AtomicU64::new(0);
+        let traced = || self.calls.iter().filter(|call| !call.span.is_disabled());
+        let number = traced().next().map(|_| BATCHES.fetch_add(1, Ordering::Relaxed));
+        traced().map(move |call| {
+            tracing::debug_span!(
+                parent: &call.span,
+                "batch",
+                otel.kind = "client",
+                db.system.name = "redis",
+                batch.number = number,
+                batch.script = call.host_script.name,
+                batch.calls = self.calls.len(),
+            )
+        })
     }
 
     /// True if the script writes nothing, so that a replica would run it.

@@ -55,7 +55,7 @@ impl BatchWorker {
             return Ok(shared.connection.clone());
         }
         let left = deadline.saturating_duration_since(Instant::now()).min(self.timeout);
-        let fresh = match checkout(&self.pool, left).await {
+        let mut fresh = match checkout(&self.pool, left).await {
             Ok(pooled) => Ok(PooledConnection::take(pooled)),
             // Nothing of a batch was sent, so it may be sent again.
             Err(Failure::Overloaded) => {
@@ -64,6 +64,8 @@ impl BatchWorker {
             Err(failure) => Err(failure),
         }?;
         metrics::counter!("lockstep_store_connections_total").increment(1);
+        self.activity.count_created();
+        fresh.count_into(&self.activity);
         let fresh = SharedConnection { connection: fresh, last_used: Instant::now() };
         Ok(connection.insert(fresh).connection.clone())
     }

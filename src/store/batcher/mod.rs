@@ -18,6 +18,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, oneshot},
     time::Instant,
 };
+use tracing::{Level, Span};
 
 use super::{Failure, Script, invocation::EncodedInvocation};
 
@@ -48,6 +49,8 @@ pub(super) struct PendingCall {
     /// Its share of the bytes that all calls may have, given back with it.
     #[expect(dead_code, reason = "it counts until it is dropped")]
     pub room: OwnedSemaphorePermit,
+    /// The span in which it was handed over; none where nobody asked for spans.
+    pub span: Span,
     pub reply: oneshot::Sender<CallResult>,
 }
 
@@ -61,6 +64,11 @@ pub(super) struct StepReply {
 }
 
 impl PendingCall {
+    /// The span to hand a call over in. Looking for it costs nothing where spans are off.
+    pub fn current_span() -> Span {
+        if tracing::level_enabled!(Level::DEBUG) { Span::current() } else { Span::none() }
+    }
+
     /// True if it runs in the composite script, as the lines of a stream do. Such calls share a
     /// script only with one another: when a step of [`super::operation::Composite`] refuses, its whole
     /// script is sent again step by step, and lines would lose their order.

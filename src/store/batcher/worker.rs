@@ -15,6 +15,7 @@ use super::{
 };
 use crate::store::{
     Failure,
+    activity::ConnectionActivity,
     connection::{Connection, Pool, Route, Unanswered, ask_role, is_replica},
 };
 
@@ -29,6 +30,7 @@ pub(in crate::store) struct BatchWorker {
     pub pool: Pool,
     pub runner_args: RunnerArgs,
     pub timeout: Duration,
+    pub activity: Arc<ConnectionActivity>,
 }
 
 impl BatchWorker {
@@ -105,7 +107,10 @@ impl BatchWorker {
             batch.encode(&self.runner_args, &mut pipeline);
         }
         let time_limit = self.timeout;
+        let spans: Vec<_> = batches.iter().flat_map(ScriptBatch::spans).collect();
         async move {
+            // They end with the replies.
+            let _spans = spans;
             let mut connected = match connected {
                 Ok(connected) => connected,
                 Err(failure) => return Sent::NotConnected(failure),

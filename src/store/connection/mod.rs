@@ -23,7 +23,7 @@ use tokio_util::task::AbortOnDropHandle;
 pub(super) use pool::{Pool, PooledConnection, checkout, pool};
 pub(super) use route::Route;
 
-use super::Failure;
+use super::{Failure, activity::ConnectionActivity};
 use stream::Written;
 
 /// The time for which a connection is believed to be alive, and its server to be no replica. After it,
@@ -40,6 +40,7 @@ pub(super) struct Connection {
     generation: u64,
     /// The last time that the server said it is no replica.
     role_checked: Instant,
+    activity: Arc<ConnectionActivity>,
     _driver: Arc<AbortOnDropHandle<()>>,
 }
 
@@ -56,14 +57,25 @@ impl Connection {
         time_limit: Duration,
     ) -> Result<Vec<Value>, Unanswered> {
         let (count, before) = (pipeline.len(), self.written.bytes());
+        let started = Instant::now();
         let replies = self.multiplexed.send_packed_commands(pipeline, 0, count);
         let cause = match timeout(time_limit, replies).await {
-            Ok(Ok(replies)) if replies.len() == count => return Ok(replies),
+            Ok(Ok(replies)) if replies.len() == count => {
+                let errors = replies.iter().filter(|reply| is_error(reply)).count();
+                self.activity.count_commands(count, errors, started.elapsed());
+                return Ok(replies);
+            }
             Ok(Ok(_)) => "replies are missing".to_owned(),
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("no reply within {} ms", time_limit.as_millis()),
         };
+        self.activity.count_commands(count, 1, started.elapsed());
         Err(Unanswered { cause, sent_bytes: self.written.seal() - before })
+    }
+
+    /// Counts into the activity of its user from now on.
+    pub fn count_into(&mut self, activity: &Arc<ConnectionActivity>) {
+        self.activity = Arc::clone(activity);
     }
 
     /// The generation of the route in which it was made.
@@ -84,7 +96,12 @@ impl Connection {
 
 impl ConnectionLike for Connection {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
-        self.multiplexed.req_packed_command(command)
+        Box::pin(async move {
+            let started = Instant::now();
+            let reply = self.multiplexed.req_packed_command(command).await;
+            self.activity.count_commands(1, usize::from(reply.is_err()), started.elapsed());
+            reply
+        })
     }
 
     fn req_packed_commands<'a>(
@@ -93,12 +110,21 @@ impl ConnectionLike for Connection {
         offset: usize,
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
-        self.multiplexed.req_packed_commands(pipeline, offset, count)
+        Box::pin(async move {
+            let started = Instant::now();
+            let replies = self.multiplexed.req_packed_commands(pipeline, offset, count).await;
+            self.activity.count_commands(count, usize::from(replies.is_err()), started.elapsed());
+            replies
+        })
     }
 
     fn get_db(&self) -> i64 {
         self.multiplexed.get_db()
     }
+}
+
+fn is_error(reply: &Value) -> bool {
+    matches!(reply, Value::ServerError(_))
 }
 
 /// The loss of the replies to a pipeline.

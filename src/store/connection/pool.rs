@@ -12,7 +12,7 @@ use redis::{Pipeline, Value};
 use tokio::time::timeout;
 
 use super::{Connection, RECHECK_PERIOD, Route, ask_role, is_replica, replica};
-use crate::store::Failure;
+use crate::store::{Failure, activity::ConnectionActivity};
 
 /// Connections of one route, of which each has one user at a time.
 pub(in crate::store) type Pool = managed::Pool<Connections>;
@@ -26,7 +26,7 @@ pub(in crate::store) fn pool(
     size: usize,
     timeout: Duration,
 ) -> Result<Pool, BuildError> {
-    let connections = Connections { route: Arc::clone(route), timeout };
+    let connections = Connections { route: Arc::clone(route), timeout, activity: Arc::default() };
     Pool::builder(connections).max_size(size).runtime(Runtime::Tokio1).build()
 }
 
@@ -34,6 +34,14 @@ pub(in crate::store) fn pool(
 pub(in crate::store) struct Connections {
     route: Arc<Route>,
     timeout: Duration,
+    activity: Arc<ConnectionActivity>,
+}
+
+impl Connections {
+    /// The activity of all connections of the pool that were not taken for good.
+    pub fn activity(&self) -> &ConnectionActivity {
+        &self.activity
+    }
 }
 
 impl managed::Manager for Connections {
@@ -41,11 +49,15 @@ impl managed::Manager for Connections {
     type Error = Failure;
 
     async fn create(&self) -> Result<Connection, Failure> {
-        self.route.connect_for_calls().await
+        let mut connection = self.route.connect_for_calls().await?;
+        self.activity.count_created();
+        connection.count_into(&self.activity);
+        Ok(connection)
     }
 
     async fn recycle(&self, connection: &mut Connection, _: &Metrics) -> RecycleResult<Failure> {
         if connection.generation() != self.route.generation() {
+            self.activity.count_lost();
             return Err(RecycleError::message("its server was left"));
         }
         // A connection that does not answer leaves half of the time for a new one.
@@ -54,6 +66,7 @@ impl managed::Manager for Connections {
         checked.map_err(|failure| {
             // The other idle connections lead to the same server, and each would take as long.
             self.route.leave(connection.generation());
+            self.activity.count_lost();
             RecycleError::Backend(failure)
         })
     }

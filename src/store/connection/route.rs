@@ -113,6 +113,11 @@ impl Route {
         *self.held_back.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
+    /// True while no connections for calls are made.
+    pub fn is_held_back(&self) -> bool {
+        self.held_back().is_some()
+    }
+
     fn held_back(&self) -> Option<Failure> {
         self.held_back.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -189,6 +194,7 @@ impl Route {
             written,
             generation,
             role_checked: Instant::now(),
+            activity: Arc::default(),
             _driver: Arc::new(AbortOnDropHandle::new(tokio::spawn(driver))),
         })
     }

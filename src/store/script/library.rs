@@ -6,7 +6,10 @@
 use std::{
     collections::HashMap,
     path::Path,
-    sync::{Arc, LazyLock, OnceLock},
+    sync::{
+        Arc, LazyLock, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -17,7 +20,7 @@ use super::{
     Header,
     assemble::{FOLDER, assemble, assemble_guarded, read_header},
 };
-use crate::store::Error;
+use crate::{store::Error, telemetry::DurationHistogram};
 
 /// One operation, as Redis runs it.
 pub struct Script {
@@ -30,6 +33,9 @@ pub struct Script {
     /// The SHA-1 of the source, by which Redis knows it.
     pub sha1: String,
     durations: OnceLock<[Histogram; 3]>,
+    /// The same durations for `GET /monitoring/scripts`, of all outcomes.
+    run_durations: Mutex<DurationHistogram>,
+    loads: AtomicU64,
     /// The same operation with [`GUARD`], once a call has guards.
     guarded: OnceLock<Arc<Script>>,
 }
@@ -109,7 +115,16 @@ impl Script {
 
     fn with_source(name: &'static str, header: Header, source: String) -> Script {
         let sha1 = sha1_smol::Sha1::from(&source).digest().to_string();
-        Script { name, header, source, sha1, durations: OnceLock::new(), guarded: OnceLock::new() }
+        Script {
+            name,
+            header,
+            source,
+            sha1,
+            durations: OnceLock::new(),
+            run_durations: Mutex::default(),
+            loads: AtomicU64::new(0),
+            guarded: OnceLock::new(),
+        }
     }
 
     /// The script that runs the operation as this step of the runner: by itself, or behind guards.
@@ -126,6 +141,7 @@ impl Script {
 
     /// Counts that the source is sent, because the server does not know its SHA-1.
     pub(in crate::store) fn count_load(&self) {
+        self.loads.fetch_add(1, Ordering::Relaxed);
         metrics::counter!("lockstep_script_loads_total", "operation" => self.name).increment(1);
     }
 
@@ -146,5 +162,12 @@ impl Script {
             RunOutcome::Failed => failed,
         };
         histogram.record(duration);
+        self.run_durations.lock().unwrap_or_else(PoisonError::into_inner).record(duration);
+    }
+
+    /// The durations of all runs by this process, and how often the source was sent.
+    pub(in crate::store) fn runs(&self) -> (DurationHistogram, u64) {
+        let durations = self.run_durations.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (durations, self.loads.load(Ordering::Relaxed))
     }
 }

@@ -12,6 +12,7 @@ use lockstep::{
     api::{Limits, ShutdownGate},
     app::{self, app},
     store::{Retention, Settings, Store},
+    telemetry::CallStatistics,
 };
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -23,6 +24,7 @@ use super::{Answer, Call, HOUR, Server, redis_url, unique};
 pub struct Service {
     router: Router,
     pub store: Store,
+    pub statistics: CallStatistics,
     pub space: String,
     url: String,
 }
@@ -54,13 +56,15 @@ impl Service {
         change(&mut settings);
         lockstep::telemetry::prometheus();
         let store = Store::open(&settings).unwrap();
+        let statistics = CallStatistics::default();
         let shape = app::RouterSettings {
             base_path: String::new(),
             body_limit_bytes: 262_144,
+            statistics: Some(statistics.clone()),
             ..app::RouterSettings::default()
         };
         let router = app(store.clone(), ShutdownGate::new(Limits::default()), &shape);
-        Service { router, store, space: unique("test-"), url: settings.url }
+        Service { router, store, statistics, space: unique("test-"), url: settings.url }
     }
 
     /// The same service with another space that no other test uses.
