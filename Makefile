@@ -42,7 +42,7 @@ check: needs-check test check-rest ## What CI runs: all tests against three kind
 check-rest: needs-check lint doc check-document test-gateways test-observability test-cluster test-valkey ## What make check does beside make test
 
 # Debian has nginx and HAProxy where only root looks.
-test-gateways needs-check: export PATH := $(PATH):/usr/sbin
+test-gateways bench needs-check: export PATH := $(PATH):/usr/sbin
 
 test-gateways: ## The service behind nginx, Caddy and HAProxy
 	$(call need,redis-server:redis-server nginx:nginx-light caddy:caddy haproxy:haproxy)
@@ -70,9 +70,9 @@ fuzz: $(DOCUMENT_TOOLS) ## Calls that schemathesis makes of the OpenAPI document
 	cargo test --test document -- --ignored calls_are_answered_as_described
 
 bench: ## Compare with the floors, the baseline and before, in one run
-	$(call need,redis-server:redis-server)
+	$(call need,redis-server:redis-server webdis:webdis nginx:nginx-light)
 	cargo build --release
-	cargo bench --bench compare --bench together --bench locks --bench before --bench capacity --bench monitoring
+	cargo bench --bench compare --bench limits --bench together --bench locks --bench before --bench capacity --bench monitoring
 
 mutants: ## Change scripts one place at a time and expect a test to fail; SAMPLE=200 SEED=1 ONLY=lib/,runner
 	$(call need,redis-server:redis-server)

@@ -4,7 +4,7 @@
 use axum::{
     Router,
     http::Method,
-    middleware::from_fn_with_state,
+    middleware::{from_fn_with_state, map_response_with_state},
     response::Redirect,
     routing::{MethodRouter, get},
 };
@@ -18,6 +18,7 @@ use crate::{
     atomic, batch, bulk, docs,
     domains::{DOMAINS, expirables},
     monitoring, openapi, problems,
+    ratelimit::{self, HeaderForm},
     store::{Library, Store},
     telemetry::{self, CallStatistics},
     transactions,
@@ -33,6 +34,8 @@ pub struct RouterSettings {
     pub base_path: String,
     /// The largest body in bytes; a larger one is refused with `payload_too_large`.
     pub body_limit_bytes: usize,
+    /// The form of the headers that tell of rate limits.
+    pub limit_headers: HeaderForm,
     /// The statistics that calls go into; `None` to count no calls.
     pub statistics: Option<CallStatistics>,
     /// True to write a line of the log for each call.
@@ -64,6 +67,7 @@ pub fn app(store: Store, gate: ShutdownGate, settings: &RouterSettings) -> Route
     router
         .fallback(async || Problem::from(codes::ROUTE_NOT_FOUND))
         .method_not_allowed_fallback(async || Problem::from(codes::METHOD_NOT_ALLOWED))
+        .layer(map_response_with_state(settings.limit_headers, ratelimit::add_headers))
         .layer(CatchPanicLayer::custom(middleware::panicked))
         .layer(from_fn_with_state(gate, middleware::handle))
 }
@@ -78,6 +82,8 @@ fn register_counters() {
     let kinds = expirables().map(|expirable| expirable.resource);
     telemetry::register_counter("lockstep_swept_total", "kind", kinds);
     let directions = ["below", "above"].into_iter();
+    let deciders = ["local", "on_store_error"].into_iter();
+    telemetry::register_counter("lockstep_limits_without_store_total", "by", deciders);
     telemetry::register_counter("lockstep_low_stock_crossings_total", "direction", directions);
 }
 

@@ -9,8 +9,12 @@ use std::{
     fs,
     io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -20,6 +24,8 @@ use serde_json::Value;
 
 /// The address of the service in the examples.
 const SHOWN_SERVICE: &str = "127.0.0.1:8080";
+/// The address of the application in the examples.
+const SHOWN_APPLICATION: &str = "127.0.0.1:9000";
 /// The address of the gateway in the examples.
 const SHOWN_GATEWAY: &str = "127.0.0.1:8000";
 
@@ -31,45 +37,13 @@ struct Gateway {
 }
 
 impl Gateway {
-    fn nginx() -> Gateway {
-        Gateway::start("nginx", "nginx.conf", |config| {
-            let folder = config.parent().unwrap();
-            let mut command = Command::new("nginx");
-            command.arg("-p").arg(folder).arg("-c").arg(config).args(["-e", "stderr", "-g"]).arg(
-                format!(
-                    "daemon off; master_process off; pid {}; error_log stderr;",
-                    folder.join("pid").display()
-                ),
-            );
-            command
-        })
-    }
-
-    fn caddy() -> Gateway {
-        Gateway::start("caddy", "Caddyfile", |config| {
-            let mut command = Command::new("caddy");
-            command
-                .args(["run", "--adapter", "caddyfile", "--config"])
-                .arg(config)
-                .env("HOME", config.parent().unwrap());
-            command
-        })
-    }
-
-    fn haproxy() -> Gateway {
-        Gateway::start("haproxy", "haproxy.cfg", |config| {
-            let mut command = Command::new("haproxy");
-            command.args(["-db", "-f"]).arg(config);
-            command
-        })
-    }
-
     fn all() -> [Gateway; 3] {
-        [Gateway::nginx(), Gateway::caddy(), Gateway::haproxy()]
+        [("nginx", "nginx.conf"), ("caddy", "Caddyfile"), ("haproxy", "haproxy.cfg")]
+            .map(|(name, file)| Gateway::start(name, file))
     }
 
     /// Starts a gateway with its example, in which only the two addresses are others.
-    fn start(name: &str, file: &str, command: impl FnOnce(&PathBuf) -> Command) -> Gateway {
+    fn start(name: &str, file: &str) -> Gateway {
         let service = Service::start(&format!("behind-{name}-{}", unique()));
         let address = format!("127.0.0.1:{}", free_port());
         let example = fs::read_to_string(format!("examples/gateways/{file}")).unwrap();
@@ -78,11 +52,7 @@ impl Gateway {
         let mut config =
             example.replace(SHOWN_SERVICE, service_address).replace(SHOWN_GATEWAY, &address);
         if name == "nginx" {
-            // Its files of bodies and its log are not for the places of the system.
-            let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-                .map(|kind| format!("{kind}_temp_path {kind};"));
-            let http = format!("http {{\n access_log off;\n {}", paths.join("\n"));
-            config = config.replace("http {", &http);
+            config = without_places_of_the_system(&config);
         }
         if name == "caddy" {
             let lines: &[&str] = match caddy_has_full_duplex() {
@@ -96,12 +66,7 @@ impl Gateway {
         }
         let place = service.folder.join(file);
         fs::write(&place, config).unwrap();
-        let child = command(&place)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(service.folder.join("gateway.log")).unwrap())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{name}: {error}; make test-gateways installs it"));
+        let child = spawn(name, &place);
         let gateway = Gateway { address, child, _service: service };
         for _ in 0..2000 {
             if gateway.try_get("/readyz").is_some_and(|answer| answer.status == 200) {
@@ -119,11 +84,7 @@ impl Gateway {
     }
 
     fn try_get(&self, path: &str) -> Option<Answer> {
-        let mut stream = TcpStream::connect(&self.address).ok()?;
-        let host = &self.address;
-        let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-        stream.write_all(head.as_bytes()).ok()?;
-        Answer::read(&mut BufReader::new(stream))
+        try_get(&self.address, path)
     }
 
     fn get(&self, path: &str) -> Answer {
@@ -132,16 +93,61 @@ impl Gateway {
 
     /// Sends a request, its whole body first, on a connection of its own.
     fn send(&self, head: &str, body: &[u8]) -> Option<Answer> {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let (host, length) = (&self.address, body.len());
-        let head = format!(
-            "{head}\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
-        );
-        // The gateway may have answered before the end of the body; what it said is read all the same.
-        let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
-        Answer::read(&mut BufReader::new(stream))
+        send(&self.address, head, body)
     }
+}
+
+/// nginx keeps its files of bodies and its log in places of the system, unless it is told others.
+fn without_places_of_the_system(config: &str) -> String {
+    let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!("{kind}_temp_path {kind};"));
+    let http = format!("http {{\n access_log off;\n {}", paths.join("\n"));
+    config.replace("http {", &http)
+}
+
+/// Starts a gateway in the folder of its configuration.
+fn spawn(name: &str, config: &Path) -> Child {
+    let folder = config.parent().unwrap();
+    let mut command = Command::new(name);
+    match name {
+        "nginx" => {
+            let pid = folder.join("pid");
+            let settings =
+                format!("daemon off; master_process off; pid {}; error_log stderr;", pid.display());
+            command.arg("-p").arg(folder).arg("-c").arg(config);
+            command.args(["-e", "stderr", "-g", &settings])
+        }
+        "caddy" => command.args(["run", "--adapter", "caddyfile", "--config"]).arg(config),
+        _ => command.args(["-db", "-f"]).arg(config),
+    };
+    command
+        .current_dir(folder)
+        .env("HOME", folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(folder.join("gateway.log")).unwrap())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{name}: {error}; make test-gateways installs it"))
+}
+
+fn try_get(address: &str, path: &str) -> Option<Answer> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    let head = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).ok()?;
+    Answer::read(&mut BufReader::new(stream))
+}
+
+/// Sends a request, its whole body first, on a connection of its own.
+fn send(address: &str, head: &str, body: &[u8]) -> Option<Answer> {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let length = body.len();
+    let head = format!(
+        "{head}\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+    );
+    // The gateway may have answered before the end of the body; what it said is read all the same.
+    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
+    Answer::read(&mut BufReader::new(stream))
 }
 
 impl Drop for Gateway {
@@ -162,34 +168,53 @@ struct Answer {
 impl Answer {
     /// The next answer; `None` where the connection was cut off before its end.
     fn read(stream: &mut impl BufRead) -> Option<Answer> {
+        let Message { head, body } = Message::read(stream)?;
+        let status = head.get(9..12)?.parse().ok()?;
+        Some(Answer { status, head, body })
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        header(&self.head, name)
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+}
+
+/// A request or an answer.
+struct Message {
+    /// In lower case.
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Message {
+    fn read(stream: &mut impl BufRead) -> Option<Message> {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             if stream.read_line(&mut head).ok()? == 0 {
                 return None;
             }
         }
-        let status = head.get(9..12)?.parse().ok()?;
         let head = head.to_lowercase();
-        let mut answer = Answer { status, head, body: Vec::new() };
-        if let Some(length) = answer.header("content-length") {
-            answer.body = vec![0; length.parse().ok()?];
-            stream.read_exact(&mut answer.body).ok()?;
-        } else if answer.header("transfer-encoding").is_some() {
+        let mut body = Vec::new();
+        if let Some(length) = header(&head, "content-length") {
+            body = vec![0; length.parse().ok()?];
+            stream.read_exact(&mut body).ok()?;
+        } else if header(&head, "transfer-encoding").is_some() {
             while let Some(part) = read_chunk(stream)? {
-                answer.body.extend(part);
+                body.extend(part);
             }
         }
-        Some(answer)
+        Some(Message { head, body })
     }
+}
 
-    fn header(&self, name: &str) -> Option<&str> {
-        let line = self.head.lines().find(|line| line.starts_with(&format!("{name}:")))?;
-        Some(line[name.len() + 1..].trim())
-    }
-
-    fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_default()
-    }
+/// A header of a head in lower case.
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let line = head.lines().find(|line| line.starts_with(&format!("{name}:")))?;
+    Some(line[name.len() + 1..].trim())
 }
 
 /// The next chunk of a body; `Some(None)` at its end.
@@ -219,8 +244,8 @@ fn free_port() -> u16 {
 }
 
 fn unique() -> usize {
-    static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
-    NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Refused calls as the beginning of their head, with the status and the code of the refusal.
@@ -389,5 +414,186 @@ fn the_documentation_works_behind_a_prefix() {
         for path in ["/metrics", "/lockstep/metrics"] {
             assert_eq!(gateway.get(path).status, 403, "{name} {path}");
         }
+    }
+}
+
+/// The units of the policy `api` in front of the application.
+const UNITS: u64 = 20;
+
+/// A gateway that asks the service whether requests to an application may pass.
+struct Limited {
+    name: &'static str,
+    address: String,
+    child: Child,
+    service: Option<Service>,
+    folder: PathBuf,
+    application: Application,
+}
+
+impl Limited {
+    fn all() -> [Limited; 3] {
+        [
+            ("nginx", ["nginx-limit.conf"].as_slice()),
+            ("caddy", &["Caddyfile-limit"]),
+            ("haproxy", &["haproxy-limit.cfg", "haproxy-limit.lua"]),
+        ]
+        .map(|(name, files)| Limited::start(name, files))
+    }
+
+    /// Starts a gateway with its example, in which only the addresses are others.
+    fn start(name: &'static str, files: &[&str]) -> Limited {
+        let service = Service::start(&format!("limit-{name}-{}", unique()));
+        let application = Application::start();
+        let address = format!("127.0.0.1:{}", free_port());
+        // The folder of the service goes with it, and the gateway outlives it.
+        let folder = service.folder.with_extension("gateway");
+        fs::create_dir_all(&folder).unwrap();
+        for file in files {
+            let example = fs::read_to_string(format!("examples/gateways/{file}")).unwrap();
+            assert!(example.contains(SHOWN_SERVICE) || example.contains(SHOWN_APPLICATION));
+            let config = example
+                .replace(SHOWN_SERVICE, service.url.strip_prefix("http://").unwrap())
+                .replace(SHOWN_APPLICATION, &application.address)
+                .replace(SHOWN_GATEWAY, &address);
+            let config =
+                if name == "nginx" { without_places_of_the_system(&config) } else { config };
+            fs::write(folder.join(file), config).unwrap();
+        }
+        let child = spawn(name, &folder.join(files[0]));
+        let limited = Limited { name, address, child, service: Some(service), folder, application };
+        for _ in 0..2000 {
+            // There is no policy yet, so nothing passes.
+            if try_get(&limited.address, "/").is_some() {
+                return limited;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        let log = fs::read_to_string(limited.folder.join("gateway.log")).unwrap();
+        panic!("{name} does not serve: {log}");
+    }
+
+    /// Calls the service itself.
+    fn ask_service(&self, head: &str, body: &str) -> Answer {
+        let service = self.service.as_ref().unwrap().url.strip_prefix("http://").unwrap();
+        let head = format!("{head} HTTP/1.1\r\nContent-Type: application/json");
+        send(service, &head, body.as_bytes()).unwrap()
+    }
+
+    fn put_policy(&self) {
+        let body = format!(
+            "{{\"algorithm\":\"fixed_window\",\"limit\":{UNITS},\"window_ms\":2000000000}}"
+        );
+        let put = self.ask_service("PUT /ratelimit/policies/api", &body);
+        assert!([200, 201].contains(&put.status), "{}: {put:?}", self.name);
+    }
+
+    /// Sends a request that the application answers with its body.
+    fn send(&self, headers: &str, body: &[u8]) -> Answer {
+        send(&self.address, &format!("POST /orders HTTP/1.1{headers}"), body)
+            .unwrap_or_else(|| panic!("{} gave no answer", self.name))
+    }
+}
+
+impl Drop for Limited {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// An application that answers every request with its body, and counts them.
+struct Application {
+    address: String,
+    requests: Arc<AtomicU64>,
+}
+
+impl Application {
+    /// It serves until the tests end.
+    fn start() -> Application {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let requests = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&requests);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let counted = Arc::clone(&counted);
+                thread::spawn(move || Application::serve(stream, &counted));
+            }
+        });
+        Application { address, requests }
+    }
+
+    fn serve(stream: TcpStream, counted: &AtomicU64) -> Option<()> {
+        let mut sending = stream.try_clone().ok()?;
+        let mut reading = BufReader::new(stream);
+        loop {
+            let request = Message::read(&mut reading)?;
+            counted.fetch_add(1, Ordering::SeqCst);
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", request.body.len());
+            sending.write_all(&[head.as_bytes(), &request.body].concat()).ok()?;
+        }
+    }
+
+    fn requests(&self) -> u64 {
+        self.requests.load(Ordering::SeqCst)
+    }
+}
+
+/// Exactly as many requests as the policy has units reach the application, with their bodies; every other one is a 429
+/// that says when to come again, whatever headers the caller sends.
+#[test]
+fn exactly_the_limit_reaches_an_application_behind_every_gateway() {
+    for gateway in Limited::all() {
+        let name = gateway.name;
+        // A policy that is not there lets nothing pass, and is no denial.
+        let refused = gateway.send("", b"early");
+        assert!(refused.status == 404 || refused.status >= 500, "{name}: {refused:?}");
+        gateway.put_policy();
+        let body = vec![b'x'; 50_000];
+        let answers: Vec<Answer> = thread::scope(|scope| {
+            let caller = || (0..10).map(|_| gateway.send("", &body)).collect::<Vec<_>>();
+            let callers: Vec<_> = (0..8).map(|_| scope.spawn(caller)).collect();
+            callers.into_iter().flat_map(|caller| caller.join().unwrap()).collect()
+        });
+        let (passed, denied): (Vec<_>, Vec<_>) =
+            answers.iter().partition(|answer| answer.status == 200);
+        assert_eq!(passed.len() as u64, UNITS, "{name}");
+        assert!(passed.iter().all(|answer| answer.body == body), "{name}");
+        for answer in denied {
+            assert_eq!(answer.status, 429, "{name}: {answer:?}");
+            let wait = answer.header("retry-after").unwrap();
+            assert!(wait.parse::<u64>().unwrap() > 0, "{name}: {wait}");
+            let state = format!("\"api\";r=0;t={wait}");
+            assert_eq!(answer.header("ratelimit"), Some(state.as_str()), "{name}");
+            assert_eq!(answer.json()["status"], 429, "{name}");
+        }
+        for headers in [
+            "\r\nIdempotency-Key: mine",
+            "\r\nLockstep-Space: other",
+            "\r\nLockstep-Key: other",
+            "\r\nLockstep-Policy: other",
+            "\r\nLockstep-Cost: 0",
+            "\r\nLockstep-Guard: lock=l;token=1",
+        ] {
+            assert_eq!(gateway.send(headers, b"").status, 429, "{name}: {headers}");
+        }
+        assert_eq!(gateway.application.requests(), UNITS, "{name}");
+    }
+}
+
+/// Without the service nothing passes, and nobody is told of a limit.
+#[test]
+fn nothing_passes_without_the_service_behind_any_gateway() {
+    for mut gateway in Limited::all() {
+        let name = gateway.name;
+        gateway.put_policy();
+        assert_eq!(gateway.send("", b"").status, 200, "{name}");
+        drop(gateway.service.take());
+        for _ in 0..3 {
+            let refused = gateway.send("", b"");
+            assert!(refused.status >= 500, "{name}: {refused:?}");
+        }
+        assert_eq!(gateway.application.requests(), 1, "{name}");
     }
 }

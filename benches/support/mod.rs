@@ -113,8 +113,10 @@ pub async fn read_answer<'a>(stream: &mut TcpStream, buffer: &'a mut Vec<u8>) ->
             continue;
         };
         let head = std::str::from_utf8(&buffer[..end]).ok()?;
+        // Servers differ in the case of the first letters; a 204 has no length.
+        let length = head.split("ontent-").find_map(|part| part.get(1..)?.strip_prefix("ength: "));
         let length: usize =
-            head.split("content-length: ").nth(1)?.split("\r\n").next()?.parse().ok()?;
+            length.map_or(Some(0), |rest| rest.split("\r\n").next()?.parse().ok())?;
         if buffer.len() >= end + 4 + length {
             return Some(buffer);
         }

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use axum::{
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    http::{Extensions, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -20,6 +20,8 @@ pub struct Answer<T> {
     status: StatusCode,
     body: T,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// What layers around the handlers read.
+    extensions: Extensions,
 }
 
 impl<T> Answer<T> {
@@ -38,7 +40,7 @@ impl<T> Answer<T> {
             true => vec![(REPLAYED, HeaderValue::from_static("true"))],
             false => Vec::new(),
         };
-        Answer { status, body: completed.reply, headers }
+        Answer { status, body: completed.reply, headers, extensions: Extensions::new() }
     }
 
     /// The same answer with its body serialised as JSON.
@@ -50,9 +52,9 @@ impl<T> Answer<T> {
     where
         T: Serialize,
     {
-        let Answer { status, body, headers } = self;
+        let Answer { status, body, headers, extensions } = self;
         match serde_json::value::to_raw_value(&body) {
-            Ok(body) => Ok(Answer { status, body, headers }),
+            Ok(body) => Ok(Answer { status, body, headers, extensions }),
             Err(_) => Err(codes::INTERNAL_ERROR.into()),
         }
     }
@@ -84,6 +86,26 @@ impl<T> Answer<T> {
         self
     }
 
+    /// Adds a value for a layer around the handlers.
+    #[must_use]
+    pub fn with_extension<E: Clone + Send + Sync + 'static>(mut self, value: E) -> Answer<T> {
+        self.extensions.insert(value);
+        self
+    }
+
+    /// The value of this type that was added for a layer around the handlers.
+    pub fn extension<E: Send + Sync + 'static>(&self) -> Option<&E> {
+        self.extensions.get()
+    }
+
+    /// The answer with another status, and without its body.
+    pub fn without_body(self, status: StatusCode) -> Response {
+        let mut response = status.into_response();
+        response.headers_mut().extend(self.headers);
+        response.extensions_mut().extend(self.extensions);
+        response
+    }
+
     /// Adds the `ETag` of the resource (RFC 9110, section 8.8.3): its version in double quotes, such as
     /// `"7"`. `aside` is what a hold or a reservation has set aside; when that ends at its time, the
     /// resource changes without a new version. Where it is above zero, it follows: `"7-20.00"`.
@@ -112,6 +134,7 @@ impl<T: Serialize> IntoResponse for Answer<T> {
     fn into_response(self) -> Response {
         let mut response = (self.status, axum::Json(self.body)).into_response();
         response.headers_mut().extend(self.headers);
+        response.extensions_mut().extend(self.extensions);
         response
     }
 }

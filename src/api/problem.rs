@@ -157,6 +157,13 @@ impl Problem {
         self
     }
 
+    /// The same problem with another status, for callers who understand only that one.
+    #[must_use]
+    pub fn with_status(mut self, status: StatusCode) -> Problem {
+        self.code.status = status.as_u16();
+        self
+    }
+
     /// The code that programs compare, such as `insufficient_funds`.
     pub fn code(&self) -> &'static str {
         self.code.code

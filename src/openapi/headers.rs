@@ -85,11 +85,13 @@ fn of_answers() -> Value {
         ),
         "Location": text("Path of what was made.", "/accounts/alice"),
         "RateLimitPolicy": text(
-            "Quota `q` and window `w` in seconds of the limit (draft-ietf-httpapi-ratelimit-headers-10).",
+            "Quota `q` and window `w` in seconds of the limit (draft-ietf-httpapi-ratelimit-headers-10). A service \
+                with `--ratelimit-headers legacy` has `X-RateLimit-Limit`, `-Remaining` and `-Reset` instead.",
             "\"default\";q=100;w=60"
         ),
         "RateLimit": text(
-            "Remaining units `r`, and seconds `t` until the limit is whole again.",
+            "Remaining units `r`, and seconds `t` until the limit is whole again; after a denial, until the same \
+                check fits, as in `Retry-After`.",
             "\"default\";r=99;t=1"
         ),
     })

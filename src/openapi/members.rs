@@ -198,6 +198,12 @@ const MEMBERS: &[ProblemMember] = &[
         r#""api""#,
         "Policy whose rule was checked; null for a rule of the call's own.",
     ),
+    row(
+        "decided_by",
+        Named("DecidedBy"),
+        r#""local""#,
+        "What denied in place of the store; missing where the store has denied.",
+    ),
     row("algorithm", Text, r#""token_bucket""#, "Algorithm of the limit."),
     row(
         "violations",

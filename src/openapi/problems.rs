@@ -90,6 +90,9 @@ fn own_members(code: &Code) -> BTreeMap<String, bool> {
     if located.contains(code) {
         members.insert("errors".to_owned(), true);
     }
+    if code.code == "rate_limited" {
+        members.insert("decided_by".to_owned(), false);
+    }
     if *code == codes::INVALID_ID {
         members.extend(["header", "parameter"].map(|name| (name.to_owned(), false)));
     }

@@ -1,14 +1,24 @@
-//! `POST /ratelimit`: takes units from a rate limit, or denies them.
+//! `POST /ratelimit`: takes units from a rate limit, or denies them. `authorize` decides by the same way.
+
+use std::iter;
 
 use axum::extract::State;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::{
     CODES, codes,
-    decision::{Decision, HeaderState},
+    decision::{
+        DecidedBy, Decision, decision_while_away, denied_members, denied_while_away, explain_away,
+        refusal,
+    },
+    denials::{Figures, PendingCheck},
+    headers::{Left, LimitState, with_limits},
+    known_policies::{KnownPolicy, StoreAnswer},
     limit::{LimitRule, with_rule_fields},
+    memory::Memory,
+    rule::Algorithm,
 };
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
@@ -100,11 +110,90 @@ impl RateLimitCheck {
         if let LimitRule::Inline(rule) = rule
             && cost > rule.limit()
         {
-            let members = [("cost", cost.into()), ("limit", rule.limit().into())];
-            return Err(Problem::refused(codes::COST_EXCEEDS_LIMIT, members));
+            return Err(exceeds_limit(cost, rule.limit()));
         }
         let (on_deny, lease_id) = (OnDeny::default(), GeneratedId::new("lease_"));
         Ok(RateLimitCheck { key, cost, rule, on_deny, lease_id })
+    }
+
+    /// Decides the check in a script of its own: by a denial of the same check that this process remembers, by the
+    /// store, or by `on_store_error` of the policy.
+    ///
+    /// # Errors
+    ///
+    /// The refusal, or the failure of the store.
+    pub async fn decide(&self, store: &Store, context: &Context) -> api::Result<Decision> {
+        let memory = Memory::of(store);
+        let pending = Memory::may_answer(context).then(|| {
+            let RateLimitCheck { key, cost, rule, .. } = self;
+            memory.denials.pending(store.clock(), &context.space, rule, key, *cost)
+        });
+        if let Some(figures) = pending.as_ref().and_then(|asked| memory.denials.find(asked)) {
+            DecidedBy::Local.count();
+            return CheckRequest::answer(self, Err(self.denial(figures, DecidedBy::Local)));
+        }
+        match memory.policies.run(store, context, self, iter::once(&self.rule)).await {
+            StoreAnswer::Away(policies) => self.answer_while_away(&policies[0]),
+            StoreAnswer::Given(result) => {
+                if let (Some(pending), Err(store::Error::Refused(denied))) = (pending, &result) {
+                    self.remember(store, context, pending, &denied.reply);
+                }
+                CheckRequest::answer(self, result)
+            }
+        }
+    }
+
+    /// Remembers a denial of the store. Those of leases are not: a lease may be given back at any moment, through any
+    /// process.
+    fn remember(
+        &self,
+        store: &Store,
+        context: &Context,
+        pending: PendingCheck,
+        denied: &store::Refusal,
+    ) {
+        let memory = Memory::of(store);
+        let algorithm = match self.rule {
+            LimitRule::Inline(rule) => Some(rule.algorithm()),
+            LimitRule::Policy(_) => {
+                memory.policies.find(&context.space, &self.rule).map(|policy| policy.algorithm)
+            }
+        };
+        let is_lasting = algorithm.is_some_and(|algorithm| algorithm != Algorithm::Concurrency);
+        if is_lasting && denied.code == &codes::RATE_LIMITED {
+            let figures = Figures::of_refusal(&denied.members);
+            memory.denials.remember(store.clock(), pending, figures);
+        }
+    }
+
+    /// A denial that the store has not made.
+    fn denial(&self, figures: Figures, by: DecidedBy) -> store::Error {
+        let members = denied_members(&self.key, &self.rule, self.cost, figures, by);
+        store::Error::Refused(refusal(members))
+    }
+
+    fn answer_while_away(&self, policy: &KnownPolicy) -> api::Result<Decision> {
+        let reply = self.decision_while_away(policy)?;
+        if !reply.allowed {
+            let denial = self.denial(denied_while_away(policy), DecidedBy::OnStoreError);
+            let name = format!("the policy {}", self.rule.policy());
+            return CheckRequest::answer(self, Err(denial))
+                .map_err(|problem| explain_away(problem, name));
+        }
+        let state = policy.limit_state(self.rule.policy());
+        Ok(with_limits(Answer::ok(Completed { reply, replayed: false }), vec![state]))
+    }
+
+    /// The decision of the policy while the store does not answer.
+    ///
+    /// # Errors
+    ///
+    /// `cost_exceeds_limit`, as the script would refuse.
+    pub fn decision_while_away(&self, policy: &KnownPolicy) -> Result<Decision, Problem> {
+        if self.cost > policy.limit {
+            return Err(exceeds_limit(self.cost, policy.limit));
+        }
+        Ok(decision_while_away(&self.key, &self.rule, policy, self.cost))
     }
 
     /// Binds the arguments `key`, `cost`, `policy`, `lease_id` and those of the rule. The id of a lease names
@@ -117,6 +206,14 @@ impl RateLimitCheck {
             .derived_arg("lease_id", format_args!("{}x{}", self.lease_id, self.cost));
         self.rule.bind_numbers(invocation);
     }
+}
+
+/// The refusal of a cost that can never fit.
+fn exceeds_limit(cost: u64, limit: u64) -> Problem {
+    let members = [("cost", cost.into()), ("limit", limit.into())];
+    let problem = Problem::refused(codes::COST_EXCEEDS_LIMIT, members);
+    let error = json!({ "pointer": "/cost", "detail": problem.detail() });
+    problem.with("errors", vec![error])
 }
 
 /// Refuses a cost that no limit counts.
@@ -145,18 +242,20 @@ impl CheckReply {
             cost,
             lease_id: self.lease_id,
             shadow_denied: self.denied == 1,
+            decided_by: None,
         }
     }
 
     /// What the headers say of the limit.
-    pub fn header_state(&self, rule: &LimitRule) -> HeaderState {
+    pub fn limit_state(&self, rule: &LimitRule) -> LimitState {
         let name = if rule.policy().is_empty() { "default" } else { rule.policy() };
-        HeaderState {
+        let left =
+            Left { remaining: self.remaining, denied: false, effective_ms: self.reset_after_ms };
+        LimitState {
             name: name.to_owned(),
             limit: self.limit,
             window_ms: self.window_ms,
-            remaining: self.remaining,
-            effective_ms: self.reset_after_ms,
+            left: Some(left),
         }
     }
 }
@@ -190,33 +289,35 @@ impl Command for CheckRequest {
     ) -> api::Result<Decision> {
         let denied = match result {
             Ok(completed) => {
-                let state = completed.reply.header_state(&check.rule);
+                let state = completed.reply.limit_state(&check.rule);
                 let decide = |reply: CheckReply| {
                     reply.into_decision(check.key.clone(), check.cost, &check.rule)
                 };
-                return Ok(HeaderState::add_to_answer(&[state], Answer::ok(completed.map(decide))));
+                return Ok(with_limits(Answer::ok(completed.map(decide)), vec![state]));
             }
             Err(store::Error::Refused(denied)) if denied.reply.code == &codes::RATE_LIMITED => {
                 denied
             }
             Err(error) => return Err(error.into()),
         };
-        let state = HeaderState::of_refusal(&denied.reply.members);
         // The members of the refusal are the fields of a decision.
         if check.on_deny == OnDeny::Ok
             && let Ok(reply) = serde_json::from_value(Value::Object(denied.reply.members.clone()))
         {
+            let state = LimitState::denied(|name| denied.reply.members.get(name));
             let answer = Answer::ok(Completed { reply, replayed: denied.replayed });
-            return Ok(HeaderState::add_to_answer(&[state], answer));
+            return Ok(with_limits(answer, vec![state]));
         }
-        Err(HeaderState::add_to_problem(&[state], store::Error::Refused(denied).into()))
+        Err(store::Error::Refused(denied).into())
     }
 }
 
 /// Check a rate limit
 ///
 /// The whole `cost` is taken from the limit, or the check is denied and nothing is taken. The headers
-/// `RateLimit-Policy` and `RateLimit` carry the rule and its state in seconds, for clients and gateways.
+/// `RateLimit-Policy` and `RateLimit` carry the rule and its state in seconds, for clients and gateways. A check
+/// that was denied a moment ago may be denied again by the process that remembers it (`decided_by: "local"`), for at
+/// most two seconds; never so under an Idempotency-Key or a guard, and never for leases.
 #[utoipa::path(
     post,
     path = "/ratelimit",
@@ -230,5 +331,6 @@ pub async fn check(
     Caller(context): Caller,
     Json(request): Json<CheckRequest>,
 ) -> api::Result<Decision> {
-    request.run(&store, &context).await
+    let check = request.prepare(&store, &context).await?;
+    check.decide(&store, &context).await
 }

@@ -1,4 +1,7 @@
-//! `POST /ratelimit/check-all`: takes units from several limits if all of them have them.
+//! `POST /ratelimit/check-all`: takes units from several limits if all of them have them. [`CheckSeveral`] decides a
+//! list of checks for all that have one.
+
+use std::sync::Arc;
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -9,8 +12,11 @@ use super::{
     CODES,
     check::{CheckReply, OnDeny, RateLimitCheck, default_cost},
     codes,
-    decision::{Decision, HeaderState},
+    decision::{DecidedBy, Decision, denied_members, denied_while_away, explain_away, refusal},
+    headers::{LimitState, with_limits},
+    known_policies::{KnownPolicy, StoreAnswer},
     limit::{LimitRule, with_rule_fields},
+    memory::Memory,
 };
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
@@ -19,7 +25,7 @@ use crate::{
 };
 
 /// The most limits that one call checks.
-const MAX_CHECKS: usize = 32;
+pub const MAX_CHECKS: usize = 32;
 
 /// Takes units from several limits, all or none.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -120,7 +126,7 @@ impl Command for CheckAll {
                 check.map_err(|problem| problem.prefix_pointer(&format!("/checks/{index}")))?,
             );
         }
-        Ok(CheckSeveral { checks, on_deny: self.on_deny })
+        Ok(CheckSeveral::new(checks, self.on_deny))
     }
 
     fn answer(
@@ -138,17 +144,62 @@ impl Command for CheckAll {
 }
 
 impl CheckSeveral {
+    /// Checks that are decided together.
+    pub fn new(checks: Vec<RateLimitCheck>, on_deny: OnDeny) -> CheckSeveral {
+        CheckSeveral { checks, on_deny }
+    }
+
+    /// Decides the checks, all or none, in a script of their own: by the store, or by `on_store_error` where the
+    /// policy of each check has an answer.
+    ///
+    /// # Errors
+    ///
+    /// The refusal, or the failure of the store.
+    pub async fn decide(&self, store: &Store, context: &Context) -> api::Result<Decisions> {
+        let rules = self.checks.iter().map(|check| &check.rule);
+        match Memory::of(store).policies.run(store, context, self, rules).await {
+            StoreAnswer::Given(result) => CheckAll::answer(self, result),
+            StoreAnswer::Away(policies) => self.answer_while_away(&policies),
+        }
+    }
+
+    fn answer_while_away(&self, policies: &[Arc<KnownPolicy>]) -> api::Result<Decisions> {
+        let (mut results, mut states, mut violations) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, (check, policy)) in self.checks.iter().zip(policies).enumerate() {
+            let RateLimitCheck { key, cost, rule, .. } = check;
+            let decision = check.decision_while_away(policy);
+            let decision =
+                decision.map_err(|problem| problem.prefix_pointer(&format!("/checks/{index}")))?;
+            if !decision.allowed {
+                let (figures, by) = (denied_while_away(policy), DecidedBy::OnStoreError);
+                let mut violation = denied_members(key, rule, *cost, figures, by);
+                violation.insert("index".to_owned(), index.into());
+                violations.push(violation);
+            } else {
+                results.push(decision);
+                states.push(policy.limit_state(rule.policy()));
+            }
+        }
+        let Some(mut members) = violations.first().cloned() else {
+            let reply = Decisions { allowed: true, results };
+            return Ok(with_limits(Answer::ok(Completed { reply, replayed: false }), states));
+        };
+        members.remove("index");
+        members.insert("violations".to_owned(), violations.into());
+        let denied = self.denied(refusal(members));
+        denied.map_err(|problem| explain_away(problem, "a policy of these checks"))
+    }
+
     fn allowed(&self, completed: Completed<CheckAllReply>) -> Answer<Decisions> {
         let pairs = || self.checks.iter().zip(&completed.reply.results);
-        let states: Vec<HeaderState> =
-            pairs().map(|(check, reply)| reply.header_state(&check.rule)).collect();
+        let states = pairs().map(|(check, reply)| reply.limit_state(&check.rule)).collect();
         let replayed = completed.replayed;
         let replies = self.checks.iter().zip(completed.reply.results);
         let decide = |(check, reply): (&RateLimitCheck, CheckReply)| {
             reply.into_decision(check.key.clone(), check.cost, &check.rule)
         };
         let reply = Decisions { allowed: true, results: replies.map(decide).collect() };
-        HeaderState::add_to_answer(&states, Answer::ok(Completed { reply, replayed }))
+        with_limits(Answer::ok(Completed { reply, replayed }), states)
     }
 
     /// Answers a denial: as the problem, or with the violated limits where `on_deny` is `200`.
@@ -157,7 +208,7 @@ impl CheckSeveral {
         let mut states = Vec::new();
         let mut results = Vec::new();
         for violation in violations.into_iter().flatten().filter_map(Value::as_object) {
-            states.push(HeaderState::of_refusal(violation));
+            states.push(LimitState::denied(|name| violation.get(name)));
             let mut fields = violation.clone();
             fields.insert("allowed".to_owned(), false.into());
             results.extend(serde_json::from_value::<Decision>(Value::Object(fields)));
@@ -165,9 +216,9 @@ impl CheckSeveral {
         if self.on_deny == OnDeny::Ok {
             let reply = Decisions { allowed: false, results };
             let answer = Answer::ok(Completed { reply, replayed: denied.replayed });
-            return Ok(HeaderState::add_to_answer(&states, answer));
+            return Ok(with_limits(answer, states));
         }
-        Err(HeaderState::add_to_problem(&states, store::Error::Refused(denied).into()))
+        Err(store::Error::Refused(denied).into())
     }
 }
 
@@ -188,5 +239,6 @@ pub async fn check_all(
     Caller(context): Caller,
     Json(request): Json<CheckAll>,
 ) -> api::Result<Decisions> {
-    request.run(&store, &context).await
+    let checks = request.prepare(&store, &context).await?;
+    checks.decide(&store, &context).await
 }

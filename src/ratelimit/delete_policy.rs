@@ -4,7 +4,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::CODES;
+use super::{CODES, memory::Memory};
 use crate::{
     api::{self, Answer, Caller, IfMatch, Path},
     store::{Invocation, Operation, Store},
@@ -64,5 +64,6 @@ pub async fn delete_policy(
     if_match: IfMatch,
 ) -> api::Result<PolicyDeleted> {
     let completed = store.run(&PolicyDeletion { policy, if_match }, &context).await?;
+    Memory::of(&store).policy_deleted(&context.space, &completed.reply.policy);
     Ok(Answer::ok(completed.map(|reply| PolicyDeleted { policy: reply.policy, deleted: true })))
 }

@@ -4,7 +4,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{CODES, rule::Algorithm};
+use super::{CODES, limit::RuleFields, rule::Algorithm};
 use crate::{
     api::{self, Answer, Caller, Path},
     store::{Completed, Invocation, Operation, Store},
@@ -39,18 +39,41 @@ pub struct PolicyRule {
     pub ttl_ms: Option<Ttl>,
     /// True for a policy that only counts: it denies nothing.
     pub shadow: bool,
-    /// What a check answers while the store is away.
+    /// What a check is told while the store does not answer.
     pub on_store_error: OnStoreError,
 }
 
-/// What a check under a policy answers while the store is away: with `error`, the problem of the store. No
-/// other answer is built yet, so no other is taken.
+/// What a check under a policy is told while the store does not answer.
+///
+/// - `error`: the problem of the store.
+/// - `allow`: the check is allowed, and nothing is counted.
+/// - `deny`: the check is denied.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnStoreError {
     /// The check fails with the problem of the store.
     #[default]
     Error,
+    /// The check is allowed, and nothing is counted.
+    Allow,
+    /// The check is denied.
+    Deny,
+}
+
+impl PolicyRule {
+    /// The fields of the rule, as a call has them.
+    pub fn fields(&self) -> RuleFields {
+        RuleFields {
+            algorithm: Some(self.algorithm),
+            capacity: self.capacity,
+            refill_tokens: self.refill_tokens,
+            refill_interval_ms: self.refill_interval_ms,
+            limit: self.limit,
+            window_ms: self.window_ms,
+            buckets: self.buckets,
+            ttl_ms: self.ttl_ms,
+        }
+    }
 }
 
 /// A policy: a rule under a name, which checks refer to.
@@ -90,6 +113,16 @@ impl StoredPolicy {
     /// The name of the policy.
     pub fn name(&self) -> &str {
         self.policy.as_str()
+    }
+
+    /// The version, which every change raises.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The rule of the policy, and what happens beside it.
+    pub fn rule(&self) -> &PolicyRule {
+        &self.rule
     }
 }
 

@@ -25,7 +25,8 @@ pub struct Policies {
     pub next_cursor: Option<String>,
 }
 
-struct ListPolicies(ScanStep);
+/// Reads the policies that a step names, and lists the names of the next.
+pub struct ListPolicies(pub ScanStep);
 
 impl Operation for ListPolicies {
     const NAME: &'static str = "ratelimit/list_policies";

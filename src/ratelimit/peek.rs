@@ -1,17 +1,22 @@
 //! `GET /ratelimit/peek`: the decision that a check would get, without taking anything.
 
+use std::iter;
+
 use axum::extract::State;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{
     CODES,
-    check::{check_cost, default_cost},
-    decision::{Decision, HeaderState},
+    check::{RateLimitCheck, check_cost, default_cost},
+    decision::Decision,
+    headers::{Left, LimitState, with_limits},
+    known_policies::StoreAnswer,
     limit::LimitRule,
+    memory::Memory,
 };
 use crate::{
-    api::{self, Caller, Problem, Query},
+    api::{self, Answer, Caller, Problem, Query},
     store::{Completed, Invocation, Operation, Store},
     types::{Code, Id, LimitKey, codes},
 };
@@ -33,10 +38,9 @@ pub struct PeekQuery {
     pub cost: u64,
 }
 
+/// A check that takes nothing.
 struct Peek {
-    key: LimitKey,
-    cost: u64,
-    rule: LimitRule,
+    check: RateLimitCheck,
 }
 
 /// The reply of a peek.
@@ -57,16 +61,41 @@ impl Operation for Peek {
     type Reply = PeekReply;
 
     fn bind(&self, invocation: &mut Invocation) {
-        self.rule.bind_state(invocation, &self.key);
-        self.rule.bind_policy(invocation);
-        invocation.arg("cost", self.cost).arg("policy", self.rule.policy());
+        let RateLimitCheck { key, cost, rule, .. } = &self.check;
+        rule.bind_state(invocation, key);
+        rule.bind_policy(invocation);
+        invocation.arg("cost", cost).arg("policy", rule.policy());
+    }
+}
+
+impl PeekReply {
+    fn left(&self) -> Left {
+        let wait_ms = if self.allowed { self.reset_after_ms } else { self.retry_after_ms };
+        Left { remaining: self.remaining, denied: !self.allowed, effective_ms: wait_ms }
+    }
+
+    fn into_decision(self, check: &RateLimitCheck) -> Decision {
+        Decision {
+            key: check.key.clone(),
+            policy: check.rule.named_policy(),
+            allowed: self.allowed,
+            limit: self.limit,
+            remaining: self.remaining,
+            retry_after_ms: self.retry_after_ms,
+            reset_after_ms: self.reset_after_ms,
+            cost: check.cost,
+            lease_id: None,
+            shadow_denied: self.shadow == 1 && self.retry_after_ms > 0,
+            decided_by: None,
+        }
     }
 }
 
 /// Peek at a rate limit
 ///
 /// Answers what a check would be told now. Nothing is taken and nothing is written, whether it would be
-/// allowed or denied; a denial has the status 200 and `allowed: false`.
+/// allowed or denied; a denial has the status 200 and `allowed: false`. The store is asked each time; while it does
+/// not answer, `on_store_error` of the policy holds here too.
 #[utoipa::path(
     get,
     path = "/ratelimit/peek",
@@ -84,27 +113,21 @@ pub async fn peek(
     if check_cost(cost).is_err() {
         return Err(Problem::new(codes::INVALID_QUERY, "A cost is 1 to 2^53 - 1."));
     }
-    let operation = Peek { key, cost, rule: LimitRule::Policy(policy.clone()) };
-    let Completed { reply, replayed } = store.run(&operation, &context).await?;
-    let state = HeaderState {
-        name: policy.to_string(),
-        limit: reply.limit,
-        window_ms: reply.window_ms,
-        remaining: reply.remaining,
-        effective_ms: if reply.allowed { reply.reset_after_ms } else { reply.retry_after_ms },
-    };
-    let decision = Decision {
-        key: operation.key,
-        policy: Some(policy),
-        allowed: reply.allowed,
-        limit: reply.limit,
-        remaining: reply.remaining,
-        retry_after_ms: reply.retry_after_ms,
-        reset_after_ms: reply.reset_after_ms,
-        cost,
-        lease_id: None,
-        shadow_denied: reply.shadow == 1 && reply.retry_after_ms > 0,
-    };
-    let answer = api::Answer::ok(Completed { reply: decision, replayed });
-    Ok(HeaderState::add_to_answer(&[state], answer))
+    let check = RateLimitCheck::new(key.clone(), cost, LimitRule::Policy(policy.clone()))?;
+    let peek = Peek { check };
+    let rules = iter::once(&peek.check.rule);
+    let (decision, left, window_ms) =
+        match Memory::of(&store).policies.run(&store, &context, &peek, rules).await {
+            StoreAnswer::Away(policies) => {
+                (peek.check.decision_while_away(&policies[0])?, None, policies[0].window_ms)
+            }
+            StoreAnswer::Given(result) => {
+                let reply = result?.reply;
+                let left = reply.left();
+                let window_ms = reply.window_ms;
+                (reply.into_decision(&peek.check), Some(left), window_ms)
+            }
+        };
+    let state = LimitState { name: policy.to_string(), limit: decision.limit, window_ms, left };
+    Ok(with_limits(Answer::ok(Completed { reply: decision, replayed: false }), vec![state]))
 }

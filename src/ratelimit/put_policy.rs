@@ -8,6 +8,7 @@ use super::{
     CODES,
     get_policy::{OnStoreError, Policy, PolicyRule, StoredPolicy, answer_policy},
     limit::{bind_rule, with_rule_fields},
+    memory::Memory,
     rule::Rule,
 };
 use crate::{
@@ -30,7 +31,8 @@ with_rule_fields! {
         #[serde(default)]
         #[schema(default = false)]
         pub shadow: bool,
-        /// What a check under this policy answers while the store is away.
+        /// What a check under this policy is told while the store does not answer. A process knows the policy from its
+        /// first check on; until then the answer is `error`.
         #[serde(default, deserialize_with = "enum_from_str")]
         #[schema(default = "error")]
         pub on_store_error: OnStoreError,
@@ -119,6 +121,7 @@ pub async fn put_policy(
     let completed = store.run(&change, &context).await?;
     let is_new = completed.reply.created == 1;
     let completed = completed.map(|reply| reply.policy);
+    Memory::of(&store).policy_changed(&context.space, &completed.reply);
     if !is_new {
         return Ok(answer_policy(completed, Answer::ok));
     }

@@ -7,7 +7,9 @@ use utoipa::ToSchema;
 use super::{
     CODES,
     check::{check_cost, default_cost},
+    denials::MakesRoom,
     limit::{LimitRule, with_rule_fields},
+    memory::Memory,
 };
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
@@ -60,6 +62,8 @@ pub struct CheckedRefund {
     key: LimitKey,
     cost: u64,
     rule: LimitRule,
+    /// This process forgets what it denied, once the reply is there.
+    _makes_room: MakesRoom,
 }
 
 /// The reply of a refund.
@@ -88,11 +92,12 @@ impl Command for Refund {
     type Operation = CheckedRefund;
     type Output = Refunded;
 
-    async fn prepare(self, _: &Store, _: &Context) -> Result<CheckedRefund, Problem> {
+    async fn prepare(self, store: &Store, context: &Context) -> Result<CheckedRefund, Problem> {
         check_cost(self.cost)?;
         let fields = self.rule_fields();
         let rule = LimitRule::new(self.policy, &fields)?;
-        Ok(CheckedRefund { key: self.key, cost: self.cost, rule })
+        let _makes_room = Memory::of(store).denials.make_room(&context.space, &rule, &self.key);
+        Ok(CheckedRefund { key: self.key, cost: self.cost, rule, _makes_room })
     }
 
     fn answer(

@@ -6,7 +6,9 @@ use utoipa::ToSchema;
 
 use super::{
     CODES,
+    denials::MakesRoom,
     limit::{LimitRule, with_rule_fields},
+    memory::Memory,
 };
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
@@ -60,6 +62,8 @@ pub struct CheckedRelease {
     key: LimitKey,
     lease_id: Id,
     rule: LimitRule,
+    /// This process forgets what it denied, once the reply is there.
+    _makes_room: MakesRoom,
 }
 
 /// The reply of a release.
@@ -89,17 +93,18 @@ impl Command for ReleaseLease {
     type Operation = CheckedRelease;
     type Output = LimitLeaseReleased;
 
-    async fn prepare(self, _: &Store, _: &Context) -> Result<CheckedRelease, Problem> {
+    async fn prepare(self, store: &Store, context: &Context) -> Result<CheckedRelease, Problem> {
         let fields = self.rule_fields();
         let rule = LimitRule::new(self.policy, &fields)?;
-        Ok(CheckedRelease { key: self.key, lease_id: self.lease_id, rule })
+        let _makes_room = Memory::of(store).denials.make_room(&context.space, &rule, &self.key);
+        Ok(CheckedRelease { key: self.key, lease_id: self.lease_id, rule, _makes_room })
     }
 
     fn answer(
         release: &CheckedRelease,
         result: Result<Completed<ReleaseReply>, store::Error>,
     ) -> api::Result<LimitLeaseReleased> {
-        let CheckedRelease { key, lease_id, rule } = release;
+        let CheckedRelease { key, lease_id, rule, .. } = release;
         Ok(Answer::ok(result?.map(|ReleaseReply { limit, remaining }| LimitLeaseReleased {
             key: key.clone(),
             policy: rule.named_policy(),

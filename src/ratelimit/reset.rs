@@ -6,7 +6,9 @@ use utoipa::ToSchema;
 
 use super::{
     CODES,
+    denials::MakesRoom,
     limit::{LimitRule, with_rule_fields},
+    memory::Memory,
 };
 use crate::{
     api::{self, Answer, Caller, Command, Json, Problem},
@@ -48,6 +50,8 @@ pub struct LimitReset {
 pub struct CheckedReset {
     key: LimitKey,
     rule: LimitRule,
+    /// This process forgets what it denied, once the reply is there.
+    _makes_room: MakesRoom,
 }
 
 /// The reply of a reset.
@@ -74,17 +78,18 @@ impl Command for ResetLimit {
     type Operation = CheckedReset;
     type Output = LimitReset;
 
-    async fn prepare(self, _: &Store, _: &Context) -> Result<CheckedReset, Problem> {
+    async fn prepare(self, store: &Store, context: &Context) -> Result<CheckedReset, Problem> {
         let fields = self.rule_fields();
         let rule = LimitRule::new(self.policy, &fields)?;
-        Ok(CheckedReset { key: self.key, rule })
+        let _makes_room = Memory::of(store).denials.make_room(&context.space, &rule, &self.key);
+        Ok(CheckedReset { key: self.key, rule, _makes_room })
     }
 
     fn answer(
         reset: &CheckedReset,
         result: Result<Completed<ResetReply>, store::Error>,
     ) -> api::Result<LimitReset> {
-        let CheckedReset { key, rule } = reset;
+        let CheckedReset { key, rule, .. } = reset;
         Ok(Answer::ok(result?.map(|ResetReply { limit, remaining }| LimitReset {
             key: key.clone(),
             policy: rule.named_policy(),

@@ -146,6 +146,12 @@ impl Failure {
         !self.may_have_written() && !matches!(self, Failure::PrerequisiteRequired { .. })
     }
 
+    /// True if the server is the reason: it cannot be reached, cannot serve, or did not answer. The service's own
+    /// bounds and faults are none of these.
+    pub fn is_of_server(&self) -> bool {
+        matches!(self, Failure::OutOfMemory(_) | Failure::Unknown { .. }) || self.is_transient()
+    }
+
     /// True if nothing was written and the same call may succeed in a moment.
     pub(super) fn is_transient(&self) -> bool {
         use Failure::{Busy, Loading, ReadOnly, Unavailable};

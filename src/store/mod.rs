@@ -4,7 +4,8 @@
 //! `invocation` (its keys and arguments), `pending` (into a queue, and waiting), `batcher` (to Redis and
 //! back), `script` (the script that ran, and the reading of its reply). Beside that way: `open` starts and
 //! ends the batch workers, `connection` makes and leaves connections to the server, `ordered` keeps the
-//! order of a stream, `single_flight` lets one caller run a prerequisite for all, `notifications` are messages of scripts, `transaction` is WATCH and
+//! order of a stream, `single_flight` lets one caller run a prerequisite for all, `notifications` are messages of scripts,
+//! `local` is what domains keep in this process, `transaction` is WATCH and
 //! EXEC, `admin` is what the service asks for itself, `server_info` and `activity` are figures of the server and of the
 //! connections to it, `rights` and `readiness` are what the user may do and
 //! what the server can serve, `format` is the layout of the data, `migration` leads
@@ -20,6 +21,7 @@ mod embedded;
 mod failure;
 mod format;
 mod invocation;
+mod local;
 mod migration;
 mod notifications;
 mod open;
@@ -77,6 +79,7 @@ use activity::ConnectionActivity;
 use batcher::{MAX_ARGS, MAX_KEYS, PendingCall, RunnerArgs};
 use connection::{Pool, Route};
 use invocation::EncodedInvocation;
+use local::Local;
 use operation::Composite;
 use single_flight::SingleFlight;
 
@@ -103,6 +106,7 @@ struct Inner {
     runner_args: RunnerArgs,
     process: ProcessId,
     subscriber: redis::Client,
+    local: Local,
     /// Tasks that go on after their caller has gone, such as giving back what was granted to it.
     background: TaskTracker,
     draining: CancellationToken,

@@ -16,6 +16,7 @@ use super::{
     Clock, Failure, Inner, ProcessId, Settings, Store,
     batcher::{BatchWorker, RunnerArgs},
     connection::{Route, pool},
+    local::Local,
     single_flight::SingleFlight,
 };
 
@@ -81,6 +82,7 @@ impl Store {
             runner_args,
             process: ProcessId::new(),
             subscriber: subscriber(&settings.url)?,
+            local: Local::default(),
             background: TaskTracker::new(),
             draining: CancellationToken::new(),
             closing,

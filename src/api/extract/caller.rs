@@ -31,6 +31,18 @@ pub(super) struct QueryIsRead;
 #[derive(Debug)]
 pub struct Caller(pub Context);
 
+/// The space of a call whose other headers are those of somebody else: a gateway passes on what its own caller sent.
+#[derive(Debug)]
+pub struct CallerSpace(pub Id);
+
+impl<S: Sync> FromRequestParts<S> for CallerSpace {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<CallerSpace, Problem> {
+        space(&parts.headers).map(CallerSpace)
+    }
+}
+
 impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 

@@ -7,8 +7,8 @@ mod json;
 mod path;
 mod query;
 
-pub use caller::{Caller, MAX_GUARDS, idempotency_key};
+pub use caller::{Caller, CallerSpace, MAX_GUARDS, idempotency_key};
 pub use if_match::IfMatch;
-pub use json::{Json, read_json};
+pub use json::{Json, read_body, read_json};
 pub use path::Path;
 pub use query::{NoParameters, Query};

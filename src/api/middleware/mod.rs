@@ -10,7 +10,6 @@ use std::{any::Any, sync::Arc};
 
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::HeaderValue,
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -27,7 +26,7 @@ use crate::{
     types::codes,
 };
 use headers::{Asked, check_host, problem_of_stranger};
-use request_info::{REQUEST_ID, request_id, trace_id};
+use request_info::REQUEST_ID;
 
 /// Runs one request: gives it an id and a span, refuses it during a shutdown, writes its problem as
 /// the body of the answer, and records its duration.
@@ -38,16 +37,12 @@ pub async fn handle(
 ) -> Response {
     let started = Instant::now();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let request_id = request_id(&request);
-    let span = request_span(&request, route.as_ref(), &request_id);
-    let trace_id = trace_id(&request).map(Arc::from);
-    let info = RequestInfo {
-        limits: gate.limits,
-        request_id,
-        trace_id: trace_id.or_else(|| telemetry::trace_id_of(&span)),
-        base_path: gate.base_path.clone(),
-        observation: Arc::clone(&gate.observation),
-    };
+    let (base_path, observation) = (gate.base_path.clone(), Arc::clone(&gate.observation));
+    let mut info = RequestInfo::of(request.headers(), gate.limits, base_path, observation);
+    let span = request_span(&request, route.as_ref(), info.request_id());
+    if info.trace_id.is_none() {
+        info.trace_id = telemetry::trace_id_of(&span);
+    }
     request.extensions_mut().insert(info.clone());
     let method = request.method().clone();
     let asked = Asked::of(&method, request.headers());
@@ -87,7 +82,7 @@ pub async fn handle(
 }
 
 /// The span of a request, in the trace of its caller.
-fn request_span(request: &Request, route: Option<&MatchedPath>, request_id: &HeaderValue) -> Span {
+fn request_span(request: &Request, route: Option<&MatchedPath>, request_id: &str) -> Span {
     let (method, route) = (request.method(), route.map_or("none", MatchedPath::as_str));
     let span = tracing::debug_span!(
         "request",
@@ -97,7 +92,7 @@ fn request_span(request: &Request, route: Option<&MatchedPath>, request_id: &Hea
         http.request.method = method.as_str(),
         http.route = route,
         http.response.status_code = Empty,
-        request_id = request_id.to_str().ok(),
+        request_id,
     );
     telemetry::join_trace(&span, request.headers());
     span

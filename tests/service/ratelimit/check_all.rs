@@ -169,3 +169,32 @@ async fn two_processes_admit_exactly_the_smallest_limit() {
     assert_eq!(answers.count(200), 5 * 30);
     assert_eq!(answers.count(429), 450);
 }
+
+/// A refusal of one check names it, whether the service or the script has refused.
+#[tokio::test]
+async fn a_refused_check_is_pointed_at() {
+    let service = Service::new();
+    put(&service, "p", &rules(5)[3]).await.assert(201);
+    let of_policy = |cost: u64| json!({ "policy": "p", "key": "k", "cost": cost });
+    let unknown = json!({ "policy": "gone", "key": "k" });
+    for (last, code, status, pointer) in [
+        (of_policy(6), "cost_exceeds_limit", 422, "/checks/1/cost"),
+        // Two of one limit count together.
+        (of_policy(4), "cost_exceeds_limit", 422, "/checks/1/cost"),
+        (one(&rules(5)[0], "k", 6), "cost_exceeds_limit", 422, "/checks/1/cost"),
+        (unknown, "policy_not_found", 404, "/checks/1/policy"),
+    ] {
+        let body = json!({ "checks": [of_policy(2), last] });
+        let refused = service.post("/ratelimit/check-all", body.clone()).await;
+        let refused = refused.expect_problem(status, code);
+        assert_eq!(refused["errors"][0]["pointer"], pointer, "{refused:#}");
+        let step = operation("ratelimit/check_all", body);
+        let other = operation("counters/increment", json!({ "counter": "c" }));
+        let refused = service.atomic(&[other, step]).await.expect_problem(status, code);
+        let pointer = format!("/operations/1/input{pointer}");
+        assert_eq!(refused["errors"][0]["pointer"], pointer, "{refused:#}");
+    }
+    let dear = service.post("/ratelimit", of_policy(6)).await;
+    let refused = dear.expect_problem(422, "cost_exceeds_limit");
+    assert_eq!(refused["errors"][0]["pointer"], "/cost");
+}

@@ -1,14 +1,20 @@
+mod authorize;
 mod check;
 mod check_all;
 mod delete_policy;
+mod denials;
+mod exactness;
 mod get_policy;
+mod headers;
 mod list_policies;
 mod model;
+mod on_store_error;
 mod peek;
 mod put_policy;
 mod refund;
 mod release;
 mod reset;
+mod rls;
 
 use serde_json::{Value, json};
 

@@ -107,6 +107,15 @@ impl Process {
         self.send(request.unwrap()).await
     }
 
+    /// One command without an idempotency key; `None` where no answer came.
+    pub async fn post_once(&self, space: &str, path: &str, body: &Value) -> Option<Answer> {
+        let request = Request::post(self.url(path))
+            .header("content-type", "application/json")
+            .header("lockstep-space", space)
+            .body(Body::from(body.to_string()));
+        self.send(request.unwrap()).await
+    }
+
     /// One read; `None` where no answer came.
     pub async fn get(&self, space: &str, path: &str) -> Option<Answer> {
         let request = Request::get(self.url(path)).header("lockstep-space", space);
