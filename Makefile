@@ -53,7 +53,7 @@ test-observability: ## The examples for Prometheus and Grafana, against a real P
 	cargo test --test observability
 
 test-cluster: ## The service's tests against one cluster-enabled node
-	$(call need,redis-server:redis-server faketime:faketime)
+	$(call need,redis-server:redis-server curl:curl faketime:faketime)
 	LOCKSTEP_TEST_CLUSTER=1 cargo test --test service
 
 test-valkey: $(SERVERS)/valkey-server ## The service's tests, the tour and the examples against Valkey

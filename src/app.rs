@@ -1,5 +1,5 @@
-//! The whole service as one router: the endpoints of all modules, the OpenAPI document and Swagger
-//! UI, and the middleware around them. `cli::serve` and the tests build it.
+//! The whole service as one router: the endpoints of all modules, the OpenAPI document, Swagger UI and the
+//! console, and the middleware around them. `cli::serve` and the tests build it.
 
 use axum::{
     Router,
@@ -15,7 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{Observation, Problem, ShutdownGate, middleware},
-    atomic, batch, bulk, docs,
+    atomic, batch, bulk, console, docs,
     domains::{DOMAINS, expirables},
     monitoring, openapi, problems,
     ratelimit::{self, HeaderForm},
@@ -49,7 +49,7 @@ pub fn app(store: Store, gate: ShutdownGate, settings: &RouterSettings) -> Route
     let (router, document) = routes(gate.clone()).split_for_parts();
     let operations = observed(&document, base);
     let document = openapi::complete(document, base);
-    let router = router.with_state(store).merge(docs::router(document));
+    let router = router.with_state(store).merge(docs::router(document)).merge(console::router());
     let last = base.rsplit('/').next().unwrap_or_default();
     let router = match base {
         "" => router.route("/", redirect("docs/")),

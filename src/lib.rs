@@ -36,12 +36,14 @@ pub mod batch;
 pub mod bulk;
 pub mod transactions;
 
-// Floor: the service itself: health, metrics, problem codes, and ending what has expired.
+// Floor: the service itself: health, metrics, problem codes, ending what has expired, files of web pages.
 pub mod monitoring;
 pub mod problems;
+pub mod static_file;
 pub mod sweeper;
 
-// Floor: the OpenAPI document, and the pages that show it.
+// Floor: the OpenAPI document, the pages that show it, and the console.
+pub mod console;
 pub mod docs;
 pub mod openapi;
 

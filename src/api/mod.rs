@@ -1,5 +1,5 @@
 //! The parts that every endpoint shares: reading a request (`extract`), running a command (`command`),
-//! answering it (`answer`), changing one version of a record (`conditional`), reading
+//! answering it (`answer`, and `later` for one that has to be waited for), changing one version of a record (`conditional`), reading
 //! pages (`paging`), refusing it (`problem`), the names that paths hide (`reserved`), and the code around every
 //! request (`middleware`). Handlers of all domains call it; it knows none of them.
 
@@ -7,6 +7,7 @@ mod answer;
 mod command;
 mod conditional;
 mod extract;
+mod later;
 pub mod middleware;
 mod paging;
 mod problem;
@@ -19,6 +20,7 @@ pub use extract::{
     Caller, CallerSpace, IfMatch, Json, MAX_GUARDS, NoParameters, Path, Query, idempotency_key,
     read_body, read_json,
 };
+pub use later::Later;
 pub use middleware::{EndedCall, InFlight, Limits, Observation, RequestInfo, ShutdownGate};
 pub use paging::{
     KeysetScan, ListPage, ListReply, Listed, LogPage, LogPageQuery, LogRange, Page, ScanStep,

@@ -103,7 +103,9 @@ async fn serve_on(
     let (most, listening) = (settings.max_connections, listeners.count());
     let connections = descriptors::fit_connections(most, listening, store_connections)?;
     let store = open_store(&store_settings, settings.sweep_interval_ms)?;
-    let (app, gate, mut flusher) = router(settings, &store);
+    let statistics = settings.statistics.then(CallStatistics::default);
+    let (app, gate) = router(settings, &store, statistics.clone());
+    let mut flusher = Flusher::new(store.clone(), statistics.unwrap_or_default());
     let registration = Registration::new(url, store_settings.timeout, address);
     // A task of its own, because the registration has to outlast the drain.
     let mut keeping = tokio::spawn({
@@ -189,6 +191,18 @@ async fn finish_statistics(flusher: &mut Flusher) {
     }
 }
 
+/// The longest wait for the last statistics, which would hold up the end of the service.
+const STATISTICS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Stores the statistics of the last second.
+async fn finish_statistics(flusher: &mut Flusher) {
+    match timeout(STATISTICS_TIMEOUT, flusher.finish()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(failure)) => tracing::warn!(%failure, "the last statistics were not stored"),
+        Err(_) => tracing::warn!("the last statistics were not stored in time"),
+    }
+}
+
 /// The router, the gate that says to it when the service stops, and what stores the statistics of its calls.
 fn router(settings: &Serve, store: &Store) -> (Router, ShutdownGate, Flusher) {
     let statistics = settings.statistics.then(CallStatistics::default);
@@ -198,7 +212,7 @@ fn router(settings: &Serve, store: &Store) -> (Router, ShutdownGate, Flusher) {
         base_path: settings.base_path.clone(),
         body_limit_bytes: count(settings.body_limit_bytes),
         limit_headers: settings.ratelimit_headers,
-        statistics: statistics.clone(),
+        statistics,
         access_log: settings.access_log,
     };
     let flusher = Flusher::new(store.clone(), statistics.unwrap_or_default());

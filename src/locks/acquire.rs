@@ -21,7 +21,7 @@ use super::{
     waiters::Waiters,
 };
 use crate::{
-    api::{self, Answer, Caller, Json, Problem},
+    api::{self, Answer, Caller, Json, Later, Problem},
     store::{Completed, Context, Error, GeneratedId, Refusal, Store},
     types::{FencingToken, Metadata, Text, Ttl, enum_from_str},
 };
@@ -138,17 +138,24 @@ pub async fn acquire(
     Caller(context): Caller,
     PreferredWait(preferred): PreferredWait,
     Json(request): Json<Acquire>,
-) -> api::Result<Lease> {
+) -> Result<Later, Problem> {
     let applied = preferred.filter(|_| request.wait_ms.is_none());
-    let request = request.check(preferred)?;
-    let names = request.names.clone();
-    let acquisition = Acquisition::new(store.clone(), context.clone(), waiters, request);
+    let acquisition = Acquisition::new(store, context, waiters, request.check(preferred)?);
+    Ok(Later::new(lease_of(acquisition, applied)))
+}
+
+/// Waits for the lease, and answers it. `applied` is the wait in milliseconds that the header `Prefer` asked for.
+async fn lease_of(mut acquisition: Acquisition, applied: Option<u64>) -> api::Result<Lease> {
+    let acquired = acquisition.run().await;
+    let names = acquisition.names();
     let Completed { reply: (mut lease, waited_ms), replayed } =
-        acquisition.run().await.map_err(|error| describe(error, &names))?;
+        acquired.map_err(|error| describe(error, names))?;
     if replayed {
-        lease = still_held(lease, &store, &context).await?;
+        let Acquisition { store, context, .. } = &acquisition;
+        // In a box, so that those who wait do not keep the room for it.
+        lease = Box::pin(still_held(lease, store, context)).await?;
     }
-    let reply = lease.into_lease(&names, Some(waited_ms));
+    let reply = lease.into_lease(names, Some(waited_ms));
     let answer = Answer::created(Completed { reply, replayed });
     Ok(match applied.and_then(|ms| HeaderValue::try_from(format!("wait={}", ms / 1000)).ok()) {
         Some(applied) => answer.with_header(PREFERENCE_APPLIED, applied),

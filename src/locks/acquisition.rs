@@ -120,8 +120,8 @@ type TryResult = Result<Completed<TryReply>, Error>;
 /// A call on its way to a lease. Dropped before it has ended, because its caller has gone away, it leaves
 /// the queue and gives back what it was granted, in a task of its own.
 pub struct Acquisition {
-    store: Store,
-    context: Context,
+    pub store: Store,
+    pub context: Context,
     waiters: Waiters,
     request: Arc<LockRequest>,
     started: Instant,
@@ -163,7 +163,7 @@ impl Acquisition {
     /// # Errors
     ///
     /// The refusal, or the failure of the store; `shutting_down` when the service ends meanwhile.
-    pub async fn run(mut self) -> Result<Completed<(LeaseReply, u64)>, Error> {
+    pub async fn run(&mut self) -> Result<Completed<(LeaseReply, u64)>, Error> {
         let deadline = self.started + Duration::from_millis(self.request.wait_ms);
         loop {
             let is_last = !self.place.is_empty() && Instant::now() >= deadline;
@@ -201,11 +201,18 @@ impl Acquisition {
                 () = self.store.draining() => {
                     // The instance that takes the repeat must not find this place before its own.
                     self.is_open = false;
-                    self.withdrawal().run(&self.store, &self.background_context()).await;
+                    let (withdrawal, context) = (self.withdrawal(), self.background_context());
+                    // In a box, so that those who wait do not keep the room for it.
+                    Box::pin(withdrawal.run(&self.store, &context)).await;
                     return Err(Failure::ShuttingDown.into());
                 }
             }
         }
+    }
+
+    /// The locks that it is about.
+    pub fn names(&self) -> &LockNames {
+        &self.request.names
     }
 
     /// Sends one try, and waits for its reply.

@@ -1,7 +1,8 @@
 //! One connection of a caller, from its first byte to its end. `server` spawns a task for each.
 //!
-//! Between calls a connection is *parked*: the HTTP library and its buffers, some 20 KiB, are given up
-//! until the next byte arrives. So thousands of idle connections of gateways cost little.
+//! Between calls, and during a call that takes long, a connection is *parked*: the HTTP library and its buffers,
+//! some 20 KiB, are given up until the next byte or the answer is there. So thousands of idle connections of
+//! gateways cost little, and thousands of calls that wait for a lock too.
 //!
 //! A connection is closed in order: what was written is ended, and what the caller still sends is read
 //! and dropped, up to a bound. Closed at once, unread bytes would make the kernel reset the connection,
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Counted, Timeouts,
     activity::{Activity, Next},
+    call::{Call, CurrentCall},
     exchange::answer,
     stream::CallerStream,
 };
@@ -30,7 +32,7 @@ use super::{
 /// The most bytes of a head; also the most bytes that are read at a time.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// The time between two calls after which a connection is parked.
+/// The time after which a connection is parked: between two calls, or since its caller has to wait for the answer.
 const PARK_AFTER: Duration = Duration::from_millis(100);
 
 /// The most bytes that are read and dropped after the last answer of a connection.
@@ -58,16 +60,23 @@ pub(super) struct ConnectionContext {
 pub(super) async fn run(mut socket: TcpStream, context: &ConnectionContext) {
     // Without this a small answer waits until the one before it is acknowledged (Nagle's algorithm).
     let _ = socket.set_nodelay(true);
-    let mut left_over = Bytes::new();
+    let (mut left_over, mut answered) = (Bytes::new(), None);
     let mut wait = context.timeouts.first_byte;
     loop {
         if left_over.is_empty() && !next_byte(&socket, wait, context).await {
             return;
         }
-        // In a box, so that a parked connection does not keep the room for it.
-        match Box::pin(serve(socket, left_over, context)).await {
+        // In boxes, so that a parked connection does not keep the room for them.
+        match Box::pin(serve(socket, left_over, answered.take(), context)).await {
             Stretch::Idle(idle, read) => (socket, left_over) = (idle, read),
-            Stretch::Over(socket) => return close(socket, context).await,
+            Stretch::Waiting(mut waiting) => {
+                let call = Box::pin(waiting.answer()).await;
+                socket = waiting.socket;
+                let Some(call) = call else { return Box::pin(close(socket, context)).await };
+                left_over = [call.head(), waiting.read].concat().into();
+                answered = Some(call);
+            }
+            Stretch::Over(socket) => return Box::pin(close(socket, context)).await,
             Stretch::Abandoned(socket) => {
                 // The caller does not read: what is buffered for it is given up too.
                 let _ = socket.set_zero_linger();
@@ -94,23 +103,66 @@ async fn next_byte(socket: &TcpStream, wait: Duration, context: &ConnectionConte
 }
 
 /// The end of a stretch of calls.
-enum Stretch {
+enum Stretch<'c> {
     /// No call has come for a while. The bytes are the beginning of the next one.
     Idle(TcpStream, Bytes),
+    /// The answer to a call is not there yet.
+    Waiting(WaitingCaller<'c>),
     /// The last answer is written, or the caller has ended the connection.
     Over(TcpStream),
     /// The caller does not read what is written.
     Abandoned(TcpStream),
 }
 
-/// Answers the calls of a connection until it is idle or ends.
-async fn serve(socket: TcpStream, left_over: Bytes, context: &ConnectionContext) -> Stretch {
+/// A caller that waits for an answer, on a connection that is parked meanwhile.
+struct WaitingCaller<'c> {
+    socket: TcpStream,
+    /// What it has sent meanwhile.
+    read: Vec<u8>,
+    call: Option<Call<'c>>,
+}
+
+impl<'c> WaitingCaller<'c> {
+    /// Waits for the answer; `None` if the caller goes away before.
+    async fn answer(&mut self) -> Option<Call<'c>> {
+        let _waiting = Counted::new(metrics::gauge!("lockstep_http_connections_waiting"));
+        let WaitingCaller { socket, read, call } = self;
+        let mut call = call.take()?;
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut call.answering => return Some(call.answered(answer)),
+                // Reading finds out that the caller has gone.
+                readable = socket.readable(), if read.len() < BUFFER_BYTES => {
+                    readable.ok()?;
+                    match socket.try_read_buf(read) {
+                        Ok(1..) => {}
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                        _ => return None,
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Answers the calls of a connection until it is idle, has to wait for an answer, or ends. `answered` is a call
+/// whose answer was waited for, and whose head `left_over` begins with.
+async fn serve<'c>(
+    socket: TcpStream,
+    left_over: Bytes,
+    answered: Option<Call<'c>>,
+    context: &'c ConnectionContext,
+) -> Stretch<'c> {
     let Timeouts { header, body, .. } = context.timeouts;
-    let activity = Activity::new();
+    let activity = answered.as_ref().map_or_else(Activity::new, |call| Arc::clone(&call.activity));
     let stream = CallerStream::new(socket, left_over, Arc::clone(&activity), body);
+    let current = CurrentCall::new(answered);
     let calls = service_fn(|request| {
-        let is_ending = || context.leaving.is_cancelled();
-        answer(context.app.clone(), request, Arc::clone(&activity), is_ending)
+        current.answer(request, &activity, |request| {
+            let is_ending = || context.leaving.is_cancelled();
+            Box::pin(answer(context.app.clone(), request, Arc::clone(&activity), is_ending))
+        })
     });
     let mut connection = http1::Builder::new()
         // Copying a small answer into one buffer costs less than a vectored write.
@@ -123,7 +175,7 @@ async fn serve(socket: TcpStream, left_over: Bytes, context: &ConnectionContext)
     let mut closing = pin!(context.closing.cancelled());
     let mut is_closing = false;
     let mut look = pin!(sleep(PARK_AFTER.min(header)));
-    let is_idle = loop {
+    let is_parked = loop {
         tokio::select! {
             biased;
             result = &mut connection => {
@@ -135,19 +187,25 @@ async fn serve(socket: TcpStream, left_over: Bytes, context: &ConnectionContext)
                 is_closing = true;
                 std::pin::Pin::new(&mut connection).graceful_shutdown();
             }
-            () = &mut look => match activity.next(Instant::now(), header, PARK_AFTER) {
-                Next::LookAt(time) => look.as_mut().reset(time),
-                Next::Park => break true,
-                Next::Close => break false,
+            () = &mut look => {
+                let waits = current.is_unanswered();
+                match activity.next(Instant::now(), header, PARK_AFTER, waits) {
+                    Next::LookAt(time) => look.as_mut().reset(time),
+                    Next::Park => break true,
+                    Next::Close => break false,
+                }
             }
         }
     };
+    let call = current.take();
     let parts = connection.into_parts();
     let socket = parts.io.into_inner().into_socket();
-    match is_idle {
-        // A copy, because even an empty rest keeps the whole buffer that it was read into.
-        true => Stretch::Idle(socket, Bytes::copy_from_slice(&parts.read_buf)),
-        false => Stretch::Over(socket),
+    // A copy, because even an empty rest keeps the whole buffer that it was read into.
+    let read = parts.read_buf.to_vec();
+    match (is_parked, call) {
+        (true, None) => Stretch::Idle(socket, read.into()),
+        (true, call) => Stretch::Waiting(WaitingCaller { socket, read, call }),
+        (false, _) => Stretch::Over(socket),
     }
 }
 

@@ -7,7 +7,6 @@
 //! in order.
 
 use std::{
-    convert::Infallible,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
@@ -39,7 +38,7 @@ pub(super) async fn answer(
     request: Request<Incoming>,
     activity: Arc<Activity>,
     is_ending: impl FnOnce() -> bool,
-) -> Result<Response<AnswerBody>, Infallible> {
+) -> Response<AnswerBody> {
     let call = activity.begin_call();
     let (head, incoming) = request.into_parts();
     let unread = (!incoming.is_end_stream()).then(Unread::default);
@@ -50,22 +49,23 @@ pub(super) async fn answer(
             awaits_continue: head.headers.contains_key(header::EXPECT),
             incoming: Some(incoming),
             unread: unread.clone(),
-            _call: activity.begin_call(),
+            in_progress: Some(activity.begin_call()),
         }),
     };
     let mut response = match app.call(Request::from_parts(head, body)).await {
         Ok(response) => response,
         Err(never) => match never {},
     };
-    let is_read = match unread {
+    let is_read = match unread.and_then(|unread| unread.take()) {
         None => true,
-        Some(unread) => unread.read_rest().await,
+        // In a box, so that a call that waits does not keep the room for it.
+        Some(rest) => Box::pin(rest.read()).await,
     };
     if !is_read || is_ending() {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
     }
-    Ok(response.map(|body| AnswerBody { body, _call: call }))
+    response.map(|body| AnswerBody { body, _call: call })
 }
 
 /// What a handler has left of the body of its request: nothing, as long as it has the body.
@@ -75,15 +75,21 @@ struct Unread(Arc<Mutex<Option<Rest>>>);
 /// A body that was dropped before its end.
 struct Rest {
     incoming: Incoming,
+    _in_progress: Option<InProgress>,
     /// True if the caller sends it only when it is asked to.
     awaits_continue: bool,
 }
 
 impl Unread {
-    /// Reads the rest of a small body. Returns false if there is more of it than that.
-    async fn read_rest(self) -> bool {
-        let rest = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Rest { mut incoming, awaits_continue }) = rest else { return true };
+    fn take(&self) -> Option<Rest> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Rest {
+    /// Reads a small rest. Returns false if there is more of it than that.
+    async fn read(self) -> bool {
+        let Rest { mut incoming, awaits_continue, _in_progress } = self;
         let declared = incoming.size_hint().lower();
         if awaits_continue || declared > UNREAD_BYTES as u64 {
             return false;
@@ -108,7 +114,8 @@ struct RequestBody {
     incoming: Option<Incoming>,
     awaits_continue: bool,
     unread: Unread,
-    _call: InProgress,
+    /// The same, as far as the activity of the connection is concerned.
+    in_progress: Option<InProgress>,
 }
 
 impl HttpBody for RequestBody {
@@ -139,7 +146,8 @@ impl Drop for RequestBody {
     fn drop(&mut self) {
         let rest = self.incoming.take().filter(|incoming| !incoming.is_end_stream());
         if let Some(incoming) = rest {
-            let rest = Rest { incoming, awaits_continue: self.awaits_continue };
+            let awaits_continue = self.awaits_continue;
+            let rest = Rest { incoming, awaits_continue, _in_progress: self.in_progress.take() };
             *self.unread.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(rest);
         }
     }

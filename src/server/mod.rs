@@ -2,6 +2,7 @@
 //! runs it around the router of `app`.
 
 mod activity;
+mod call;
 mod connection;
 mod exchange;
 mod stream;

@@ -124,13 +124,15 @@ impl Store {
                 {
                     if leader.as_ref().is_none_or(|leader| !leader.leads(&keys)) {
                         drop(leader.take());
-                        leader = self.0.single_flight.lead(&keys).await;
+                        leader = Box::pin(self.0.single_flight.lead(&keys)).await;
                     }
-                    if leader.is_some()
-                        && let Err(failure) =
-                            self.run_prerequisite(&prerequisite, &keys, context).await
-                    {
-                        break Err(failure);
+                    if leader.is_some() {
+                        // What happens seldom is in a box, so that not every call keeps the room for it.
+                        let running =
+                            Box::pin(self.run_prerequisite(&prerequisite, &keys, context));
+                        if let Err(failure) = running.await {
+                            break Err(failure);
+                        }
                     }
                     pending = self.enqueue(operation, context);
                 }
@@ -144,7 +146,7 @@ impl Store {
             }
             Err(failure) => {
                 script.record(RunOutcome::Failed, started.elapsed());
-                Err(self.explain(failure).await.into())
+                Err(Box::pin(self.explain(failure)).await.into())
             }
         }
     }

@@ -97,7 +97,7 @@ const COUNTERS: &[(&str, &str)] = &[
 /// Counters with a label. [`register_counter`] lets them exist before their first event.
 const LABELLED_COUNTERS: &[(&str, &str)] = &[
     ("lockstep_problems_total", "Problems answered to callers, by code"),
-    ("lockstep_limits_without_store_total", "Checks decided without Redis, by what decided them"),
+    ("lockstep_limits_without_store_total", "Checks decided without Redis, by what decided"),
     ("lockstep_script_loads_total", "Scripts sent to Redis with their source, by operation"),
     (
         "lockstep_swept_total",
@@ -126,6 +126,7 @@ const GAUGES: &[(&str, &str)] = &[
         "lockstep_http_connections_idle",
         "Open connections of callers between two calls, or before the first",
     ),
+    ("lockstep_http_connections_waiting", "Those that wait for an answer for long"),
     ("lockstep_rls_connections", "Open connections of gateways"),
     ("lockstep_http_requests_in_flight", "Requests that are not answered yet, this one among them"),
     ("lockstep_lock_waiters", "Calls that may wait for a lock"),

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -54,13 +54,16 @@ async fn read_answer(stream: &mut TcpStream) -> (u16, String) {
 
 /// Waits until so many connections have been idle for a while.
 async fn wait_until_idle(process: &Process, count: usize) {
-    let line = format!("lockstep_http_connections_idle {count}");
+    wait_for_gauge(process, &format!("lockstep_http_connections_idle {count}")).await;
+}
+
+async fn wait_for_gauge(process: &Process, line: &str) {
     let waiting = async {
         while !process.get_text("/metrics").await.lines().any(|found| found == line) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(Duration::from_secs(20), waiting).await.expect("no idle connections");
+    timeout(Duration::from_secs(20), waiting).await.expect(line);
 }
 
 fn service(more: &[&str]) -> Process {
@@ -126,6 +129,99 @@ async fn idle_connections_answer_the_next_call() {
         stream.write_all(&call.as_bytes()[10..]).await.unwrap();
         assert_eq!(read_answer(stream).await.0, 201);
     }
+}
+
+/// A call that waits for the lock `l`, with these headers.
+fn waiting_call(space: &str, version: &str, more: &str) -> String {
+    let body = r#"{"lock":"l","owner":"you","wait_ms":25000}"#;
+    format!(
+        "POST /locks HTTP/{version}\r\nHost: x\r\nContent-Type: application/json\r\nLockstep-Space: {space}\r\n\
+         Content-Length: {}\r\n{more}\r\n{body}",
+        body.len()
+    )
+}
+
+/// Acquires the lock `l` for longer than a test, and returns the body that releases it.
+async fn held(process: &Process, space: &str) -> Value {
+    let body = json!({ "lock": "l", "owner": "me", "ttl_ms": 3_600_000 });
+    let lease = process.post(space, "/locks", &body, "held").await.unwrap().assert(201);
+    json!({ "lock": "l", "lease_id": lease["lease_id"] })
+}
+
+/// A connection that is parked while its caller waits goes on after the answer as any other, or ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_waits_is_answered_as_if_nobody_had_waited() {
+    let process = service(&[]);
+    for (version, more, stays) in [
+        ("1.1", "", true),
+        ("1.1", "X-Request-Id: r-1\r\nExpect: 100-continue\r\n", true),
+        ("1.1", "Connection: close\r\n", false),
+        ("1.1", "Connection: x, Close\r\n", false),
+        ("1.0", "", false),
+        ("1.0", "Connection: keep-alive\r\n", true),
+    ] {
+        let space = unique("waits-");
+        let release = held(&process, &space).await;
+        let mut stream = TcpStream::connect(&process.address).await.unwrap();
+        stream.write_all(waiting_call(&space, version, more).as_bytes()).await.unwrap();
+        if more.contains("Expect") {
+            assert_eq!(read_answer(&mut stream).await.0, 100);
+        }
+        wait_for_gauge(&process, "lockstep_http_connections_waiting 1").await;
+        process.post(&space, "/locks/release", &release, "release").await.unwrap().assert(200);
+        let (status, head) = read_answer(&mut stream).await;
+        assert_eq!(status, 201, "{head}");
+        assert!(head.starts_with("http/1.") && head.contains("\r\ndate: "), "{head}");
+        assert_eq!(head.contains("x-request-id: r-1"), more.contains("r-1"), "{head}");
+        wait_for_gauge(&process, "lockstep_http_connections_waiting 0").await;
+        if stays {
+            stream.write_all(LIVEZ).await.unwrap();
+            assert_eq!(read_answer(&mut stream).await.0, 200, "{version} {more}");
+        } else {
+            assert_eq!(rest(&mut stream).await, "", "{version} {more}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_come_during_a_wait_are_answered_after_it() {
+    let process = service(&[]);
+    let space = unique("waits-");
+    let release = held(&process, &space).await;
+    let mut stream = TcpStream::connect(&process.address).await.unwrap();
+    // One comes together with the call that waits, others when its connection is parked.
+    let first = [waiting_call(&space, "1.1", "").as_bytes(), LIVEZ].concat();
+    stream.write_all(&first).await.unwrap();
+    wait_for_gauge(&process, "lockstep_http_connections_waiting 1").await;
+    for part in [LIVEZ, &LIVEZ[..10], &LIVEZ[10..], &LIVEZ[..5]] {
+        stream.write_all(part).await.unwrap();
+    }
+    process.post(&space, "/locks/release", &release, "release").await.unwrap().assert(200);
+    assert_eq!(read_answer(&mut stream).await.0, 201);
+    for _ in 0..3 {
+        assert_eq!(read_answer(&mut stream).await.0, 200);
+    }
+    stream.write_all(&LIVEZ[5..]).await.unwrap();
+    assert_eq!(read_answer(&mut stream).await.0, 200);
+}
+
+/// It has sent another call during its wait, and still is noticed to have gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_goes_away_during_a_wait_leaves_the_queue() {
+    let process = service(&[]);
+    let space = unique("waits-");
+    held(&process, &space).await;
+    let mut stream = TcpStream::connect(&process.address).await.unwrap();
+    stream.write_all(waiting_call(&space, "1.1", "").as_bytes()).await.unwrap();
+    wait_for_gauge(&process, "lockstep_http_connections_waiting 1").await;
+    stream.write_all(LIVEZ).await.unwrap();
+    drop(stream);
+    wait_for_gauge(&process, "lockstep_http_connections_waiting 0").await;
+    wait_for_gauge(&process, "lockstep_lock_waiters 0").await;
+    let left = async {
+        while process.get(&space, "/locks/l").await.unwrap().assert(200)["queue_length"] != 0 {}
+    };
+    timeout(Duration::from_secs(20), left).await.expect("an empty queue");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ mod observation;
 mod request_info;
 mod shutdown_gate;
 
-use std::{any::Any, sync::Arc};
+use std::{any::Any, convert::Infallible, pin::Pin, sync::Arc};
 
 use axum::{
     extract::{MatchedPath, Request, State},
@@ -14,13 +14,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use tokio::time::Instant;
+use tower::Service;
 use tracing::{Instrument, Span, field::Empty};
 
 pub use observation::{EndedCall, Observation};
 pub use request_info::{Limits, RequestInfo};
 pub use shutdown_gate::{InFlight, ShutdownGate};
 
-use super::{Problem, REPLAYED};
+use super::{Later, Problem, REPLAYED};
 use crate::{
     telemetry::{self, panic_text},
     types::codes,
@@ -30,55 +31,73 @@ use request_info::REQUEST_ID;
 
 /// Runs one request: gives it an id and a span, refuses it during a shutdown, writes its problem as
 /// the body of the answer, and records its duration.
-pub async fn handle(
+pub fn handle(
     State(gate): State<ShutdownGate>,
     mut request: Request,
-    next: Next,
-) -> Response {
+    mut next: Next,
+) -> Pin<Box<dyn Future<Output = Response> + Send>> {
     let started = Instant::now();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let (base_path, observation) = (gate.base_path.clone(), Arc::clone(&gate.observation));
-    let mut info = RequestInfo::of(request.headers(), gate.limits, base_path, observation);
-    let span = request_span(&request, route.as_ref(), info.request_id());
-    if info.trace_id.is_none() {
-        info.trace_id = telemetry::trace_id_of(&span);
-    }
+    let (limits, base_path) = (gate.limits, Arc::clone(&gate.base_path));
+    let mut info =
+        RequestInfo::of(request.headers(), limits, base_path, Arc::clone(&gate.observation));
+    let span = request_span(&request, route.as_ref(), &info.request_id);
+    info.trace_id = info.trace_id.take().or_else(|| telemetry::trace_id_of(&span));
     request.extensions_mut().insert(info.clone());
     let method = request.method().clone();
     let asked = Asked::of(&method, request.headers());
     let host = check_host(request.version(), request.headers());
-
-    let response = match (gate.enter(), host) {
-        (_, Err(problem)) => problem.into_response(),
-        (None, Ok(())) => Problem::from(codes::SHUTTING_DOWN).into_response(),
-        (Some(_in_flight), Ok(())) => next.run(request).instrument(span.clone()).await,
+    let answering = match (gate.enter(), host) {
+        (_, Err(problem)) => Err(problem),
+        (None, Ok(())) => Err(codes::SHUTTING_DOWN.into()),
+        (Some(in_flight), Ok(())) => Ok((in_flight, next.call(request))),
     };
-    let mut response = asked.answer_options(with_problem(response));
-    let problem = response.extensions_mut().remove::<Problem>();
-    let response = match &problem {
-        Some(problem) => {
-            problem.report(&info, format_args!(""));
-            problem.write(&info)
+    // The future has nothing of the request: it lasts for as long as the caller waits.
+    Box::pin(async move {
+        let response = match answering {
+            Err(problem) => problem.into_response(),
+            Ok((_in_flight, answering)) => answer_of(answering).instrument(span.clone()).await,
+        };
+        let mut response = asked.answer_options(with_problem(response));
+        let problem = response.extensions_mut().remove::<Problem>();
+        let response = match &problem {
+            Some(problem) => {
+                problem.report(&info, format_args!(""));
+                problem.write(&info)
+            }
+            None => response,
+        };
+        let mut response = asked.finish(response, &info);
+        response.headers_mut().insert(REQUEST_ID, info.request_id.clone());
+
+        if response.headers().contains_key(REPLAYED) {
+            count_replay();
         }
-        None => response,
-    };
-    let mut response = asked.finish(response, &info);
-    response.headers_mut().insert(REQUEST_ID, info.request_id.clone());
+        let (status, duration) = (response.status().as_u16(), started.elapsed());
+        let route = route.as_ref().map_or("none", MatchedPath::as_str);
+        record_status(&span, status);
+        telemetry::record_request(&method, route, status, duration);
+        let observation = &info.observation;
+        if let Some(calls) = observation.operation(&method, route) {
+            let part = format_args!("");
+            let call = EndedCall { status, problem: problem.as_ref(), duration, part };
+            observation.record(calls, &call, &info);
+        }
+        observation.log(&method, route, status, duration, &info);
+        response
+    })
+}
 
-    if response.headers().contains_key(REPLAYED) {
-        count_replay();
+/// The answer of a handler, whether it is there with the handler's end or later.
+async fn answer_of(answering: impl Future<Output = Result<Response, Infallible>>) -> Response {
+    let mut response = match answering.await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    };
+    match Later::take(&mut response) {
+        Some(answering) => answering.await,
+        None => response,
     }
-    let (status, duration) = (response.status().as_u16(), started.elapsed());
-    let route = route.as_ref().map_or("none", MatchedPath::as_str);
-    record_status(&span, status);
-    telemetry::record_request(&method, route, status, duration);
-    if let Some(calls) = gate.observation.operation(&method, route) {
-        let part = format_args!("");
-        let call = EndedCall { status, problem: problem.as_ref(), duration, part };
-        gate.observation.record(calls, &call, &info);
-    }
-    gate.observation.log(&method, route, status, duration, &info);
-    response
 }
 
 /// The span of a request, in the trace of its caller.

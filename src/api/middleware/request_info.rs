@@ -50,7 +50,8 @@ impl RequestInfo {
         observation: Arc<Observation>,
     ) -> RequestInfo {
         let trace_id = trace_id(headers).map(Arc::from);
-        RequestInfo { limits, request_id: request_id(headers), trace_id, base_path, observation }
+        let request_id = request_id(headers);
+        RequestInfo { limits, request_id, trace_id, base_path, observation }
     }
 
     /// The id as text.
@@ -66,7 +67,8 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
         let bytes = value.as_bytes();
         (1..=128).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
     });
-    given.cloned().unwrap_or_else(|| {
+    // A copy, because the value of a header keeps the whole buffer that the head was read into.
+    given.and_then(|given| HeaderValue::from_bytes(given.as_bytes()).ok()).unwrap_or_else(|| {
         let mut buffer = Uuid::encode_buffer();
         let id: &str = Uuid::now_v7().hyphenated().encode_lower(&mut buffer);
         HeaderValue::from_str(id).unwrap_or_else(|_| HeaderValue::from_static("none"))

@@ -5,6 +5,7 @@ mod guard;
 mod heartbeat;
 mod history;
 mod list;
+mod paused;
 mod release;
 mod renew;
 mod repeats;

@@ -58,6 +58,7 @@ impl Service {
         let store = Store::open(&settings).unwrap();
         let statistics = CallStatistics::default();
         let shape = app::RouterSettings {
+            base_path: String::new(),
             body_limit_bytes: 262_144,
             statistics: Some(statistics.clone()),
             ..app::RouterSettings::default()
