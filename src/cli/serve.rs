@@ -191,21 +191,12 @@ async fn finish_statistics(flusher: &mut Flusher) {
     }
 }
 
-/// The longest wait for the last statistics, which would hold up the end of the service.
-const STATISTICS_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Stores the statistics of the last second.
-async fn finish_statistics(flusher: &mut Flusher) {
-    match timeout(STATISTICS_TIMEOUT, flusher.finish()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(failure)) => tracing::warn!(%failure, "the last statistics were not stored"),
-        Err(_) => tracing::warn!("the last statistics were not stored in time"),
-    }
-}
-
-/// The router, the gate that says to it when the service stops, and what stores the statistics of its calls.
-fn router(settings: &Serve, store: &Store) -> (Router, ShutdownGate, Flusher) {
-    let statistics = settings.statistics.then(CallStatistics::default);
+/// The router, and the gate that says to it when the service stops.
+fn router(
+    settings: &Serve,
+    store: &Store,
+    statistics: Option<CallStatistics>,
+) -> (Router, ShutdownGate) {
     let body_timeout = Duration::from_millis(settings.body_timeout_ms);
     let gate = ShutdownGate::new(Limits { body_timeout, ..Limits::default() });
     let app_settings = app::RouterSettings {
@@ -215,8 +206,7 @@ fn router(settings: &Serve, store: &Store) -> (Router, ShutdownGate, Flusher) {
         statistics,
         access_log: settings.access_log,
     };
-    let flusher = Flusher::new(store.clone(), statistics.unwrap_or_default());
-    (app::app(store.clone(), gate.clone(), &app_settings), gate, flusher)
+    (app::app(store.clone(), gate.clone(), &app_settings), gate)
 }
 
 /// Listens on the address of a setting. Callers are not authenticated, so other addresses than loopback need

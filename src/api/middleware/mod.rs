@@ -10,6 +10,7 @@ use std::{any::Any, convert::Infallible, pin::Pin, sync::Arc};
 
 use axum::{
     extract::{MatchedPath, Request, State},
+    http::HeaderValue,
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -101,7 +102,7 @@ async fn answer_of(answering: impl Future<Output = Result<Response, Infallible>>
 }
 
 /// The span of a request, in the trace of its caller.
-fn request_span(request: &Request, route: Option<&MatchedPath>, request_id: &str) -> Span {
+fn request_span(request: &Request, route: Option<&MatchedPath>, request_id: &HeaderValue) -> Span {
     let (method, route) = (request.method(), route.map_or("none", MatchedPath::as_str));
     let span = tracing::debug_span!(
         "request",
@@ -111,7 +112,7 @@ fn request_span(request: &Request, route: Option<&MatchedPath>, request_id: &str
         http.request.method = method.as_str(),
         http.route = route,
         http.response.status_code = Empty,
-        request_id,
+        request_id = request_id.to_str().ok(),
     );
     telemetry::join_trace(&span, request.headers());
     span
