@@ -18,8 +18,11 @@ const ROUNDS: usize = 8;
 /// A figure of a measurement.
 type Column = fn(&Measurement) -> f64;
 
+/// Makes the requests of one call.
+type Requests = fn(&mut Random) -> Vec<Vec<u8>>;
+
 /// The calls: name, beginning of the answer, and the request.
-const CALLS: [(&str, &str, fn(&mut Random) -> Vec<Vec<u8>>); 2] = [
+const CALLS: [(&str, &str, Requests); 2] = [
     ("counter", "HTTP/1.1 200", increment),
     ("refused transfer", "HTTP/1.1 404", refused_transfer),
 ];

@@ -81,6 +81,8 @@ fn register_counters() {
     telemetry::register_counter("lockstep_script_loads_total", "operation", operations);
     let kinds = expirables().map(|expirable| expirable.resource);
     telemetry::register_counter("lockstep_swept_total", "kind", kinds);
+    let deciders = ["local", "on_store_error"].into_iter();
+    telemetry::register_counter("lockstep_limits_without_store_total", "by", deciders);
     let directions = ["below", "above"].into_iter();
     telemetry::register_counter("lockstep_low_stock_crossings_total", "direction", directions);
 }

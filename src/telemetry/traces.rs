@@ -17,16 +17,19 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use opentelemetry::{
-    KeyValue,
+    Context, KeyValue,
     propagation::TextMapPropagator,
-    trace::{TraceContextExt, TraceId, TracerProvider},
+    trace::{
+        Link, SamplingDecision, SamplingResult, SpanKind, TraceContextExt, TraceId, TraceState,
+        TracerProvider,
+    },
 };
 use opentelemetry_http::{Bytes, HeaderExtractor, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::{
     Resource,
     propagation::TraceContextPropagator,
-    trace::{Sampler, SdkTracerProvider},
+    trace::{Sampler, SdkTracerProvider, ShouldSample},
 };
 use tokio::{runtime::Handle, task::spawn_blocking, time::timeout};
 use tracing::{Span, Subscriber};
@@ -80,7 +83,7 @@ impl Traces {
             Resource::builder().with_service_name("lockstep").with_attribute(version).build();
         let provider = SdkTracerProvider::builder()
             .with_batch_exporter(exporter)
-            .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
+            .with_sampler(Sampler::ParentBased(Box::new(OnlyRequests)))
             .with_resource(resource)
             .build();
         Ok(Traces(provider))
@@ -106,6 +109,28 @@ impl Traces {
     pub async fn finish(self) {
         // The exporter has a thread of its own, which waits for tasks of this runtime.
         let _ = spawn_blocking(move || self.0.shutdown_with_timeout(FINISH_TIMEOUT)).await;
+    }
+}
+
+/// Samples what begins with a request, and not what the service does by itself, such as storing its statistics.
+#[derive(Debug, Clone)]
+struct OnlyRequests;
+
+impl ShouldSample for OnlyRequests {
+    fn should_sample(
+        &self,
+        _parent_context: Option<&Context>,
+        _trace_id: TraceId,
+        _name: &str,
+        span_kind: &SpanKind,
+        _attributes: &[KeyValue],
+        _links: &[Link],
+    ) -> SamplingResult {
+        let decision = match span_kind {
+            SpanKind::Server => SamplingDecision::RecordAndSample,
+            _ => SamplingDecision::Drop,
+        };
+        SamplingResult { decision, attributes: Vec::new(), trace_state: TraceState::default() }
     }
 }
 
@@ -160,7 +185,8 @@ impl HttpClient for Collector {
             }
             Ok(Response::from_parts(head, body))
         };
-        let sent = self.runtime.spawn(timeout(EXPORT_TIMEOUT, sending)).await;
+        // The timer, too, belongs to the runtime.
+        let sent = self.runtime.spawn(async { timeout(EXPORT_TIMEOUT, sending).await }).await;
         let result = match sent {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(HttpError::from("no answer in time")),

@@ -112,7 +112,8 @@ fn end(arguments: &[&str], variable: &str, value: &str) -> (i32, String) {
 fn value_of(setting: &Arg) -> String {
     let default = setting.get_default_values().first().and_then(|value| value.to_str());
     match (setting.get_id().as_str(), default) {
-        ("insecure", _) => "true".to_owned(),
+        ("insecure" | "access_log", _) => "true".to_owned(),
+        ("otlp_endpoint", _) => "http://127.0.0.1:1".to_owned(),
         ("redis_url", _) => "redis://127.0.0.1:1".to_owned(),
         ("rls_listen", _) => "127.0.0.1:0".to_owned(),
         ("currencies", _) => "POINTS=0 , BTC=8".to_owned(),

@@ -103,7 +103,8 @@ async fn spans_lead_from_the_request_to_the_batch_that_carried_it() {
     let traceparent = format!("00-{TRACE}-{PARENT}-01");
     assert_eq!(send(&process, "/accounts", &headers(&space, Some(&traceparent)), body), 201);
     // A caller who does not sample is not traced, and one without a trace gets one.
-    let unsampled = format!("00-{}-{PARENT}-00", TRACE.replace('4', "5"));
+    let other_trace = TRACE.replace('4', "5");
+    let unsampled = format!("00-{other_trace}-{PARENT}-00");
     assert_eq!(send(&process, "/accounts", &headers(&space, Some(&unsampled)), body), 409);
     assert_eq!(send(&process, "/accounts/deposit", &headers(&space, None), "{}"), 422);
     end(process);
@@ -132,7 +133,9 @@ async fn spans_lead_from_the_request_to_the_batch_that_carried_it() {
         assert!(outer.start_time_unix_nano <= inner.start_time_unix_nano);
         assert!(inner.end_time_unix_nano <= outer.end_time_unix_nano);
     }
-    assert!(!spans.iter().any(|span| hex(&span.trace_id).starts_with('5')));
+    assert!(!spans.iter().any(|span| hex(&span.trace_id) == other_trace));
+    // What the service does by itself, such as storing its statistics, is no trace.
+    assert!(!spans.iter().any(|span| span.name.starts_with("monitoring/")));
     let refused = spans.iter().find(|span| span.name == "POST /accounts/deposit").unwrap();
     assert_eq!(attribute(refused, "http.response.status_code"), Some(Value::IntValue(422)));
     assert!(refused.parent_span_id.is_empty() && refused.trace_id.len() == 16);
@@ -164,7 +167,8 @@ async fn lines_of_a_stream_belong_to_its_trace() {
     let spans = collector.spans();
     let request = spans.iter().find(|span| span.name == "POST /bulk").unwrap();
     let batches: Vec<_> = spans.iter().filter(|span| span.name == "batch").collect();
-    assert_eq!(batches.len(), 3);
+    // A script that the server does not know is sent a second time, with its source.
+    assert!([3, 6].contains(&batches.len()), "{}", batches.len());
     for batch in batches {
         assert_eq!(
             (hex(&batch.trace_id), &batch.parent_span_id),

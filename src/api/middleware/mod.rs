@@ -120,7 +120,8 @@ fn request_span(request: &Request, route: Option<&MatchedPath>, request_id: &Hea
 
 /// Records the status of the answer in the span of its request.
 fn record_status(span: &Span, status: u16) {
-    span.record("http.response.status_code", status);
+    // The exporter has numbers for i64 only, and texts for the others.
+    span.record("http.response.status_code", i64::from(status));
     if status >= 500 {
         span.record("otel.status_code", "ERROR");
     }

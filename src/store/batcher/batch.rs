@@ -3,7 +3,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicI64, Ordering},
 };
 
 use redis::{Pipeline, Value};
@@ -74,7 +74,7 @@ impl ScriptBatch {
 
     /// Spans of the way to Redis and back: one in the span of each call that has one.
     pub fn spans(&self) -> impl Iterator<Item = Span> {
-        static BATCHES: AtomicU64 = AtomicU64::new(0);
+        static BATCHES: AtomicI64 = AtomicI64::new(0);
         let traced = || self.calls.iter().filter(|call| !call.span.is_disabled());
         let number = traced().next().map(|_| BATCHES.fetch_add(1, Ordering::Relaxed));
         traced().map(move |call| {
@@ -85,7 +85,8 @@ impl ScriptBatch {
                 db.system.name = "redis",
                 batch.number = number,
                 batch.script = call.host_script.name,
-                batch.calls = self.calls.len(),
+                // The exporter has numbers for i64 only, and texts for the others.
+                batch.calls = self.calls.len() as i64,
             )
         })
     }
