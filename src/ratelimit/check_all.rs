@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The most limits that one call checks.
-const MAX_CHECKS: usize = 32;
+pub const MAX_CHECKS: usize = 32;
 
 /// Takes units from several limits, all or none.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -89,7 +89,8 @@ pub struct CheckSeveral {
 /// The reply of a call that was allowed, with a result for each check.
 #[derive(Debug, Deserialize)]
 pub struct CheckAllReply {
-    results: Vec<CheckReply>,
+    /// One result for each check, in their order.
+    pub results: Vec<CheckReply>,
 }
 
 impl Operation for CheckSeveral {
@@ -147,6 +148,11 @@ impl CheckSeveral {
     /// Checks that are decided together.
     pub fn new(checks: Vec<RateLimitCheck>, on_deny: OnDeny) -> CheckSeveral {
         CheckSeveral { checks, on_deny }
+    }
+
+    /// The checks, in their order.
+    pub fn checks(&self) -> &[RateLimitCheck] {
+        &self.checks
     }
 
     /// Decides the checks, all or none, in a script of their own: by the store, or by `on_store_error` where the

@@ -103,7 +103,8 @@ impl LimitState {
 }
 
 impl HeaderForm {
-    fn render(self, states: &[LimitState]) -> Vec<(HeaderName, HeaderValue)> {
+    /// The headers of an answer about these limits.
+    pub fn render(self, states: &[LimitState]) -> Vec<(HeaderName, HeaderValue)> {
         let named = match self {
             HeaderForm::Draft => draft(states),
             HeaderForm::Legacy => legacy(states),

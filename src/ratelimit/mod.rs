@@ -1,14 +1,15 @@
 //! Rate limits that are exact however many instances of the service and of its callers there are.
 //!
 //! Each operation has a file of its own; `rule` has the algorithms and their limits, `limit` the rule that a
-//! call is about, `decision` the answer and `headers` its headers. `memory` is what this process remembers
-//! beside the store: `known_policies` and `denials`. This file has the routes that `app` serves, and
-//! the commands that `domains` offers to `/atomic` and `/bulk`.
+//! call is about, `decision` the answer and `headers` its headers; `decide` is what `rls` asks. `memory` is what this
+//! process remembers beside the store: `known_policies` and `denials`. This file has the routes that `app` serves,
+//! and the commands that `domains` offers to `/atomic` and `/bulk`.
 
 mod authorize;
 mod check;
 mod check_all;
 pub mod codes;
+mod decide;
 mod decision;
 mod delete_policy;
 mod denials;
@@ -31,8 +32,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{api::CommandEntry, store::Store};
 
+pub use check_all::MAX_CHECKS;
 pub use codes::CODES;
-pub use headers::{HeaderForm, add_headers};
+pub use decide::{Decided, PolicyCheck, decide};
+pub use headers::{HeaderForm, LimitState, add_headers};
 pub use known_policies::follow_policies;
 pub use record::KEY_KINDS;
 

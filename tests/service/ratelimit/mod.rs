@@ -14,6 +14,7 @@ mod put_policy;
 mod refund;
 mod release;
 mod reset;
+mod rls;
 
 use serde_json::{Value, json};
 
