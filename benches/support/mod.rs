@@ -130,7 +130,7 @@ pub async fn measure(scenario: &Scenario, redis_pid: u32) -> Measurement {
     let warmed_up = Instant::now() + Duration::from_millis(300);
     let end = warmed_up + ROUND_DURATION;
     for _ in 0..scenario.callers {
-        let Scenario { requests, expected, .. } = *scenario;
+        let Scenario { name, requests, expected, .. } = *scenario;
         let address = scenario.address.clone();
         tasks.spawn(async move {
             let mut stream = TcpStream::connect(address).await.unwrap();
@@ -148,7 +148,8 @@ pub async fn measure(scenario: &Scenario, redis_pid: u32) -> Measurement {
                     }
                     let started = Instant::now();
                     stream.write_all(&request).await.unwrap();
-                    let answer = read_answer(&mut stream, &mut buffer).await.unwrap();
+                    let answer = read_answer(&mut stream, &mut buffer).await;
+                    let answer = answer.unwrap_or_else(|| panic!("{name}: no answer"));
                     if started > warmed_up && !answer.starts_with(expected.as_bytes()) {
                         failed += 1;
                     } else if started > warmed_up {

@@ -143,6 +143,11 @@ impl Problem {
         self
     }
 
+    /// Adds headers to the answer, for a layer that finds the problem on its way.
+    pub fn add_headers(&mut self, headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>) {
+        self.headers.extend(headers);
+    }
+
     /// Moves the pointers of `errors` into a larger body, in which the refused one is at `place`.
     #[must_use]
     pub fn prefix_pointer(mut self, place: &str) -> Problem {

@@ -3,7 +3,7 @@
 
 use axum::{
     extract::State,
-    http::{HeaderMap, HeaderName, HeaderValue},
+    http::{HeaderName, HeaderValue},
     response::Response,
 };
 use clap::ValueEnum;
@@ -74,11 +74,7 @@ pub async fn add_headers(State(form): State<HeaderForm>, mut response: Response)
         && problem.code() == codes::RATE_LIMITED.code
     {
         let headers = form.render(&LimitState::of_problem(problem));
-        for (name, value) in headers {
-            if let Some(name) = name {
-                *problem = problem.clone().with_header(name, value);
-            }
-        }
+        problem.add_headers(headers);
     }
     response
 }
@@ -113,7 +109,7 @@ impl LimitState {
 
 impl HeaderForm {
     /// The headers of an answer that is about these limits.
-    pub fn render(self, states: &[LimitState]) -> HeaderMap {
+    pub fn render(self, states: &[LimitState]) -> Vec<(HeaderName, HeaderValue)> {
         let named = match self {
             HeaderForm::Draft => draft(states),
             HeaderForm::Legacy => legacy(states),

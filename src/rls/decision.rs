@@ -126,11 +126,11 @@ fn current_limit(state: &LimitState) -> RateLimit {
 
 fn headers(form: HeaderForm, states: &[LimitState]) -> Vec<ResponseHeader> {
     let headers = form.render(states);
-    let header = |(name, value): (&header::HeaderName, &header::HeaderValue)| {
+    let header = |(name, value): (header::HeaderName, header::HeaderValue)| {
         let value = value.to_str().ok()?.to_owned();
         Some(ResponseHeader { key: name.as_str().to_owned(), value })
     };
-    headers.iter().filter_map(header).collect()
+    headers.into_iter().filter_map(header).collect()
 }
 
 /// Rounded up: Envoy reads the whole seconds only, and waiting that long has to be enough.

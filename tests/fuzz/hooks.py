@@ -29,6 +29,7 @@ REFUSED = [
     (r"There are 1 to 1000 values", "the document does not give the number of entries of a map"),
     (r"This guard (needs a value|has no value|compares numbers)", "so does the comparison of a guard"),
     (r"Give (either|one of)|Name a lock, or several|either lines, or|A call that names a policy has no", "fields that exclude each other"),
+    (r"Name the (policy|key) in the query", "a parameter that may be in a header in its place"),
     (r"A currency is a code of ISO 4217", "a list that is longer than a pattern"),
     (r"is a word that the service reserves|cannot be the (id|name)|reserved", "names that are part of a path"),
     (r"A step is at least 1\.", "the value of a counter's batch, whose action decides"),

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use lockstep::ratelimit::follow_policies;
+use lockstep::{
+    ratelimit::{PolicyCheck, decide, follow_policies},
+    store::Context,
+    types::{Id, LimitKey},
+};
 use serde_json::{Value, json};
 
 use super::{DAY, put};
@@ -119,6 +123,7 @@ async fn assert_answers_without_store(service: &Service) {
 
     assert_store_alone_can_answer(service).await;
     assert_several_without_store(service).await;
+    assert_envoy_without_store(service).await;
 
     let peeked = service.get("/ratelimit/peek?policy=deny&key=k").await.assert(200);
     assert_eq!(
@@ -176,6 +181,34 @@ async fn assert_several_without_store(service: &Service) {
     let refused = service.post("/ratelimit/check-all", dear).await;
     let refused = refused.expect_problem(422, "cost_exceeds_limit");
     assert_eq!(refused["errors"][0]["pointer"], "/checks/1/cost");
+}
+
+/// The rate limit service of Envoy decides through this function.
+async fn assert_envoy_without_store(service: &Service) {
+    let context = Context::of_space(Id::try_from(service.space.clone()).unwrap());
+    let decided = async |policies: &[&str]| {
+        let one = |policy: &&str| PolicyCheck {
+            policy: Id::try_from((*policy).to_owned()).unwrap(),
+            key: LimitKey::try_from("k".to_owned()).unwrap(),
+            cost: 1,
+        };
+        decide(&service.store, &context, policies.iter().map(one).collect()).await
+    };
+    for policies in [&["allow"][..], &["allow", "counting"]] {
+        let open = decided(policies).await.unwrap();
+        assert!(open.allowed && open.states.len() == policies.len(), "{open:?}");
+        assert!(open.states.iter().all(|(_, state)| state.left.is_none()), "{open:?}");
+    }
+    for (policies, index) in [(&["deny"][..], 0), (&["allow", "deny"], 1)] {
+        let denied = decided(policies).await.unwrap();
+        assert!(!denied.allowed, "{denied:?}");
+        let [(place, state)] = &denied.states[..] else { panic!("{denied:?}") };
+        assert_eq!((*place, state.left.unwrap().effective_ms), (index, 1000));
+    }
+    for policies in [&["error"][..], &["allow", "error"]] {
+        let problem = decided(policies).await.unwrap_err();
+        assert!([503, 504].contains(&problem.status().as_u16()), "{problem:?}");
+    }
 }
 
 /// The store decides again, and nothing was counted meanwhile that it has not counted.
