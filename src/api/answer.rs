@@ -67,6 +67,11 @@ impl<T> Answer<T> {
         self.headers.iter().any(|(name, _)| *name == REPLAYED)
     }
 
+    /// Maps the body.
+    pub fn map<U>(self, make: impl FnOnce(T) -> U) -> Answer<U> {
+        Answer { status: self.status, body: make(self.body), headers: self.headers }
+    }
+
     /// The body without status and headers.
     pub fn into_body(self) -> T {
         self.body

@@ -15,7 +15,9 @@ mod reserved;
 pub use answer::{Answer, REPLAYED};
 pub use command::{Command, CommandEntry, PreparedCommand};
 pub use conditional::Conditional;
-pub use extract::{Caller, IfMatch, Json, MAX_GUARDS, Path, Query, idempotency_key, read_json};
+pub use extract::{
+    Caller, IfMatch, Json, MAX_GUARDS, Path, PathNumber, Query, idempotency_key, read_json,
+};
 pub use middleware::{InFlight, Limits, RequestInfo, ShutdownGate};
 pub use paging::{
     KeysetScan, ListPage, ListReply, Listed, LogPage, LogPageQuery, LogRange, Page, ScanStep,

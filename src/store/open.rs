@@ -16,10 +16,13 @@ use super::{
     Clock, Failure, Inner, ProcessId, Settings, Store,
     batcher::{BatchWorker, RunnerArgs},
     connection::{Route, pool},
+    script_trace::MAX_TRACES,
     single_flight::SingleFlight,
+    user_script::UserScripts,
 };
 
-/// The connections for what is no batch: probes, the sweeper, and a worker that replaces its connection.
+/// The connections for what is no batch: probes, the sweeper, a worker that replaces its connection, and
+/// callers' own scripts.
 const SPARE_CONNECTIONS: usize = 16;
 
 /// The most bytes that the queues can be bounded by; a permit of the semaphore is a byte.
@@ -75,6 +78,8 @@ impl Store {
             runner_args,
             process: ProcessId::new(),
             subscriber: subscriber(&settings.url)?,
+            user_scripts: UserScripts::default(),
+            traces: Semaphore::new(MAX_TRACES),
             background: TaskTracker::new(),
             draining: CancellationToken::new(),
             closing,

@@ -15,6 +15,7 @@ mod counters;
 mod inventory;
 mod locks;
 mod ratelimit;
+mod scripts;
 mod transactions;
 
 mod clocks;

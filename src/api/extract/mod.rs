@@ -10,5 +10,5 @@ mod query;
 pub use caller::{Caller, MAX_GUARDS, idempotency_key};
 pub use if_match::IfMatch;
 pub use json::{Json, read_json};
-pub use path::Path;
+pub use path::{Path, PathNumber};
 pub use query::Query;
