@@ -39,7 +39,7 @@ test: ## All tests but those of gateways, against redis-server
 
 check: needs-check test check-rest ## What CI runs: all tests against three kinds of server, lint, documentation
 
-check-rest: needs-check lint doc check-document fuzz test-gateways test-cluster test-valkey ## What make check does beside make test
+check-rest: needs-check lint doc check-document test-gateways test-cluster test-valkey ## What make check does beside make test
 
 # Debian has nginx and HAProxy where only root looks.
 test-gateways needs-check: export PATH := $(PATH):/usr/sbin

@@ -12,6 +12,9 @@
 --
 -- Steps decide first and only change what is in memory; the commit at the end writes.
 
+-- The fields of a hash are written in one second by the clocks of the services, and these may be apart by as much.
+local SLACK_MS = 60000
+
 local clock_ahead_ms, history = ARGV[1], ARGV[4]
 local idempotency_ttl_ms, transaction_ttl_ms = tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.pcall('TIME')
@@ -33,7 +36,7 @@ local additions = nil -- commands that add to collections, each with the command
 local removals = nil -- commands that remove, likewise
 local cleanups = nil -- commands whose failure changes no answer
 local persistent = nil -- the MSET command of all records without an end
-local overwritten = nil -- records that had an end and exist: key, text, time to live (0 for none)
+local overwritten = nil -- records that had an end and exist: key, text, time to live (0 for none), and that of an undo (false: not known yet)
 local has_written = false -- true once a step has written by itself, which only an OWN SCRIPT may
 local is_only_step = false -- true while the running step has the script to itself
 
@@ -80,6 +83,8 @@ end
 
 -- Has an open record written at the commit. `encode(key, record)` returns its text and, for a record that
 -- can have an end, its time to live in milliseconds (0 for none); or nil if it has queued its writes itself.
+-- Its third value is true where the record does no harm if it ends that much later: an undo then leaves the
+-- new end, and the commit need not ask for the old one.
 local function mark_dirty(key, encode)
   encoders = encoders or {}
   encoders[key] = encode
@@ -106,7 +111,7 @@ local function append(log, entry)
   end
 end
 
--- Has a new field written to a hash whose end is counted from its last change. No other step can open the
+-- Has a new field written to a hash that ends as a whole, at least `transaction_ttl_ms` later. No other step can open the
 -- field: its id was generated for this one.
 local function add_field(key, field, text)
   hashes = hashes or {}
@@ -336,15 +341,16 @@ local function run_steps()
   -- Every text is encoded before the first write.
   local overwritten_count, persistent_count = 0, 1
   for record_key, encode in next, encoders or {} do
-    local text, ttl_ms = encode(record_key, open_records[record_key])
+    local text, ttl_ms, may_end_later = encode(record_key, open_records[record_key])
     if ttl_ms and loaded[record_key] then
+      local undo_ttl_ms = may_end_later and ttl_ms
       if overwritten then
         overwritten[overwritten_count + 1], overwritten[overwritten_count + 2] = record_key, text
-        overwritten[overwritten_count + 3] = ttl_ms
+        overwritten[overwritten_count + 3], overwritten[overwritten_count + 4] = ttl_ms, undo_ttl_ms or false
       else
-        overwritten = { record_key, text, ttl_ms }
+        overwritten = { record_key, text, ttl_ms, undo_ttl_ms or false }
       end
-      overwritten_count = overwritten_count + 3
+      overwritten_count = overwritten_count + 4
     elseif ttl_ms then
       create_record(record_key, text, ttl_ms)
     elseif text then
@@ -404,7 +410,8 @@ for hash, command in next, not commit_error and hashes or {} do
     break
   end
   hashes_written = hashes_written + 1
-  if not write('PEXPIRE', hash, transaction_ttl_ms) then
+  -- The first field gives the hash its end, so that the others do not write it again to the append-only file.
+  if not write('PEXPIRE', hash, transaction_ttl_ms + SLACK_MS, 'NX') then
     break
   end
 end
@@ -441,12 +448,11 @@ for i = 1, not commit_error and created and #created or 0, 3 do
 end
 
 -- To overwrite a record loses its time to live, which is read first where a later write may fail.
-local old_ttls, overwritten_written = nil, 0
-for i = 1, not commit_error and overwritten and #overwritten or 0, 3 do
+local overwritten_written = 0
+for i = 1, not commit_error and overwritten and #overwritten or 0, 4 do
   local record_key, text, ttl_ms = overwritten[i], overwritten[i + 1], overwritten[i + 2]
-  if i + 3 <= #overwritten then
-    old_ttls = old_ttls or {}
-    old_ttls[i] = write('PTTL', record_key)
+  if not overwritten[i + 3] and i + 4 <= #overwritten then
+    overwritten[i + 3] = write('PTTL', record_key) or false
   end
   if commit_error
     or not (ttl_ms == 0 and write('SET', record_key, text) or ttl_ms > 0 and write('SET', record_key, text, 'PX', ttl_ms)) then
@@ -479,8 +485,8 @@ local function restore(key, ttl_ms)
     undo('PEXPIRE', key, math.max(ttl_ms, 1))
   end
 end
-for i = overwritten_written, 1, -3 do
-  restore(overwritten[i], old_ttls and old_ttls[i])
+for i = overwritten_written, 1, -4 do
+  restore(overwritten[i], overwritten[i + 3])
 end
 for i = created_written, 1, -3 do
   restore(created[i])

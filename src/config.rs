@@ -11,7 +11,7 @@ use clap::{
     },
 };
 
-use crate::{server::Timeouts, store, telemetry::LogFormat, types::Currency};
+use crate::{rls, server::Timeouts, store, telemetry::LogFormat, types::Currency};
 
 /// Atomic business operations over HTTP, on Redis or Valkey
 #[derive(Debug, Parser)]
@@ -52,6 +52,10 @@ pub struct Serve {
     /// Address and port to listen on; port 0 chooses a free one
     #[arg(long, env = "LOCKSTEP_LISTEN", default_value = "127.0.0.1:8080", value_parser = trimmed(SocketAddr::from_str))]
     pub listen: SocketAddr,
+
+    /// Address and port on which Envoy's rate limit service (RLS, gRPC) listens; without it there is none
+    #[arg(long, env = "LOCKSTEP_RLS_LISTEN", value_parser = trimmed(SocketAddr::from_str))]
+    pub rls_listen: Option<SocketAddr>,
 
     /// Allow an address other than loopback although callers are not authenticated; a gateway or
     /// firewall in front must keep strangers out
@@ -157,7 +161,7 @@ pub struct Serve {
     #[arg(long, env = "LOCKSTEP_DRAIN_TIMEOUT_MS", default_value_t = 10_000, value_parser = trimmed(positive()))]
     pub drain_timeout_ms: u64,
 
-    /// Open connections of callers; more wait to be accepted
+    /// Open connections of callers, on each address on which the service listens; more wait to be accepted
     #[arg(long, env = "LOCKSTEP_MAX_CONNECTIONS", default_value_t = 10_000, value_parser = trimmed(positive()))]
     pub max_connections: u64,
 }
@@ -286,6 +290,15 @@ impl Serve {
                 transaction_ttl_ms: self.transaction_ttl_ms,
                 history: self.history,
             },
+        }
+    }
+
+    /// Bounds of the rate limit service, which may have `max_connections`.
+    pub fn rls(&self, max_connections: u64) -> rls::Bounds {
+        rls::Bounds {
+            max_connections: count(max_connections),
+            body_limit_bytes: count(self.body_limit_bytes),
+            timeouts: self.timeouts(),
         }
     }
 

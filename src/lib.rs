@@ -50,6 +50,9 @@ pub mod openapi;
 pub mod app;
 pub mod server;
 
+// Floor: the rate limit service of Envoy.
+pub mod rls;
+
 // Floor: the settings.
 pub mod config;
 

@@ -73,6 +73,9 @@ impl RawCall {
             "transactions_key" => key("transactions", second.to_string()),
             "transaction_key" => key("transaction", format!("tx_{id:032x}")),
             "product_key" => key("product", format!("p{product}")),
+            "log_key" if operation.starts_with("ratelimit/") => {
+                key("limit_log", format!("k{product}"))
+            }
             "log_key" => key("movements", format!("p{product}")),
             "reservation_key" => key("reservation", format!("res_{id:032x}")),
             "customer_key" => key("reservations", format!("c{customer}")),
@@ -101,8 +104,12 @@ impl RawCall {
             "key" => format!("k{product}"),
             "algorithm" => "token_bucket".to_owned(),
             "limit" => "1000000".to_owned(),
-            "per_token" => "60000".to_owned(),
-            "per_ms" => "1000".to_owned(),
+            "per_token" | "a" => "60000".to_owned(),
+            "per_ms" | "b" => "1000".to_owned(),
+            "window_ms" => "60000000".to_owned(),
+            "code" => "1".to_owned(),
+            "policy" => String::new(),
+            "lease_id" => format!("lim_{id:032x}"),
             other => panic!("the benchmark has no value for {other} of {operation}"),
         };
         text.into_bytes()
@@ -115,7 +122,13 @@ impl RawScript {
         let script = lockstep::store::Library::embedded().script(operation);
         let names = |params: &lockstep::store::Params| Names {
             fixed: params.fixed.clone(),
-            repeated: params.repeated.clone(),
+            // Limits are checked by rules of their own, so no call has a line with a policy.
+            repeated: params
+                .repeated
+                .iter()
+                .filter(|name| *name != "policy_key")
+                .cloned()
+                .collect(),
         };
         RawScript {
             operation,

@@ -10,7 +10,7 @@ local MAX_SAFE_INTEGER = 9007199254740991
 function fixed_window()
   local function encode(_, window)
     -- For a whole length after the last take: should the clock step back over an edge, that is known.
-    return struct.pack(LAYOUT, CODE, window.at, window.begins, window.used), window.at + window.length - now
+    return struct.pack(LAYOUT, CODE, window.at, window.begins, window.used), window.at + window.length - now, true
   end
 
   local function decode(key, text)

@@ -20,11 +20,11 @@ function sliding_counter()
   local function encode(_, counter)
     local last = struct.unpack(PAIR, counter.pairs, #counter.pairs - PAIR_LENGTH + 1)
     return struct.pack(LAYOUT, CODE, counter.at, counter.width, counter.used) .. counter.pairs,
-      math.max(leaves_at(counter, last) - now, 1)
+      math.max(leaves_at(counter, last) - now, 1), true
   end
 
   local function encode_without_units(_, counter)
-    return struct.pack(LAYOUT, CODE, counter.at, counter.width, 0), counter.length
+    return struct.pack(LAYOUT, CODE, counter.at, counter.width, 0), counter.length, true
   end
 
   local function decode(key, text)

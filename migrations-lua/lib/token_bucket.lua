@@ -18,13 +18,13 @@ function token_bucket()
   local function encode(_, bucket)
     local text = struct.pack(LAYOUT, CODE, bucket.at, bucket.level, bucket.per_token)
     -- A bucket that is full again is as good as one that never was.
-    return text, math.max(divide_up(bucket.full - bucket.level, bucket.per_ms) + bucket.at - now, 1)
+    return text, math.max(divide_up(bucket.full - bucket.level, bucket.per_ms) + bucket.at - now, 1), true
   end
 
   -- A bucket that was made whole remembers when, until it would have become so by itself.
   local function encode_given_back(_, bucket)
     local text = encode(_, bucket)
-    return text, divide_up(bucket.full, bucket.per_ms) + bucket.at - now
+    return text, divide_up(bucket.full, bucket.per_ms) + bucket.at - now, true
   end
 
   local function decode(key, text)
@@ -38,7 +38,8 @@ function token_bucket()
     if not is_bucket then
       fail_corrupt(key, 'a bucket')
     end
-    return { at = at, level = level, per_token = parts }
+    -- With the members that come later, so that the table is allocated once.
+    return { at = at, level = level, per_token = parts, per_ms = 0, full = 0, pending = 0, log_key = '' }
   end
 
   local function open(bucket, rule)

@@ -20,7 +20,7 @@ ARGV
 REPLY
   ok                  limit remaining retry_after_ms reset_after_ms window_ms lease_id denied
   policy_not_found    policy
-  cost_exceeds_limit  cost limit
+  cost_exceeds_limit  cost limit field
   rate_limited        key policy:json allowed:json limit remaining retry_after_ms reset_after_ms cost window_ms
 ]]
 --- @include "lib/limit"
@@ -33,7 +33,7 @@ if not rule then
 end
 local state, algorithm = open_limit(rule, state_key, log_key)
 if exceeds_limit(rule, state, cost) then
-  return { 'cost_exceeds_limit', cost, rule.limit }
+  return { 'cost_exceeds_limit', cost, rule.limit, 'cost' }
 end
 local denied, retry_after_ms = not set_aside(state, algorithm, cost), 0
 if denied then

@@ -19,8 +19,8 @@ ARGV
 
 REPLY
   ok                  results:json
-  policy_not_found    policy
-  cost_exceeds_limit  cost limit
+  policy_not_found    policy field
+  cost_exceeds_limit  cost limit field
   rate_limited        key policy:json allowed:json limit remaining retry_after_ms reset_after_ms cost window_ms violations:json
 ]]
 --- @include "lib/limit"
@@ -33,11 +33,11 @@ for i = 1, line_count() do
   cost = tonumber(cost)
   local rule = policy_rule(policy, policy_key, code, limit, a, b, window_ms)
   if not rule then
-    return { 'policy_not_found', policy }
+    return { 'policy_not_found', policy, ('checks/%d/policy'):format(i - 1) }
   end
   local state, algorithm = open_limit(rule, state_key, log_key)
   if exceeds_limit(rule, state, cost) then
-    return { 'cost_exceeds_limit', state.pending + cost, rule.limit }
+    return { 'cost_exceeds_limit', state.pending + cost, rule.limit, ('checks/%d/cost'):format(i - 1) }
   end
   local denied = not set_aside(state, algorithm, cost)
   lines[i] = {

@@ -16,7 +16,8 @@ pub use answer::{Answer, REPLAYED};
 pub use command::{Command, CommandEntry, PreparedCommand};
 pub use conditional::Conditional;
 pub use extract::{
-    Caller, IfMatch, Json, MAX_GUARDS, Path, PathNumber, Query, idempotency_key, read_json,
+    Caller, IfMatch, Json, MAX_GUARDS, Path, PathNumber, Query, idempotency_key, read_body,
+    read_json,
 };
 pub use middleware::{InFlight, Limits, RequestInfo, ShutdownGate};
 pub use paging::{

@@ -138,7 +138,7 @@ pub enum BulkBody<'a> {
         example = "{\"index\":0,\"status\":201,\"replayed\":true,\"body\":{\"account_id\":\"dave\"}}\n"
     )),
     extensions(("x-refusals" = json!([
-        "unsupported_media_type", "idempotency_key_invalid", "invalid_id", "shutting_down"
+        "unsupported_media_type", "idempotency_key_invalid", "invalid_id", "validation_failed", "shutting_down"
     ]))),
 )]
 pub async fn run(

@@ -7,17 +7,22 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// the runtime, and connections that are being replaced.
 const OTHER_DESCRIPTORS: u64 = 32;
 
-/// Raises the limit of the process to what `max_connections` of callers and `store_connections` to Redis
-/// need, and returns how many connections of callers fit. Without a place for Redis' own, callers could
+/// Raises the limit of the process to what `max_connections` of callers on each of `listeners` and
+/// `store_connections` to Redis need, and returns how many connections of callers each listener may have. Without a place for Redis' own, callers could
 /// keep the service from ever reaching it again.
 ///
 /// # Errors
 ///
 /// The sentence for a limit that has no place for any caller.
-pub(super) fn fit_connections(max_connections: u64, store_connections: u64) -> Result<u64, String> {
+pub(super) fn fit_connections(
+    max_connections: u64,
+    listeners: u64,
+    store_connections: u64,
+) -> Result<u64, String> {
     let reserved = store_connections.saturating_add(OTHER_DESCRIPTORS);
-    let limit = raise_limit(max_connections.saturating_add(reserved));
-    let room = limit.saturating_sub(reserved);
+    let wanted = max_connections.saturating_mul(listeners);
+    let limit = raise_limit(wanted.saturating_add(reserved));
+    let room = limit.saturating_sub(reserved) / listeners.max(1);
     if room == 0 {
         return Err(format!(
             "the limit of open files is {limit}, and {reserved} are needed beside those of callers: raise it \

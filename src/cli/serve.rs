@@ -17,8 +17,9 @@ use crate::{
     api::{Limits, ShutdownGate},
     app,
     config::{Serve, count},
+    rls,
     server::{self, Stop},
-    store::{Embedded, Failure, Store},
+    store::{self, Embedded, Failure, Store},
     sweeper, telemetry,
     types::Currency,
 };
@@ -30,11 +31,8 @@ pub(super) async fn serve(settings: Serve) -> Result<(), String> {
     let _logs = telemetry::start_logs(settings.log_format, &settings.log)
         .map_err(|error| format!("cannot write a log: {error}"))?;
     tokio::spawn(telemetry::run_upkeep());
-    refuse_open_address(&settings)?;
     // Bound before the embedded server is started: if the port is taken, the program ends at once.
-    let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
-        format!("cannot listen on {}: {error}; give another --listen", settings.listen)
-    })?;
+    let listeners = Listeners::bind(&settings).await?;
     let stop = Stop::default();
     stop_on_signals(&stop).map_err(|error| format!("cannot wait for signals: {error}"))?;
 
@@ -43,7 +41,7 @@ pub(super) async fn serve(settings: Serve) -> Result<(), String> {
         None => Some(Embedded::on(&settings.data_dir).map_err(|error| error.to_string())?),
         Some(_) => None,
     };
-    let result = serve_on(embedded.clone(), listener, &settings, &stop).await;
+    let result = serve_on(embedded.clone(), listeners, &settings, &stop).await;
     if let Some(embedded) = embedded {
         embedded.stop().await;
     }
@@ -52,26 +50,45 @@ pub(super) async fn serve(settings: Serve) -> Result<(), String> {
     Ok(())
 }
 
+/// The sockets on which the service listens.
+struct Listeners {
+    http: TcpListener,
+    /// For Envoy's rate limit service, where it is asked for.
+    rls: Option<TcpListener>,
+}
+
+impl Listeners {
+    async fn bind(settings: &Serve) -> Result<Listeners, String> {
+        let http = listen(settings.listen, "--listen", settings.insecure).await?;
+        let rls = match settings.rls_listen {
+            Some(address) => Some(listen(address, "--rls-listen", settings.insecure).await?),
+            None => None,
+        };
+        Ok(Listeners { http, rls })
+    }
+
+    fn count(&self) -> u64 {
+        1 + u64::from(self.rls.is_some())
+    }
+}
+
 /// Serves from the first moment, and starts the embedded server meanwhile, where there is to be one. Calls
 /// are refused until the server has been looked at.
 async fn serve_on(
     embedded: Option<Embedded>,
-    listener: TcpListener,
+    listeners: Listeners,
     settings: &Serve,
     stop: &Stop,
 ) -> Result<(), String> {
-    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    let address = listeners.http.local_addr().map_err(|error| error.to_string())?;
+    let rls_address = listeners.rls.as_ref().and_then(|listener| listener.local_addr().ok());
     let url = embedded.as_ref().map(Embedded::url).or_else(|| settings.redis_url.clone());
     let url = url.unwrap_or_default();
     let store_settings = settings.store(url.clone());
     let store_connections = store_settings.connections() as u64;
-    let connections = descriptors::fit_connections(settings.max_connections, store_connections)?;
-    let store =
-        Store::open(&store_settings).map_err(|error| format!("cannot use --redis-url: {error}"))?;
-    store.hold_back(Failure::Unavailable("the service has not looked at it yet".to_owned()));
-    let period = Duration::from_millis(settings.sweep_interval_ms);
-    tokio::spawn(sweeper::run(store.clone(), period));
-
+    let (most, listening) = (settings.max_connections, listeners.count());
+    let connections = descriptors::fit_connections(most, listening, store_connections)?;
+    let store = open_store(&store_settings, settings.sweep_interval_ms)?;
     let (app, gate) = router(settings, &store);
     let registration = Registration::new(url, store_settings.timeout, address);
     // A task of its own, because the registration has to outlast the drain.
@@ -84,7 +101,7 @@ async fn serve_on(
             {
                 return error.to_string();
             }
-            let attempted = || welcome(address, &settings, embedded.is_some());
+            let attempted = || welcome(address, rls_address, &settings, embedded.is_some());
             registration.keep(store, attempted).await
         }
     });
@@ -102,9 +119,8 @@ async fn serve_on(
         store.drain();
         std::future::pending().await
     };
-    let connections = count(connections);
     tokio::select! {
-        () = server::serve(listener, app, gate.clone(), settings.timeouts(), connections, stop.clone()) => {}
+        () = answer(listeners, connections, settings, &store, app, &gate, stop) => {}
         () = refused => {}
         () = ending_waits => {}
     }
@@ -112,6 +128,36 @@ async fn serve_on(
     keeping.abort();
     registration.end().await;
     refusal.map_or(Ok(()), Err)
+}
+
+/// Opens the store, which refuses calls until the server has been looked at, and starts what goes on beside calls.
+fn open_store(settings: &store::Settings, sweep_interval_ms: u64) -> Result<Store, String> {
+    let store =
+        Store::open(settings).map_err(|error| format!("cannot use --redis-url: {error}"))?;
+    store.hold_back(Failure::Unavailable("the service has not looked at it yet".to_owned()));
+    tokio::spawn(sweeper::run(store.clone(), Duration::from_millis(sweep_interval_ms)));
+    Ok(store)
+}
+
+/// Answers callers and gateways until the end of both.
+async fn answer(
+    listeners: Listeners,
+    connections: u64,
+    settings: &Serve,
+    store: &Store,
+    app: Router,
+    gate: &ShutdownGate,
+    stop: &Stop,
+) {
+    let timeouts = settings.timeouts();
+    let Listeners { http, rls } = listeners;
+    let http = server::serve(http, app, gate.clone(), timeouts, count(connections), stop.clone());
+    let rls = async {
+        let Some(listener) = rls else { return };
+        let bounds = settings.rls(connections);
+        rls::serve(listener, store.clone(), gate.clone(), bounds, stop.clone()).await;
+    };
+    tokio::join!(http, rls);
 }
 
 /// The router, and the gate that says to it when the service stops.
@@ -125,16 +171,18 @@ fn router(settings: &Serve, store: &Store) -> (Router, ShutdownGate) {
     (app::app(store.clone(), gate.clone(), &app_settings), gate)
 }
 
-/// Callers are not authenticated, so other addresses than loopback need `--insecure`.
-fn refuse_open_address(settings: &Serve) -> Result<(), String> {
-    if settings.listen.ip().is_loopback() || settings.insecure {
-        return Ok(());
+/// Listens on the address of a setting. Callers are not authenticated, so other addresses than loopback need
+/// `--insecure`.
+async fn listen(address: SocketAddr, setting: &str, insecure: bool) -> Result<TcpListener, String> {
+    if !address.ip().is_loopback() && !insecure {
+        return Err(format!(
+            "{address} is not a loopback address, and there is no authentication: give --insecure if \
+             something in front keeps strangers out"
+        ));
     }
-    Err(format!(
-        "{} is not a loopback address, and there is no authentication: give --insecure if \
-         something in front keeps strangers out",
-        settings.listen
-    ))
+    let listening = TcpListener::bind(address).await;
+    listening
+        .map_err(|error| format!("cannot listen on {address}: {error}; give another {setting}"))
 }
 
 /// Cancels `stop` on signals: SIGTERM of a process manager or SIGINT of a terminal stops the service in
@@ -166,19 +214,22 @@ fn stop_on_signals(stop: &Stop) -> io::Result<()> {
 
 /// Prints where the service listens, to standard output. With port 0 this is the only place that
 /// tells the port.
-fn welcome(address: SocketAddr, settings: &Serve, embedded: bool) {
+fn welcome(address: SocketAddr, rls_address: Option<SocketAddr>, settings: &Serve, embedded: bool) {
     let home = format!("http://{address}{}", settings.base_path);
     let data = match embedded {
         true => format!("its own server, data in {}", settings.data_dir.display()),
         false => "the Redis of --redis-url".to_owned(),
     };
     tracing::info!(%address, "listening, with {data}");
-    let text = format!(
+    let mut text = format!(
         "Lockstep listens on {home} ({data}).\n\
          Swagger UI:  {home}/docs/\n\
          Try:         curl -s {home}/accounts -H 'Content-Type: application/json' \
          -d '{{\"account_id\":\"alice\",\"initial_balance\":\"100.00\"}}'"
     );
+    if let Some(address) = rls_address {
+        text.push_str(&format!("\nEnvoy (RLS): {address}, gRPC"));
+    }
     print_in_time(move || {
         let mut out = io::stdout();
         // Standard output may be closed.

@@ -301,7 +301,12 @@ const DIAGNOSTIC: &[ProblemMember] = &[
     row("line", Number, "1", "Line of the source."),
     row("severity", Text, r#""error""#, "Weight of the diagnostic."),
     row("rule", Text, r#""syntax""#, "Rule that the place breaks."),
-    row("message", Text, r#""unexpected symbol near '='""#, "What is wrong, in a sentence without its end."),
+    row(
+        "message",
+        Text,
+        r#""unexpected symbol near '='""#,
+        "What is wrong, in a sentence without its end.",
+    ),
 ];
 
 const SHORTAGE: &[ProblemMember] = &[

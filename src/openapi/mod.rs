@@ -105,7 +105,7 @@ pub fn complete(document: openapi::OpenApi, base_path: &str) -> Value {
     problems::share_responses(&mut document);
     commands::describe_stream(&mut document);
     describe_defaults(&mut document["components"]["schemas"]);
-    describe_texts(&mut document["components"]["schemas"]);
+    describe_texts(&mut document);
     in_reading_order(document, base_path)
 }
 
@@ -131,18 +131,23 @@ fn describe_defaults(schemas: &mut Value) {
     }
 }
 
-/// Gives the texts of bodies, which have a longest length, the pattern that [`crate::types::Text`] holds
-/// them to: no control characters.
-fn describe_texts(schemas: &mut Value) {
-    let schemas = schemas.as_object_mut().into_iter().flatten();
-    let fields =
-        schemas.filter_map(|(_, schema)| schema.get_mut("properties")?.as_object_mut()).flatten();
-    for (_, field) in fields.filter(|(_, field)| field.get("maxLength").is_some()) {
-        let pattern = &mut field["pattern"];
-        if pattern.is_null() {
-            *pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$".into();
+/// Gives the texts of bodies and of query strings, which have a longest length, the pattern that
+/// [`crate::types::Text`] holds them to: no control characters.
+fn describe_texts(document: &mut Value) {
+    let describe = |text: &mut Value| {
+        if text.get("maxLength").is_some() && text.get("pattern").is_none() {
+            text["pattern"] = r"^[^\u0000-\u001f\u007f-\u009f]*$".into();
         }
+    };
+    let schemas = document["components"]["schemas"].as_object_mut().into_iter().flatten();
+    for (_, schema) in schemas {
+        describe(schema);
+        let fields = schema.get_mut("properties").and_then(Value::as_object_mut);
+        fields.into_iter().flatten().for_each(|(_, field)| describe(field));
     }
+    let parameters = operations(document)
+        .filter_map(|(_, operation)| operation.get_mut("parameters")?.as_array_mut());
+    parameters.flatten().filter_map(|parameter| parameter.get_mut("schema")).for_each(describe);
 }
 
 /// The members of the document in the order in which people read them, and the methods of a path with

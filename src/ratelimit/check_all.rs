@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The most limits that one call checks.
-const MAX_CHECKS: usize = 32;
+pub const MAX_CHECKS: usize = 32;
 
 /// Takes units from several limits, all or none.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -83,7 +83,15 @@ pub struct CheckSeveral {
 /// The reply of a call that was allowed, with a result for each check.
 #[derive(Debug, Deserialize)]
 pub struct CheckAllReply {
-    results: Vec<CheckReply>,
+    /// One result for each check, in their order.
+    pub results: Vec<CheckReply>,
+}
+
+impl CheckSeveral {
+    /// Several checks whose denial is a refusal.
+    pub fn new(checks: Vec<RateLimitCheck>) -> CheckSeveral {
+        CheckSeveral { checks, on_deny: OnDeny::default() }
+    }
 }
 
 impl Operation for CheckSeveral {

@@ -97,15 +97,21 @@ impl HeaderState {
         (value(policies), value(items))
     }
 
-    /// Adds the two headers to an answer.
-    pub fn add_to_answer<T>(states: &[HeaderState], answer: Answer<T>) -> Answer<T> {
+    /// The headers that an answer about these limits carries.
+    pub fn headers(states: &[HeaderState]) -> Vec<(HeaderName, HeaderValue)> {
         let (policy, state) = HeaderState::values(states);
-        answer.with_header(POLICY, policy).with_header(STATE, state)
+        vec![(POLICY, policy), (STATE, state)]
     }
 
-    /// Adds the two headers to a problem.
+    /// Adds the headers to an answer.
+    pub fn add_to_answer<T>(states: &[HeaderState], answer: Answer<T>) -> Answer<T> {
+        let headers = HeaderState::headers(states).into_iter();
+        headers.fold(answer, |answer, (name, value)| answer.with_header(name, value))
+    }
+
+    /// Adds the headers to a problem.
     pub fn add_to_problem(states: &[HeaderState], problem: Problem) -> Problem {
-        let (policy, state) = HeaderState::values(states);
-        problem.with_header(POLICY, policy).with_header(STATE, state)
+        let headers = HeaderState::headers(states).into_iter();
+        headers.fold(problem, |problem, (name, value)| problem.with_header(name, value))
     }
 }

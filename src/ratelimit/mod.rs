@@ -1,12 +1,13 @@
 //! Rate limits that are exact however many instances of the service and of its callers there are.
 //!
 //! Each operation has a file of its own; `rule` has the algorithms and their limits, `limit` the rule that a
-//! call is about, and `decision` the answer and its headers. This file has the routes that `app` serves, and
-//! the commands that `domains` offers to `/atomic` and `/bulk`.
+//! call is about, and `decision` the answer and its headers; `decide` is what `rls` asks. This file has the
+//! routes that `app` serves, and the commands that `domains` offers to `/atomic` and `/bulk`.
 
 mod check;
 mod check_all;
 pub mod codes;
+mod decide;
 mod decision;
 mod delete_policy;
 mod get_policy;
@@ -24,7 +25,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{api::CommandEntry, store::Store};
 
+pub use check_all::MAX_CHECKS;
 pub use codes::CODES;
+pub use decide::{Decided, PolicyCheck, decide};
+pub use decision::HeaderState;
 pub use record::KEY_KINDS;
 
 /// The endpoints of this domain.

@@ -80,6 +80,7 @@ fn describe() {
         "Connections to Redis in the pool, by state (idle, in_use)"
     );
     describe_gauge!("lockstep_http_connections", "Open connections of callers");
+    describe_gauge!("lockstep_rls_connections", "Open connections of gateways");
     describe_gauge!(
         "lockstep_http_connections_idle",
         "Open connections of callers between two calls, or before the first"

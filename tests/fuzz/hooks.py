@@ -8,6 +8,8 @@ import schemathesis
 BARE_OR_QUOTED = re.compile(r'([!#-~][!-~]{0,254}|"[!-~]{1,255}")\Z')
 KEYS = itertools.count()
 
+GUARD = re.compile(r"lock=[^;]+;token=[1-9][0-9]{0,15}\Z")
+
 # Codes that say that a request is not what the document describes.
 OF_FORM = {
     "invalid_amount",
@@ -22,16 +24,20 @@ OF_FORM = {
 
 # Requests that fit the document and are refused all the same, each with the reason.
 REFUSED = [
-    (r"This (algorithm|command) (has no|needs) ", "the type of a command or a rule decides which fields it has"),
+    (r"(This (algorithm|command)|[Tt]he mode permit) (has|has no|needs) ", "the type of a command, a rule or a lease decides which fields it has"),
     (r"This ttl_mode needs a ttl_ms", "so does the mode of a time to live"),
     (r"There are 1 to 1000 values", "the document does not give the number of entries of a map"),
     (r"This guard (needs a value|has no value|compares numbers)", "so does the comparison of a guard"),
-    (r"Give (either|one of)|either lines, or|A call that names a policy has no", "fields that exclude each other"),
+    (r"Give (either|one of)|Name a lock, or several|either lines, or|A call that names a policy has no", "fields that exclude each other"),
     (r"A currency is a code of ISO 4217", "a list that is longer than a pattern"),
     (r"is a word that the service reserves|cannot be the (id|name)|reserved", "names that are part of a path"),
     (r"A step is at least 1\.", "the value of a counter's batch, whose action decides"),
     (r"floating point `-?[0-9]+\.0`", "JSON Schema has 1.0 among the integers; a whole number is written without a point"),
     (r"This is no base64", "the encoding decides what its values may be"),
+    (r"A key is 1 to 256 bytes", "the document counts characters, and a key is measured in bytes"),
+    (r"A fencing token is a whole number", "a pattern does not bound a number"),
+    (r"capacity times refill_interval_ms|would take more than|of leases at the same time", "figures that bound each other"),
+    (r"A lock is named once", "the document does not say that names differ"),
     (r"not zero", "a number that may be negative or positive"),
 ]
 
@@ -57,6 +63,10 @@ def what_fits_the_document_is_understood(ctx, response, case):
         return
     problem = response.json()
     if problem.get("code") not in OF_FORM:
+        return
+    # The program takes 0 for a value of this header's pattern where it adds one optional header after the other.
+    guard = (case.headers or {}).get("Lockstep-Guard")
+    if guard is not None and not GUARD.match(str(guard)):
         return
     if not any(re.search(pattern, problem["detail"]) for pattern, _ in REFUSED):
         raise AssertionError(f"{problem['code']}: {problem['detail']}")

@@ -114,6 +114,7 @@ fn value_of(setting: &Arg) -> String {
     match (setting.get_id().as_str(), default) {
         ("insecure", _) => "true".to_owned(),
         ("redis_url", _) => "redis://127.0.0.1:1".to_owned(),
+        ("rls_listen", _) => "127.0.0.1:0".to_owned(),
         ("currencies", _) => "POINTS=0 , BTC=8".to_owned(),
         ("base_path", _) => "/lockstep".to_owned(),
         (_, Some(default)) => default.to_owned(),

@@ -30,20 +30,28 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
         if !kind.and_then(|kind| kind.to_str().ok()).is_some_and(is_json) {
             return Err(codes::UNSUPPORTED_MEDIA_TYPE.into());
         }
-        let Limits { body_timeout, body_bytes } =
+        let limits =
             request.extensions().get::<RequestInfo>().map(|info| info.limits).unwrap_or_default();
-        let body = timeout(body_timeout, read_body(request.into_body(), body_bytes))
-            .await
-            .map_err(|_| Problem::from(codes::REQUEST_TIMEOUT))??;
+        let body = read_body(request.into_body(), limits).await?;
         read_json(&body).map(Json)
     }
+}
+
+/// Reads a body within its limits.
+///
+/// # Errors
+///
+/// `payload_too_large`, `request_timeout`, or `malformed_json` for a caller that goes away in the middle.
+pub async fn read_body(body: Body, limits: Limits) -> Result<Bytes, Problem> {
+    let reading = timeout(limits.body_timeout, read_at_most(body, limits.body_bytes));
+    reading.await.map_err(|_| Problem::from(codes::REQUEST_TIMEOUT))?
 }
 
 /// Reads a body of at most `limit` bytes.
 ///
 /// A part of a body keeps the whole buffer alive that the connection read it into, even if it has a
 /// single byte. So parts are copied, but for the only one of a body that came in one part.
-async fn read_body(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
+async fn read_at_most(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
     let is_too_large = |bytes: u64| usize::try_from(bytes).is_ok_and(|bytes| bytes > limit);
     // A caller that waits for `100 Continue` learns it without having sent the body.
     if is_too_large(body.size_hint().lower()) {
@@ -204,7 +212,7 @@ mod tests {
     async fn a_body_that_comes_byte_by_byte_keeps_no_buffers() {
         let kept = Arc::new(AtomicUsize::new(0));
         let (mut sender, body) = Channel::<Bytes>::new(1);
-        let reading = tokio::spawn(read_body(Body::new(body), 1000));
+        let reading = tokio::spawn(read_at_most(Body::new(body), 1000));
         for _ in 0..500 {
             sender.send_data(Buffer::part(&kept)).await.unwrap();
             // One is being sent, one is in the channel, and one is being read.
@@ -223,10 +231,10 @@ mod tests {
                 sender.send_data(Bytes::copy_from_slice(part)).await.unwrap();
             }
             drop(sender);
-            let read = read_body(Body::new(body), 1000).await;
+            let read = read_at_most(Body::new(body), 1000).await;
             assert_eq!(read.is_ok(), bytes == 1000, "{bytes} bytes in parts of {size}");
         }
-        let refused = read_body(Body::from(vec![b'x'; 1001]), 1000).await.unwrap_err();
+        let refused = read_at_most(Body::from(vec![b'x'; 1001]), 1000).await.unwrap_err();
         assert_eq!(refused.code(), "payload_too_large");
     }
 }

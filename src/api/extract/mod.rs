@@ -9,6 +9,6 @@ mod query;
 
 pub use caller::{Caller, MAX_GUARDS, idempotency_key};
 pub use if_match::IfMatch;
-pub use json::{Json, read_json};
+pub use json::{Json, read_body, read_json};
 pub use path::{Path, PathNumber};
 pub use query::Query;

@@ -5,7 +5,7 @@ mod headers;
 mod request_info;
 mod shutdown_gate;
 
-use std::{any::Any, sync::Arc};
+use std::any::Any;
 
 use axum::{
     extract::{MatchedPath, Request, State},
@@ -21,7 +21,7 @@ pub use shutdown_gate::{InFlight, ShutdownGate};
 use super::Problem;
 use crate::{telemetry::panic_text, types::codes};
 use headers::{Asked, check_host, problem_of_stranger};
-use request_info::{REQUEST_ID, request_id, trace_id};
+use request_info::REQUEST_ID;
 
 /// Runs one request: gives it an id and a span, refuses it during a shutdown, writes its problem as
 /// the body of the answer, and records its duration.
@@ -31,12 +31,7 @@ pub async fn handle(
     next: Next,
 ) -> Response {
     let started = Instant::now();
-    let info = RequestInfo {
-        limits: gate.limits,
-        request_id: request_id(&request),
-        trace_id: trace_id(&request).map(Arc::from),
-        base_path: gate.base_path.clone(),
-    };
+    let info = RequestInfo::of(request.headers(), gate.limits, gate.base_path.clone());
     let route = request.extensions().get::<MatchedPath>().cloned();
     request.extensions_mut().insert(info.clone());
     let asked = Asked::of(request.method(), request.headers());

@@ -2,10 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{
-    extract::Request,
-    http::{HeaderName, HeaderValue},
-};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -41,6 +38,12 @@ pub struct RequestInfo {
 }
 
 impl RequestInfo {
+    /// Reads the id and the trace of a request from its headers.
+    pub fn of(headers: &HeaderMap, limits: Limits, base_path: Arc<str>) -> RequestInfo {
+        let trace_id = trace_id(headers).map(Arc::from);
+        RequestInfo { limits, request_id: request_id(headers), trace_id, base_path }
+    }
+
     /// The id as text.
     pub fn request_id(&self) -> &str {
         self.request_id.to_str().unwrap_or_default()
@@ -49,8 +52,8 @@ impl RequestInfo {
 
 /// The value of `X-Request-Id` if it is 1 to 128 visible ASCII characters, and otherwise a new
 /// UUIDv7.
-pub(super) fn request_id(request: &Request) -> HeaderValue {
-    let given = request.headers().get(&REQUEST_ID).filter(|value| {
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let given = headers.get(&REQUEST_ID).filter(|value| {
         let bytes = value.as_bytes();
         (1..=128).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
     });
@@ -63,8 +66,8 @@ pub(super) fn request_id(request: &Request) -> HeaderValue {
 
 /// The trace id of the caller: the second part of `traceparent` (W3C Trace Context), 32 hexadecimal
 /// digits.
-pub(super) fn trace_id(request: &Request) -> Option<&str> {
-    let parent = request.headers().get(TRACEPARENT)?.to_str().ok()?;
+fn trace_id(headers: &HeaderMap) -> Option<&str> {
+    let parent = headers.get(TRACEPARENT)?.to_str().ok()?;
     let mut parts = parent.split('-');
     let id = parts.nth(1)?;
     let hexadecimal = id.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -25,7 +25,8 @@ async fn returns_both_sides_and_the_amount() {
         })
     );
     let ttl: i64 = redis::cmd("PTTL").arg(service.transactions_key(id)).query(&mut raw()).unwrap();
-    assert!((3_500_000..=3_600_000).contains(&ttl), "it has an end: {ttl}");
+    // A minute more, for services whose clocks are apart.
+    assert!((3_600_000..=3_660_000).contains(&ttl), "it has an end: {ttl}");
 }
 
 #[tokio::test]

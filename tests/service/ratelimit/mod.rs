@@ -9,6 +9,7 @@ mod put_policy;
 mod refund;
 mod release;
 mod reset;
+mod rls;
 
 use serde_json::{Value, json};
 

@@ -1,0 +1,148 @@
+//! The calls of a connection: the one method of the rate limit service, and the health service beside it.
+//! `connection` hands each request to [`Service::answer`].
+
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use axum::http::{Request, Response};
+use futures_util::future::BoxFuture;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use tokio::time::Instant;
+use tonic::{Status, body::Body, metadata::MetadataValue, server::Grpc};
+use tonic_health::{
+    pb::health_server::HealthServer,
+    server::{HealthReporter, HealthService},
+};
+use tonic_prost::ProstCodec;
+use tracing::Instrument;
+
+use super::{
+    decision::should_rate_limit,
+    messages::{LimitCode, RateLimitRequest, RateLimitResponse, SHOULD_RATE_LIMIT},
+};
+use crate::{
+    api::{Limits, Problem, RequestInfo, read_body},
+    store::Store,
+    telemetry::record_request,
+};
+
+/// The beginning of all paths of the health service.
+const HEALTH: &str = "/grpc.health.v1.Health/";
+
+/// Answers requests. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Service {
+    store: Store,
+    limits: Limits,
+    /// Empty: gRPC has no prefix of paths.
+    base_path: Arc<str>,
+    health: HealthServer<HealthService>,
+}
+
+impl Service {
+    pub(super) fn new(store: Store, limits: Limits, health: HealthReporter) -> Service {
+        let health = HealthServer::new(HealthService::from_health_reporter(health));
+        let health = health.max_decoding_message_size(limits.body_bytes);
+        Service { store, limits, base_path: Arc::from(""), health }
+    }
+
+    /// Answers one request. Every error of gRPC is an answer too.
+    pub(super) async fn answer(
+        mut self,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Infallible> {
+        let path = request.uri().path();
+        if path.starts_with(HEALTH) {
+            return tower::Service::call(&mut self.health, request).await;
+        }
+        if path != SHOULD_RATE_LIMIT {
+            let sentence = format!("There is {SHOULD_RATE_LIMIT} and the health service.");
+            return Ok(Status::unimplemented(sentence).into_http());
+        }
+        let started = Instant::now();
+        let (head, body) = request.into_parts();
+        let info = RequestInfo::of(&head.headers, self.limits, self.base_path);
+        let body = axum::body::Body::new(body);
+        let limits = self.limits;
+        let message = match read_body(body, limits).await {
+            Ok(message) => Request::from_parts(head, Full::new(message)),
+            Err(problem) => {
+                problem.report(&info, format_args!(""));
+                record(problem.status().as_u16(), started);
+                return Ok(status_of(&problem, &info).into_http());
+            }
+        };
+        let codec = ProstCodec::<RateLimitResponse, RateLimitRequest>::default();
+        let call = ShouldRateLimit { store: self.store, info, started };
+        let mut method = Grpc::new(codec).max_decoding_message_size(limits.body_bytes);
+        Ok(method.unary(call, message).await)
+    }
+}
+
+/// One call of the method, as tonic runs it once the message is decoded.
+struct ShouldRateLimit {
+    store: Store,
+    info: RequestInfo,
+    started: Instant,
+}
+
+impl tower::Service<tonic::Request<RateLimitRequest>> for ShouldRateLimit {
+    type Response = tonic::Response<RateLimitResponse>;
+    type Error = Status;
+    type Future = BoxFuture<'static, Result<Self::Response, Status>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: tonic::Request<RateLimitRequest>) -> Self::Future {
+        let (store, info, started) = (self.store.clone(), self.info.clone(), self.started);
+        let span = tracing::debug_span!(
+            "request",
+            request_id = info.request_id(),
+            route = SHOULD_RATE_LIMIT,
+            trace_id = info.trace_id.as_deref(),
+        );
+        let decide = async move {
+            let result = should_rate_limit(&store, request.get_ref()).await;
+            let status = match &result {
+                Ok(response) if response.overall_code() == LimitCode::Ok => 200,
+                Ok(_) => 429,
+                Err(problem) => {
+                    problem.report(&info, format_args!(""));
+                    problem.status().as_u16()
+                }
+            };
+            record(status, started);
+            result.map(tonic::Response::new).map_err(|problem| status_of(&problem, &info))
+        };
+        Box::pin(decide.instrument(span))
+    }
+}
+
+/// Counts a call beside those of HTTP, with the status that it would have there.
+fn record(status: u16, started: Instant) {
+    record_request(SHOULD_RATE_LIMIT, status, started.elapsed());
+}
+
+/// The status of gRPC that has the meaning of a problem. Its message begins with the code of the problem, and its
+/// metadata have the id under which the log has the cause.
+fn status_of(problem: &Problem, info: &RequestInfo) -> Status {
+    let code = match problem.status().as_u16() {
+        400 | 422 => tonic::Code::InvalidArgument,
+        404 => tonic::Code::NotFound,
+        408 | 504 => tonic::Code::DeadlineExceeded,
+        413 => tonic::Code::ResourceExhausted,
+        503 => tonic::Code::Unavailable,
+        _ => tonic::Code::Internal,
+    };
+    let mut status = Status::new(code, format!("{}: {}", problem.code(), problem.detail()));
+    if let Ok(id) = MetadataValue::try_from(info.request_id()) {
+        status.metadata_mut().insert("x-request-id", id);
+    }
+    status
+}
