@@ -451,8 +451,8 @@ fn the_rights_are_those_of_the_commands_that_are_sent() {
     }
     // Logging in needs no right, and only a URL with a database other than 0 needs SELECT.
     assert!(sent.remove("AUTH") && sent.remove("SELECT"));
-    // A script of a caller that reads only is run by a command of its own, which only `library.rs` names.
-    sent.extend(["EVALSHA_RO", "EVAL_RO"].map(str::to_owned));
+    // The command that runs a script is named by `library.rs`.
+    sent.extend(["EVALSHA", "EVALSHA_RO", "EVAL_RO"].map(str::to_owned));
     let known = COMMANDS.iter().chain(SCRIPT_COMMANDS).map(|command| (*command).to_owned());
     assert_eq!(sent, known.collect());
     assert!(COMMANDS.is_sorted());

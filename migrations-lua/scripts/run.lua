@@ -36,7 +36,7 @@ if collects == '1' then
 end
 local reply = run_user_chunk(name, prefix, tonumber(last_line), keys, args, on_write)
 for i = 1, #written do
-  redis.pcall('PEXPIRE', written[i], 60000)
+  queue_cleanup('PEXPIRE', written[i], 60000)
 end
 if reply[1] == 'ok' then
   return { 'ok', version, written, reply[2] }

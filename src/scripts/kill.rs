@@ -20,7 +20,7 @@ pub struct ScriptKilled {
 
 /// Kill the running script
 ///
-/// Ends the script that the server is running, whoever runs it, if it has written nothing. The server takes a kill
+/// Ends the script that the server is running, of any client, if it has written nothing. The server takes a kill
 /// only when a script has run for longer than its `busy-reply-threshold`, so the answer may take that long.
 #[utoipa::path(
     post,

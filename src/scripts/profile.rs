@@ -13,7 +13,10 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{run::RunScript, store_problem};
+use super::{
+    run::{RunScript, ScriptRunReply},
+    store_problem,
+};
 use crate::{
     api::{self, Answer, Caller, Json, Path, Problem},
     store::{Completed, Context, ScriptValue, Store},
@@ -175,20 +178,9 @@ pub async fn profile(
     let took = started.elapsed();
     let counted = store.run_counts().await.map_err(store_problem)?;
 
-    let (mut times, mut written, mut first_error) = (Vec::new(), BTreeSet::new(), None);
     let iterations = ran.len() as u64;
-    for (time, result) in ran {
-        match result {
-            Ok(completed) => {
-                times.push(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
-                written.extend(completed.reply.written.into_iter().filter_map(name_of));
-            }
-            Err(problem) => drop(first_error.get_or_insert(problem.detail().to_owned())),
-        }
-    }
-    let written: Vec<String> = written.into_iter().collect();
+    let Runs { times, written, first_error } = Runs::of(ran);
     store.delete_data_keys(&written).await.map_err(store_problem)?;
-    times.sort_unstable();
     let calls = counted.calls.saturating_sub(counted_before.calls);
     let usec = counted.usec.saturating_sub(counted_before.usec);
     let reply = ScriptProfile {
@@ -207,6 +199,32 @@ pub async fn profile(
         first_error,
     };
     Ok(Answer::ok(Completed { reply, replayed: false }))
+}
+
+/// The runs of a profile, sorted by what came of them.
+struct Runs {
+    /// Microseconds of those that succeeded, in their order.
+    times: Vec<u64>,
+    /// Whole names of the keys that they wrote, each once.
+    written: Vec<String>,
+    first_error: Option<String>,
+}
+
+impl Runs {
+    fn of(ran: Vec<(Duration, Result<Completed<ScriptRunReply>, Problem>)>) -> Runs {
+        let (mut times, mut written, mut first_error) = (Vec::new(), BTreeSet::new(), None);
+        for (time, result) in ran {
+            match result {
+                Ok(completed) => {
+                    times.push(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+                    written.extend(completed.reply.written.into_iter().filter_map(name_of));
+                }
+                Err(problem) => drop(first_error.get_or_insert(problem.detail().to_owned())),
+            }
+        }
+        times.sort_unstable();
+        Runs { times, written: written.into_iter().collect(), first_error }
+    }
 }
 
 /// The name of a key that a run has written.

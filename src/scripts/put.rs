@@ -74,7 +74,7 @@ pub struct PutScriptReply {
     pub warnings: Vec<Diagnostic>,
 }
 
-struct Registration {
+struct ScriptRegistration {
     name: Id,
     if_match: IfMatch,
     source: String,
@@ -83,15 +83,15 @@ struct Registration {
 
 /// The reply of a registration: the script, and 1 where it is new.
 #[derive(Debug, Deserialize)]
-struct RegistrationReply {
+struct ScriptPutReply {
     script: StoredScript,
     created: u64,
 }
 
-impl Operation for Registration {
+impl Operation for ScriptRegistration {
     const NAME: &'static str = "scripts/put";
     const CODES: &'static [Code] = CODES;
-    type Reply = RegistrationReply;
+    type Reply = ScriptPutReply;
 
     fn bind(&self, invocation: &mut Invocation) {
         invocation
@@ -123,7 +123,7 @@ fn check_names(names: &[Text<1, 100>], pointer: &str) -> Result<Vec<String>, Pro
 #[utoipa::path(
     put,
     path = "/scripts/{name}",
-    operation_id = Registration::NAME,
+    operation_id = ScriptRegistration::NAME,
     tag = "scripts",
     params(("name" = Id, Path, description = "Name of the script.", example = "add-capped"), IfMatch),
     request_body = PutScript,
@@ -157,7 +157,7 @@ pub async fn put(
         ..VersionDetails::new(prepared.script.sha1(), &sha256(&source), prepared.read_only)
     };
     let warnings = lint(&source);
-    let registration = Registration { name, if_match, source, details };
+    let registration = ScriptRegistration { name, if_match, source, details };
     let completed = store.run(&registration, &context).await?;
     let is_new = completed.reply.created == 1;
     let completed = completed.map(|reply| reply.script.registered(None));

@@ -63,6 +63,18 @@ pub enum RunError {
     TimedOut(TimedOut),
 }
 
+impl RunError {
+    /// The error of a run. Another client, or the timeout of another run, may have had the server kill it.
+    fn of(error: Error) -> RunError {
+        match &error {
+            Error::Failed(Failure::Script(cause)) if cause.contains("Script killed by user") => {
+                RunError::TimedOut(TimedOut::Killed)
+            }
+            _ => RunError::Store(error),
+        }
+    }
+}
+
 /// What became of a script that ran for too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimedOut {
@@ -144,12 +156,12 @@ impl Store {
         let turn = Arc::clone(&scripts.turn).lock_owned();
         let _turn = tokio::select! {
             biased;
-            result = &mut run => return result.map_err(RunError::Store),
+            result = &mut run => return result.map_err(RunError::of),
             turn = turn => turn,
         };
         tokio::select! {
             biased;
-            result = &mut run => return result.map_err(RunError::Store),
+            result = &mut run => return result.map_err(RunError::of),
             () = sleep(time_limit) => {}
         }
         let mut kill = std::pin::pin!(self.kill_script());
@@ -157,7 +169,7 @@ impl Store {
             biased;
             result = &mut run => match result {
                 Err(Error::Failed(Failure::Unknown { .. } | Failure::Script(_))) => None,
-                result => return result.map_err(RunError::Store),
+                result => return result.map_err(RunError::of),
             },
             killed = &mut kill => Some(killed),
         };
@@ -173,10 +185,7 @@ impl Store {
             }
             // It may have ended in this moment, by itself or by the kill.
             Ok(Kill::Killed | Kill::NotBusy) => match timeout(AFTER_KILL, run).await {
-                Ok(Err(Error::Failed(Failure::Script(_)))) => {
-                    Err(RunError::TimedOut(TimedOut::Killed))
-                }
-                Ok(result) => result.map_err(RunError::Store),
+                Ok(result) => result.map_err(RunError::of),
                 Err(_) => Err(RunError::TimedOut(TimedOut::Unanswered)),
             },
         }

@@ -279,6 +279,7 @@ const OTHERS: [&str; 12] = [
     "DUMP",
     "EVAL",
     "EVALSHA",
+    "SCRIPT|LOAD",
     "HELLO",
     "INFO",
     "KEYS",
@@ -939,7 +940,9 @@ fn change_cjson(admin: &mut Connection) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_is_the_first_answer_whatever_another_client_does_to_cjson() {
     let mut restricted = Restricted::new();
-    let cases = cases();
+    // The answer of a run says how long it took, so that of a repeat is another one.
+    let cases: Vec<Case> =
+        cases().into_iter().filter(|case| case.entry.name != "scripts/run").collect();
     let good_calls = good_calls(&mut restricted, &cases).await;
     let mut first = Vec::new();
     for case in &cases {

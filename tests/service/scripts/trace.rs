@@ -87,6 +87,6 @@ async fn few_run_at_a_time() {
     let service = Service::new();
     service.put_script("s", "local x = 0\nfor i = 1, 400 do\n  x = x + i\nend").await.assert(201);
     let answers = race(12, |_| service.post("/scripts/s/trace", json!({}))).await;
-    assert!(answers.count(200) >= 2);
+    assert!(answers.count(200) >= 1);
     assert_eq!(answers.count(200) + answers.count_code("overloaded"), 12);
 }
