@@ -23,6 +23,7 @@ pub mod counters;
 pub mod inventory;
 pub mod locks;
 pub mod ratelimit;
+pub mod scripts;
 
 // Floor: commands over callers' own data keys.
 pub mod data;

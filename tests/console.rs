@@ -120,7 +120,7 @@ fn sections_show_what_has_happened() {
     assert_shows(&look(&service, "accounts/nobody"), &["nobody"]);
     let stock = look(&service, "stock");
     assert_shows(&stock, &["&lt;b&gt;Cup&lt;/b&gt;", "98"]);
-    assert_shows(&look(&service, "stock/cup"), &["carol</a>", "res_"]);
+    assert_shows(&look(&service, "stock/cup"), &["carol", "+2 to 2", "res_"]);
     assert_shows(&look(&service, "customers/carol"), &["2 × cup", "held"]);
     assert_shows(&look(&service, "locks"), &["report</a>", "worker-7"]);
     assert_shows(&look(&service, "locks/report"), &["Fencing token", "Nobody waits."]);

@@ -69,6 +69,12 @@ impl<T> Answer<T> {
         self.headers.iter().any(|(name, _)| *name == REPLAYED)
     }
 
+    /// Maps the body.
+    pub fn map<U>(self, make: impl FnOnce(T) -> U) -> Answer<U> {
+        let Answer { status, body, headers, extensions } = self;
+        Answer { status, body: make(body), headers, extensions }
+    }
+
     /// The body without status and headers.
     pub fn into_body(self) -> T {
         self.body

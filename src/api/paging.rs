@@ -96,7 +96,8 @@ pub struct ListReply<T> {
         alias = "products",
         alias = "reservations",
         alias = "policies",
-        alias = "locks"
+        alias = "locks",
+        alias = "scripts"
     )]
     pub items: Vec<T>,
     /// The ids that the next call reads; none at the end of the list.

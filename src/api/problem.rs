@@ -136,6 +136,13 @@ impl Problem {
         self
     }
 
+    /// The same problem of a call that may have had an effect.
+    #[must_use]
+    pub fn with_unknown_outcome(mut self) -> Problem {
+        self.outcome = Outcome::Unknown;
+        self
+    }
+
     /// Adds a header to the answer.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Problem {

@@ -19,6 +19,7 @@ function view(reads, draw) {
 }
 
 const more = (list) => list.next_cursor && make('p', { class: 'note' }, `The first ${PAGE} are shown. Look up others by their id.`);
+const signed = (change) => (change > 0 ? `+${number(change)}` : number(change));
 const metadata = (value) => Object.entries(value).map(([name, text]) => `${name}: ${text}`).join(', ');
 
 export const accounts = () => view(
@@ -60,7 +61,7 @@ export const account = (id) => view(
         { title: 'With', of: (row) => (row.counterparty ? link('accounts', row.counterparty) : null) },
         { title: 'Amount', number: true, of: (row) => (row.direction === 'debit' ? `−${row.amount}` : row.amount) },
         { title: 'Balance after', number: true, of: (row) => row.balance_after },
-        { title: 'Hold', of: (row) => (row.hold_id ? link('holds', row.hold_id) : '') },
+        { title: 'Transaction', of: (row) => row.transaction_id },
         { title: 'Description', of: (row) => row.description ?? '' },
       ], history.transactions)
       : empty('No money has moved yet.')),
@@ -113,10 +114,11 @@ export const product = (id) => view(
     ]),
     movements && table('Newest movements', [
       { title: 'Time', of: (row) => moment(row.created_at) },
-      { title: 'Kind', of: (row) => row.kind },
-      { title: 'Quantity', number: true, of: (row) => number(row.quantity ?? row.delta) },
-      { title: 'Reservation', of: (row) => (row.reservation_id ? link('reservations', row.reservation_id) : '') },
-      { title: 'Customer', of: (row) => (row.customer_id ? link('customers', row.customer_id) : '') },
+      { title: 'Reason', of: (row) => row.reason },
+      { title: 'On hand', number: true, of: (row) => `${signed(row.on_hand_change)} to ${number(row.on_hand)}` },
+      { title: 'Reserved', number: true, of: (row) => `${signed(row.reserved_change)} to ${number(row.reserved)}` },
+      { title: 'By', of: (row) => row.actor },
+      { title: 'Reference', of: (row) => (row.reference?.startsWith('res_') ? link('reservations', row.reference) : row.reference) },
     ], movements.movements),
   ],
 );

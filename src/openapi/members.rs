@@ -88,6 +88,23 @@ const MEMBERS: &[ProblemMember] = &[
         r#""tx_0199f6c28f7a7c319d4e52a1b7f0c6aa""#,
         "Id of the transaction.",
     ),
+    row_of("script_error", "kind", Text, r#""index_nil""#, "Kind of the error."),
+    row("line", NumberOrNull, "3", "Line of the source; null where none is known."),
+    row("source_line", TextOrNull, r#""return x.y""#, "The line as it was given."),
+    row("message", Text, r#""attempt to index local 'x' (a nil value)""#, "Message of the error."),
+    row("effects", Text, r#""none""#, "`none` if the script had written nothing, or `unknown`."),
+    row("killed", Boolean, "true", "True if the script was ended."),
+    row("timeout_ms", Number, "1000", "Milliseconds that the script had."),
+    row("name", Named("Id"), r#""add-capped""#, "Name of the script."),
+    row(
+        "diagnostics",
+        Objects(DIAGNOSTIC),
+        r#"[{ "line": 1, "severity": "error", "rule": "syntax", "message": "unexpected symbol near '='" }]"#,
+        "Places at which the source does not compile.",
+    ),
+    row_of("trace_unavailable", "reason", Text, r#""NOPERM""#, "Reason that the server gave."),
+    row_of("key_not_allowed", "command", Text, r#""GET""#, "Command that the script ran."),
+    row_of("key_not_allowed", "key", Text, r#""total""#, "Whole name of the key."),
     row("kind", Named("TransactionKind"), r#""transfer""#, "Kind of the transaction."),
     row_of("rate_limited", "remaining", Number, "0", "Units that are left of the limit."),
     row("remaining", Named("Money"), r#""5.00""#, "Amount that is left."),
@@ -283,6 +300,18 @@ const VIOLATION: &[ProblemMember] = &[
         Number,
         "60000",
         "Time in milliseconds after which a limit that was used up is whole.",
+    ),
+];
+
+const DIAGNOSTIC: &[ProblemMember] = &[
+    row("line", Number, "1", "Line of the source."),
+    row("severity", Text, r#""error""#, "Weight of the diagnostic."),
+    row("rule", Text, r#""syntax""#, "Rule that the place breaks."),
+    row(
+        "message",
+        Text,
+        r#""unexpected symbol near '='""#,
+        "What is wrong, in a sentence without its end.",
     ),
 ];
 

@@ -6,7 +6,8 @@
 //! ends the batch workers, `connection` makes and leaves connections to the server, `ordered` keeps the
 //! order of a stream, `single_flight` lets one caller run a prerequisite for all, `notifications` are messages of scripts,
 //! `local` is what domains keep in this process, `transaction` is WATCH and
-//! EXEC, `admin` is what the service asks for itself, `server_info` and `activity` are figures of the server and of the
+//! EXEC, `user_script` runs scripts of callers, `script_trace` steps through one, `admin` is what the service asks for
+//! itself, `server_info` and `activity` are figures of the server and of the
 //! connections to it, `rights` and `readiness` are what the user may do and
 //! what the server can serve, `format` is the layout of the data, `migration` leads
 //! from one to the next, and `embedded` is the server that Lockstep brings along. `stored_key` shows people
@@ -32,11 +33,13 @@ mod pending;
 mod readiness;
 mod rights;
 mod script;
+mod script_trace;
 mod server_info;
 mod settings;
 mod single_flight;
 mod stored_key;
 mod transaction;
+mod user_script;
 
 use std::{
     sync::{Arc, Mutex, atomic::AtomicUsize},
@@ -64,16 +67,18 @@ pub use ordered::OrderedQueue;
 pub use packed::PackedRecord;
 pub use pending::PendingReply;
 pub use readiness::{NotReady, ReadinessCheck};
-pub use rights::COMMANDS;
+pub use rights::{COMMANDS, SCRIPT_COMMANDS};
 pub use script::{
-    Field, FieldKind, Header, KeyType, Library, Params, RawReply, RedisValue, Script,
+    Field, FieldKind, Header, KeyType, Library, Params, RawReply, RedisValue, Script, ScriptValue,
 };
+pub use script_trace::{ScriptTrace, TraceError, TraceStep};
 pub use server_info::{ScriptRuns, ServerInfo};
 pub use settings::{Retention, Settings};
 pub use stored_key::{
     Decode, KeyContent, KeyKind, SHARED_KINDS, ShowError, json_record, text_field, text_record,
 };
 pub use transaction::{ExecOutcome, Watch, WatchedValue};
+pub use user_script::{Kill, RunCounts, RunError, TimedOut, UserScript};
 
 use activity::ConnectionActivity;
 use batcher::{MAX_ARGS, MAX_KEYS, PendingCall, RunnerArgs};
@@ -82,6 +87,7 @@ use invocation::EncodedInvocation;
 use local::Local;
 use operation::Composite;
 use single_flight::SingleFlight;
+use user_script::UserScripts;
 
 /// Runs operations. Cheap to clone.
 #[derive(Clone)]
@@ -107,6 +113,9 @@ struct Inner {
     process: ProcessId,
     subscriber: redis::Client,
     local: Local,
+    user_scripts: UserScripts,
+    /// The places of traces, each of which is a copy of the server.
+    traces: Semaphore,
     /// Tasks that go on after their caller has gone, such as giving back what was granted to it.
     background: TaskTracker,
     draining: CancellationToken,

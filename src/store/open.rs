@@ -17,10 +17,13 @@ use super::{
     batcher::{BatchWorker, RunnerArgs},
     connection::{Route, pool},
     local::Local,
+    script_trace::MAX_TRACES,
     single_flight::SingleFlight,
+    user_script::UserScripts,
 };
 
-/// The connections for what is no batch: probes, the sweeper, and a worker that replaces its connection.
+/// The connections for what is no batch: probes, the sweeper, a worker that replaces its connection, and
+/// callers' own scripts.
 const SPARE_CONNECTIONS: usize = 16;
 
 /// The most bytes that the queues can be bounded by; a permit of the semaphore is a byte.
@@ -83,6 +86,8 @@ impl Store {
             process: ProcessId::new(),
             subscriber: subscriber(&settings.url)?,
             local: Local::default(),
+            user_scripts: UserScripts::default(),
+            traces: Semaphore::new(MAX_TRACES),
             background: TaskTracker::new(),
             draining: CancellationToken::new(),
             closing,

@@ -57,6 +57,10 @@ pub const COMMANDS: &[&str] = &[
     "ZSCORE",
 ];
 
+/// The commands of the calls under `/scripts`. Without one of them, the calls that need it fail and no
+/// others. SCRIPT stands for its subcommands EXISTS, FLUSH, KILL, LOAD and DEBUG.
+pub const SCRIPT_COMMANDS: &[&str] = &["EVALSHA_RO", "EVAL_RO", "SCRIPT"];
+
 /// Returns those of the commands in ARGV that the user may not run on every key in KEYS. EVAL and EVALSHA
 /// need their number of keys here: Redis 7.0 reads it without looking whether it is there, and crashes.
 const CHECK_RIGHTS: &str = "

@@ -34,10 +34,20 @@ pub enum Seed {
     Counter,
     /// The plain data key balance is 42.
     Data,
+    /// The script add-capped has two versions, of which the second runs.
+    Script,
 }
 
+/// Adds to a number up to a limit.
+const ADD_CAPPED: &str = "#!lua
+local total = tonumber(redis.call('GET', KEYS[1]) or '0')
+if total + ARGV[1] > tonumber(ARGV[2]) then
+  return redis.error_reply('LIMIT reached')
+end
+return redis.call('INCRBY', KEYS[1], ARGV[1])";
+
 impl Seed {
-    pub const ALL: [Seed; 11] = [
+    pub const ALL: [Seed; 12] = [
         Seed::Accounts,
         Seed::Frozen,
         Seed::Hold,
@@ -49,6 +59,7 @@ impl Seed {
         Seed::Taken,
         Seed::Counter,
         Seed::Data,
+        Seed::Script,
     ];
 }
 
@@ -91,7 +102,7 @@ impl Entry {
 
 /// All entries, grouped by domain. An operation that works in two ways has two.
 pub fn catalogue() -> Vec<Entry> {
-    [accounts(), holds(), inventory(), counters(), locks(), limits(), data()]
+    [accounts(), holds(), inventory(), counters(), locks(), limits(), data(), scripts()]
         .into_iter()
         .flatten()
         .collect()
@@ -477,6 +488,40 @@ fn data() -> Vec<Entry> {
     ]
 }
 
+fn scripts() -> Vec<Entry> {
+    const SCRIPT: &[(&str, &str)] = &[("script", "add-capped"), ("script_versions", "add-capped")];
+    const NEEDS: &[Seed] = &[Seed::Script];
+    vec![
+        Entry::of("scripts/put", "PUT", "/scripts/{name}")
+            .json(json!({ "source": "#!lua\nreturn 1" }))
+            .reads(&[("script", "add-capped"), ("index", "scripts")]),
+        Entry::of("scripts/put", "PUT", "/scripts/{name}")
+            .json(json!({ "source": "#!lua\nreturn 3", "keys": ["k"] }))
+            .needs(NEEDS)
+            .reads(&[("script", "add-capped")]),
+        Entry::of("scripts/get", "GET", "/scripts/{name}").needs(NEEDS).reads(SCRIPT),
+        Entry::of("scripts/get_version", "GET", "/scripts/{name}/versions/{version}")
+            .needs(NEEDS)
+            .reads(SCRIPT),
+        Entry::of("scripts/list", "GET", "/scripts").needs(NEEDS).reads(&[
+            ("script", "add-capped"),
+            ("script_versions", "add-capped"),
+            ("index", "scripts"),
+        ]),
+        Entry::of("scripts/activate", "POST", "/scripts/{name}/activate")
+            .json(json!({ "version": 1 }))
+            .needs(NEEDS)
+            .reads(SCRIPT),
+        Entry::of("scripts/delete", "DELETE", "/scripts/{name}")
+            .needs(NEEDS)
+            .reads(&[("script", "add-capped"), ("index", "scripts")]),
+        Entry::of("scripts/run", "POST", "/scripts/{name}/run")
+            .json(json!({ "keys": ["visits"], "args": ["5", "100"] }))
+            .needs(NEEDS)
+            .reads(SCRIPT),
+    ]
+}
+
 /// A space with what an entry needs, and the ids that were generated for it.
 pub struct Seeded {
     pub service: Service,
@@ -493,6 +538,8 @@ impl Seeded {
             ("{lock}", "nightly-report"),
             ("{counter}", "seats-left"),
             ("{policy}", "api"),
+            ("{name}", "add-capped"),
+            ("{version}", "1"),
         ]
         .map(|(place, id)| (place, id.to_owned()))
         .into();
@@ -557,6 +604,15 @@ impl Seeded {
                     }
                 }
                 Seed::Counter => drop(service.increment("seats-left", 48).await.assert(200)),
+                Seed::Script => {
+                    for source in ["return redis.call('INCRBY', KEYS[1], ARGV[1])", ADD_CAPPED] {
+                        let body = json!({
+                            "source": source, "keys": ["total"], "args": ["amount", "limit"]
+                        });
+                        let put = service.put("/scripts/add-capped", body).await;
+                        assert!(put.status.is_success(), "{:#}", put.body);
+                    }
+                }
                 Seed::Data => {
                     let body = json!({ "values": { "balance": "42" } });
                     service.post("/batch/set", body).await.assert(200);
@@ -646,7 +702,13 @@ fn entries_and_the_document_have_the_same_operations() {
         // The script of a check, answered without a body.
         "get /ratelimit/authorize",
         "get /readyz",
+        "get /scripts/cache",
         "post /bulk",
+        "post /scripts/flush",
+        "post /scripts/kill",
+        "post /scripts/validate",
+        "post /scripts/{name}/profile",
+        "post /scripts/{name}/trace",
     ];
     assert_eq!(others, BTreeSet::from(system.map(str::to_owned)));
 }

@@ -16,6 +16,7 @@ mod inventory;
 mod locks;
 mod monitoring;
 mod ratelimit;
+mod scripts;
 mod transactions;
 
 mod access_log;

@@ -30,7 +30,7 @@ fn documented_rules() -> Vec<String> {
 }
 
 /// The URL of a user that lacks some of the documented rules, with others instead.
-fn url_without(server: &Server, lacking: &[&str], instead: &[&str]) -> String {
+pub fn url_without(server: &Server, lacking: &[&str], instead: &[&str]) -> String {
     let rules = documented_rules();
     let left = rules.iter().map(String::as_str).filter(|rule| !lacking.contains(rule));
     url_of_user(server, &left.chain(instead.iter().copied()).collect::<Vec<_>>())

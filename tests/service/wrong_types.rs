@@ -16,7 +16,7 @@ fn keys(entry: &Entry) -> Vec<(&'static str, &'static str)> {
 fn own_type(kind: &str) -> &'static str {
     match kind {
         "postings" | "movements" => "list",
-        "external" | "transactions" => "hash",
+        "external" | "transactions" | "script_versions" => "hash",
         "product_holds" | "account_holds" | "index" | "lock_queue" | "limit_log"
         | "reservations" => "zset",
         _ => "string",
@@ -127,6 +127,9 @@ async fn a_record_made_by_hand_is_an_error_and_stays() {
                 if kind == "transactions" {
                     let field = field_of(&seeded.fill("{transaction_id}"));
                     let () = service.raw().hset(&key, field, text).unwrap();
+                } else if kind == "script_versions" {
+                    let fields = [("1", text), ("2", text)];
+                    let () = service.raw().hset_multiple(&key, &fields).unwrap();
                 } else {
                     seed(&mut service.raw(), &key, own_type(kind), text);
                 }

@@ -10,5 +10,5 @@ mod query;
 pub use caller::{Caller, CallerSpace, MAX_GUARDS, idempotency_key};
 pub use if_match::IfMatch;
 pub use json::{Json, read_body, read_json};
-pub use path::Path;
+pub use path::{Path, PathNumber};
 pub use query::{NoParameters, Query};

@@ -1,4 +1,4 @@
-//! The id in the path of a call.
+//! The id in the path of a call, and the number after it.
 
 use axum::{
     RequestPartsExt,
@@ -15,6 +15,29 @@ use crate::{
 /// problem `invalid_id`, with the name of the parameter as its member `parameter`.
 #[derive(Debug)]
 pub struct Path(pub Id);
+
+/// The number that a path has after its id, such as `version` of `/scripts/{name}/versions/{version}`.
+/// Anything but a whole number from 1 is the problem `invalid_id`, as for [`Path`].
+#[derive(Debug)]
+pub struct PathNumber(pub u64);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathNumber {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<PathNumber, Problem> {
+        let unreadable = || Problem::from(codes::INVALID_ID);
+        let parameters = parts.extract::<RawPathParams>().await.map_err(|_| unreadable())?;
+        let (name, value) = parameters.iter().nth(1).ok_or_else(unreadable)?;
+        let is_number = value.len() <= 15 && value.bytes().all(|byte| byte.is_ascii_digit());
+        match value.parse() {
+            Ok(number) if is_number && number > 0 => Ok(PathNumber(number)),
+            _ => {
+                let detail = format_args!("The {name} in the path is a whole number from 1.");
+                Err(Problem::new(codes::INVALID_ID, detail).with("parameter", name))
+            }
+        }
+    }
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for Path {
     type Rejection = Problem;

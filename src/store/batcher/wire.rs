@@ -1,5 +1,7 @@
 //! The wire: one script and its steps as Redis gets them. `worker` encodes batches, `transaction` the one
-//! step of an EXEC.
+//! step of an EXEC, `user_script` a script of a caller.
+
+use std::borrow::Cow;
 
 use redis::Pipeline;
 
@@ -23,11 +25,8 @@ impl RunnerArgs {
         send_source: bool,
         steps: impl Iterator<Item = &'a EncodedInvocation> + Clone,
     ) {
-        if send_source {
-            pipeline.cmd("EVAL").arg(&script.source);
-        } else {
-            pipeline.cmd("EVALSHA").arg(&script.sha1);
-        }
+        let body = if send_source { &script.source } else { &script.sha1 };
+        pipeline.cmd(script.command(send_source)).arg(body);
         pipeline.arg(steps.clone().map(|invocation| invocation.keys.len()).sum::<usize>());
         for invocation in steps.clone() {
             for key in invocation.keys.iter() {
@@ -45,5 +44,16 @@ impl RunnerArgs {
             }
         }
         pipeline.ignore_errors();
+    }
+    /// The words of EVAL for one step, as the debugger is sent them. Keys and arguments are text, because those of
+    /// callers come as JSON.
+    pub fn words<'a>(&self, script: &'a Script, step: &'a EncodedInvocation) -> Vec<Cow<'a, str>> {
+        let mut pipeline = Pipeline::with_capacity(1);
+        self.encode(&mut pipeline, script, true, [step].into_iter());
+        let words = pipeline.cmd_iter().flat_map(redis::Cmd::args_iter).map(|word| match word {
+            redis::Arg::Simple(bytes) => String::from_utf8_lossy(bytes).into_owned().into(),
+            _ => Cow::Borrowed(""),
+        });
+        words.collect()
     }
 }

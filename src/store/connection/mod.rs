@@ -1,10 +1,11 @@
 //! Connections to the server: how they are made, when they are left, and what was sent on them.
 //!
-//! `route` knows where the server is and makes connections, `pool` keeps idle ones, and `stream` counts
-//! what was written. The batcher, `transaction` and `admin` use them; nothing else connects to Redis but
+//! `route` knows where the server is and makes connections, `pool` keeps idle ones, `raw` is one without a driver, and
+//! `stream` counts what was written. The batcher, `transaction` and `admin` use them; nothing else connects to Redis but
 //! the subscription of `notifications`.
 
 mod pool;
+mod raw;
 mod route;
 mod stream;
 
@@ -21,6 +22,7 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 pub(super) use pool::{Pool, PooledConnection, checkout, pool};
+pub(super) use raw::RawConnection;
 pub(super) use route::Route;
 
 use super::{Failure, activity::ConnectionActivity};

@@ -29,7 +29,9 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    Connection, ask_role, is_replica, replica,
+    Connection, RawConnection, ask_role, is_replica,
+    raw::RawSocket,
+    replica,
     stream::{CountedStream, Written},
 };
 use crate::store::{Failure, format::check_text};
@@ -87,6 +89,39 @@ impl Route {
             return Err(failure);
         }
         self.connect_within(true).await
+    }
+
+    /// Opens a socket to the server and logs in, for a protocol that is no sequence of commands and replies.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the server does not take it.
+    pub async fn connect_raw(&self) -> Result<RawConnection, Failure> {
+        let not_in_time = || Failure::Unavailable("no connection in time".to_owned());
+        let connecting = async {
+            let targets = self.resolve().await?;
+            let target = targets.first().ok_or(io::ErrorKind::AddrNotAvailable)?;
+            let socket: Box<dyn RawSocket> = match target {
+                Target::Tcp(address) => {
+                    let socket = TcpStream::connect(address).await?;
+                    socket.set_nodelay(true)?;
+                    Box::new(socket)
+                }
+                Target::Unix(path) => Box::new(UnixStream::connect(path).await?),
+            };
+            let mut connection = RawConnection::new(socket);
+            let settings = self.info.redis_settings();
+            if let Some(password) = settings.password() {
+                let user = settings.username().unwrap_or("default");
+                connection.ask(&["AUTH", user, password]).await?;
+            }
+            if settings.db() != 0 {
+                connection.ask(&["SELECT", &settings.db().to_string()]).await?;
+            }
+            Ok::<_, io::Error>(connection)
+        };
+        let connected = timeout(self.timeout, connecting).await.map_err(|_| not_in_time())?;
+        connected.map_err(|error| Failure::Unavailable(error.to_string()))
     }
 
     /// The generation that connections are made in now.

@@ -3,13 +3,15 @@
 use std::{fmt::Write, os::unix::ffi::OsStrExt, path::Path};
 
 /// Returns the configuration: a unix socket in `folder` and no port, every write on disk before it is
-/// acknowledged, and no eviction.
+/// acknowledged, no eviction, and a second
+/// after which a script of a caller can be killed.
 pub(super) fn configuration(folder: &Path) -> String {
     let socket = quoted(&folder.join("redis.sock"));
     let dir = quoted(folder);
     format!(
         "port 0\nunixsocket {socket}\nunixsocketperm 600\ndir {dir}\ndaemonize no\n\
-         appendonly yes\nappendfsync always\nsave \"\"\nmaxmemory-policy noeviction\n"
+         appendonly yes\nappendfsync always\nsave \"\"\nmaxmemory-policy noeviction\n\
+         busy-reply-threshold 1000\n"
     )
 }
 

@@ -38,6 +38,9 @@ pub(super) fn assemble(name: &str, header: &Header, all: &[&str]) -> String {
         names.push(GUARD);
         names.sort_unstable();
     }
+    if name == USER_SCRIPT {
+        return assemble_user("", header, false);
+    }
     source_of(&names, header)
 }
 
@@ -45,6 +48,29 @@ pub(super) fn assemble(name: &str, header: &Header, all: &[&str]) -> String {
 pub(super) fn assemble_guarded(name: &str, header: &Header) -> String {
     source_of(&[name, GUARD], header)
 }
+
+/// Returns the source of [`USER_SCRIPT`] for a caller's own source, with the operation that checks guards
+/// beside it where the call has some. Its `header` says whether it may write.
+///
+/// The caller's source is the body of a function that stands before the runner, so that it sees none of the
+/// runner's variables, and the functions of Redis only as the parameters that `lib/sandbox.lua` passes in
+/// their place. Its first line is the second of the whole. It must be a chunk that compiles by itself: then
+/// it cannot end the function that it stands in.
+pub(super) fn assemble_user(chunk: &str, header: &Header, guarded: bool) -> String {
+    let names: &[&str] = if guarded { &[USER_SCRIPT, GUARD] } else { &[USER_SCRIPT] };
+    let source = source_of(names, header);
+    let (shebang, rest) = source.split_once('\n').unwrap_or_default();
+    format!("{shebang}\n{USER_CHUNK}{chunk}\nend\nend\n{rest}")
+}
+
+/// The operation that runs callers' own scripts.
+pub(in crate::store) const USER_SCRIPT: &str = "scripts/run";
+
+/// Opens the function around a caller's source. The parameters hide every global function through which a
+/// script could reach a key, or change what other scripts see.
+const USER_CHUNK: &str = "local user_chunk = function(redis, server, KEYS, ARGV, cjson, getmetatable, error, \
+    assert, _G, load, loadstring, loadfile, dofile, require, module, collectgarbage, setfenv, getfenv, newproxy, debug, \
+    os, print, __redis__err__handler, __server__err__handler) return function(...) ";
 
 /// Puts the runner, the shared functions and these operations together.
 fn source_of(names: &[&str], header: &Header) -> String {

@@ -18,7 +18,7 @@ use metrics::Histogram;
 
 use super::{
     Header,
-    assemble::{FOLDER, assemble, assemble_guarded, read_header},
+    assemble::{FOLDER, USER_SCRIPT, assemble, assemble_guarded, assemble_user, read_header},
 };
 use crate::{store::Error, telemetry::DurationHistogram};
 
@@ -32,6 +32,8 @@ pub struct Script {
     pub source: String,
     /// The SHA-1 of the source, by which Redis knows it.
     pub sha1: String,
+    /// The source of a caller's own that it runs, if it is no operation of ours.
+    chunk: Option<String>,
     durations: OnceLock<[Histogram; 3]>,
     /// The same durations for `GET /monitoring/scripts`, of all outcomes.
     run_durations: Mutex<DurationHistogram>,
@@ -120,10 +122,31 @@ impl Script {
             header,
             source,
             sha1,
+            chunk: None,
             durations: OnceLock::new(),
             run_durations: Mutex::default(),
             loads: AtomicU64::new(0),
             guarded: OnceLock::new(),
+        }
+    }
+
+    /// The script that runs a caller's own source, which is a chunk that compiles by itself. The server
+    /// refuses one that is `read_only` every write.
+    pub(in crate::store) fn of_user(chunk: &str, read_only: bool) -> Script {
+        let header = Header { read_only, ..read_header(USER_SCRIPT) };
+        let source = assemble_user(chunk, &header, false);
+        let script = Script::with_source(USER_SCRIPT, header, source);
+        Script { chunk: Some(chunk.to_owned()), ..script }
+    }
+
+    /// The command that runs the script, by its SHA-1 or with `send_source` by its source. A caller's own
+    /// that reads only is run by the command that no server takes for a write.
+    pub(in crate::store) fn command(&self, send_source: bool) -> &'static str {
+        match (self.chunk.is_some() && self.header.read_only, send_source) {
+            (false, false) => "EVALSHA",
+            (false, true) => "EVAL",
+            (true, false) => "EVALSHA_RO",
+            (true, true) => "EVAL_RO",
         }
     }
 
@@ -133,8 +156,14 @@ impl Script {
             return Arc::clone(self);
         }
         let guarded = self.guarded.get_or_init(|| {
-            let source = assemble_guarded(self.name, &self.header);
-            Arc::new(Script::with_source(self.name, read_header(self.name), source))
+            let read_only = self.header.read_only;
+            let header = Header { read_only, ..read_header(self.name) };
+            let source = match &self.chunk {
+                Some(chunk) => assemble_user(chunk, &header, true),
+                None => assemble_guarded(self.name, &header),
+            };
+            let chunk = self.chunk.clone();
+            Arc::new(Script { chunk, ..Script::with_source(self.name, header, source) })
         });
         Arc::clone(guarded)
     }

@@ -17,6 +17,6 @@ mod reply;
 
 pub use header::{Field, FieldKind, Header, KeyType, Params};
 pub use library::{Library, Script};
-pub use reply::{RawReply, RedisValue};
+pub use reply::{RawReply, RedisValue, ScriptValue};
 
 pub(super) use library::{GUARD, RunOutcome};

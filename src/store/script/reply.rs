@@ -58,6 +58,75 @@ impl<'de> Deserialize<'de> for RedisValue {
     }
 }
 
+/// The result of a caller's own script: whatever Redis makes of a value of Lua.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ScriptValue {
+    /// `nil` and `false`.
+    Nil,
+    /// A number of 64 bits. Redis cuts off the fraction of a number of Lua, and makes 1 of `true`.
+    Number(i64),
+    /// Bytes, or text.
+    Bytes(Vec<u8>),
+    /// A status reply, such as `OK`.
+    Status(String),
+    /// An error reply inside of a table.
+    Error(String),
+    /// A table, up to its first `nil`.
+    Array(Vec<ScriptValue>),
+}
+
+impl<'de> Deserialize<'de> for ScriptValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ScriptValue, D::Error> {
+        // Only a reply of Redis tells a status from a text, and it has this form for one.
+        deserializer.deserialize_newtype_struct(ScriptValue::NAME, ScriptVisitor)
+    }
+}
+
+/// Builds a [`ScriptValue`] of what [`ReplyField`] has under its name.
+struct ScriptVisitor;
+
+impl<'de> Visitor<'de> for ScriptVisitor {
+    type Value = ScriptValue;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a reply of Redis")
+    }
+
+    fn visit_none<E>(self) -> Result<ScriptValue, E> {
+        Ok(ScriptValue::Nil)
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<ScriptValue, E> {
+        Ok(ScriptValue::Number(number))
+    }
+
+    fn visit_byte_buf<E>(self, bytes: Vec<u8>) -> Result<ScriptValue, E> {
+        Ok(ScriptValue::Bytes(bytes))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<ScriptValue, E> {
+        Ok(ScriptValue::Status(text.to_owned()))
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<ScriptValue, A::Error> {
+        let entry = map.next_entry::<String, String>()?;
+        Ok(ScriptValue::Error(entry.map(|(_, message)| message).unwrap_or_default()))
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut items: A) -> Result<ScriptValue, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = items.next_element()? {
+            values.push(value);
+        }
+        Ok(ScriptValue::Array(values))
+    }
+}
+
+impl ScriptValue {
+    /// The name by which [`ReplyField`] knows that a value of any kind is wanted.
+    const NAME: &'static str = "ScriptValue";
+}
+
 /// A script's reply for one operation, not yet decoded.
 pub struct RawReply {
     pub(in crate::store) script: Arc<Script>,
@@ -276,6 +345,10 @@ impl ReplyField {
             (FieldKind::Json, _) => serde_json::from_str(&self.text()?),
             (FieldKind::Instant, _) => serde_json::to_value(Timestamp::deserialize(self)?),
             (FieldKind::Plain, Value::Int(number)) => Ok((*number).into()),
+            // The message of a caller's own script may have any bytes.
+            (FieldKind::Plain, Value::BulkString(bytes)) => {
+                Ok(String::from_utf8_lossy(bytes).into_owned().into())
+            }
             (FieldKind::Plain, _) => self.text().map(serde_json::Value::String),
         }
     }
@@ -353,10 +426,23 @@ impl<'de> Deserializer<'de> for ReplyField {
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        visitor.visit_newtype_struct(self)
+        if name != ScriptValue::NAME {
+            return visitor.visit_newtype_struct(self);
+        }
+        match self.value {
+            Value::SimpleString(text) => visitor.visit_string(text),
+            Value::Okay => visitor.visit_string("OK".to_owned()),
+            Value::ServerError(error) => {
+                let message = [error.code(), error.details().unwrap_or_default()].join(" ");
+                let entry = std::iter::once(("error", message.trim_end().to_owned()));
+                visitor.visit_map(de::value::MapDeserializer::new(entry))
+            }
+            Value::Array(_) => self.deserialize_any(visitor),
+            _ => self.deserialize_byte_buf(visitor),
+        }
     }
 
     fn deserialize_enum<V: Visitor<'de>>(

@@ -1,0 +1,148 @@
+//! Traces of callers' own scripts: the server's debugger, stepped to the end by the service. `scripts` calls it.
+//!
+//! The debugger forks the server, and the copy runs the script and is thrown away: nothing that it writes is kept.
+//! It stops before each line and tells which it is, and after a command it tells the command and its reply.
+
+use std::{io, time::Duration};
+
+use tokio::time::timeout;
+
+use super::{
+    Context, Failure, Operation, ScriptValue, Store, UserScript, connection::RawConnection,
+    invocation::EncodedInvocation,
+};
+
+/// The longest that a trace may take.
+const MAX_TRACE: Duration = Duration::from_secs(10);
+
+/// The most lines that the debugger is stepped through for one line of the caller's source: the service's own lines
+/// around a command are among them.
+const STEPS_OF_A_LINE: usize = 60;
+
+/// The steps before the first line of the caller's source, at most.
+const STEPS_BEFORE: usize = 2000;
+
+/// The most traces at a time. Each is a copy of the server.
+pub(super) const MAX_TRACES: usize = 2;
+
+/// A line of a source that ran.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TraceStep {
+    /// Number of the line in the script of the server.
+    pub line: usize,
+    /// The commands that it ran, each with the reply as the debugger writes it.
+    pub commands: Vec<(String, String)>,
+}
+
+/// A script that was traced.
+#[derive(Debug)]
+pub struct ScriptTrace {
+    /// The lines that ran, in their order.
+    pub steps: Vec<TraceStep>,
+    /// The reply of the script's step of the runner; `None` where the trace ended before the script.
+    pub reply: Option<ScriptValue>,
+}
+
+/// Why there is no trace.
+#[derive(Debug)]
+pub enum TraceError {
+    /// The server has no debugger for this service, for the reason that it gives.
+    Unavailable(String),
+    /// The store failed.
+    Failed(Failure),
+}
+
+impl Store {
+    /// Traces a run of a script whose lines are the second to `last_line` in the script of the server. It ends after
+    /// `max_steps` lines.
+    ///
+    /// # Errors
+    ///
+    /// The reason why there is no trace.
+    pub async fn trace_user_script<O: Operation>(
+        &self,
+        script: &UserScript,
+        operation: &O,
+        context: &Context,
+        last_line: usize,
+        max_steps: usize,
+    ) -> Result<ScriptTrace, TraceError> {
+        let Ok(_place) = self.0.traces.try_acquire() else {
+            return Err(TraceError::Failed(Failure::Overloaded));
+        };
+        let mut connection = self.0.route.connect_raw().await.map_err(TraceError::Failed)?;
+        let unavailable = |error: io::Error| TraceError::Unavailable(error.to_string());
+        connection.ask(&["SCRIPT", "DEBUG", "YES"]).await.map_err(unavailable)?;
+        let invocation = EncodedInvocation::of(operation, script.script(), context);
+        let words = self.0.runner_args.words(script.script(), &invocation);
+        let tracing = async {
+            connection.send(&words).await?;
+            follow(&mut connection, last_line, max_steps).await
+        };
+        let lost = |cause: String| TraceError::Failed(Failure::Unavailable(cause));
+        match timeout(MAX_TRACE, tracing).await {
+            Ok(Ok(trace)) => Ok(trace),
+            Ok(Err(error)) => Err(lost(error.to_string())),
+            // The copy of the server ends with the connection.
+            Err(_) => Err(lost("the trace took too long".to_owned())),
+        }
+    }
+}
+
+/// Steps through a script, and collects the lines of the caller's source.
+async fn follow(
+    connection: &mut RawConnection,
+    last_line: usize,
+    max_steps: usize,
+) -> io::Result<ScriptTrace> {
+    let mut trace = ScriptTrace { steps: Vec::new(), reply: None };
+    let mut command = None;
+    for _ in 0..STEPS_BEFORE + max_steps.saturating_mul(STEPS_OF_A_LINE) {
+        let lines = match connection.reply().await? {
+            ScriptValue::Array(lines) => lines,
+            // A script that was refused never began.
+            other => return Ok(ScriptTrace { reply: Some(other), ..trace }),
+        };
+        for line in lines {
+            let ScriptValue::Status(line) = line else { continue };
+            if line == "<endsession>" {
+                trace.reply = Some(connection.reply().await?);
+                return Ok(trace);
+            }
+            // Redis and Valkey have different words for it.
+            let ran = line.strip_prefix("<redis> ").or(line.strip_prefix("<command> "));
+            if let Some(text) = ran {
+                command = Some(text.to_owned());
+            } else if let Some(reply) = line.strip_prefix("<reply> ") {
+                if let (Some(step), Some(command)) = (trace.steps.last_mut(), command.take()) {
+                    step.commands.push((command, reply.to_owned()));
+                }
+            } else if let Some(line) = stopped_at(&line)
+                && (2..=last_line).contains(&line)
+            {
+                if trace.steps.len() >= max_steps {
+                    return Ok(trace);
+                }
+                trace.steps.push(TraceStep { line, commands: Vec::new() });
+            }
+        }
+        connection.send(&["s"]).await?;
+    }
+    Ok(trace)
+}
+
+/// The line at which the debugger says that it stopped: `* Stopped at 3, stop reason = step over`.
+fn stopped_at(line: &str) -> Option<usize> {
+    line.strip_prefix("* Stopped at ")?.split(',').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_where_the_debugger_stopped() {
+        assert_eq!(stopped_at("* Stopped at 12, stop reason = step over"), Some(12));
+        assert_eq!(stopped_at("-> 12   return 1"), None);
+    }
+}

@@ -1,0 +1,457 @@
+//! Callers' own scripts: running one on a connection of its own, ending one that takes too long, and what the
+//! server knows of scripts. `scripts` calls it.
+//!
+//! A script of a caller may run for seconds, so it does not share a connection with the batches of a worker. All
+//! of them share one, on which the server runs them in the order in which they were sent. That order says
+//! which of them is running, and so which one a kill will end.
+
+use std::{sync::Arc, time::Duration};
+
+use redis::{Cmd, Pipeline, Value};
+use tokio::{
+    sync::{Mutex, Semaphore, oneshot},
+    time::{Instant, sleep, timeout},
+};
+
+use super::{
+    Completed, Context, Error, Failure, Library, Operation, RawReply, Script, Store,
+    connection::{Connection, RECHECK_PERIOD},
+    invocation::EncodedInvocation,
+    script::RunOutcome,
+};
+
+/// The most runs that are on their way at a time.
+const MAX_RUNNING: usize = 64;
+
+/// The most times that a run is sent that has not happened, and the pause before it is sent again.
+const ATTEMPTS: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(40);
+
+/// The most keys that one command deletes.
+const MAX_DELETED: usize = 500;
+
+/// The longest wait for the reply to a run whose script was killed.
+const AFTER_KILL: Duration = Duration::from_secs(1);
+
+/// A caller's own script in the form in which the server runs it. Cheap to clone.
+#[derive(Clone)]
+pub struct UserScript(Arc<Script>);
+
+impl UserScript {
+    /// The script of a source that compiles by itself; [`Store::run`] of `scripts/compile` finds that out. The
+    /// server refuses one that is `read_only` every write.
+    pub fn new(source: &str, read_only: bool) -> UserScript {
+        UserScript(Arc::new(Script::of_user(source, read_only)))
+    }
+
+    pub(super) fn script(&self) -> &Arc<Script> {
+        &self.0
+    }
+
+    /// The SHA-1 by which the server knows it.
+    pub fn sha1(&self) -> &str {
+        &self.0.sha1
+    }
+}
+
+/// Why a run has no reply.
+#[derive(Debug)]
+pub enum RunError {
+    /// The script refused, or the store failed.
+    Store(Error),
+    /// The script ran for too long.
+    TimedOut(TimedOut),
+}
+
+impl RunError {
+    /// The error of a run. Another client, or the timeout of another run, may have had the server kill it.
+    fn of(error: Error) -> RunError {
+        match &error {
+            Error::Failed(Failure::Script(cause)) if cause.contains("Script killed by user") => {
+                RunError::TimedOut(TimedOut::Killed)
+            }
+            _ => RunError::Store(error),
+        }
+    }
+}
+
+/// What became of a script that ran for too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimedOut {
+    /// It was killed and had written nothing.
+    Killed,
+    /// It runs on: it has written, so the server does not kill it.
+    NotKillable,
+    /// Nobody knows: the server said nothing in time.
+    Unanswered,
+}
+
+/// The answer of the server to a kill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kill {
+    /// The running script was ended. It had written nothing.
+    Killed,
+    /// No script is running.
+    NotBusy,
+    /// The running script has written.
+    NotKillable,
+}
+
+/// The connection of callers' scripts, and their order.
+pub(super) struct UserScripts {
+    connection: Mutex<Option<(Connection, Instant)>>,
+    /// Held by the run that the server is at. Waiting for it is in the order of the runs.
+    turn: Arc<Mutex<()>>,
+    room: Arc<Semaphore>,
+}
+
+impl Default for UserScripts {
+    fn default() -> UserScripts {
+        let room = Arc::new(Semaphore::new(MAX_RUNNING));
+        UserScripts { connection: Mutex::default(), turn: Arc::default(), room }
+    }
+}
+
+impl Store {
+    /// Runs a caller's own script as this operation, whose script is `scripts/run`. From the moment at which the
+    /// server gets to it, it has `time_limit`; then it is killed. It goes on if the caller goes away.
+    ///
+    /// # Errors
+    ///
+    /// The refusal of the script, the failure of the store, or what became of one that took too long.
+    pub async fn run_user_script<O: Operation + Send + 'static>(
+        &self,
+        script: &UserScript,
+        operation: O,
+        context: &Context,
+        time_limit: Duration,
+    ) -> Result<Completed<O::Reply>, RunError>
+    where
+        O::Reply: Send + 'static,
+    {
+        let (sender, receiver) = oneshot::channel();
+        let (store, script, context) = (self.clone(), script.clone(), context.clone());
+        self.spawn(async move {
+            // The caller may have gone. The effect stays.
+            let _ = sender.send(store.run_watched(&script, &operation, &context, time_limit).await);
+        });
+        let ended = receiver.await;
+        ended.unwrap_or(Err(RunError::Store(Failure::ShuttingDown.into())))
+    }
+
+    /// Runs a script and watches its time.
+    async fn run_watched<O: Operation>(
+        &self,
+        script: &UserScript,
+        operation: &O,
+        context: &Context,
+        time_limit: Duration,
+    ) -> Result<Completed<O::Reply>, RunError> {
+        let scripts = &self.0.user_scripts;
+        let room = timeout(self.0.timeout, scripts.room.acquire()).await;
+        let Ok(Ok(_room)) = room else {
+            return Err(RunError::Store(Failure::Overloaded.into()));
+        };
+        let mut run = std::pin::pin!(self.send_until_done(script, operation, context));
+        let turn = Arc::clone(&scripts.turn).lock_owned();
+        let _turn = tokio::select! {
+            biased;
+            result = &mut run => return result.map_err(RunError::of),
+            turn = turn => turn,
+        };
+        tokio::select! {
+            biased;
+            result = &mut run => return result.map_err(RunError::of),
+            () = sleep(time_limit) => {}
+        }
+        let mut kill = std::pin::pin!(self.kill_script());
+        let killed = tokio::select! {
+            biased;
+            result = &mut run => match result {
+                Err(Error::Failed(Failure::Unknown { .. } | Failure::Script(_))) => None,
+                result => return result.map_err(RunError::of),
+            },
+            killed = &mut kill => Some(killed),
+        };
+        let (killed, run_ended) = match killed {
+            Some(killed) => (killed, false),
+            None => (kill.await, true),
+        };
+        match killed {
+            Ok(Kill::NotKillable) => Err(RunError::TimedOut(TimedOut::NotKillable)),
+            Err(_) => Err(RunError::TimedOut(TimedOut::Unanswered)),
+            Ok(Kill::Killed | Kill::NotBusy) if run_ended => {
+                Err(RunError::TimedOut(TimedOut::Killed))
+            }
+            // It may have ended in this moment, by itself or by the kill.
+            Ok(Kill::Killed | Kill::NotBusy) => match timeout(AFTER_KILL, run).await {
+                Ok(result) => result.map_err(RunError::of),
+                Err(_) => Err(RunError::TimedOut(TimedOut::Unanswered)),
+            },
+        }
+    }
+
+    /// Sends a run, and sends it again where it has certainly not happened or has no second effect.
+    async fn send_until_done<O: Operation>(
+        &self,
+        script: &UserScript,
+        operation: &O,
+        context: &Context,
+    ) -> Result<Completed<O::Reply>, Error> {
+        let started = Instant::now();
+        let script = &script.0;
+        let invocation = EncodedInvocation::of(operation, script, context);
+        let retry_safe = script.header.read_only || !invocation.fingerprint.is_empty();
+        let host_script = script.host_of(invocation.step);
+        let (mut send_source, mut attempt, mut lost) = (false, 1, false);
+        let failure = loop {
+            let sent = self.send_run(&host_script, send_source, &invocation, retry_safe).await;
+            let failure = match sent {
+                Ok(Value::Array(values)) if values.len() == 2 => {
+                    let mut values = values.into_iter();
+                    let replayed = values.next() == Some(Value::Int(1));
+                    let reply = values.next().unwrap_or_default();
+                    let script = Arc::clone(script);
+                    return RawReply { script, reply, replayed, started: Some(started) }
+                        .read::<O>();
+                }
+                Ok(Value::ServerError(error)) if error.code() == "NOSCRIPT" && !send_source => {
+                    send_source = true;
+                    continue;
+                }
+                Ok(Value::ServerError(error)) => Failure::from_server_error(&error),
+                Ok(other) => Failure::UnexpectedReply(format!("{other:?}")),
+                Err(failure) => failure,
+            };
+            let is_lost = matches!(failure, Failure::Unknown { .. });
+            let again = failure.is_transient() || is_lost && retry_safe;
+            lost |= is_lost;
+            if !again || attempt >= ATTEMPTS || started.elapsed() >= self.0.timeout {
+                break failure;
+            }
+            attempt += 1;
+            sleep(PAUSE * attempt).await;
+        };
+        script.record(RunOutcome::Failed, started.elapsed());
+        failure.report_if_torn(&[O::NAME]);
+        let failure = if script.header.read_only {
+            failure.without_effect()
+        } else if lost && failure.says_nothing_of_before() {
+            failure.as_unknown(retry_safe)
+        } else {
+            failure
+        };
+        Err(self.explain(failure).await.into())
+    }
+
+    /// Sends a run once, and returns its reply.
+    async fn send_run(
+        &self,
+        script: &Script,
+        send_source: bool,
+        invocation: &EncodedInvocation,
+        retry_safe: bool,
+    ) -> Result<Value, Failure> {
+        let mut connection = self.script_connection().await?;
+        if send_source {
+            script.count_load();
+        }
+        let mut pipeline = Pipeline::with_capacity(1);
+        self.0.runner_args.encode(&mut pipeline, script, send_source, [invocation].into_iter());
+        let generation = connection.generation();
+        match connection.send(&pipeline, self.0.timeout).await {
+            Ok(replies) => {
+                let reply = replies.into_iter().next().unwrap_or_default();
+                if let Value::ServerError(error) = &reply
+                    && Failure::from_server_error(error).is_transient()
+                {
+                    self.leave_script_connection(generation).await;
+                }
+                Ok(reply)
+            }
+            Err(unanswered) => {
+                self.leave_script_connection(generation).await;
+                let end = pipeline.get_packed_pipeline().len() as u64;
+                Err(unanswered.failure(end, retry_safe))
+            }
+        }
+    }
+
+    /// The connection of callers' scripts; makes one where there is none that is alive and leads to the server of
+    /// now.
+    async fn script_connection(&self) -> Result<Connection, Failure> {
+        let scripts = &self.0.user_scripts;
+        let mut shared = scripts.connection.lock().await;
+        if let Some((connection, last_used)) = shared.as_mut()
+            && connection.generation() == self.0.route.generation()
+        {
+            // One that has a script to run answers no PING until that has ended.
+            let is_idle = last_used.elapsed() >= RECHECK_PERIOD && scripts.turn.try_lock().is_ok();
+            let mut ping = Pipeline::new();
+            ping.cmd("PING").ignore_errors();
+            let limit = RECHECK_PERIOD.min(self.0.timeout / 2);
+            if !is_idle || connection.send(&ping, limit).await.is_ok() {
+                *last_used = Instant::now();
+                return Ok(connection.clone());
+            }
+        }
+        let fresh = self.0.route.connect_for_calls().await?;
+        metrics::counter!("lockstep_store_connections_total").increment(1);
+        *shared = Some((fresh.clone(), Instant::now()));
+        Ok(fresh)
+    }
+
+    /// Leaves the server of a connection, where another may serve.
+    async fn leave_script_connection(&self, generation: u64) {
+        self.0.route.leave(generation);
+        let mut shared = self.0.user_scripts.connection.lock().await;
+        drop(shared.take_if(|(connection, _)| connection.generation() == generation));
+    }
+
+    /// Ends the script that the server is running, if it has written nothing. The server takes a kill only after
+    /// its `busy-reply-threshold`, so this waits for it, two store timeouts at most.
+    ///
+    /// # Errors
+    ///
+    /// The failure that took the place of a reply.
+    pub async fn kill_script(&self) -> Result<Kill, Failure> {
+        let deadline = Instant::now() + 2 * self.0.timeout;
+        loop {
+            let mut kill = redis::cmd("SCRIPT");
+            kill.arg("KILL");
+            let failure = match self.ask(&kill).await {
+                Ok(Value::ServerError(error)) => match error.code() {
+                    "NOTBUSY" => return Ok(Kill::NotBusy),
+                    "UNKILLABLE" => return Ok(Kill::NotKillable),
+                    _ => return Err(Failure::from_server_error(&error).without_effect()),
+                },
+                Ok(_) => return Ok(Kill::Killed),
+                Err(failure) => failure,
+            };
+            if Instant::now() >= deadline {
+                return Err(failure);
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// Sends one command on a new connection that nothing else uses.
+    async fn ask(&self, command: &Cmd) -> Result<Value, Failure> {
+        let mut connection = self.0.route.connect().await?;
+        let mut pipeline = Pipeline::with_capacity(1);
+        pipeline.add_command(command.clone()).ignore_errors();
+        let sent = connection.send(&pipeline, self.0.timeout).await;
+        let replies = sent.map_err(|unanswered| Failure::Unavailable(unanswered.cause))?;
+        Ok(replies.into_iter().next().unwrap_or_default())
+    }
+
+    /// Has the server compile a script and keep it, so that the first run finds it.
+    ///
+    /// # Errors
+    ///
+    /// The reason why it did not; the first run sends the source then.
+    pub async fn load_script(&self, script: &UserScript) -> Result<(), Failure> {
+        let mut load = redis::cmd("SCRIPT");
+        load.arg("LOAD").arg(&script.0.source);
+        fail_on_error(self.ask(&load).await?).map(drop)
+    }
+
+    /// Has the server forget all scripts, and then keep those of the service again.
+    ///
+    /// # Errors
+    ///
+    /// The failure that took the place of a reply. Scripts that are forgotten are loaded by their next run.
+    pub async fn flush_scripts(&self) -> Result<usize, Failure> {
+        let mut flush = redis::cmd("SCRIPT");
+        flush.arg("FLUSH");
+        fail_on_error(self.ask(&flush).await?)?;
+        let mut pipeline = Pipeline::new();
+        for script in Library::embedded().iter() {
+            pipeline.cmd("SCRIPT").arg("LOAD").arg(&script.source);
+        }
+        pipeline.ignore_errors();
+        let count = pipeline.len();
+        let mut connection = self.0.route.connect().await?;
+        let sent = connection.send(&pipeline, self.0.timeout).await;
+        let replies = sent.map_err(|unanswered| Failure::Unavailable(unanswered.cause))?;
+        replies.into_iter().try_for_each(|reply| fail_on_error(reply).map(drop))?;
+        Ok(count)
+    }
+
+    /// The runs of scripts that the server has counted since it began to count.
+    ///
+    /// # Errors
+    ///
+    /// The failure that took the place of a reply.
+    pub async fn run_counts(&self) -> Result<RunCounts, Failure> {
+        let mut info = redis::cmd("INFO");
+        info.arg("commandstats");
+        match fail_on_error(self.ask(&info).await?)? {
+            Value::BulkString(text) => Ok(run_counts(&String::from_utf8_lossy(&text))),
+            other => Err(Failure::Unavailable(format!("unexpected reply: {other:?}"))),
+        }
+    }
+
+    /// Deletes data keys by their whole names.
+    ///
+    /// # Errors
+    ///
+    /// The failure that took the place of a reply.
+    pub async fn delete_data_keys(&self, names: &[String]) -> Result<(), Failure> {
+        for names in names.chunks(MAX_DELETED) {
+            let mut delete = redis::cmd("DEL");
+            delete.arg(names);
+            fail_on_error(self.ask(&delete).await?)?;
+        }
+        Ok(())
+    }
+
+    /// Finds out which of these scripts, by their SHA-1, the server has.
+    ///
+    /// # Errors
+    ///
+    /// The failure that took the place of a reply.
+    pub async fn loaded_scripts(&self, sha1s: &[&str]) -> Result<Vec<bool>, Failure> {
+        let mut exists = redis::cmd("SCRIPT");
+        exists.arg("EXISTS").arg(sha1s);
+        match fail_on_error(self.ask(&exists).await?)? {
+            Value::Array(found) => Ok(found.iter().map(|found| *found == Value::Int(1)).collect()),
+            other => Err(Failure::Unavailable(format!("unexpected reply: {other:?}"))),
+        }
+    }
+}
+
+/// The runs of scripts that a server has counted, of all its clients.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RunCounts {
+    /// Number of runs.
+    pub calls: u64,
+    /// Microseconds that they took in all.
+    pub usec: u64,
+}
+
+/// Adds up the lines `cmdstat_evalsha:calls=3,usec=120,...` and `cmdstat_evalsha_ro:...`.
+fn run_counts(info: &str) -> RunCounts {
+    let mut counts = RunCounts::default();
+    for line in info.lines() {
+        let Some((name, fields)) = line.trim().split_once(':') else { continue };
+        if !["cmdstat_evalsha", "cmdstat_evalsha_ro"].contains(&name) {
+            continue;
+        }
+        let field = |name: &str| {
+            let value = fields.split(',').find_map(|field| field.strip_prefix(name));
+            value.and_then(|value| value.parse::<u64>().ok()).unwrap_or_default()
+        };
+        counts.calls += field("calls=");
+        counts.usec += field("usec=");
+    }
+    counts
+}
+
+/// The failure that an error reply stands for, of a command without an effect on data; every other reply as it is.
+fn fail_on_error(reply: Value) -> Result<Value, Failure> {
+    match reply {
+        Value::ServerError(error) => Err(Failure::from_server_error(&error).without_effect()),
+        reply => Ok(reply),
+    }
+}

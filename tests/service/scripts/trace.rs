@@ -1,0 +1,92 @@
+use serde_json::{Value, json};
+
+use crate::support::{Server, Service, race};
+
+const BRANCHES: &str = "#!lua
+local n = redis.call('INCR', KEYS[1]) -- counts
+if n > 10 then
+  redis.call('DEL', KEYS[1])
+  return 'many'
+end
+for i = 1, 2 do
+  redis.call('RPUSH', KEYS[2], i)
+end
+return { n, 'few' }";
+
+fn lines(trace: &Value) -> Vec<u64> {
+    let steps = trace["steps"].as_array().unwrap();
+    steps.iter().map(|step| step["line"].as_u64().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn shows_the_lines_that_ran_and_keeps_nothing() {
+    let server = Server::of_this_run();
+    let service = Service::on_own_redis(&server);
+    let put = json!({ "keys": ["n", "list"] });
+    service.put_script_of("s", BRANCHES, put).await.assert(201);
+    let body = json!({ "keys": ["n", "list"] });
+    let before = service.snapshot();
+    let trace = service.post("/scripts/s/trace", body.clone()).await.assert(200);
+    assert_eq!(lines(&trace), [2, 3, 7, 8, 7, 8, 7, 10]);
+    let first = &trace["steps"][0];
+    assert_eq!(first["source"], "local n = redis.call('INCR', KEYS[1]) -- counts");
+    let command = format!("INCR lockstep-data:{{{}}}:n", service.space);
+    assert_eq!((&first["command"], &first["reply"]), (&json!(command), &json!("1")));
+    assert_eq!((&trace["result"], &trace["complete"]), (&json!([1, "few"]), &json!(true)));
+    service.assert_unchanged(&before);
+
+    service.post("/batch/set", json!({ "values": { "n": "10" } })).await.assert(200);
+    let before = service.snapshot();
+    let trace = service.post("/scripts/s/trace", body).await.assert(200);
+    assert_eq!((lines(&trace), &trace["result"]), (vec![2, 3, 4, 5], &json!("many")));
+    service.assert_unchanged(&before);
+    // The run itself does what the trace has shown.
+    let ran = service.run_script("s", &["n", "list"], &[]).await.assert(200);
+    assert_eq!(ran["result"], "many");
+}
+
+#[tokio::test]
+async fn shows_the_way_to_an_error() {
+    let service = Service::new();
+    service.put_script("s", "local x = 1\nif x then\n  error('no')\nend").await.assert(201);
+    let trace = service.post("/scripts/s/trace", json!({})).await.assert(200);
+    assert_eq!(lines(&trace), [1, 2, 3]);
+    assert!(trace["result"].is_null());
+    assert_eq!(trace["error"]["code"], "script_error");
+    assert_eq!((&trace["error"]["line"], &trace["error"]["message"]), (&json!(3), &json!("no")));
+}
+
+#[tokio::test]
+async fn ends_after_its_steps() {
+    let service = Service::new();
+    service.put_script("s", "local x = 0\nwhile true do\n  x = x + 1\nend").await.assert(201);
+    let trace = service.post("/scripts/s/trace", json!({ "max_steps": 50 })).await.assert(200);
+    assert_eq!((lines(&trace).len(), &trace["complete"]), (50, &json!(false)));
+    service.open("alice", "1").await;
+}
+
+#[tokio::test]
+async fn refuses_invalid_values() {
+    let service = Service::new();
+    let call = |body| service.post("/scripts/s/trace", body);
+    call(json!({})).await.expect_problem(404, "script_not_found");
+    service.put_script("s", "return 1").await.assert(201);
+    for (body, pointer) in [
+        (json!({ "max_steps": 0 }), "/max_steps"),
+        (json!({ "max_steps": 10_001 }), "/max_steps"),
+        (json!({ "args": ["x"] }), "/args"),
+    ] {
+        let refused = call(body).await.expect_problem(422, "validation_failed");
+        assert_eq!(refused["errors"][0]["pointer"], pointer);
+    }
+}
+
+/// Each trace copies the server, so that few run at a time; the others are told to come again.
+#[tokio::test(flavor = "multi_thread")]
+async fn few_run_at_a_time() {
+    let service = Service::new();
+    service.put_script("s", "local x = 0\nfor i = 1, 20 do\n  x = x + i\nend").await.assert(201);
+    let answers = race(12, |_| service.post("/scripts/s/trace", json!({}))).await;
+    assert!(answers.count(200) >= 1);
+    assert_eq!(answers.count(200) + answers.count_code("overloaded"), 12);
+}
