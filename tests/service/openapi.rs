@@ -13,7 +13,7 @@ use tower::ServiceExt;
 
 use crate::{
     catalogue::{Seed, Seeded, catalogue},
-    support::{Answer, Server, Service, free_port},
+    support::{Answer, Process, Server, Service, free_port},
 };
 
 #[tokio::test]
@@ -45,17 +45,27 @@ async fn reports_liveness_and_readiness() {
 
 #[tokio::test]
 async fn metrics_count_requests_operations_and_problems() {
-    // A server of its own, into which no other test has loaded scripts.
+    // A process of its own, and a server into which no other test has loaded scripts.
     let server = Server::start(&[]);
-    let service = Service::on_own_redis(&server);
-    service.open("alice", "1").await;
-    service.transfer("alice", "alice", "1").await.expect_problem(422, "same_account");
+    let url = format!("redis://{}", server.host_and_port());
+    let process = Process::start(&["--redis-url", &url]);
+    let post = async |path: &str, body: serde_json::Value| {
+        process.post_once("main", path, &body).await.unwrap().status.as_u16()
+    };
+    assert_eq!(
+        post("/accounts", json!({ "account_id": "alice", "initial_balance": "1" })).await,
+        201
+    );
+    let to_oneself = json!({ "from_account": "alice", "to_account": "alice", "amount": "1" });
+    assert_eq!(post("/accounts/transfer", to_oneself).await, 422);
     let body = json!({
         "product_id": "cup", "name": "c", "price": "1", "initial_stock": 5, "low_stock": 5
     });
-    service.post("/inventory/products", body).await.assert(201);
-    service.reserve("cup", 1, 60_000).await.assert(201);
-    let text = text(&service, "/metrics").await;
+    assert_eq!(post("/inventory/products", body).await, 201);
+    let two =
+        json!({ "customer_id": "carol", "product_id": "cup", "quantity": 1, "ttl_ms": 60_000 });
+    assert_eq!(post("/inventory/reserve", two).await, 201);
+    let text = process.get_text("/metrics").await;
     for line in [
         "lockstep_http_request_duration_seconds_bucket{method=\"POST\",route=\"/accounts\",status=\"201\",le=\"5\"}",
         "lockstep_operation_duration_seconds_count{operation=\"accounts/open\",outcome=\"ok\"}",

@@ -195,7 +195,7 @@ async fn calls_are_counted() {
     let metrics = process.get_text("/metrics").await;
     for status in [200, 429, 404] {
         let line = format!(
-            "lockstep_http_request_duration_seconds_count{{route=\"{}\",status=\"{status}\"}} 1",
+            "lockstep_http_request_duration_seconds_count{{method=\"POST\",route=\"{}\",status=\"{status}\"}} 1",
             lockstep::rls::messages::SHOULD_RATE_LIMIT
         );
         assert!(metrics.contains(&line), "{line}\n{metrics}");
