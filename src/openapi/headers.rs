@@ -123,12 +123,16 @@ pub(super) fn add_to_answers(operation: &mut Value, is_command: bool, schemas: &
     let tag = operation["tags"][0].as_str().unwrap_or_default();
     let is_replayed = is_command && !["monitoring", "problems", "bulk"].contains(&tag);
     let is_limited = tag == "ratelimit";
-    let has_place = ["accounts", "inventory", "ratelimit"].contains(&tag);
+    let has_place = ["accounts", "inventory", "ratelimit", "scripts"].contains(&tag);
+    // An activation changes a script without a new version of its source.
+    // A version of the past never changes.
+    let is_past = operation["operationId"] == "scripts/get_version";
+    let version_member = if tag == "scripts" { "revision" } else { "version" };
     let mut has_copies = false;
     for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
         let body = response["content"]["application/json"]["schema"]["$ref"].as_str();
         let body = body.and_then(|reference| reference.rsplit('/').next()).unwrap_or_default();
-        let has_version = has_version(&schemas[body], schemas);
+        let has_version = !is_past && has_member(&schemas[body], version_member, schemas);
         has_copies |= has_version && !is_command;
         let mut headers = references(&[
             ("X-Request-Id", true),
@@ -155,14 +159,14 @@ pub(super) fn add_to_answers(operation: &mut Value, is_command: bool, schemas: &
     }
 }
 
-/// True for the schema of a body that has a `version`, of its own or with a schema that it extends.
-fn has_version(schema: &Value, schemas: &Value) -> bool {
+/// True for the schema of a body that has a member of this name, of its own or with a schema that it extends.
+fn has_member(schema: &Value, name: &str, schemas: &Value) -> bool {
     let parts = schema["allOf"].as_array().into_iter().flatten();
     let extended = parts.map(|part| match part["$ref"].as_str() {
         Some(reference) => &schemas[reference.rsplit('/').next().unwrap_or_default()],
         None => part,
     });
-    [schema].into_iter().chain(extended).any(|part| part["properties"]["version"].is_object())
+    [schema].into_iter().chain(extended).any(|part| part["properties"][name].is_object())
 }
 
 /// The headers of a response with problems of these codes.

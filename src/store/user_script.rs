@@ -1,11 +1,17 @@
 //! Callers' own scripts: running one on a connection of its own, ending one that takes too long, and what the
 //! server knows of scripts. `scripts` calls it.
 //!
-//! A script of a caller may run for seconds, so it does not share a connection with the batches of a worker. All
-//! of them share one, on which the server runs them in the order in which they were sent. That order says
-//! which of them is running, and so which one a kill will end.
+//! A script of a caller may run for seconds, so it does not share a connection with the batches of a worker. The
+//! server runs one script at a time, so the runs of a process take turns on one connection, and a kill ends the run
+//! whose time is over.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use redis::{Cmd, Pipeline, Value};
 use tokio::{
@@ -20,7 +26,7 @@ use super::{
     script::RunOutcome,
 };
 
-/// The most runs that are on their way at a time.
+/// The most runs that run or wait for their turn.
 const MAX_RUNNING: usize = 64;
 
 /// The most times that a run is sent that has not happened, and the pause before it is sent again.
@@ -67,12 +73,15 @@ impl RunError {
     /// The error of a run. Another client, or the timeout of another run, may have had the server kill it.
     fn of(error: Error) -> RunError {
         match &error {
-            Error::Failed(Failure::Script(cause)) if cause.contains("Script killed by user") => {
-                RunError::TimedOut(TimedOut::Killed)
-            }
+            Error::Failed(failure) if was_killed(failure) => RunError::TimedOut(TimedOut::Killed),
             _ => RunError::Store(error),
         }
     }
+}
+
+/// True for the reply to a script that was killed, which has written nothing.
+fn was_killed(failure: &Failure) -> bool {
+    matches!(failure, Failure::Script(cause) if cause.contains("Script killed by user"))
 }
 
 /// What became of a script that ran for too long.
@@ -97,24 +106,31 @@ pub enum Kill {
     NotKillable,
 }
 
-/// The connection of callers' scripts, and their order.
+/// The connection of callers' scripts, and whose turn it is.
 pub(super) struct UserScripts {
     connection: Mutex<Option<(Connection, Instant)>>,
-    /// Held by the run that the server is at. Waiting for it is in the order of the runs.
-    turn: Arc<Mutex<()>>,
+    /// Held by the run that may be sent. Those that wait get it in their order.
+    turn: Mutex<()>,
     room: Arc<Semaphore>,
+    /// Kills of runs whose time was over. One can come a moment late, and end the run after it.
+    overdue_kills: AtomicU64,
 }
 
 impl Default for UserScripts {
     fn default() -> UserScripts {
         let room = Arc::new(Semaphore::new(MAX_RUNNING));
-        UserScripts { connection: Mutex::default(), turn: Arc::default(), room }
+        UserScripts {
+            connection: Mutex::default(),
+            turn: Mutex::default(),
+            room,
+            overdue_kills: AtomicU64::default(),
+        }
     }
 }
 
 impl Store {
-    /// Runs a caller's own script as this operation, whose script is `scripts/run`. From the moment at which the
-    /// server gets to it, it has `time_limit`; then it is killed. It goes on if the caller goes away.
+    /// Runs a caller's own script as this operation, whose script is `scripts/run`. From its turn on it has
+    /// `time_limit`; then it is killed. It goes on if the caller goes away.
     ///
     /// # Errors
     ///
@@ -148,22 +164,23 @@ impl Store {
         time_limit: Duration,
     ) -> Result<Completed<O::Reply>, RunError> {
         let scripts = &self.0.user_scripts;
-        let room = timeout(self.0.timeout, scripts.room.acquire()).await;
-        let Ok(Ok(_room)) = room else {
+        let turn = timeout(self.0.timeout, async {
+            let room = scripts.room.acquire().await.ok()?;
+            Some((room, scripts.turn.lock().await))
+        });
+        let Ok(Some(_turn)) = turn.await else {
             return Err(RunError::Store(Failure::Overloaded.into()));
         };
-        let mut run = std::pin::pin!(self.send_until_done(script, operation, context));
-        let turn = Arc::clone(&scripts.turn).lock_owned();
-        let _turn = tokio::select! {
-            biased;
-            result = &mut run => return result.map_err(RunError::of),
-            turn = turn => turn,
-        };
+        let is_overdue = AtomicBool::new(false);
+        let run = self.send_until_done(script, operation, context, &is_overdue);
+        let mut run = std::pin::pin!(run);
         tokio::select! {
             biased;
             result = &mut run => return result.map_err(RunError::of),
             () = sleep(time_limit) => {}
         }
+        is_overdue.store(true, Ordering::Relaxed);
+        scripts.overdue_kills.fetch_add(1, Ordering::Relaxed);
         let mut kill = std::pin::pin!(self.kill_script());
         let killed = tokio::select! {
             biased;
@@ -191,12 +208,14 @@ impl Store {
         }
     }
 
-    /// Sends a run, and sends it again where it has certainly not happened or has no second effect.
+    /// Sends a run, and sends it again where it has certainly not happened or has no second effect. One that was
+    /// killed in the place of another has written nothing, so it is sent again too, unless it `is_overdue` itself.
     async fn send_until_done<O: Operation>(
         &self,
         script: &UserScript,
         operation: &O,
         context: &Context,
+        is_overdue: &AtomicBool,
     ) -> Result<Completed<O::Reply>, Error> {
         let started = Instant::now();
         let script = &script.0;
@@ -204,7 +223,9 @@ impl Store {
         let retry_safe = script.header.read_only || !invocation.fingerprint.is_empty();
         let host_script = script.host_of(invocation.step);
         let (mut send_source, mut attempt, mut lost) = (false, 1, false);
+        let overdue_kills = || self.0.user_scripts.overdue_kills.load(Ordering::Relaxed);
         let failure = loop {
+            let kills_before = overdue_kills();
             let sent = self.send_run(&host_script, send_source, &invocation, retry_safe).await;
             let failure = match sent {
                 Ok(Value::Array(values)) if values.len() == 2 => {
@@ -224,7 +245,10 @@ impl Store {
                 Err(failure) => failure,
             };
             let is_lost = matches!(failure, Failure::Unknown { .. });
-            let again = failure.is_transient() || is_lost && retry_safe;
+            let is_mistaken = was_killed(&failure)
+                && overdue_kills() > kills_before
+                && !is_overdue.load(Ordering::Relaxed);
+            let again = failure.is_transient() || is_mistaken || is_lost && retry_safe;
             lost |= is_lost;
             if !again || attempt >= ATTEMPTS || started.elapsed() >= self.0.timeout {
                 break failure;
@@ -285,8 +309,7 @@ impl Store {
         if let Some((connection, last_used)) = shared.as_mut()
             && connection.generation() == self.0.route.generation()
         {
-            // One that has a script to run answers no PING until that has ended.
-            let is_idle = last_used.elapsed() >= RECHECK_PERIOD && scripts.turn.try_lock().is_ok();
+            let is_idle = last_used.elapsed() >= RECHECK_PERIOD;
             let mut ping = Pipeline::new();
             ping.cmd("PING").ignore_errors();
             let limit = RECHECK_PERIOD.min(self.0.timeout / 2);

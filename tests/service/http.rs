@@ -266,6 +266,12 @@ async fn nothing_is_made_that_a_path_would_hide() {
                         json!({ "operations": [{ "counter": word, "action": "set", "value": 1 }] }),
                     ),
                 ],
+                // A script is made by PUT at its own path, which the word already is.
+                "name" => {
+                    let made = service.put(&format!("/scripts/{word}"), json!({})).await;
+                    made.expect_problem(405, "method_not_allowed");
+                    continue;
+                }
                 other => panic!("{path}: say here how a {other} is made"),
             };
             for (maker, body) in makers {

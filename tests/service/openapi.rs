@@ -47,8 +47,7 @@ async fn reports_liveness_and_readiness() {
 async fn metrics_count_requests_operations_and_problems() {
     // A process of its own, and a server into which no other test has loaded scripts.
     let server = Server::start(&[]);
-    let url = format!("redis://{}", server.host_and_port());
-    let process = Process::start(&["--redis-url", &url]);
+    let process = Process::start(&["--redis-url", &server.url]);
     let post = async |path: &str, body: serde_json::Value| {
         process.post_once("main", path, &body).await.unwrap().status.as_u16()
     };
@@ -82,8 +81,8 @@ async fn metrics_count_requests_operations_and_problems() {
         "lockstep_replays_total 0",
         "lockstep_store_reconnects_total{pool=\"worker-0\"} 0",
         "lockstep_http_requests_in_flight 1",
-        "lockstep_store_queue_depth{worker=\"worker-1\"} 0",
-        "lockstep_store_queue_limit{worker=\"worker-1\"} 4096",
+        "lockstep_store_queue_depth{worker=\"worker-0\"} 0",
+        "lockstep_store_queue_limit{worker=\"worker-0\"} 8192",
         "lockstep_store_queue_bytes 0",
         "lockstep_store_queue_limit_bytes 67108864",
         "lockstep_redis_up 1",
