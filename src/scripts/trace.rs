@@ -94,7 +94,7 @@ pub struct ScriptStep {
 /// Trace a script
 ///
 /// Runs the script in the server's debugger, in a copy of the server that is thrown away, and answers each line that
-/// ran with its command and the reply. Nothing that it writes is kept. At most two traces run at a time, because
+/// ran with its command and the reply. Nothing that it writes is kept. One trace runs at a time, because
 /// each copies the server.
 #[utoipa::path(
     post,

@@ -22,8 +22,8 @@ const STEPS_OF_A_LINE: usize = 60;
 /// The steps before the first line of the caller's source, at most.
 const STEPS_BEFORE: usize = 2000;
 
-/// The most traces at a time. Each is a copy of the server.
-pub(super) const MAX_TRACES: usize = 2;
+/// The most traces of a process at a time. Each is a copy of the server.
+pub(super) const MAX_TRACES: usize = 1;
 
 /// A line of a source that ran.
 #[derive(Debug, Clone, PartialEq, Eq)]

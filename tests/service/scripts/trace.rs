@@ -81,9 +81,9 @@ async fn refuses_invalid_values() {
     }
 }
 
-/// Each trace copies the server, so that few run at a time; the others are told to come again.
+/// Each trace copies the server, so one runs at a time; the others are told to come again.
 #[tokio::test(flavor = "multi_thread")]
-async fn few_run_at_a_time() {
+async fn one_runs_at_a_time() {
     let service = Service::new();
     service.put_script("s", "local x = 0\nfor i = 1, 20 do\n  x = x + i\nend").await.assert(201);
     let answers = race(12, |_| service.post("/scripts/s/trace", json!({}))).await;
