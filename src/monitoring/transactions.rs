@@ -32,9 +32,10 @@ pub struct TransactionsQuery {
     #[serde(default = "TransactionsQuery::default_hours")]
     #[param(minimum = 1, maximum = 168, default = 24)]
     pub hours: u64,
-    /// The parts that the answer has beside the total: `operation`, `hour`, or `minute` for up to 6 hours.
+    /// The parts that the answer has beside the total: `operation` (without it too), `hour`, or `minute` for up to 6
+    /// hours.
     #[serde(default)]
-    #[param(inline, default = "operation")]
+    #[param(inline)]
     pub group_by: Grouping,
     /// Name of the only operation to count, such as `accounts/transfer`.
     #[param(example = "accounts/transfer")]

@@ -41,9 +41,9 @@ pub struct AuthorizeQuery {
     /// Units to take; without it, those of the header `Lockstep-Cost`, and else 1.
     #[param(minimum = 1, maximum = 9_007_199_254_740_991_u64)]
     pub cost: Option<u64>,
-    /// Status of a denial.
+    /// Status of a denial; `429` without it.
     #[serde(default)]
-    #[param(default = "429")]
+    #[param(inline)]
     pub deny_status: DenyStatus,
 }
 

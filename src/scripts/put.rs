@@ -30,7 +30,7 @@ const MAX_NAMES: usize = 64;
 }))]
 pub struct PutScript {
     /// Lua source, up to 128 KiB.
-    #[schema(min_length = 1, max_length = 131072)]
+    #[schema(min_length = 1, max_length = 131072, pattern = r"^[\s\S]+$")]
     pub source: String,
     /// Description for people, up to 500 characters.
     #[serde(default)]

@@ -19,7 +19,7 @@ use crate::{
 #[schema(example = json!({ "source": "total = redis.call('GET', 'total')\nreturn total" }))]
 pub struct ValidateScript {
     /// Lua source, up to 128 KiB.
-    #[schema(min_length = 1, max_length = 131072)]
+    #[schema(min_length = 1, max_length = 131072, pattern = r"^[\s\S]+$")]
     pub source: String,
 }
 
