@@ -25,7 +25,7 @@ use super::{
     messages::{LimitCode, RateLimitRequest, RateLimitResponse, SHOULD_RATE_LIMIT},
 };
 use crate::{
-    api::{Limits, Problem, RequestInfo, read_body},
+    api::{Limits, Observation, Problem, RequestInfo, read_body},
     ratelimit::HeaderForm,
     store::Store,
     telemetry::record_request,
@@ -42,6 +42,8 @@ pub(super) struct Service {
     limit_headers: HeaderForm,
     /// Empty: gRPC has no prefix of paths.
     base_path: Arc<str>,
+    /// Empty: the statistics have the calls of HTTP.
+    observation: Arc<Observation>,
     health: HealthServer<HealthService>,
 }
 
@@ -54,7 +56,14 @@ impl Service {
     ) -> Service {
         let health = HealthServer::new(HealthService::from_health_reporter(health));
         let health = health.max_decoding_message_size(limits.body_bytes);
-        Service { store, limits, limit_headers, base_path: Arc::from(""), health }
+        Service {
+            store,
+            limits,
+            limit_headers,
+            base_path: Arc::from(""),
+            observation: Arc::default(),
+            health,
+        }
     }
 
     /// Answers one request. Every error of gRPC is an answer too.
@@ -72,7 +81,7 @@ impl Service {
         }
         let started = Instant::now();
         let (head, body) = request.into_parts();
-        let info = RequestInfo::of(&head.headers, self.limits, self.base_path, Arc::default());
+        let info = RequestInfo::of(&head.headers, self.limits, self.base_path, self.observation);
         let body = axum::body::Body::new(body);
         let limits = self.limits;
         let message = match read_body(body, limits).await {

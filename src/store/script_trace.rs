@@ -15,6 +15,9 @@ use super::{
 /// The longest that a trace may take.
 const MAX_TRACE: Duration = Duration::from_secs(10);
 
+/// The longest wait for the server to take the command that ends a trace.
+const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// The most lines that the debugger is stepped through for one line of the caller's source: the service's own lines
 /// around a command are among them.
 const STEPS_OF_A_LINE: usize = 60;
@@ -52,6 +55,19 @@ pub enum TraceError {
     Failed(Failure),
 }
 
+/// A connection to the debugger. A copy of the server that loses its connection runs the script on to its end, if it
+/// has one; so the end of a trace aborts the script, also where the caller has gone.
+struct Debugger(Option<RawConnection>);
+
+impl Drop for Debugger {
+    fn drop(&mut self) {
+        let Some(mut connection) = self.0.take() else { return };
+        tokio::spawn(async move {
+            let _ = timeout(ABORT_TIMEOUT, connection.send(&["abort"])).await;
+        });
+    }
+}
+
 impl Store {
     /// Traces a run of a script whose lines are the second to `last_line` in the script of the server. It ends after
     /// `max_steps` lines.
@@ -70,20 +86,23 @@ impl Store {
         let Ok(_place) = self.0.traces.try_acquire() else {
             return Err(TraceError::Failed(Failure::Overloaded));
         };
-        let mut connection = self.0.route.connect_raw().await.map_err(TraceError::Failed)?;
+        let connection = self.0.route.connect_raw().await.map_err(TraceError::Failed)?;
+        let mut debugger = Debugger(Some(connection));
+        let Some(connection) = &mut debugger.0 else {
+            return Err(TraceError::Failed(Failure::ShuttingDown));
+        };
         let unavailable = |error: io::Error| TraceError::Unavailable(error.to_string());
         connection.ask(&["SCRIPT", "DEBUG", "YES"]).await.map_err(unavailable)?;
         let invocation = EncodedInvocation::of(operation, script.script(), context);
         let words = self.0.runner_args.words(script.script(), &invocation);
         let tracing = async {
             connection.send(&words).await?;
-            follow(&mut connection, last_line, max_steps).await
+            follow(connection, last_line, max_steps).await
         };
         let lost = |cause: String| TraceError::Failed(Failure::Unavailable(cause));
         match timeout(MAX_TRACE, tracing).await {
             Ok(Ok(trace)) => Ok(trace),
             Ok(Err(error)) => Err(lost(error.to_string())),
-            // The copy of the server ends with the connection.
             Err(_) => Err(lost("the trace took too long".to_owned())),
         }
     }

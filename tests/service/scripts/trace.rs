@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::support::{Server, Service, race};
+use crate::support::{Server, Service, race, wait_for};
 
 const BRANCHES: &str = "#!lua
 local n = redis.call('INCR', KEYS[1]) -- counts
@@ -56,12 +56,20 @@ async fn shows_the_way_to_an_error() {
     assert_eq!((&trace["error"]["line"], &trace["error"]["message"]), (&json!(3), &json!("no")));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn ends_after_its_steps() {
-    let service = Service::new();
+    let server = Server::start(&[]);
+    let service = Service::on_own_redis(&server);
     service.put_script("s", "local x = 0\nwhile true do\n  x = x + 1\nend").await.assert(201);
     let trace = service.post("/scripts/s/trace", json!({ "max_steps": 50 })).await.assert(200);
     assert_eq!((lines(&trace).len(), &trace["complete"]), (50, &json!(false)));
+    // The copy of the server that ran the loop has ended.
+    let info: String = redis::cmd("INFO").arg("server").query(&mut server.connection()).unwrap();
+    let pid = info.lines().find_map(|line| line.strip_prefix("process_id:")).unwrap();
+    let children = format!("/proc/{pid}/task/{pid}/children");
+    wait_for("the end of the copy", || {
+        std::fs::read_to_string(&children).unwrap().trim().is_empty().then_some(())
+    });
     service.open("alice", "1").await;
 }
 
