@@ -385,7 +385,9 @@ async fn call(service: &Service, shelves: &Shelves, step: &Step) -> Value {
         }
         Step::Adjust { product, delta, stale } => {
             let on_hand = shelves.on_hand[*product];
-            let expected = stale.map(|stale| on_hand + i64::from(stale));
+            // One more than there is may be more than a product can have, which is another refusal.
+            let other = if on_hand < MOST_ON_HAND { on_hand + 1 } else { on_hand - 1 };
+            let expected = stale.map(|stale| if stale { other } else { on_hand });
             let body = json!({
                 "product_id": name(*product), "delta": delta, "reason": "counted",
                 "expected_on_hand": expected
