@@ -426,8 +426,8 @@ fn no_call_is_lost_while_an_instance_behind_haproxy_stops() {
     let socket = fs::canonicalize(store.folder.join("data")).unwrap().join("redis.sock");
     let url = format!("unix://{}", socket.display());
     let settings = ["--redis-url", &url, "--shutdown-delay-ms", "6000"];
-    let [leaving, staying] = ["drained-leaving", "drained-staying"]
-        .map(|name| Service::start_with(name, &settings));
+    let [leaving, staying] =
+        ["drained-leaving", "drained-staying"].map(|name| Service::start_with(name, &settings));
     let address = format!("127.0.0.1:{}", free_port());
     let folder = store.folder.clone();
     let child = spawn("haproxy", &two_instances(&folder, &address, &leaving, &staying));

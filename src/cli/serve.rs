@@ -11,6 +11,7 @@ use futures_util::future::join;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    task::JoinHandle,
     time::timeout,
 };
 
@@ -108,20 +109,9 @@ async fn serve_on(
     let (app, gate) = router(settings, &store, statistics.clone());
     let mut flusher = Flusher::new(store.clone(), statistics.clone().unwrap_or_default());
     let registration = Registration::new(url, store_settings.timeout, address);
-    // A task of its own, because the registration has to outlast the drain.
-    let mut keeping = tokio::spawn({
-        let (registration, store, settings) =
-            (registration.clone(), store.clone(), settings.clone());
-        async move {
-            if let Some(embedded) = &embedded
-                && let Err(error) = embedded.start().await
-            {
-                return error.to_string();
-            }
-            let attempted = || welcome(address, rls_address, &settings, embedded.is_some());
-            registration.keep(store, attempted).await
-        }
-    });
+    let addresses = (address, rls_address);
+    let mut keeping =
+        keep_registered(embedded, registration.clone(), store.clone(), settings.clone(), addresses);
     let mut refusal = None;
     let refused = async {
         if let Ok(sentence) = (&mut keeping).await {
@@ -152,6 +142,26 @@ async fn serve_on(
     keeping.abort();
     registration.end().await;
     refusal.map_or(Ok(()), Err)
+}
+
+/// Starts the embedded server where there is to be one, and keeps the registration. This is a task of its own, because
+/// the registration has to outlast the drain. It ends with the reason for which the service cannot serve.
+fn keep_registered(
+    embedded: Option<Embedded>,
+    registration: Registration,
+    store: Store,
+    settings: Serve,
+    (address, rls_address): (SocketAddr, Option<SocketAddr>),
+) -> JoinHandle<String> {
+    tokio::spawn(async move {
+        if let Some(embedded) = &embedded
+            && let Err(error) = embedded.start().await
+        {
+            return error.to_string();
+        }
+        let attempted = || welcome(address, rls_address, &settings, embedded.is_some());
+        registration.keep(store, attempted).await
+    })
 }
 
 /// Opens the store, which refuses calls until the server has been looked at, and starts what goes on beside calls.

@@ -33,10 +33,7 @@ impl Service {
         if !settings.contains(&"--redis-url") {
             command.arg("--data-dir").arg(folder.join("data"));
         }
-        let mut child = command
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let url = line.split_whitespace().find(|word| word.starts_with("http://"));
