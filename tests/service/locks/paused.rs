@@ -18,7 +18,7 @@ use crate::support::{Process, Service};
 const WORKER: &str = r#"
 post() { curl --silent --max-time 60 -H "Lockstep-Space: $space" -H 'Content-Type: application/json' "$@"; }
 url=$1 space=$2
-lease=$(post "$url/locks" -d '{"lock":"l","owner":"worker","ttl_ms":2000}')
+lease=$(post "$url/locks" -d '{"lock":"l","owner":"worker","ttl_ms":5000}')
 token=$(echo "$lease" | sed 's/.*"fencing_token":\([0-9]*\).*/\1/')
 while :; do
   post "$url/accounts/transfer" -H "Lockstep-Guard: lock=l;token=$token" -w ' %{http_code}\n' \
