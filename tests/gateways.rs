@@ -421,7 +421,7 @@ fn the_documentation_works_behind_a_prefix() {
 /// nothing of it, and each call has one effect. The instances share a store.
 #[test]
 fn no_call_is_lost_while_an_instance_behind_haproxy_stops() {
-    // What has the store is an instance too, which no caller reaches.
+    // The instance that has the embedded store is a third one, which no caller reaches.
     let store = Service::start("drained-store");
     let socket = fs::canonicalize(store.folder.join("data")).unwrap().join("redis.sock");
     let url = format!("unix://{}", socket.display());

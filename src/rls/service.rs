@@ -130,7 +130,7 @@ impl tower::Service<tonic::Request<RateLimitRequest>> for ShouldRateLimit {
             route = SHOULD_RATE_LIMIT,
             trace_id = info.trace_id.as_deref(),
         );
-        // What a denial would be over HTTP. Its figures are in the answer.
+        // A denial is counted as the problem that it is over HTTP. Its figures are in the answer.
         let denial = Problem::from(codes::RATE_LIMITED);
         let decide = async move {
             let result = should_rate_limit(&store, form, request.get_ref()).await;

@@ -802,7 +802,7 @@ async fn a_transaction_over_data_keys_that_is_done_in_part_does_not_run_again() 
         let torn = restricted.call_without(&["RPUSH"], call()).await;
         assert_eq!(script_calls(&command_calls(&mut restricted.admin)), 1);
         expect_torn(torn, "without RPUSH");
-        // What the service cannot undo is there once, also after a repeat under the key.
+        // A write that the service cannot undo is there once, also after a repeat under the key.
         let counted = |admin: &mut Connection| {
             let key = format!("lockstep-data:{{{}}}:n", seeded.service.space);
             redis::cmd("GET").arg(key).query::<String>(admin).unwrap()

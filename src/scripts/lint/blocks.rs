@@ -9,7 +9,7 @@ pub(super) struct Blocks(Vec<Block>);
 
 /// A block that has been opened.
 pub(super) struct Block {
-    /// What kind of block it is.
+    /// Its kind.
     pub kind: BlockKind,
     /// The place of the word that opened it.
     pub opened_at: Place,
