@@ -11,7 +11,7 @@ use std::{
 
 use lockstep::{
     app,
-    store::{self, COMMANDS, Library, SCRIPT_COMMANDS},
+    store::{self, COMMANDS, Library, REPLICA_COMMANDS, SCRIPT_COMMANDS},
     types,
 };
 use serde_json::Value;
@@ -455,7 +455,8 @@ fn the_rights_are_those_of_the_commands_that_are_sent() {
     assert!(sent.remove("AUTH") && sent.remove("SELECT") && sent.remove("SENTINEL"));
     // The command that runs a script is named by `library.rs`.
     sent.extend(["EVALSHA", "EVALSHA_RO", "EVAL_RO"].map(str::to_owned));
-    let known = COMMANDS.iter().chain(SCRIPT_COMMANDS).map(|command| (*command).to_owned());
+    let known = COMMANDS.iter().chain(SCRIPT_COMMANDS).chain(REPLICA_COMMANDS);
+    let known = known.map(|command| (*command).to_owned());
     assert_eq!(sent, known.collect());
     assert!(COMMANDS.is_sorted());
 

@@ -204,6 +204,7 @@ const OF_COMMANDS: &[Code] = &[
     codes::STORE_READONLY,
     codes::STORE_OUT_OF_MEMORY,
     codes::OUTCOME_UNKNOWN,
+    codes::NOT_DURABLE,
 ];
 
 /// Problems of a body that has an amount.

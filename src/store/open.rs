@@ -11,7 +11,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     AdminConnection, Clock, Failure, Inner, ProcessId, Settings, StartRefusal, Store,
     batcher::{BatchWorker, RunnerArgs},
-    connection::{Route, pool},
+    connection::{Route, Wait, pool},
     local::Local,
     script_trace::MAX_TRACES,
     single_flight::SingleFlight,
@@ -25,7 +25,28 @@ const SPARE_CONNECTIONS: usize = 16;
 /// The most bytes that the queues can be bounded by; a permit of the semaphore is a byte.
 const MOST_QUEUE_BYTES: usize = u32::MAX as usize;
 
+/// The batch workers that wait for replicas, where every write does: while one waits, another sends.
+const WAITING_WORKERS: usize = 2;
+
 impl Settings {
+    /// The number of batch workers whose calls wait for replicas. Without the setting these are the grants of
+    /// locks alone.
+    fn waiting_workers(&self) -> usize {
+        if self.wait_replicas > 0 { self.batch_workers.max(WAITING_WORKERS) } else { 1 }
+    }
+
+    /// What every write waits for, where that is asked for.
+    fn demanded_wait(&self) -> Option<Wait> {
+        let (replicas, timeout) = (self.wait_replicas, self.wait_timeout);
+        (replicas > 0).then_some(Wait { replicas, timeout, is_demanded: true })
+    }
+
+    /// What writes wait for that wait in any case, where the server has replicas.
+    fn usual_wait(&self) -> Wait {
+        let timeout = self.wait_timeout.min(self.timeout / 2);
+        Wait { replicas: 1, timeout, is_demanded: false }
+    }
+
     /// Finds out whether the settings of the way to the server fit each other, and whether their files can be
     /// used.
     ///
@@ -33,12 +54,15 @@ impl Settings {
     ///
     /// The sentence about what is wrong.
     pub fn check(&self) -> Result<(), String> {
+        if self.wait_replicas > 0 && self.wait_timeout >= self.timeout {
+            return Err("--wait-timeout-ms has to be less than --store-timeout-ms".to_owned());
+        }
         Route::new(&self.url, &self.access, self.timeout).map(drop)
     }
 
     /// The most connections to the server that a store has at a time.
     pub fn connections(&self) -> usize {
-        self.batch_workers + SPARE_CONNECTIONS + self.transactions
+        self.batch_workers + self.waiting_workers() + SPARE_CONNECTIONS + self.transactions
     }
 }
 
@@ -54,14 +78,15 @@ impl Store {
         let pool = |size| pool(&route, size, settings.timeout).map_err(|error| error.to_string());
         // Two pools: probes and the sweeper do not wait behind transactions.
         let transaction_pool = pool(settings.transactions)?;
-        let pool = pool(settings.batch_workers + SPARE_CONNECTIONS)?;
+        let pool = pool(settings.batch_workers + settings.waiting_workers() + SPARE_CONNECTIONS)?;
 
         let runner_args = RunnerArgs { clock: Clock::default(), retention: settings.retention };
         let closing = CancellationToken::new();
-        let queue_length = settings.queue.div_ceil(settings.batch_workers).max(1);
+        let (plain, waiting) = (settings.batch_workers, settings.waiting_workers());
+        let queue_length = settings.queue.div_ceil(plain.max(1)).max(1);
         let (mut queues, mut workers) = (Vec::new(), Vec::new());
         let mut worker_activity = Vec::new();
-        for _ in 0..settings.batch_workers {
+        for number in 0..plain + waiting {
             let activity = Arc::default();
             worker_activity.push(Arc::clone(&activity));
             let worker = BatchWorker {
@@ -69,6 +94,8 @@ impl Store {
                 pool: pool.clone(),
                 runner_args: runner_args.clone(),
                 timeout: settings.timeout,
+                wait: (number >= plain)
+                    .then(|| settings.demanded_wait().unwrap_or(settings.usual_wait())),
                 activity,
             };
             let (sender, queue) = mpsc::channel(queue_length);
@@ -85,6 +112,8 @@ impl Store {
             pool,
             transaction_pool,
             queues,
+            plain_queues: plain,
+            wait: settings.demanded_wait(),
             worker_activity,
             queue_bytes,
             queue_room: Arc::new(Semaphore::new(queue_bytes)),
@@ -102,6 +131,11 @@ impl Store {
             closing,
             workers: Mutex::new(workers),
         })))
+    }
+
+    /// True if every write waits for replicas.
+    pub fn awaits_replicas(&self) -> bool {
+        self.0.wait.is_some()
     }
 
     /// Makes a connection for what the service does beside calls.

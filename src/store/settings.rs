@@ -25,6 +25,10 @@ pub struct Settings {
     pub queue_bytes: usize,
     /// The longest a call waits to be sent, and then again for its reply.
     pub timeout: Duration,
+    /// The number of replicas that have to have a write before it is acknowledged; 0 for none.
+    pub wait_replicas: u32,
+    /// The longest wait for them, less than `timeout`.
+    pub wait_timeout: Duration,
     /// The retention of past calls.
     pub retention: Retention,
 }

@@ -21,8 +21,9 @@ use tokio::{
 
 use super::{
     Completed, Context, Error, Failure, Library, Operation, RawReply, Script, Store,
-    connection::{Connection, RECHECK_PERIOD},
+    connection::{Connection, Durability, RECHECK_PERIOD},
     invocation::EncodedInvocation,
+    replicas::{counting_replicas, note_replicas},
     script::RunOutcome,
 };
 
@@ -148,11 +149,17 @@ impl Store {
         let (sender, receiver) = oneshot::channel();
         let (store, script, context) = (self.clone(), script.clone(), context.clone());
         self.spawn(async move {
+            let run = store.run_watched(&script, &operation, &context, time_limit);
             // The caller may have gone. The effect stays.
-            let _ = sender.send(store.run_watched(&script, &operation, &context, time_limit).await);
+            let _ = sender.send(counting_replicas(run).await);
         });
-        let ended = receiver.await;
-        ended.unwrap_or(Err(RunError::Store(Failure::ShuttingDown.into())))
+        match receiver.await {
+            Ok((result, replicas)) => {
+                note_replicas(replicas);
+                result
+            }
+            Err(_) => Err(RunError::Store(Failure::ShuttingDown.into())),
+        }
     }
 
     /// Runs a script and watches its time.
@@ -228,7 +235,11 @@ impl Store {
             let kills_before = overdue_kills();
             let sent = self.send_run(&host_script, send_source, &invocation, retry_safe).await;
             let failure = match sent {
-                Ok(Value::Array(values)) if values.len() == 2 => {
+                Ok((Value::Array(values), durability)) if values.len() == 2 => {
+                    if let Some(failure) = durability.failure(retry_safe) {
+                        break failure;
+                    }
+                    note_replicas(durability.replicas());
                     let mut values = values.into_iter();
                     let replayed = values.next() == Some(Value::Int(1));
                     let reply = values.next().unwrap_or_default();
@@ -236,12 +247,14 @@ impl Store {
                     return RawReply { script, reply, replayed, started: Some(started) }
                         .read::<O>();
                 }
-                Ok(Value::ServerError(error)) if error.code() == "NOSCRIPT" && !send_source => {
+                Ok((Value::ServerError(error), _))
+                    if error.code() == "NOSCRIPT" && !send_source =>
+                {
                     send_source = true;
                     continue;
                 }
-                Ok(Value::ServerError(error)) => Failure::from_server_error(&error),
-                Ok(other) => Failure::UnexpectedReply(format!("{other:?}")),
+                Ok((Value::ServerError(error), _)) => Failure::from_server_error(&error),
+                Ok((other, _)) => Failure::UnexpectedReply(format!("{other:?}")),
                 Err(failure) => failure,
             };
             let is_lost = matches!(failure, Failure::Unknown { .. });
@@ -268,14 +281,14 @@ impl Store {
         Err(self.explain(failure).await.into())
     }
 
-    /// Sends a run once, and returns its reply.
+    /// Sends a run once, and returns its reply, with the replicas that have what it wrote.
     async fn send_run(
         &self,
         script: &Script,
         send_source: bool,
         invocation: &EncodedInvocation,
         retry_safe: bool,
-    ) -> Result<Value, Failure> {
+    ) -> Result<(Value, Durability), Failure> {
         let mut connection = self.script_connection().await?;
         if send_source {
             script.count_load();
@@ -283,15 +296,16 @@ impl Store {
         let mut pipeline = Pipeline::with_capacity(1);
         self.0.runner_args.encode(&mut pipeline, script, send_source, [invocation].into_iter());
         let generation = connection.generation();
-        match connection.send(&pipeline, self.0.timeout).await {
-            Ok(replies) => {
+        let wait = self.0.wait.filter(|_| !script.header.read_only);
+        match connection.send_and_wait(&pipeline, self.0.timeout, wait).await {
+            Ok((replies, durability)) => {
                 let reply = replies.into_iter().next().unwrap_or_default();
-                if let Value::ServerError(error) = &reply
-                    && Failure::from_server_error(error).is_transient()
-                {
+                let is_refused = matches!(&reply, Value::ServerError(error)
+                    if Failure::from_server_error(error).is_transient());
+                if is_refused || durability.is_lost() {
                     self.leave_script_connection(generation).await;
                 }
-                Ok(reply)
+                Ok((reply, durability))
             }
             Err(unanswered) => {
                 self.leave_script_connection(generation).await;

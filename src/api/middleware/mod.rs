@@ -22,8 +22,9 @@ pub use observation::{EndedCall, Observation};
 pub use request_info::{Limits, RequestInfo};
 pub use shutdown_gate::{InFlight, ShutdownGate};
 
-use super::{Later, Problem, REPLAYED};
+use super::{Later, Problem, REPLAYED, REPLICAS};
 use crate::{
+    store::counting_replicas,
     telemetry::{self, panic_text},
     types::codes,
 };
@@ -55,9 +56,11 @@ pub fn handle(
     };
     // The future has nothing of the request: it lasts for as long as the caller waits.
     Box::pin(async move {
-        let response = match answering {
-            Err(problem) => problem.into_response(),
-            Ok((_in_flight, answering)) => answer_of(answering).instrument(span.clone()).await,
+        let (response, replicas) = match answering {
+            Err(problem) => (problem.into_response(), None),
+            Ok((_in_flight, answering)) => {
+                counting_replicas(answer_of(answering)).instrument(span.clone()).await
+            }
         };
         let mut response = asked.answer_options(with_problem(response));
         let problem = response.extensions_mut().remove::<Problem>();
@@ -70,6 +73,9 @@ pub fn handle(
         };
         let mut response = asked.finish(response, &info);
         response.headers_mut().insert(REQUEST_ID, info.request_id.clone());
+        if let Some(replicas) = replicas {
+            response.headers_mut().insert(REPLICAS, replicas.into());
+        }
 
         if response.headers().contains_key(REPLAYED) {
             count_replay();

@@ -173,7 +173,8 @@ impl Route {
             }
             let generation = self.generation();
             let known = self.sentinels.known().primary.clone();
-            let told = self.ask_any().await;
+            let asked = timeout(self.timeout, self.ask_any()).await;
+            let told = asked.ok().flatten();
             if known.is_some() && told.is_some() && known != told {
                 self.leave(generation);
             }
