@@ -4,11 +4,12 @@
 use axum::{
     Router,
     http::Method,
-    middleware::{from_fn_with_state, map_response_with_state},
+    middleware::map_response_with_state,
     response::Redirect,
-    routing::{MethodRouter, get},
+    routing::{MethodRouter, Route, get},
 };
 use serde_json::Value;
+use tower::{layer::layer_fn, service_fn};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -69,7 +70,10 @@ pub fn app(store: Store, gate: ShutdownGate, settings: &RouterSettings) -> Route
         .method_not_allowed_fallback(async || Problem::from(codes::METHOD_NOT_ALLOWED))
         .layer(map_response_with_state(settings.limit_headers, ratelimit::add_headers))
         .layer(CatchPanicLayer::custom(middleware::panicked))
-        .layer(from_fn_with_state(gate, middleware::handle))
+        .layer(layer_fn(move |route: Route| {
+            let gate = gate.clone();
+            service_fn(move |request| middleware::handle(&gate, request, &route))
+        }))
 }
 
 /// Lets counters exist before their first event, so that a rate or an alert does not miss it.

@@ -18,9 +18,12 @@ pub struct Later(Arc<Mutex<Option<BoxFuture<'static, Response>>>>);
 
 impl Later {
     /// The answer that a future ends with. It is dropped when the caller goes away.
-    pub fn new<R: IntoResponse>(answering: impl Future<Output = R> + Send + 'static) -> Later {
-        let answering = async move { answering.await.into_response() };
-        Later(Arc::new(Mutex::new(Some(Box::pin(answering)))))
+    pub fn new<R: IntoResponse + 'static>(
+        answering: impl Future<Output = R> + Send + 'static,
+    ) -> Later {
+        // An `async` block that awaits `answering` would have room for it twice.
+        let answering = answering.map(IntoResponse::into_response);
+        Later(Arc::new(Mutex::new(Some(answering.boxed()))))
     }
 
     /// Takes out what the answer to a call is still to be waited for with.

@@ -145,22 +145,28 @@ pub async fn acquire(
 }
 
 /// Waits for the lease, and answers it. `applied` is the wait in milliseconds that the header `Prefer` asked for.
-async fn lease_of(mut acquisition: Acquisition, applied: Option<u64>) -> api::Result<Lease> {
-    let acquired = acquisition.run().await;
-    let names = acquisition.names();
-    let Completed { reply: (mut lease, waited_ms), replayed } =
-        acquired.map_err(|error| describe(error, names))?;
-    if replayed {
-        let Acquisition { store, context, .. } = &acquisition;
-        // In a box, so that those who wait do not keep the room for it.
-        lease = Box::pin(still_held(lease, store, context)).await?;
+/// An `async fn` would have room for the acquisition twice, as its argument and as its variable.
+fn lease_of(
+    mut acquisition: Acquisition,
+    applied: Option<u64>,
+) -> impl Future<Output = api::Result<Lease>> {
+    async move {
+        let acquired = acquisition.run().await;
+        let names = acquisition.names();
+        let Completed { reply: (mut lease, waited_ms), replayed } =
+            acquired.map_err(|error| describe(error, names))?;
+        if replayed {
+            let Acquisition { store, context, .. } = &acquisition;
+            // In a box, so that those who wait do not keep the room for it.
+            lease = Box::pin(still_held(lease, store, context)).await?;
+        }
+        let reply = lease.into_lease(names, Some(waited_ms));
+        let answer = Answer::created(Completed { reply, replayed });
+        Ok(match applied.and_then(|ms| HeaderValue::try_from(format!("wait={}", ms / 1000)).ok()) {
+            Some(applied) => answer.with_header(PREFERENCE_APPLIED, applied),
+            None => answer,
+        })
     }
-    let reply = lease.into_lease(names, Some(waited_ms));
-    let answer = Answer::created(Completed { reply, replayed });
-    Ok(match applied.and_then(|ms| HeaderValue::try_from(format!("wait={}", ms / 1000)).ok()) {
-        Some(applied) => answer.with_header(PREFERENCE_APPLIED, applied),
-        None => answer,
-    })
 }
 
 /// The problem of an acquire that was refused. The sentence about a held lock names its first holder.

@@ -161,7 +161,7 @@ async fn serve<'c>(
     let calls = service_fn(|request| {
         current.answer(request, &activity, |request| {
             let is_ending = || context.leaving.is_cancelled();
-            Box::pin(answer(context.app.clone(), request, Arc::clone(&activity), is_ending))
+            answer(context.app.clone(), request, &activity, is_ending)
         })
     });
     let mut connection = http1::Builder::new()
