@@ -56,6 +56,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use activity::ConnectionGroup;
 pub use admin::{AdminConnection, StartRefusal};
 pub use clock::Clock;
+pub use connection::Endpoint;
 pub use embedded::{Embedded, StartError};
 pub use failure::Failure;
 pub use format::{FORMAT, FormatError, REGISTRATION_TTL};
@@ -73,7 +74,7 @@ pub use script::{
 };
 pub use script_trace::{ScriptTrace, TraceError, TraceStep};
 pub use server_info::{ScriptRuns, ServerInfo};
-pub use settings::{Retention, Settings};
+pub use settings::{Access, NodeMapping, Retention, Settings, StoreMode};
 pub use stored_key::{
     Decode, KeyContent, KeyKind, SHARED_KINDS, ShowError, json_record, text_field, text_record,
 };
@@ -111,7 +112,6 @@ struct Inner {
     opened: Instant,
     runner_args: RunnerArgs,
     process: ProcessId,
-    subscriber: redis::Client,
     local: Local,
     user_scripts: UserScripts,
     /// The places of traces, each of which is a copy of the server.

@@ -1,12 +1,12 @@
 //! Notifications: messages that scripts publish to one process, and the one connection on which it hears
 //! them. `locks` waits for them.
 
-use std::{fmt, pin::Pin, time::Duration};
+use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{Stream, StreamExt};
 use tokio::time::timeout;
 
-use super::{Failure, Store, admin::read_failure};
+use super::{Failure, Store, connection::Route};
 
 /// The id of a process among those that use one Redis: 32 hexadecimal digits, made at the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,8 @@ impl fmt::Display for ProcessId {
 /// published while there is none are lost.
 pub struct Subscription {
     messages: Pin<Box<dyn Stream<Item = redis::Msg> + Send>>,
+    route: Arc<Route>,
+    generation: u64,
 }
 
 impl Store {
@@ -40,25 +42,24 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// The failure to connect or to subscribe, after the store timeout at the latest.
+    /// The failure to connect or to subscribe, each after the store timeout at the latest.
     pub async fn subscribe(&self) -> Result<Subscription, Failure> {
-        let subscribing = async {
-            let mut connection = self.0.subscriber.get_async_pubsub().await?;
-            connection.subscribe(format!("lockstep:process:{}", self.0.process)).await?;
-            Ok(connection)
-        };
-        let connection = timeout(self.0.timeout, subscribing)
-            .await
-            .map_err(|_| Failure::Unavailable("no subscription in time".to_owned()))?
-            .map_err(|error: redis::RedisError| read_failure(&error))?;
-        Ok(Subscription { messages: Box::pin(connection.into_on_message()) })
+        let route = Arc::clone(&self.0.route);
+        let subscribing = route.subscribe(&format!("lockstep:process:{}", self.0.process)).await;
+        let (connection, generation) = subscribing?;
+        let messages = Box::pin(connection.into_on_message());
+        Ok(Subscription { messages, route, generation })
     }
 }
 
 impl Subscription {
-    /// Waits for the next message; `None` if the connection has ended, or if there was none for `most`.
+    /// Waits for the next message; `None` if the connection has ended, if its server was left, or if there was
+    /// none for `most`.
     pub async fn next(&mut self, most: Duration) -> Option<String> {
-        let message = timeout(most, self.messages.next()).await.ok()??;
+        let message = tokio::select! {
+            message = timeout(most, self.messages.next()) => message.ok()??,
+            () = self.route.left(self.generation) => return None,
+        };
         Some(String::from_utf8_lossy(message.get_payload_bytes()).into_owned())
     }
 }

@@ -1,11 +1,7 @@
 //! Opening and closing a store: its connection pools, its queues and its batch workers.
 
-use std::{
-    io,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
-};
+use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize};
 
-use redis::IntoConnectionInfo;
 use tokio::{
     sync::{Semaphore, mpsc},
     time::{Instant, timeout},
@@ -13,7 +9,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Clock, Failure, Inner, ProcessId, Settings, Store,
+    AdminConnection, Clock, Failure, Inner, ProcessId, Settings, StartRefusal, Store,
     batcher::{BatchWorker, RunnerArgs},
     connection::{Route, pool},
     local::Local,
@@ -30,6 +26,16 @@ const SPARE_CONNECTIONS: usize = 16;
 const MOST_QUEUE_BYTES: usize = u32::MAX as usize;
 
 impl Settings {
+    /// Finds out whether the settings of the way to the server fit each other, and whether their files can be
+    /// used.
+    ///
+    /// # Errors
+    ///
+    /// The sentence about what is wrong.
+    pub fn check(&self) -> Result<(), String> {
+        Route::new(&self.url, &self.access, self.timeout).map(drop)
+    }
+
     /// The most connections to the server that a store has at a time.
     pub fn connections(&self) -> usize {
         self.batch_workers + SPARE_CONNECTIONS + self.transactions
@@ -42,10 +48,10 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// When the URL is not one of Redis.
-    pub fn open(settings: &Settings) -> redis::RedisResult<Store> {
-        let route = Arc::new(Route::new(&settings.url, settings.timeout)?);
-        let pool = |size| pool(&route, size, settings.timeout).map_err(io::Error::other);
+    /// The sentence about a setting of the way to the server that is wrong.
+    pub fn open(settings: &Settings) -> Result<Store, String> {
+        let route = Arc::new(Route::new(&settings.url, &settings.access, settings.timeout)?);
+        let pool = |size| pool(&route, size, settings.timeout).map_err(|error| error.to_string());
         // Two pools: probes and the sweeper do not wait behind transactions.
         let transaction_pool = pool(settings.transactions)?;
         let pool = pool(settings.batch_workers + SPARE_CONNECTIONS)?;
@@ -69,6 +75,10 @@ impl Store {
             queues.push(sender);
             workers.push(tokio::spawn(worker.run(queue, closing.clone())));
         }
+        tokio::spawn({
+            let (route, closing) = (Arc::clone(&route), closing.clone());
+            async move { closing.run_until_cancelled(route.follow()).await }
+        });
         let queue_bytes = settings.queue_bytes.clamp(1, MOST_QUEUE_BYTES);
         Ok(Store(Arc::new(Inner {
             route,
@@ -84,7 +94,6 @@ impl Store {
             opened: Instant::now(),
             runner_args,
             process: ProcessId::new(),
-            subscriber: subscriber(&settings.url)?,
             local: Local::default(),
             user_scripts: UserScripts::default(),
             traces: Semaphore::new(MAX_TRACES),
@@ -93,6 +102,15 @@ impl Store {
             closing,
             workers: Mutex::new(workers),
         })))
+    }
+
+    /// Makes a connection for what the service does beside calls.
+    ///
+    /// # Errors
+    ///
+    /// The reason why there is none.
+    pub async fn connect_admin(&self) -> Result<AdminConnection, StartRefusal> {
+        Ok(AdminConnection { connection: self.0.route.connect().await? })
     }
 
     /// Sends no calls from now on; they fail with `reason`. A service does so until it has looked at the
@@ -128,12 +146,4 @@ impl Store {
             let _ = worker.await;
         }
     }
-}
-
-/// The client that makes the connection of a subscription.
-fn subscriber(url: &str) -> redis::RedisResult<redis::Client> {
-    let info = url.into_connection_info()?;
-    // The user need not have the right to name its library.
-    let settings = info.redis_settings().clone().set_skip_set_lib_name();
-    redis::Client::open(info.set_redis_settings(settings))
 }
