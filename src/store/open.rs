@@ -10,9 +10,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     AdminConnection, Clock, Failure, Inner, ProcessId, Settings, StartRefusal, Store,
-    batcher::{BatchWorker, RunnerArgs},
+    batcher::{BatchWorker, MAX_LARGE_CALLS, MAX_STEPS, RunnerArgs},
     connection::{Route, pool},
+    large_values::MAX_LARGE_READS,
     local::Local,
+    notifications::Notifications,
     script_trace::MAX_TRACES,
     single_flight::SingleFlight,
     user_script::UserScripts,
@@ -38,7 +40,7 @@ impl Settings {
 
     /// The most connections to the server that a store has at a time.
     pub fn connections(&self) -> usize {
-        self.batch_workers + SPARE_CONNECTIONS + self.transactions
+        self.batch_workers + 1 + SPARE_CONNECTIONS + self.transactions
     }
 }
 
@@ -54,14 +56,14 @@ impl Store {
         let pool = |size| pool(&route, size, settings.timeout).map_err(|error| error.to_string());
         // Two pools: probes and the sweeper do not wait behind transactions.
         let transaction_pool = pool(settings.transactions)?;
-        let pool = pool(settings.batch_workers + SPARE_CONNECTIONS)?;
+        let pool = pool(settings.batch_workers + 1 + SPARE_CONNECTIONS)?;
 
         let runner_args = RunnerArgs { clock: Clock::default(), retention: settings.retention };
         let closing = CancellationToken::new();
         let queue_length = settings.queue.div_ceil(settings.batch_workers).max(1);
         let (mut queues, mut workers) = (Vec::new(), Vec::new());
         let mut worker_activity = Vec::new();
-        for _ in 0..settings.batch_workers {
+        let mut start_worker = |max_calls| {
             let activity = Arc::default();
             worker_activity.push(Arc::clone(&activity));
             let worker = BatchWorker {
@@ -69,22 +71,29 @@ impl Store {
                 pool: pool.clone(),
                 runner_args: runner_args.clone(),
                 timeout: settings.timeout,
+                max_calls,
                 activity,
             };
             let (sender, queue) = mpsc::channel(queue_length);
-            queues.push(sender);
             workers.push(tokio::spawn(worker.run(queue, closing.clone())));
+            sender
+        };
+        for _ in 0..settings.batch_workers {
+            queues.push(start_worker(MAX_STEPS));
         }
         tokio::spawn({
             let (route, closing) = (Arc::clone(&route), closing.clone());
             async move { closing.run_until_cancelled(route.follow()).await }
         });
+        let large_queue = start_worker(MAX_LARGE_CALLS);
         let queue_bytes = settings.queue_bytes.clamp(1, MOST_QUEUE_BYTES);
         Ok(Store(Arc::new(Inner {
             route,
             pool,
             transaction_pool,
             queues,
+            large_queue,
+            large_reads: Semaphore::new(MAX_LARGE_READS),
             worker_activity,
             queue_bytes,
             queue_room: Arc::new(Semaphore::new(queue_bytes)),
@@ -94,6 +103,7 @@ impl Store {
             opened: Instant::now(),
             runner_args,
             process: ProcessId::new(),
+            notifications: Notifications::new(),
             local: Local::default(),
             user_scripts: UserScripts::default(),
             traces: Semaphore::new(MAX_TRACES),
