@@ -6,10 +6,9 @@ use axum::{
     http::Method,
     middleware::map_response_with_state,
     response::Redirect,
-    routing::{MethodRouter, Route, get},
+    routing::{MethodRouter, get},
 };
 use serde_json::Value;
-use tower::{layer::layer_fn, service_fn};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -65,15 +64,12 @@ pub fn app(store: Store, gate: ShutdownGate, settings: &RouterSettings) -> Route
         .with_base_path(base)
         .with_body_limit(settings.body_limit_bytes)
         .with_observation(observation);
-    router
+    let router = router
         .fallback(async || Problem::from(codes::ROUTE_NOT_FOUND))
         .method_not_allowed_fallback(async || Problem::from(codes::METHOD_NOT_ALLOWED))
         .layer(map_response_with_state(settings.limit_headers, ratelimit::add_headers))
-        .layer(CatchPanicLayer::custom(middleware::panicked))
-        .layer(layer_fn(move |route: Route| {
-            let gate = gate.clone();
-            service_fn(move |request| middleware::handle(&gate, request, &route))
-        }))
+        .layer(CatchPanicLayer::custom(middleware::panicked));
+    middleware::around(router, gate)
 }
 
 /// Lets counters exist before their first event, so that a rate or an alert does not miss it.

@@ -10,7 +10,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 
 use super::middleware::panicked;
 
-/// An answer that a handler leaves to [`super::middleware::handle`] to wait for. The handler has returned by then, and
+/// An answer that a handler leaves to [`super::middleware::around`] to wait for. The handler has returned by then, and
 /// with it all that the router keeps for a call in progress, some kilobytes. A call that may wait for seconds answers
 /// so; for any other it is not worth the words.
 #[derive(Clone)]

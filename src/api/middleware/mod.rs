@@ -9,13 +9,14 @@ mod shutdown_gate;
 use std::{any::Any, convert::Infallible, pin::Pin, sync::Arc};
 
 use axum::{
+    Router,
     extract::{MatchedPath, Request},
     http::HeaderValue,
     response::{IntoResponse, Response},
     routing::Route,
 };
 use tokio::time::Instant;
-use tower::Service;
+use tower::{Service, layer::layer_fn, service_fn};
 use tracing::{Instrument, Span, field::Empty};
 
 pub use observation::{EndedCall, Observation};
@@ -30,12 +31,20 @@ use crate::{
 use headers::{Asked, check_host, problem_of_stranger};
 use request_info::REQUEST_ID;
 
+/// Puts this middleware around all routes of a router.
+pub fn around(router: Router, gate: ShutdownGate) -> Router {
+    router.layer(layer_fn(move |route: Route| {
+        let gate = gate.clone();
+        service_fn(move |request| handle(&gate, request, &route))
+    }))
+}
+
 /// Runs one request: gives it an id and a span, refuses it during a shutdown, writes its problem as
 /// the body of the answer, and records its duration.
 ///
 /// The future has nothing of the request, because it lasts for as long as the caller waits. A middleware of axum keeps
 /// the room for the request and its parts beside it.
-pub fn handle(
+fn handle(
     gate: &ShutdownGate,
     mut request: Request,
     service: &Route,
