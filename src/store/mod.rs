@@ -5,7 +5,7 @@
 //! back), `script` (the script that ran, and the reading of its reply). Beside that way: `open` starts and
 //! ends the batch workers, `connection` makes and leaves connections to the server, `ordered` keeps the
 //! order of a stream, `single_flight` lets one caller run a prerequisite for all, `notifications` are messages of scripts,
-//! `local` is what domains keep in this process, `transaction` is WATCH and
+//! `large_values` are read without a script, `local` is what domains keep in this process, `transaction` is WATCH and
 //! EXEC, `user_script` runs scripts of callers, `script_trace` steps through one, `admin` is what the service asks for
 //! itself, `server_info` and `activity` are figures of the server and of the
 //! connections to it, `replicas` counts who has what a call wrote, `rights` and `readiness` are what the user may do and
@@ -22,6 +22,7 @@ mod embedded;
 mod failure;
 mod format;
 mod invocation;
+mod large_values;
 mod local;
 mod migration;
 mod notifications;
@@ -62,8 +63,9 @@ pub use embedded::{Embedded, StartError};
 pub use failure::Failure;
 pub use format::{FORMAT, FormatError, REGISTRATION_TTL};
 pub use invocation::{GeneratedId, Invocation};
+pub use large_values::{LARGE_BYTES, LargeValue};
 pub use migration::{Migrated, MigrationError, MigrationStep};
-pub use notifications::{ProcessId, Subscription};
+pub use notifications::{Listener, Notification, ProcessId};
 pub use operation::{Completed, Context, ErasedOperation, Error, Guard, Operation, Refusal};
 pub use ordered::OrderedQueue;
 pub use packed::PackedRecord;
@@ -88,6 +90,7 @@ use batcher::{MAX_ARGS, MAX_KEYS, PendingCall, RunnerArgs};
 use connection::{Pool, Route, Wait};
 use invocation::EncodedInvocation;
 use local::Local;
+use notifications::Notifications;
 use operation::Composite;
 use single_flight::SingleFlight;
 use user_script::UserScripts;
@@ -107,6 +110,10 @@ struct Inner {
     plain_queues: usize,
     /// What every write waits for, where a setting asks for it.
     wait: Option<Wait>,
+    /// The queue of the worker that takes the calls with large values, so that small ones do not wait behind them.
+    large_queue: mpsc::Sender<PendingCall>,
+    /// The places of those who read a large value.
+    large_reads: Semaphore,
     /// The activity of each batch worker.
     worker_activity: Vec<Arc<ConnectionActivity>>,
     /// The bytes that calls in the queues and on their way may have in all, and what is left of them.
@@ -118,6 +125,7 @@ struct Inner {
     opened: Instant,
     runner_args: RunnerArgs,
     process: ProcessId,
+    notifications: Notifications,
     local: Local,
     user_scripts: UserScripts,
     /// The places of traces, each of which is a copy of the server.

@@ -10,9 +10,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     AdminConnection, Clock, Failure, Inner, ProcessId, Settings, StartRefusal, Store,
-    batcher::{BatchWorker, RunnerArgs},
+    batcher::{BatchWorker, MAX_LARGE_CALLS, MAX_STEPS, RunnerArgs},
     connection::{Route, Wait, pool},
+    large_values::MAX_LARGE_READS,
     local::Local,
+    notifications::Notifications,
     script_trace::MAX_TRACES,
     single_flight::SingleFlight,
     user_script::UserScripts,
@@ -33,6 +35,11 @@ impl Settings {
     /// locks alone.
     fn waiting_workers(&self) -> usize {
         if self.wait_replicas > 0 { self.batch_workers.max(WAITING_WORKERS) } else { 1 }
+    }
+
+    /// The number of all batch workers; one takes the calls with large values.
+    fn workers(&self) -> usize {
+        self.batch_workers + self.waiting_workers() + 1
     }
 
     /// What every write waits for, where that is asked for.
@@ -62,7 +69,7 @@ impl Settings {
 
     /// The most connections to the server that a store has at a time.
     pub fn connections(&self) -> usize {
-        self.batch_workers + self.waiting_workers() + SPARE_CONNECTIONS + self.transactions
+        self.workers() + SPARE_CONNECTIONS + self.transactions
     }
 }
 
@@ -78,15 +85,15 @@ impl Store {
         let pool = |size| pool(&route, size, settings.timeout).map_err(|error| error.to_string());
         // Two pools: probes and the sweeper do not wait behind transactions.
         let transaction_pool = pool(settings.transactions)?;
-        let pool = pool(settings.batch_workers + settings.waiting_workers() + SPARE_CONNECTIONS)?;
+        let pool = pool(settings.workers() + SPARE_CONNECTIONS)?;
 
         let runner_args = RunnerArgs { clock: Clock::default(), retention: settings.retention };
         let closing = CancellationToken::new();
-        let (plain, waiting) = (settings.batch_workers, settings.waiting_workers());
+        let plain = settings.batch_workers;
         let queue_length = settings.queue.div_ceil(plain.max(1)).max(1);
         let (mut queues, mut workers) = (Vec::new(), Vec::new());
         let mut worker_activity = Vec::new();
-        for number in 0..plain + waiting {
+        let mut start_worker = |max_calls, wait| {
             let activity = Arc::default();
             worker_activity.push(Arc::clone(&activity));
             let worker = BatchWorker {
@@ -94,18 +101,26 @@ impl Store {
                 pool: pool.clone(),
                 runner_args: runner_args.clone(),
                 timeout: settings.timeout,
-                wait: (number >= plain)
-                    .then(|| settings.demanded_wait().unwrap_or(settings.usual_wait())),
+                wait,
+                max_calls,
                 activity,
             };
             let (sender, queue) = mpsc::channel(queue_length);
-            queues.push(sender);
             workers.push(tokio::spawn(worker.run(queue, closing.clone())));
+            sender
+        };
+        for _ in 0..plain {
+            queues.push(start_worker(MAX_STEPS, None));
+        }
+        let demanded = settings.demanded_wait();
+        for _ in 0..settings.waiting_workers() {
+            queues.push(start_worker(MAX_STEPS, Some(demanded.unwrap_or(settings.usual_wait()))));
         }
         tokio::spawn({
             let (route, closing) = (Arc::clone(&route), closing.clone());
             async move { closing.run_until_cancelled(route.follow()).await }
         });
+        let large_queue = start_worker(MAX_LARGE_CALLS, demanded);
         let queue_bytes = settings.queue_bytes.clamp(1, MOST_QUEUE_BYTES);
         Ok(Store(Arc::new(Inner {
             route,
@@ -113,7 +128,9 @@ impl Store {
             transaction_pool,
             queues,
             plain_queues: plain,
-            wait: settings.demanded_wait(),
+            wait: demanded,
+            large_queue,
+            large_reads: Semaphore::new(MAX_LARGE_READS),
             worker_activity,
             queue_bytes,
             queue_room: Arc::new(Semaphore::new(queue_bytes)),
@@ -123,6 +140,7 @@ impl Store {
             opened: Instant::now(),
             runner_args,
             process: ProcessId::new(),
+            notifications: Notifications::new(),
             local: Local::default(),
             user_scripts: UserScripts::default(),
             traces: Semaphore::new(MAX_TRACES),
