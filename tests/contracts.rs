@@ -166,7 +166,8 @@ fn every_refusal_is_explained_and_tested() {
 /// Every code is reached by a test of the service.
 #[test]
 fn every_problem_code_is_reached() {
-    let tests: String = files("tests/service", "rs").into_iter().map(read).collect();
+    let roots = ["tests/service", "tests/distributed"];
+    let tests: String = roots.iter().flat_map(|root| files(root, "rs")).map(read).collect();
     let tests = tests.replace('\\', "");
     for code in app::problem_codes() {
         assert!(tests.contains(&format!("\"{}\"", code.code)), "{} is not tested", code.code);

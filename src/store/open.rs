@@ -4,14 +4,16 @@ use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize};
 
 use tokio::{
     sync::{Semaphore, mpsc},
+    task::JoinHandle,
     time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     AdminConnection, Clock, Failure, Inner, ProcessId, Settings, StartRefusal, Store,
-    batcher::{BatchWorker, MAX_LARGE_CALLS, MAX_STEPS, RunnerArgs},
-    connection::{Route, Wait, pool},
+    activity::ConnectionActivity,
+    batcher::{BatchWorker, MAX_LARGE_CALLS, MAX_STEPS, PendingCall, RunnerArgs},
+    connection::{Pool, Route, Wait, pool},
     large_values::MAX_LARGE_READS,
     local::Local,
     notifications::Notifications,
@@ -89,46 +91,20 @@ impl Store {
 
         let runner_args = RunnerArgs { clock: Clock::default(), retention: settings.retention };
         let closing = CancellationToken::new();
-        let plain = settings.batch_workers;
-        let queue_length = settings.queue.div_ceil(plain.max(1)).max(1);
-        let (mut queues, mut workers) = (Vec::new(), Vec::new());
-        let mut worker_activity = Vec::new();
-        let mut start_worker = |max_calls, wait| {
-            let activity = Arc::default();
-            worker_activity.push(Arc::clone(&activity));
-            let worker = BatchWorker {
-                route: Arc::clone(&route),
-                pool: pool.clone(),
-                runner_args: runner_args.clone(),
-                timeout: settings.timeout,
-                wait,
-                max_calls,
-                activity,
-            };
-            let (sender, queue) = mpsc::channel(queue_length);
-            workers.push(tokio::spawn(worker.run(queue, closing.clone())));
-            sender
-        };
-        for _ in 0..plain {
-            queues.push(start_worker(MAX_STEPS, None));
-        }
-        let demanded = settings.demanded_wait();
-        for _ in 0..settings.waiting_workers() {
-            queues.push(start_worker(MAX_STEPS, Some(demanded.unwrap_or(settings.usual_wait()))));
-        }
+        let Workers { queues, large_queue, activity: worker_activity, tasks: workers } =
+            Workers::start(settings, &route, &pool, &runner_args, &closing);
         tokio::spawn({
             let (route, closing) = (Arc::clone(&route), closing.clone());
             async move { closing.run_until_cancelled(route.follow()).await }
         });
-        let large_queue = start_worker(MAX_LARGE_CALLS, demanded);
         let queue_bytes = settings.queue_bytes.clamp(1, MOST_QUEUE_BYTES);
         Ok(Store(Arc::new(Inner {
             route,
             pool,
             transaction_pool,
             queues,
-            plain_queues: plain,
-            wait: demanded,
+            plain_queues: settings.batch_workers,
+            wait: settings.demanded_wait(),
             large_queue,
             large_reads: Semaphore::new(MAX_LARGE_READS),
             worker_activity,
@@ -197,5 +173,50 @@ impl Store {
             // A worker that panicked has nothing left to wait for.
             let _ = worker.await;
         }
+    }
+}
+
+/// The batch workers of a store.
+struct Workers {
+    /// Of those that do not wait for replicas, then of those that do.
+    queues: Vec<mpsc::Sender<PendingCall>>,
+    large_queue: mpsc::Sender<PendingCall>,
+    activity: Vec<Arc<ConnectionActivity>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Workers {
+    fn start(
+        settings: &Settings,
+        route: &Arc<Route>,
+        pool: &Pool,
+        runner_args: &RunnerArgs,
+        closing: &CancellationToken,
+    ) -> Workers {
+        let queue_length = settings.queue.div_ceil(settings.batch_workers).max(1);
+        let (mut activity, mut tasks) = (Vec::new(), Vec::new());
+        let mut start = |max_calls, wait| {
+            let of_worker = Arc::default();
+            activity.push(Arc::clone(&of_worker));
+            let worker = BatchWorker {
+                route: Arc::clone(route),
+                pool: pool.clone(),
+                runner_args: runner_args.clone(),
+                timeout: settings.timeout,
+                wait,
+                max_calls,
+                activity: of_worker,
+            };
+            let (sender, queue) = mpsc::channel(queue_length);
+            tasks.push(tokio::spawn(worker.run(queue, closing.clone())));
+            sender
+        };
+        let demanded = settings.demanded_wait();
+        let waits = Some(demanded.unwrap_or(settings.usual_wait()));
+        let mut queues = Vec::new();
+        queues.extend((0..settings.batch_workers).map(|_| start(MAX_STEPS, None)));
+        queues.extend((0..settings.waiting_workers()).map(|_| start(MAX_STEPS, waits)));
+        let large_queue = start(MAX_LARGE_CALLS, demanded);
+        Workers { queues, large_queue, activity, tasks }
     }
 }

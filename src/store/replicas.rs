@@ -3,6 +3,8 @@
 
 use std::cell::Cell;
 
+use futures_util::FutureExt;
+
 tokio::task_local! {
     /// The least number that was noted in the call that this task runs.
     static LEAST: Cell<Option<u32>>;
@@ -10,12 +12,11 @@ tokio::task_local! {
 
 /// Runs a call, and returns with its result the least number of replicas that have one of its writes; `None` where it
 /// wrote nothing, or did not wait for replicas.
-pub async fn counting_replicas<T>(call: impl Future<Output = T>) -> (T, Option<u32>) {
-    let counted = async {
-        let result = call.await;
-        (result, LEAST.with(Cell::get))
-    };
-    LEAST.scope(Cell::new(None), counted).await
+pub fn counting_replicas<T>(
+    call: impl Future<Output = T>,
+) -> impl Future<Output = (T, Option<u32>)> {
+    // An `async` block would have room for the call twice, and calls that wait are many.
+    LEAST.scope(Cell::new(None), call.map(|result| (result, LEAST.with(Cell::get))))
 }
 
 /// Notes the number of replicas that have a write. What no call waits for, such as the sweeper, notes in vain.

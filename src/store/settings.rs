@@ -5,7 +5,7 @@ use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use clap::ValueEnum;
 
-use super::Endpoint;
+use super::HostPort;
 
 /// The way to Redis, and the bounds on waiting for it.
 #[derive(Clone)]
@@ -82,9 +82,9 @@ pub struct Access {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeMapping {
     /// The address that sentinels tell.
-    pub announced: Endpoint,
+    pub announced: HostPort,
     /// The address to connect to.
-    pub reachable: Endpoint,
+    pub reachable: HostPort,
 }
 
 impl FromStr for NodeMapping {

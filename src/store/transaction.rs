@@ -170,10 +170,7 @@ impl Watch {
         };
         let executed = match executed {
             Value::Array(values) => {
-                // A connection whose WAIT was lost is closed with the call.
-                if !durability.is_lost() {
-                    self.check_in();
-                }
+                self.check_in();
                 values.into_iter().next()
             }
             Value::Nil => {
@@ -192,10 +189,7 @@ impl Watch {
                 Ok(ExecOutcome::ScriptNotLoaded)
             }
             Some(Value::Array(values)) if values.len() == 2 => {
-                if let Some(failure) = durability.failure(retry_safe) {
-                    return Err(failure.into());
-                }
-                note_replicas(durability.replicas());
+                note_replicas(durability.confirm(retry_safe)?);
                 let mut values = values.into_iter();
                 let replayed = values.next() == Some(Value::Int(1));
                 let reply = values.next().unwrap_or_default();
@@ -210,8 +204,8 @@ impl Watch {
         }
     }
 
-    /// Sends a pipeline, and returns its replies within `time_limit`, with the replicas that have what it wrote. Where EXEC was not written whole, the
-    /// call has not run.
+    /// Sends a pipeline, and returns its replies within `time_limit`, with what is known of the replicas that have
+    /// what it wrote. Where EXEC was not written whole, the call has not run.
     async fn send(
         &mut self,
         mut pipeline: Pipeline,

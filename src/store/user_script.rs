@@ -21,7 +21,7 @@ use tokio::{
 
 use super::{
     Completed, Context, Error, Failure, Library, Operation, RawReply, Script, Store,
-    connection::{Connection, Durability, RECHECK_PERIOD},
+    connection::{Connection, RECHECK_PERIOD, is_error},
     invocation::EncodedInvocation,
     replicas::{counting_replicas, note_replicas},
     script::RunOutcome,
@@ -235,11 +235,7 @@ impl Store {
             let kills_before = overdue_kills();
             let sent = self.send_run(&host_script, send_source, &invocation, retry_safe).await;
             let failure = match sent {
-                Ok((Value::Array(values), durability)) if values.len() == 2 => {
-                    if let Some(failure) = durability.failure(retry_safe) {
-                        break failure;
-                    }
-                    note_replicas(durability.replicas());
+                Ok(Value::Array(values)) if values.len() == 2 => {
                     let mut values = values.into_iter();
                     let replayed = values.next() == Some(Value::Int(1));
                     let reply = values.next().unwrap_or_default();
@@ -247,14 +243,12 @@ impl Store {
                     return RawReply { script, reply, replayed, started: Some(started) }
                         .read::<O>();
                 }
-                Ok((Value::ServerError(error), _))
-                    if error.code() == "NOSCRIPT" && !send_source =>
-                {
+                Ok(Value::ServerError(error)) if error.code() == "NOSCRIPT" && !send_source => {
                     send_source = true;
                     continue;
                 }
-                Ok((Value::ServerError(error), _)) => Failure::from_server_error(&error),
-                Ok((other, _)) => Failure::UnexpectedReply(format!("{other:?}")),
+                Ok(Value::ServerError(error)) => Failure::from_server_error(&error),
+                Ok(other) => Failure::UnexpectedReply(format!("{other:?}")),
                 Err(failure) => failure,
             };
             let is_lost = matches!(failure, Failure::Unknown { .. });
@@ -281,14 +275,14 @@ impl Store {
         Err(self.explain(failure).await.into())
     }
 
-    /// Sends a run once, and returns its reply, with the replicas that have what it wrote.
+    /// Sends a run once, and returns its reply when the replicas that it waits for have what it wrote.
     async fn send_run(
         &self,
         script: &Script,
         send_source: bool,
         invocation: &EncodedInvocation,
         retry_safe: bool,
-    ) -> Result<(Value, Durability), Failure> {
+    ) -> Result<Value, Failure> {
         let mut connection = self.script_connection().await?;
         if send_source {
             script.count_load();
@@ -305,7 +299,10 @@ impl Store {
                 if is_refused || durability.is_lost() {
                     self.leave_script_connection(generation).await;
                 }
-                Ok((reply, durability))
+                if !is_error(&reply) {
+                    note_replicas(durability.confirm(retry_safe)?);
+                }
+                Ok(reply)
             }
             Err(unanswered) => {
                 self.leave_script_connection(generation).await;

@@ -68,7 +68,8 @@ impl Load {
                 done
             })
         });
-        Load { stop, callers: callers.collect(), gap }
+        let callers = callers.collect();
+        Load { stop, callers, gap }
     }
 
     /// The number of calls of each caller that were acknowledged.

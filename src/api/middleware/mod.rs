@@ -87,7 +87,6 @@ fn handle(
         if let Some(replicas) = replicas {
             response.headers_mut().insert(REPLICAS, replicas.into());
         }
-
         if response.headers().contains_key(REPLAYED) {
             count_replay();
         }

@@ -108,10 +108,19 @@ impl ScriptBatch {
     ) {
         match reply {
             Value::Array(values) if values.len() == 2 * self.calls.len() => {
-                if let Some(failure) = durability.failure(false) {
-                    return self.on_missed_replicas(&failure, durability, last, retry, completions);
-                }
-                let (mut values, replicas) = (values.into_iter(), durability.replicas());
+                let replicas = match durability.confirm(false) {
+                    Ok(replicas) => replicas,
+                    Err(failure) => {
+                        return self.on_missed_replicas(
+                            &failure,
+                            durability,
+                            last,
+                            retry,
+                            completions,
+                        );
+                    }
+                };
+                let mut values = values.into_iter();
                 for call in self.calls {
                     let replayed = values.next() == Some(Value::Int(1));
                     let reply = values.next().unwrap_or_default();

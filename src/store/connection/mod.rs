@@ -26,7 +26,7 @@ use redis::{
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-pub use address::Endpoint;
+pub use address::HostPort;
 pub(super) use pool::{Pool, PooledConnection, checkout, pool};
 pub(super) use raw::RawConnection;
 pub(super) use route::Route;
@@ -132,7 +132,8 @@ impl ConnectionLike for Connection {
     }
 }
 
-fn is_error(reply: &Value) -> bool {
+/// True for an error reply.
+pub(super) fn is_error(reply: &Value) -> bool {
     matches!(reply, Value::ServerError(_))
 }
 

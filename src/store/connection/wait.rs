@@ -15,7 +15,7 @@ use crate::store::Failure;
 /// A replica that was not heard of for more seconds than this is not waited for.
 const LONGEST_LAG_S: u32 = 10;
 
-/// What writes wait for.
+/// A wait of writes for replicas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) struct Wait {
     /// The number of replicas that are to have them; above 0.
@@ -26,7 +26,7 @@ pub(in crate::store) struct Wait {
     pub is_demanded: bool,
 }
 
-/// What is known of the replicas that have what was written.
+/// The knowledge of replicas that have what was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::store) enum Durability {
     /// Nobody asked.
@@ -53,26 +53,23 @@ impl Durability {
         }
     }
 
-    /// The number of replicas that have what was written, where that is enough and was asked.
-    pub fn replicas(&self) -> Option<u32> {
-        match self {
-            Durability::Reached(count) => Some(*count),
-            _ => None,
-        }
-    }
-
     /// True if the number of replicas was asked for and did not come, so that it may be asked for again.
     pub fn is_lost(&self) -> bool {
         matches!(self, Durability::Missed { reached: None, .. })
     }
 
+    /// The number of replicas that have what was written, where it was asked for.
+    ///
+    /// # Errors
+    ///
     /// The failure of a call whose write is on too few replicas. `retry_safe` is that of the call.
-    pub fn failure(&self, retry_safe: bool) -> Option<Failure> {
+    pub fn confirm(&self, retry_safe: bool) -> Result<Option<u32>, Failure> {
         match *self {
+            Durability::NotAsked => Ok(None),
+            Durability::Reached(count) => Ok(Some(count)),
             Durability::Missed { reached, wanted } => {
-                Some(Failure::NotDurable { reached, wanted, retry_safe })
+                Err(Failure::NotDurable { reached, wanted, retry_safe })
             }
-            _ => None,
         }
     }
 }
