@@ -46,6 +46,10 @@ pub(super) async fn serve(settings: Serve) -> Result<(), String> {
 
 /// Takes the port, starts the embedded server where there is to be one, and serves.
 async fn start(settings: &Serve) -> Result<(), String> {
+    match &settings.server.redis_url {
+        None => settings.server.check_unused()?,
+        Some(url) => settings.store(url.clone()).check()?,
+    }
     tokio::spawn(telemetry::run_upkeep());
     // Bound before the embedded server is started: if the port is taken, the program ends at once.
     let listeners = Listeners::bind(settings).await?;
@@ -53,7 +57,7 @@ async fn start(settings: &Serve) -> Result<(), String> {
     stop_on_signals(&stop).map_err(|error| format!("cannot wait for signals: {error}"))?;
 
     settings.currencies.iter().cloned().for_each(Currency::declare);
-    let embedded = match settings.redis_url {
+    let embedded = match settings.server.redis_url {
         None => Some(Embedded::on(&settings.data_dir).map_err(|error| error.to_string())?),
         Some(_) => None,
     };
@@ -98,9 +102,9 @@ async fn serve_on(
 ) -> Result<(), String> {
     let address = listeners.http.local_addr().map_err(|error| error.to_string())?;
     let rls_address = listeners.rls.as_ref().and_then(|listener| listener.local_addr().ok());
-    let url = embedded.as_ref().map(Embedded::url).or_else(|| settings.redis_url.clone());
+    let url = embedded.as_ref().map(Embedded::url).or_else(|| settings.server.redis_url.clone());
     let url = url.unwrap_or_default();
-    let store_settings = settings.store(url.clone());
+    let store_settings = settings.store(url);
     let store_connections = store_settings.connections() as u64;
     let (most, listening) = (settings.max_connections, listeners.count());
     let connections = descriptors::fit_connections(most, listening, store_connections)?;
@@ -108,7 +112,7 @@ async fn serve_on(
     let statistics = settings.statistics.then(CallStatistics::default);
     let (app, gate) = router(settings, &store, statistics.clone());
     let mut flusher = Flusher::new(store.clone(), statistics.clone().unwrap_or_default());
-    let registration = Registration::new(url, store_settings.timeout, address);
+    let registration = Registration::new(address);
     let addresses = (address, rls_address);
     let mut keeping =
         keep_registered(embedded, registration.clone(), store.clone(), settings.clone(), addresses);
@@ -140,7 +144,7 @@ async fn serve_on(
     finish_statistics(&mut flusher).await;
     store.close().await;
     keeping.abort();
-    registration.end().await;
+    registration.end(&store).await;
     refusal.map_or(Ok(()), Err)
 }
 
@@ -166,8 +170,7 @@ fn keep_registered(
 
 /// Opens the store, which refuses calls until the server has been looked at, and starts what goes on beside calls.
 fn open_store(settings: &store::Settings, sweep_interval_ms: u64) -> Result<Store, String> {
-    let store =
-        Store::open(settings).map_err(|error| format!("cannot use --redis-url: {error}"))?;
+    let store = Store::open(settings)?;
     store.hold_back(Failure::Unavailable("the service has not looked at it yet".to_owned()));
     tokio::spawn(sweeper::run(store.clone(), Duration::from_millis(sweep_interval_ms)));
     tokio::spawn(follow_policies(store.clone()));
