@@ -10,7 +10,10 @@ use std::{
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use crate::store::{AdminConnection, Failure, REGISTRATION_TTL, StartRefusal, Store};
+use crate::{
+    keys,
+    store::{AdminConnection, Failure, REGISTRATION_TTL, StartRefusal, Store},
+};
 
 /// The time between two attempts, while the server does not serve yet.
 const RETRY_PERIOD: Duration = Duration::from_millis(250);
@@ -25,14 +28,21 @@ pub(super) struct Registration {
     timeout: Duration,
     /// The name under which it is registered. Two containers may listen on the same address.
     service: String,
+    /// True for a service that takes calls without keys, and so must not run on data that have some.
+    is_open: bool,
     /// Set once the server has been found good and the service is registered.
     registered: Arc<OnceLock<()>>,
 }
 
 impl Registration {
-    pub(super) fn new(url: String, timeout: Duration, address: SocketAddr) -> Registration {
+    pub(super) fn new(
+        url: String,
+        timeout: Duration,
+        address: SocketAddr,
+        is_open: bool,
+    ) -> Registration {
         let service = format!("{address} {}", Uuid::now_v7());
-        Registration { url, timeout, service, registered: Arc::default() }
+        Registration { url, timeout, service, is_open, registered: Arc::default() }
     }
 
     /// Checks the server and the format of the data and registers the service, as soon as the server lets
@@ -100,6 +110,9 @@ impl Registration {
         let first = !self.is_registered();
         if first {
             connection.check_server().await?;
+            if self.is_open && connection.has(&keys::version_key()).await? {
+                return Err(StartRefusal::HasKeys);
+            }
         }
         connection.register(&self.service).await?;
         if first {

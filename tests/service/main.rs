@@ -13,6 +13,7 @@ mod batch;
 mod bulk;
 mod counters;
 mod inventory;
+mod keys;
 mod locks;
 mod monitoring;
 mod ratelimit;

@@ -7,7 +7,7 @@ mod json;
 mod path;
 mod query;
 
-pub use caller::{Caller, CallerSpace, MAX_GUARDS, idempotency_key};
+pub use caller::{Caller, CallerSpace, KeyManager, MAX_GUARDS, idempotency_key};
 pub use if_match::IfMatch;
 pub use json::{Json, read_body, read_json};
 pub use path::{Path, PathNumber};

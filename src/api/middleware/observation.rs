@@ -87,6 +87,10 @@ impl Observation {
                 Outcome::Unknown => "unknown",
             },
             ids: problem.ids(),
+            actor: info
+                .principal
+                .as_ref()
+                .map(|caller| (caller.key_id.to_string(), caller.name.clone())),
         });
     }
 
