@@ -14,7 +14,7 @@ use lockstep::{
     api::{AccessControl, AccessSettings, Limits, ShutdownGate, check_requirement},
     app::{self, app},
     auth::{CallerKey, KeyRing, KnownKey, Principal, Requirement, ScopeSet, SpaceSet},
-    store::{Retention, Settings, Store},
+    store::{Access, Retention, Settings, Store},
     types::Id,
 };
 use tower::ServiceExt;
@@ -40,6 +40,7 @@ fn store() -> Store {
     let retention = Retention { idempotency_ttl_ms: 1000, transaction_ttl_ms: 1000, history: 1000 };
     let settings = Settings {
         url: "redis://127.0.0.1:1".to_owned(),
+        access: Access::default(),
         batch_workers: 1,
         transactions: 1,
         queue: 8,

@@ -28,7 +28,7 @@ local now = math.floor(now_us / 1000)
 local loaded = {} -- by key of a record: its text as MGET has read it, false where there is none
 local missing_keys, are_absent = nil, nil -- keys under which MGET found nothing; true once EXISTS says that none of them holds anything
 local open_records = {} -- by key: decoded records, as the steps so far have left them
--- What the commit will do. Most runs need few of these lists, so each is created when it gets its first entry.
+-- The lists that the commit works through. Most runs need few of them, so each is created when it gets its first entry.
 local encoders = nil -- by key: the encoder of a changed record
 local logs = nil -- by key: the RPUSH command that appends to it
 local hashes = nil -- by key: the HSET command that adds fields to a hash that ends as a whole

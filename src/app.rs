@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     http::{HeaderName, HeaderValue, Method},
-    middleware::{from_fn_with_state, map_response_with_state},
+    middleware::map_response_with_state,
     response::Redirect,
     routing::{MethodRouter, get},
 };
@@ -91,8 +91,8 @@ pub fn app(store: Store, gate: ShutdownGate, settings: &RouterSettings) -> Route
         .fallback(async || Problem::from(codes::ROUTE_NOT_FOUND))
         .method_not_allowed_fallback(async || Problem::from(codes::METHOD_NOT_ALLOWED))
         .layer(map_response_with_state(settings.limit_headers, ratelimit::add_headers))
-        .layer(CatchPanicLayer::custom(middleware::panicked))
-        .layer(from_fn_with_state(gate, middleware::handle));
+        .layer(CatchPanicLayer::custom(middleware::panicked));
+    let router = middleware::around(router, gate);
     match settings.cors_origins.as_slice() {
         [] => router,
         origins => router.layer(cors(origins)),

@@ -24,8 +24,6 @@ const END_TIMEOUT: Duration = Duration::from_secs(1);
 /// A service that is to run on a store.
 #[derive(Clone)]
 pub(super) struct Registration {
-    url: String,
-    timeout: Duration,
     /// The name under which it is registered. Two containers may listen on the same address.
     service: String,
     /// True for a service that takes calls without keys, and so must not run on data that have some.
@@ -35,14 +33,9 @@ pub(super) struct Registration {
 }
 
 impl Registration {
-    pub(super) fn new(
-        url: String,
-        timeout: Duration,
-        address: SocketAddr,
-        is_open: bool,
-    ) -> Registration {
+    pub(super) fn new(address: SocketAddr, is_open: bool) -> Registration {
         let service = format!("{address} {}", Uuid::now_v7());
-        Registration { url, timeout, service, is_open, registered: Arc::default() }
+        Registration { service, is_open, registered: Arc::default() }
     }
 
     /// Checks the server and the format of the data and registers the service, as soon as the server lets
@@ -53,7 +46,7 @@ impl Registration {
         let mut attempted = Some(attempted);
         let mut told = None;
         loop {
-            match self.register().await {
+            match self.register(&store).await {
                 Ok(()) => {
                     store.admit();
                     attempted.take().into_iter().for_each(|attempted| attempted());
@@ -91,12 +84,12 @@ impl Registration {
     }
 
     /// Ends the registration, where there is one. If that fails, it ends by itself soon.
-    pub(super) async fn end(&self) {
+    pub(super) async fn end(&self, store: &Store) {
         if !self.is_registered() {
             return;
         }
         let end = async {
-            if let Ok(mut connection) = AdminConnection::connect(&self.url, self.timeout).await {
+            if let Ok(mut connection) = store.connect_admin().await {
                 let _ = connection.deregister(&self.service).await;
             }
         };
@@ -104,9 +97,8 @@ impl Registration {
     }
 
     /// Registers the service; the first time, checks the server before.
-    async fn register(&self) -> Result<(), StartRefusal> {
-        let connecting = AdminConnection::connect(&self.url, self.timeout).await;
-        let mut connection = connecting.map_err(StartRefusal::Unanswered)?;
+    async fn register(&self, store: &Store) -> Result<(), StartRefusal> {
+        let mut connection = store.connect_admin().await?;
         let first = !self.is_registered();
         if first {
             connection.check_server().await?;

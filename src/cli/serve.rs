@@ -46,6 +46,10 @@ pub(super) async fn serve(settings: Serve) -> Result<(), String> {
 
 /// Takes the port, starts the embedded server where there is to be one, and serves.
 async fn start(settings: &Serve) -> Result<(), String> {
+    match &settings.server.redis_url {
+        None => settings.server.check_unused()?,
+        Some(url) => settings.store(url.clone()).check()?,
+    }
     tokio::spawn(telemetry::run_upkeep());
     let access = root_key::access(settings)?;
     // Bound before the embedded server is started: if the port is taken, the program ends at once.
@@ -54,7 +58,7 @@ async fn start(settings: &Serve) -> Result<(), String> {
     stop_on_signals(&stop).map_err(|error| format!("cannot wait for signals: {error}"))?;
 
     settings.currencies.iter().cloned().for_each(Currency::declare);
-    let embedded = match settings.redis_url {
+    let embedded = match settings.server.redis_url {
         None => Some(Embedded::on(&settings.data_dir).map_err(|error| error.to_string())?),
         Some(_) => None,
     };
@@ -102,8 +106,8 @@ async fn serve_on(
     let address = listeners.http.local_addr().map_err(|error| error.to_string())?;
     let rls_address = listeners.rls.as_ref().and_then(|listener| listener.local_addr().ok());
     let own_url = embedded.as_ref().map(Embedded::url);
-    let url = own_url.or_else(|| settings.redis_url.clone()).unwrap_or_default();
-    let store_settings = settings.store(url.clone());
+    let url = own_url.or_else(|| settings.server.redis_url.clone()).unwrap_or_default();
+    let store_settings = settings.store(url);
     let store_connections = store_settings.connections() as u64;
     let most = settings.max_connections;
     let connections = descriptors::fit_connections(most, listeners.count(), store_connections)?;
@@ -112,7 +116,7 @@ async fn serve_on(
     let statistics = settings.statistics.then(CallStatistics::default);
     let (app, gate) = router(settings, &store, access, statistics.clone());
     let mut flusher = Flusher::new(store.clone(), statistics.unwrap_or_default());
-    let registration = Registration::new(url, store_settings.timeout, address, is_open);
+    let registration = Registration::new(address, is_open);
     // A task of its own, because the registration has to outlast the drain.
     let mut keeping = tokio::spawn({
         let (registration, store, settings) =
@@ -148,7 +152,7 @@ async fn serve_on(
     finish_statistics(&mut flusher).await;
     store.close().await;
     keeping.abort();
-    registration.end().await;
+    registration.end(&store).await;
     refusal.map_or(Ok(()), Err)
 }
 
@@ -166,8 +170,7 @@ fn open_store(
     sweep_interval_ms: u64,
     access: Option<&AccessSettings>,
 ) -> Result<Store, String> {
-    let store =
-        Store::open(settings).map_err(|error| format!("cannot use --redis-url: {error}"))?;
+    let store = Store::open(settings)?;
     store.hold_back(Failure::Unavailable("the service has not looked at it yet".to_owned()));
     tokio::spawn(sweeper::run(store.clone(), Duration::from_millis(sweep_interval_ms)));
     tokio::spawn(follow_policies(store.clone()));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use redis::{RedisError, RedisResult};
 
 use super::{
-    Failure, FormatError, Store,
+    Access, Failure, FormatError, Store,
     connection::{Connection, Route, checkout},
     rights::{self, Trial},
 };
@@ -54,6 +54,9 @@ pub enum StartRefusal {
     /// The server gives no answer now, so nothing is known yet.
     #[error(transparent)]
     Unanswered(Failure),
+    /// A setting does not fit what was found.
+    #[error("{0}")]
+    Settings(String),
     /// The server is too old.
     #[error("the server is Redis {0}: use Redis 7.0 or newer, or Valkey")]
     TooOld(String),
@@ -109,8 +112,12 @@ impl AdminConnection {
     /// # Errors
     ///
     /// The reason why there is no connection.
-    pub async fn connect(url: &str, timeout: Duration) -> Result<AdminConnection, Failure> {
-        let route = Route::new(url, timeout).map_err(|error| read_failure(&error))?;
+    pub async fn connect(
+        url: &str,
+        access: &Access,
+        timeout: Duration,
+    ) -> Result<AdminConnection, StartRefusal> {
+        let route = Route::new(url, access, timeout).map_err(StartRefusal::Settings)?;
         Ok(AdminConnection { connection: route.connect().await? })
     }
 

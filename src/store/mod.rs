@@ -5,7 +5,7 @@
 //! back), `script` (the script that ran, and the reading of its reply). Beside that way: `open` starts and
 //! ends the batch workers, `connection` makes and leaves connections to the server, `ordered` keeps the
 //! order of a stream, `single_flight` lets one caller run a prerequisite for all, `notifications` are messages of scripts,
-//! `local` is what domains keep in this process, `transaction` is WATCH and
+//! `large_values` are read without a script, `local` is what domains keep in this process, `transaction` is WATCH and
 //! EXEC, `user_script` runs scripts of callers, `script_trace` steps through one, `admin` is what the service asks for
 //! itself, `server_info` and `activity` are figures of the server and of the
 //! connections to it, `rights` and `readiness` are what the user may do and
@@ -22,6 +22,7 @@ mod embedded;
 mod failure;
 mod format;
 mod invocation;
+mod large_values;
 mod local;
 mod migration;
 mod notifications;
@@ -56,12 +57,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use activity::ConnectionGroup;
 pub use admin::{AdminConnection, StartRefusal};
 pub use clock::Clock;
+pub use connection::Endpoint;
 pub use embedded::{Embedded, StartError};
 pub use failure::Failure;
 pub use format::{FORMAT, FormatError, REGISTRATION_TTL};
 pub use invocation::{GeneratedId, Invocation};
+pub use large_values::{LARGE_BYTES, LargeValue};
 pub use migration::{Migrated, MigrationError, MigrationStep};
-pub use notifications::{ProcessId, Subscription};
+pub use notifications::{Listener, Notification, ProcessId};
 pub use operation::{Completed, Context, ErasedOperation, Error, Guard, Operation, Refusal};
 pub use ordered::OrderedQueue;
 pub use packed::PackedRecord;
@@ -73,7 +76,7 @@ pub use script::{
 };
 pub use script_trace::{ScriptTrace, TraceError, TraceStep};
 pub use server_info::{ScriptRuns, ServerInfo};
-pub use settings::{Retention, Settings};
+pub use settings::{Access, NodeMapping, Retention, Settings, StoreMode};
 pub use stored_key::{
     Decode, KeyContent, KeyKind, SHARED_KINDS, ShowError, json_record, text_field, text_record,
 };
@@ -85,6 +88,7 @@ use batcher::{MAX_ARGS, MAX_KEYS, PendingCall, RunnerArgs};
 use connection::{Pool, Route};
 use invocation::EncodedInvocation;
 use local::Local;
+use notifications::Notifications;
 use operation::Composite;
 use single_flight::SingleFlight;
 use user_script::UserScripts;
@@ -100,6 +104,10 @@ struct Inner {
     transaction_pool: Pool,
     /// One queue for each batch worker.
     queues: Vec<mpsc::Sender<PendingCall>>,
+    /// The queue of the worker that takes the calls with large values, so that small ones do not wait behind them.
+    large_queue: mpsc::Sender<PendingCall>,
+    /// The places of those who read a large value.
+    large_reads: Semaphore,
     /// The activity of each batch worker.
     worker_activity: Vec<Arc<ConnectionActivity>>,
     /// The bytes that calls in the queues and on their way may have in all, and what is left of them.
@@ -111,7 +119,7 @@ struct Inner {
     opened: Instant,
     runner_args: RunnerArgs,
     process: ProcessId,
-    subscriber: redis::Client,
+    notifications: Notifications,
     local: Local,
     user_scripts: UserScripts,
     /// The places of traces, each of which is a copy of the server.

@@ -1,11 +1,7 @@
 //! Opening and closing a store: its connection pools, its queues and its batch workers.
 
-use std::{
-    io,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
-};
+use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize};
 
-use redis::IntoConnectionInfo;
 use tokio::{
     sync::{Semaphore, mpsc},
     time::{Instant, timeout},
@@ -13,10 +9,12 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Clock, Failure, Inner, ProcessId, Settings, Store,
-    batcher::{BatchWorker, RunnerArgs},
+    AdminConnection, Clock, Failure, Inner, ProcessId, Settings, StartRefusal, Store,
+    batcher::{BatchWorker, MAX_LARGE_CALLS, MAX_STEPS, RunnerArgs},
     connection::{Route, pool},
+    large_values::MAX_LARGE_READS,
     local::Local,
+    notifications::Notifications,
     script_trace::MAX_TRACES,
     single_flight::SingleFlight,
     user_script::UserScripts,
@@ -30,9 +28,19 @@ const SPARE_CONNECTIONS: usize = 16;
 const MOST_QUEUE_BYTES: usize = u32::MAX as usize;
 
 impl Settings {
+    /// Finds out whether the settings of the way to the server fit each other, and whether their files can be
+    /// used.
+    ///
+    /// # Errors
+    ///
+    /// The sentence about what is wrong.
+    pub fn check(&self) -> Result<(), String> {
+        Route::new(&self.url, &self.access, self.timeout).map(drop)
+    }
+
     /// The most connections to the server that a store has at a time.
     pub fn connections(&self) -> usize {
-        self.batch_workers + SPARE_CONNECTIONS + self.transactions
+        self.batch_workers + 1 + SPARE_CONNECTIONS + self.transactions
     }
 }
 
@@ -42,20 +50,20 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// When the URL is not one of Redis.
-    pub fn open(settings: &Settings) -> redis::RedisResult<Store> {
-        let route = Arc::new(Route::new(&settings.url, settings.timeout)?);
-        let pool = |size| pool(&route, size, settings.timeout).map_err(io::Error::other);
+    /// The sentence about a setting of the way to the server that is wrong.
+    pub fn open(settings: &Settings) -> Result<Store, String> {
+        let route = Arc::new(Route::new(&settings.url, &settings.access, settings.timeout)?);
+        let pool = |size| pool(&route, size, settings.timeout).map_err(|error| error.to_string());
         // Two pools: probes and the sweeper do not wait behind transactions.
         let transaction_pool = pool(settings.transactions)?;
-        let pool = pool(settings.batch_workers + SPARE_CONNECTIONS)?;
+        let pool = pool(settings.batch_workers + 1 + SPARE_CONNECTIONS)?;
 
         let runner_args = RunnerArgs { clock: Clock::default(), retention: settings.retention };
         let closing = CancellationToken::new();
         let queue_length = settings.queue.div_ceil(settings.batch_workers).max(1);
         let (mut queues, mut workers) = (Vec::new(), Vec::new());
         let mut worker_activity = Vec::new();
-        for _ in 0..settings.batch_workers {
+        let mut start_worker = |max_calls| {
             let activity = Arc::default();
             worker_activity.push(Arc::clone(&activity));
             let worker = BatchWorker {
@@ -63,18 +71,29 @@ impl Store {
                 pool: pool.clone(),
                 runner_args: runner_args.clone(),
                 timeout: settings.timeout,
+                max_calls,
                 activity,
             };
             let (sender, queue) = mpsc::channel(queue_length);
-            queues.push(sender);
             workers.push(tokio::spawn(worker.run(queue, closing.clone())));
+            sender
+        };
+        for _ in 0..settings.batch_workers {
+            queues.push(start_worker(MAX_STEPS));
         }
+        tokio::spawn({
+            let (route, closing) = (Arc::clone(&route), closing.clone());
+            async move { closing.run_until_cancelled(route.follow()).await }
+        });
+        let large_queue = start_worker(MAX_LARGE_CALLS);
         let queue_bytes = settings.queue_bytes.clamp(1, MOST_QUEUE_BYTES);
         Ok(Store(Arc::new(Inner {
             route,
             pool,
             transaction_pool,
             queues,
+            large_queue,
+            large_reads: Semaphore::new(MAX_LARGE_READS),
             worker_activity,
             queue_bytes,
             queue_room: Arc::new(Semaphore::new(queue_bytes)),
@@ -84,7 +103,7 @@ impl Store {
             opened: Instant::now(),
             runner_args,
             process: ProcessId::new(),
-            subscriber: subscriber(&settings.url)?,
+            notifications: Notifications::new(),
             local: Local::default(),
             user_scripts: UserScripts::default(),
             traces: Semaphore::new(MAX_TRACES),
@@ -93,6 +112,15 @@ impl Store {
             closing,
             workers: Mutex::new(workers),
         })))
+    }
+
+    /// Makes a connection for what the service does beside calls.
+    ///
+    /// # Errors
+    ///
+    /// The reason why there is none.
+    pub async fn connect_admin(&self) -> Result<AdminConnection, StartRefusal> {
+        Ok(AdminConnection { connection: self.0.route.connect().await? })
     }
 
     /// Sends no calls from now on; they fail with `reason`. A service does so until it has looked at the
@@ -128,12 +156,4 @@ impl Store {
             let _ = worker.await;
         }
     }
-}
-
-/// The client that makes the connection of a subscription.
-fn subscriber(url: &str) -> redis::RedisResult<redis::Client> {
-    let info = url.into_connection_info()?;
-    // The user need not have the right to name its library.
-    let settings = info.redis_settings().clone().set_skip_set_lib_name();
-    redis::Client::open(info.set_redis_settings(settings))
 }

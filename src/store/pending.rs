@@ -12,6 +12,7 @@ use super::{
     Context, ErasedOperation, Error, Failure, Inner, Library, RawReply, Script, Store,
     batcher::{CallResult, PendingCall, StepReply},
     invocation::EncodedInvocation,
+    large_values::LARGE_BYTES,
     script::RunOutcome,
     single_flight::Leader,
 };
@@ -55,14 +56,17 @@ impl Store {
         invocation: EncodedInvocation,
         space: &Id,
     ) -> PendingReply {
-        let Inner { queues, next_queue, queue_room, .. } = &*self.0;
-        let bytes = self.counted_bytes(&invocation);
+        let Inner { queues, large_queue, next_queue, queue_room, .. } = &*self.0;
+        let (bytes, is_large) = (self.counted_bytes(&invocation), invocation.bytes() > LARGE_BYTES);
         let Ok(room) = Arc::clone(queue_room).try_acquire_many_owned(bytes) else {
             return PendingReply::failed(Failure::Overloaded);
         };
         let host_script = script.host_of(invocation.step);
         let (call, pending) = self.pending_call(script, &host_script, invocation, space, room);
-        let queue = &queues[next_queue.fetch_add(1, Ordering::Relaxed) % queues.len()];
+        let queue = match is_large {
+            true => large_queue,
+            false => &queues[next_queue.fetch_add(1, Ordering::Relaxed) % queues.len()],
+        };
         match queue.try_send(call) {
             Ok(()) => pending,
             Err(TrySendError::Full(_)) => PendingReply::failed(Failure::Overloaded),

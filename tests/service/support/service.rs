@@ -13,7 +13,7 @@ use lockstep::{
     app::{self, app},
     auth::{CallerKey, KeyRing},
     keys::follow_keys,
-    store::{Retention, Settings, Store},
+    store::{Access, Retention, Settings, Store},
     telemetry::CallStatistics,
     types::Id,
 };
@@ -51,6 +51,7 @@ impl Service {
     pub fn with(change: impl FnOnce(&mut Settings)) -> Service {
         let mut settings = Settings {
             url: redis_url().to_owned(),
+            access: Access::default(),
             batch_workers: 2,
             transactions: 16,
             queue: 8192,
