@@ -10,5 +10,6 @@ KEYS
 REPLY
   ok                 version now_ms
 ]]
+--- @include "lib/caller_key"
 
-return { 'ok', tonumber(read_record(version_key) or '0'), now }
+return { 'ok', key_changes(version_key), now }

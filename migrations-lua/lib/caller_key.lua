@@ -1,4 +1,4 @@
---- @export open_key, change_key, key_json
+--- @export open_key, change_key, key_json, key_changes
 
 -- The record of a caller's key: the number of the change that made it what it is, when it was made and last used, when
 -- it ends (0 for never), when it was revoked (0 if it was not), until when the secret before the last rotation works,
@@ -35,11 +35,17 @@ function open_key(record_key)
 end
 
 local function decode_version(version_key, text)
-  return { number = tonumber(text) or fail_corrupt(version_key, 'a number') }
+  return { number = tonumber(text:match('^changes:(%d+)$') or '') or fail_corrupt(version_key, 'a number of changes') }
 end
 
 local function encode_version(_, version)
-  return ('%d'):format(version.number)
+  return ('changes:%d'):format(version.number)
+end
+
+-- Returns how often keys have changed.
+function key_changes(version_key)
+  local version = open_record(version_key, decode_version)
+  return version and version.number or 0
 end
 
 -- Has a key written. `version_key` is the record that counts all changes, by which every process learns of them; nil for
