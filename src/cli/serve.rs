@@ -8,9 +8,11 @@ use std::{
 };
 
 use axum::Router;
+use futures_util::future::join;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    task::JoinHandle,
     time::timeout,
 };
 
@@ -115,20 +117,11 @@ async fn serve_on(
     let is_open = access.is_none() && !settings.insecure;
     let statistics = settings.statistics.then(CallStatistics::default);
     let (app, gate) = router(settings, &store, access, statistics.clone());
-    let mut flusher = Flusher::new(store.clone(), statistics.unwrap_or_default());
+    let mut flusher = Flusher::new(store.clone(), statistics.clone().unwrap_or_default());
     let registration = Registration::new(address, is_open);
-    // A task of its own, because the registration has to outlast the drain.
-    let mut keeping = tokio::spawn({
-        let (registration, store, settings) =
-            (registration.clone(), store.clone(), settings.clone());
-        async move {
-            if let Err(sentence) = start_embedded(embedded.as_ref()).await {
-                return sentence;
-            }
-            let attempted = || welcome(address, rls_address, &settings, embedded.is_some());
-            registration.keep(store, attempted).await
-        }
-    });
+    let addresses = (address, rls_address);
+    let mut keeping =
+        keep_registered(embedded, registration.clone(), store.clone(), settings.clone(), addresses);
     let mut refusal = None;
     let refused = async {
         if let Ok(sentence) = (&mut keeping).await {
@@ -143,8 +136,13 @@ async fn serve_on(
         store.drain();
         std::future::pending().await
     };
+    let Listeners { http, rls } = listeners;
+    let bounds = settings.rls(connections);
+    let (timeouts, connections) = (settings.timeouts(), count(connections));
+    let callers = server::serve(http, app, gate.clone(), timeouts, connections, stop.clone());
+    let gateways = answer_gateways(rls, bounds, &store, statistics, &gate, stop);
     tokio::select! {
-        () = answer(listeners, connections, settings, &store, app, &gate, stop) => {}
+        _ = join(callers, gateways) => {}
         () = refused => {}
         () = ending_waits => {}
         () = flusher.run() => {}
@@ -156,12 +154,24 @@ async fn serve_on(
     refusal.map_or(Ok(()), Err)
 }
 
-/// Starts the embedded server, where there is to be one.
-async fn start_embedded(embedded: Option<&Embedded>) -> Result<(), String> {
-    match embedded {
-        Some(embedded) => embedded.start().await.map_err(|error| error.to_string()),
-        None => Ok(()),
-    }
+/// Starts the embedded server where there is to be one, and keeps the registration. This is a task of its own, because
+/// the registration has to outlast the drain. It ends with the reason for which the service cannot serve.
+fn keep_registered(
+    embedded: Option<Embedded>,
+    registration: Registration,
+    store: Store,
+    settings: Serve,
+    (address, rls_address): (SocketAddr, Option<SocketAddr>),
+) -> JoinHandle<String> {
+    tokio::spawn(async move {
+        if let Some(embedded) = &embedded
+            && let Err(error) = embedded.start().await
+        {
+            return error.to_string();
+        }
+        let attempted = || welcome(address, rls_address, &settings, embedded.is_some());
+        registration.keep(store, attempted).await
+    })
 }
 
 /// Opens the store, which refuses calls until the server has been looked at, and starts what goes on beside calls.
@@ -181,25 +191,17 @@ fn open_store(
     Ok(store)
 }
 
-/// Answers callers and gateways until the end of both.
-async fn answer(
-    listeners: Listeners,
-    connections: u64,
-    settings: &Serve,
+/// Answers gateways until the end of the service, where it listens for them.
+async fn answer_gateways(
+    listener: Option<TcpListener>,
+    bounds: rls::Bounds,
     store: &Store,
-    app: Router,
+    statistics: Option<CallStatistics>,
     gate: &ShutdownGate,
     stop: &Stop,
 ) {
-    let timeouts = settings.timeouts();
-    let Listeners { http, rls } = listeners;
-    let http = server::serve(http, app, gate.clone(), timeouts, count(connections), stop.clone());
-    let rls = async {
-        let Some(listener) = rls else { return };
-        let bounds = settings.rls(connections);
-        rls::serve(listener, store.clone(), gate.clone(), bounds, stop.clone()).await;
-    };
-    tokio::join!(http, rls);
+    let Some(listener) = listener else { return };
+    rls::serve(listener, store.clone(), gate.clone(), bounds, statistics, stop.clone()).await;
 }
 
 /// The longest wait for the last statistics, which would hold up the end of the service.

@@ -26,14 +26,20 @@ use super::{
     messages::{LimitCode, RateLimitRequest, RateLimitResponse, SHOULD_RATE_LIMIT},
 };
 use crate::{
-    api::{AccessControl, Limits, Observation, Problem, RequestInfo, read_body},
-    ratelimit::HeaderForm,
+    api::{
+        AccessControl, EndedCall, Limits, Observation, Problem, RequestInfo, ShutdownGate,
+        read_body,
+    },
+    ratelimit::{HeaderForm, codes},
     store::Store,
-    telemetry::record_request,
+    telemetry::{CallStatistics, record_request},
 };
 
+/// The name under which statistics have the calls of gateways. One is a call, whatever number of limits it checks.
+const OPERATION: &str = "rls/should_rate_limit";
+
 /// The operation that a gateway's key has to allow.
-const OPERATION: &str = "ratelimit/authorize";
+const REQUIRED_OPERATION: &str = "ratelimit/authorize";
 
 /// The beginning of all paths of the health service.
 const HEALTH: &str = "/grpc.health.v1.Health/";
@@ -46,7 +52,7 @@ pub(super) struct Service {
     limit_headers: HeaderForm,
     /// Empty: gRPC has no prefix of paths.
     base_path: Arc<str>,
-    /// Empty: the statistics have the calls of HTTP.
+    /// The statistics that calls go into. It knows no routes of HTTP.
     observation: Arc<Observation>,
     /// The check of gateways' keys; `None` where the service has none.
     access: Option<Arc<AccessControl>>,
@@ -56,9 +62,10 @@ pub(super) struct Service {
 impl Service {
     pub(super) fn new(
         store: Store,
+        gate: &ShutdownGate,
         limits: Limits,
         limit_headers: HeaderForm,
-        access: Option<Arc<AccessControl>>,
+        statistics: Option<CallStatistics>,
         health: HealthReporter,
     ) -> Service {
         let health = HealthServer::new(HealthService::from_health_reporter(health));
@@ -68,8 +75,8 @@ impl Service {
             limits,
             limit_headers,
             base_path: Arc::from(""),
-            observation: Arc::default(),
-            access,
+            observation: Arc::new(Observation::new(statistics, [], false)),
+            access: gate.access().cloned(),
             health,
         }
     }
@@ -100,7 +107,7 @@ impl Service {
             Ok(message) => Request::from_parts(head, Full::new(message)),
             Err(problem) => {
                 problem.report(&info, format_args!(""));
-                record(problem.status().as_u16(), started);
+                record(Some(&problem), started, &info);
                 return Ok(status_of(&problem, &info).into_http());
             }
         };
@@ -119,7 +126,7 @@ fn admit(
     peer: Option<IpAddr>,
 ) -> Result<(), Problem> {
     if let Some(access) = &info.access {
-        info.principal = Some(access.admit_operation(OPERATION, metadata, peer)?);
+        info.principal = Some(access.admit_operation(REQUIRED_OPERATION, metadata, peer)?);
     }
     Ok(())
 }
@@ -150,18 +157,20 @@ impl tower::Service<tonic::Request<RateLimitRequest>> for ShouldRateLimit {
             route = SHOULD_RATE_LIMIT,
             trace_id = info.trace_id.as_deref(),
         );
+        // What a denial would be over HTTP. Its figures are in the answer.
+        let denial = Problem::from(codes::RATE_LIMITED);
         let decide = async move {
             let principal = info.principal.as_deref();
             let result = should_rate_limit(&store, form, principal, request.get_ref()).await;
-            let status = match &result {
-                Ok(response) if response.overall_code() == LimitCode::Ok => 200,
-                Ok(_) => 429,
+            let problem = match &result {
+                Ok(response) if response.overall_code() == LimitCode::Ok => None,
+                Ok(_) => Some(&denial),
                 Err(problem) => {
                     problem.report(&info, format_args!(""));
-                    problem.status().as_u16()
+                    Some(problem)
                 }
             };
-            record(status, started);
+            record(problem, started, &info);
             result.map(tonic::Response::new).map_err(|problem| status_of(&problem, &info))
         };
         Box::pin(decide.instrument(span))
@@ -169,8 +178,14 @@ impl tower::Service<tonic::Request<RateLimitRequest>> for ShouldRateLimit {
 }
 
 /// Counts a call beside those of HTTP, with the status that it would have there.
-fn record(status: u16, started: Instant) {
-    record_request(&Method::POST, SHOULD_RATE_LIMIT, status, started.elapsed());
+fn record(problem: Option<&Problem>, started: Instant, info: &RequestInfo) {
+    let status = problem.map_or(200, |problem| problem.status().as_u16());
+    let duration = started.elapsed();
+    record_request(&Method::POST, SHOULD_RATE_LIMIT, status, duration);
+    if let Some(statistics) = info.observation.statistics() {
+        let call = EndedCall { status, problem, duration, part: format_args!("") };
+        info.observation.record(&statistics.operation(OPERATION), &call, info);
+    }
 }
 
 /// The status of gRPC that has the meaning of a problem. Its message begins with the code of the problem, and its

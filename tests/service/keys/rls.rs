@@ -72,7 +72,8 @@ async fn a_gateway_needs_a_key_for_its_space() {
         timeouts,
     };
     let stop = Stop::default();
-    let serving = rls::serve(listener, root.store.clone(), root.gate.clone(), bounds, stop.clone());
+    let serving =
+        rls::serve(listener, root.store.clone(), root.gate.clone(), bounds, None, stop.clone());
     let serving = tokio::spawn(serving);
     let before = root.snapshot().len();
     let unknown = CallerKey::generate().unwrap();

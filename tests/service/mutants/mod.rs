@@ -169,7 +169,7 @@ impl Scripts {
         let domains: BTreeSet<&str> =
             users.iter().filter_map(|user| user.split('/').next()).collect();
         let own: Vec<String> = match path {
-            "runner.lua" => {
+            "runner.lua" | "commit.lua" => {
                 ["runner::", "torn_commits::", "idempotency::"].map(str::to_owned).into()
             }
             _ if users.len() <= 3 => {
