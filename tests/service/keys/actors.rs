@@ -146,6 +146,8 @@ async fn a_failure_names_the_key() {
     caller.get("/accounts/nobody").await.expect_problem(404, "account_not_found");
     let reader = root.as_caller(&root.make_key(&["accounts:read"], &["*"]).await);
     reader.deposit("alice", "1").await.expect_problem(403, "insufficient_scope");
+    // A stranger pushes nothing out of the list.
+    caller.get("/accounts/alice").without_caller_key().await.expect_problem(401, "unauthenticated");
     let failures = caller.statistics.take_failures();
     assert_eq!(failures.len(), 2);
     let named = |index: usize| failures[index].actor.clone().unwrap();
