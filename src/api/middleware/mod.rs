@@ -62,13 +62,13 @@ fn handle(
     let asked = Asked::of(&method, request.headers());
     let host = check_host(request.version(), request.headers());
     let answering = match (gate.enter(), host) {
-        (_, Err(problem)) => Err(problem.into_response()),
-        (None, Ok(())) => Err(Problem::from(codes::SHUTTING_DOWN).into_response()),
+        (_, Err(problem)) => Err(Box::new(problem)),
+        (None, Ok(())) => Err(Box::new(codes::SHUTTING_DOWN.into())),
         (Some(in_flight), Ok(())) => Ok((in_flight, Box::pin(service.clone().call(request)))),
     };
     Box::pin(async move {
         let (response, replicas) = match answering {
-            Err(refused) => (refused, None),
+            Err(problem) => (problem.into_response(), None),
             Ok((_in_flight, answering)) => {
                 counting_replicas(answer_of(answering)).instrument(span.clone()).await
             }
