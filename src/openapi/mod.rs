@@ -5,6 +5,7 @@
 //! script, and `x-refusals` among the `extensions` of its `#[utoipa::path]`, which names the codes
 //! that the handler decides itself.
 
+mod access;
 mod commands;
 mod headers;
 mod members;
@@ -17,6 +18,8 @@ use utoipa::{
     OpenApi,
     openapi::{self, tag::TagBuilder},
 };
+
+pub use access::{RequiredAccess, required_access};
 
 use crate::{
     api::ProblemBody,
@@ -77,11 +80,13 @@ pub fn complete(document: openapi::OpenApi, base_path: &str) -> Value {
     let mut document = serde_json::to_value(document).unwrap_or_default();
     commands::add_components(&mut document);
     headers::add_components(&mut document["components"]);
+    access::add_components(&mut document["components"]);
     let mut used = BTreeSet::new();
     let schemas = document["components"]["schemas"].clone();
     let mut codes_by_name = BTreeMap::new();
     for (is_command, operation) in operations(&mut document) {
-        let codes = codes_of(operation, is_command, &schemas);
+        let mut codes = codes_of(operation, is_command, &schemas);
+        codes.append(&mut access::describe(operation, !is_command));
         codes_by_name
             .insert(operation["operationId"].as_str().unwrap_or_default().to_owned(), codes);
     }
@@ -158,9 +163,7 @@ fn in_reading_order(mut document: Value, base_path: &str) -> Value {
         *methods = pick(methods, &METHODS);
     }
     document["servers"] = json!([{ "url": if base_path.is_empty() { "/" } else { base_path } }]);
-    // Whoever reaches the service may make every call.
-    document["security"] = json!([]);
-    pick(&mut document, &["openapi", "info", "servers", "security", "tags", "paths", "components"])
+    pick(&mut document, &["openapi", "info", "servers", "tags", "paths", "components"])
 }
 
 /// The members of these names, in this order.
