@@ -83,6 +83,10 @@ fn register_counters() {
     telemetry::register_counter("lockstep_swept_total", "kind", kinds);
     let deciders = ["local", "on_store_error"].into_iter();
     telemetry::register_counter("lockstep_limits_without_store_total", "by", deciders);
+    let results = ["hit", "stale", "miss"].into_iter();
+    telemetry::register_counter("lockstep_cache_gets_total", "result", results);
+    let reasons = ["lapsed", "refused"].into_iter();
+    telemetry::register_counter("lockstep_cache_leases_lost_total", "reason", reasons);
     let directions = ["below", "above"].into_iter();
     telemetry::register_counter("lockstep_low_stock_crossings_total", "direction", directions);
 }
@@ -101,7 +105,10 @@ fn observed(document: &OpenApi, base_path: &str) -> Vec<(Method, String, String)
         ] {
             let name = operation.as_ref().and_then(|operation| operation.operation_id.as_deref());
             let Some(name) = name else { continue };
-            if !["monitoring/", "problems/", "bulk/"].iter().any(|own| name.starts_with(own)) {
+            if !["monitoring/", "problems/", "bulk/", "cache/stats"]
+                .iter()
+                .any(|own| name.starts_with(own))
+            {
                 operations.push((method, format!("{base_path}{path}"), name.to_owned()));
             }
         }

@@ -1,5 +1,7 @@
 //! `POST /cache/fill`: stores the value that the holder of a lease has computed.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -7,6 +9,7 @@ use utoipa::ToSchema;
 use super::{
     CODES, bind_entry, bind_tags, codes,
     key::CacheKey,
+    statistics::{Event, count},
     value::{Encoding, MAX_BODY_BYTES, NewValue, VALUES},
     withdraw::Withdrawal,
 };
@@ -128,7 +131,7 @@ pub async fn fill(
     if let Err(Error::Refused(Completed { reply, replayed: false })) = &result
         && reply.code.code == codes::CACHE_LEASE_LOST.code
     {
-        metrics::counter!("lockstep_cache_leases_lost_total", "reason" => "refused").increment(1);
+        count(&store, &context.space, Event::FillRefused);
         // A lease that is void by a tag would keep others from filling until its end.
         let (key, lease_token) = (fill.key.clone(), fill.lease_token.to_string());
         let withdrawal = Withdrawal { key, lease_token };
@@ -137,8 +140,8 @@ pub async fn fill(
     let completed = result?;
     let FillReply { version, expires_at, filled_after_ms } = completed.reply;
     if !completed.replayed {
-        let seconds = filled_after_ms as f64 / 1000.0;
-        metrics::histogram!("lockstep_cache_fill_seconds").record(seconds);
+        let filled_after = Duration::from_millis(filled_after_ms);
+        count(&store, &context.space, Event::Fill(filled_after));
     }
     let reply = Stored { key: fill.key, stored: true, version, expires_at };
     Ok(Answer::ok(Completed { reply, replayed: completed.replayed }))

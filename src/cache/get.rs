@@ -178,9 +178,6 @@ pub async fn get(
 
 async fn answer_of(mut lookup: Lookup, applied: PreferredWait) -> api::Result<CacheAnswer> {
     let found = lookup.run().await?;
-    if let Some(waited) = lookup.waited() {
-        metrics::histogram!("lockstep_cache_wait_seconds").record(waited.as_secs_f64());
-    }
     let reply = CacheAnswer::from(found);
     Ok(applied.applied_to(Answer::ok(Completed { reply, replayed: false })))
 }

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep_until};
 use super::{
     CODES, bind_entry, bind_tags,
     key::CacheKey,
+    statistics::{Event, count},
     value::{StoredValue, ValueText},
     waiters::{EntryWait, Waiters},
     withdraw::Withdrawal,
@@ -201,11 +202,6 @@ impl Lookup {
         }
     }
 
-    /// The time that it took, if it has waited for somebody else to fill the entry.
-    pub fn waited(&self) -> Option<Duration> {
-        self.has_waited.then(|| self.started.elapsed())
-    }
-
     /// Sends one try, and returns its reply. One that `waits` has the process be told of the next change.
     async fn try_once(&mut self, waits: bool, unreadable: Vec<u8>) -> Result<TryReply, Error> {
         if waits && self.wait.is_none() {
@@ -248,10 +244,11 @@ impl Lookup {
         let lease = lease_expires_at
             .filter(|_| lease == LeaseHolder::Own)
             .map(|expires_at| FillLease { token: self.lease_token.to_string(), expires_at });
-        state.count(lease.is_some());
-        if reply.lease_lapsed == 1 {
-            metrics::counter!("lockstep_cache_leases_lost_total", "reason" => "lapsed")
-                .increment(1);
+        let lapsed = (reply.lease_lapsed == 1).then_some(Event::LeaseLapsed);
+        let leased = lease.is_some().then_some(Event::Lease);
+        let waited = self.has_waited.then(|| Event::Wait(self.started.elapsed()));
+        for event in [Some(state.event()), lapsed, leased, waited].into_iter().flatten() {
+            count(&self.store, &self.context.space, event);
         }
         self.is_open = false;
         let is_hit = matches!(state, ValueState::Fresh | ValueState::Stale);
@@ -281,16 +278,12 @@ impl TryReply {
 }
 
 impl ValueState {
-    /// Counts a call that ends with this value, and perhaps with a lease.
-    fn count(self, is_leased: bool) {
-        let result = match self {
-            ValueState::Fresh => "hit",
-            ValueState::Stale => "stale",
-            ValueState::Kept | ValueState::None => "miss",
-        };
-        metrics::counter!("lockstep_cache_gets_total", "result" => result).increment(1);
-        if is_leased {
-            metrics::counter!("lockstep_cache_leases_total").increment(1);
+    /// What a call that ends with this value counts as.
+    fn event(self) -> Event {
+        match self {
+            ValueState::Fresh => Event::Hit,
+            ValueState::Stale => Event::Stale,
+            ValueState::Kept | ValueState::None => Event::Miss,
         }
     }
 }
