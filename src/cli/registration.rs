@@ -21,8 +21,6 @@ const END_TIMEOUT: Duration = Duration::from_secs(1);
 /// A service that is to run on a store.
 #[derive(Clone)]
 pub(super) struct Registration {
-    url: String,
-    timeout: Duration,
     /// The name under which it is registered. Two containers may listen on the same address.
     service: String,
     /// Set once the server has been found good and the service is registered.
@@ -30,9 +28,9 @@ pub(super) struct Registration {
 }
 
 impl Registration {
-    pub(super) fn new(url: String, timeout: Duration, address: SocketAddr) -> Registration {
+    pub(super) fn new(address: SocketAddr) -> Registration {
         let service = format!("{address} {}", Uuid::now_v7());
-        Registration { url, timeout, service, registered: Arc::default() }
+        Registration { service, registered: Arc::default() }
     }
 
     /// Checks the server and the format of the data and registers the service, as soon as the server lets
@@ -43,7 +41,7 @@ impl Registration {
         let mut attempted = Some(attempted);
         let mut told = None;
         loop {
-            match self.register().await {
+            match self.register(&store).await {
                 Ok(()) => {
                     store.admit();
                     attempted.take().into_iter().for_each(|attempted| attempted());
@@ -81,12 +79,12 @@ impl Registration {
     }
 
     /// Ends the registration, where there is one. If that fails, it ends by itself soon.
-    pub(super) async fn end(&self) {
+    pub(super) async fn end(&self, store: &Store) {
         if !self.is_registered() {
             return;
         }
         let end = async {
-            if let Ok(mut connection) = AdminConnection::connect(&self.url, self.timeout).await {
+            if let Ok(mut connection) = store.connect_admin().await {
                 let _ = connection.deregister(&self.service).await;
             }
         };
@@ -94,19 +92,34 @@ impl Registration {
     }
 
     /// Registers the service; the first time, checks the server before.
-    async fn register(&self) -> Result<(), StartRefusal> {
-        let connecting = AdminConnection::connect(&self.url, self.timeout).await;
-        let mut connection = connecting.map_err(StartRefusal::Unanswered)?;
+    async fn register(&self, store: &Store) -> Result<(), StartRefusal> {
+        let mut connection = store.connect_admin().await?;
         let first = !self.is_registered();
         if first {
             connection.check_server().await?;
+            if store.awaits_replicas() {
+                connection.check_wait().await?;
+            }
         }
         connection.register(&self.service).await?;
         if first {
             warn_of_eviction(&mut connection).await;
+            warn_of_grants(&mut connection, store.timeout()).await;
             let _ = self.registered.set(());
         }
         Ok(())
+    }
+}
+
+/// Warns of a server whose replicas cannot be waited for, although there are some.
+async fn warn_of_grants(connection: &mut AdminConnection, timeout: Duration) {
+    if let Ok(1..) = connection.count_replicas(timeout).await
+        && let Err(StartRefusal::NoWait(cause)) = connection.check_wait().await
+    {
+        tracing::warn!(
+            %cause,
+            "a failover can forget the grant of a lock, because Redis refuses the command WAIT"
+        );
     }
 }
 

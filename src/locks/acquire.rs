@@ -128,18 +128,19 @@ pub async fn acquire(
     Json(request): Json<Acquire>,
 ) -> Result<Later, Problem> {
     let applied = preferred.unless(request.wait_ms);
-    let acquisition = Acquisition::new(store, context, waiters, request.check(preferred)?);
-    Ok(Later::new(lease_of(acquisition, applied)))
+    let mut acquisition = Acquisition::new(store, context, waiters, request.check(preferred)?);
+    // By reference: the future of a function that takes it would have room for it twice.
+    Ok(Later::new(async move { lease_of(&mut acquisition, applied).await }))
 }
 
 /// Waits for the lease, and answers it. `applied` is the wait that the header `Prefer` asked for.
-async fn lease_of(mut acquisition: Acquisition, applied: PreferredWait) -> api::Result<Lease> {
+async fn lease_of(acquisition: &mut Acquisition, applied: PreferredWait) -> api::Result<Lease> {
     let acquired = acquisition.run().await;
     let names = acquisition.names();
     let Completed { reply: (mut lease, waited_ms), replayed } =
         acquired.map_err(|error| describe(error, names))?;
     if replayed {
-        let Acquisition { store, context, .. } = &acquisition;
+        let Acquisition { store, context, .. } = &*acquisition;
         // In a box, so that those who wait do not keep the room for it.
         lease = Box::pin(still_held(lease, store, context)).await?;
     }

@@ -6,7 +6,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    future::pending,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
@@ -16,7 +15,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use super::{heartbeat::Heartbeat, lease::Mode, names::LockNames};
+use super::{acquisition::LockRequest, heartbeat::Heartbeat, names::LockNames};
 use crate::{
     store::{Context, Listener, Notification, Store},
     types::{Id, Text},
@@ -31,6 +30,10 @@ const LOCKS_PER_HEARTBEAT: usize = 200;
 
 /// Heartbeats and subscription go on for so long after the last waiter, because the next one may be near.
 const IDLE: Duration = Duration::from_secs(5);
+
+/// The first word of the message that a call under an idempotency key is answered. The others are its space and
+/// the key.
+const ENDED: &str = "ended";
 
 /// All waiters of this process. Cheap to clone.
 #[derive(Clone, Default)]
@@ -47,6 +50,8 @@ struct WaitersInner {
 struct WaiterTable {
     last_number: u64,
     turns: HashMap<u64, Arc<Turn>>,
+    /// By the message that tells that a call is answered: the waiters under the idempotency key of that call.
+    repeats: HashMap<String, Vec<u64>>,
     spaces: HashMap<Id, SpaceWaiters>,
     /// True while the task runs that hears messages.
     is_listening: bool,
@@ -79,6 +84,9 @@ pub struct LockWait {
     turn: Arc<Turn>,
     /// The waiter as it stands in the queues.
     pub name: String,
+    /// The message that the script publishes once the call is answered, for other calls under its idempotency key;
+    /// empty for a call without one.
+    pub ended_message: String,
 }
 
 impl Turn {
@@ -105,18 +113,16 @@ impl Turn {
         }
     }
 
-    /// Resolves when the moment has come.
-    pub async fn due(&self) {
+    /// Resolves when the moment has come, or at the deadline.
+    pub async fn due(&self, deadline: Instant) {
         loop {
-            let at = *self.lock();
-            let due = async {
-                match at {
-                    Some(at) => sleep_until(at).await,
-                    None => pending().await,
-                }
-            };
+            let at = self.lock().map_or(deadline, |at| at.min(deadline));
+            // A timer would be up to a millisecond late.
+            if at <= Instant::now() {
+                return;
+            }
             tokio::select! {
-                () = due => return,
+                () = sleep_until(at) => return,
                 () = self.changed.notified() => {}
             }
         }
@@ -125,19 +131,21 @@ impl Turn {
 
 impl Waiters {
     /// Registers a waiter, before its first try: then no message to it can be missed.
-    pub fn register(
-        &self,
-        store: &Store,
-        space: &Id,
-        names: &Arc<LockNames>,
-        mode: Mode,
-        owner: &Text<1, 200>,
-    ) -> LockWait {
+    pub fn register(&self, store: &Store, context: &Context, request: &LockRequest) -> LockWait {
+        let Context { space, idempotency_key, .. } = context;
+        let LockRequest { names, mode, owner, .. } = request;
+        let ended_message = idempotency_key
+            .as_ref()
+            .map(|key| format!("{ENDED} {space} {key}"))
+            .unwrap_or_default();
         let turn = Arc::new(Turn::default());
         let mut state = self.lock();
         state.last_number += 1;
         let number = state.last_number;
         state.turns.insert(number, Arc::clone(&turn));
+        if !ended_message.is_empty() {
+            state.repeats.entry(ended_message.clone()).or_default().push(number);
+        }
         let of_space = state.spaces.entry(space.clone()).or_default();
         of_space.waiters.insert(number);
         for name in names.iter() {
@@ -148,16 +156,23 @@ impl Waiters {
         let (process, mode) = (store.process(), &mode.as_str()[..1]);
         let name = format!("{process}:{number}:{mode}:{}", Text::json(Some(owner)));
         let (waiters, space, names) = (self.clone(), space.clone(), Arc::clone(names));
-        LockWait { waiters, space, names, number, turn, name }
+        LockWait { waiters, space, names, number, turn, name, ended_message }
     }
 
     fn lock(&self) -> MutexGuard<'_, WaiterTable> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells a waiter when it should try, as a message or a heartbeat says: `<number> <milliseconds>`.
+    /// Tells a waiter when it should try, as a message or a heartbeat says: `<number> <milliseconds>`. The message
+    /// that a call is answered has all waiters under its idempotency key try, who find that answer.
     fn deliver(&self, message: &str) {
         let Some((number, ms)) = message.split_once(' ') else { return };
+        if number == ENDED {
+            let state = self.lock();
+            let repeats = state.repeats.get(message).into_iter().flatten();
+            let turns = repeats.filter_map(|number| state.turns.get(number));
+            return turns.for_each(|turn| turn.set(Instant::now()));
+        }
         let (Ok(number), Ok(ms)) = (number.parse(), ms.parse()) else { return };
         // One that has gone meanwhile has a task that takes it out of the queue.
         let turn = self.lock().turns.get(&number).cloned();
@@ -211,6 +226,12 @@ impl Drop for LockWait {
         metrics::gauge!("lockstep_lock_waiters").decrement(1);
         let mut state = self.waiters.lock();
         state.turns.remove(&self.number);
+        if let Some(repeats) = state.repeats.get_mut(&self.ended_message) {
+            repeats.retain(|number| *number != self.number);
+            if repeats.is_empty() {
+                state.repeats.remove(&self.ended_message);
+            }
+        }
         let Some(of_space) = state.spaces.get_mut(&self.space) else { return };
         of_space.waiters.remove(&self.number);
         for name in self.names.iter() {

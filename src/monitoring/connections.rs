@@ -26,8 +26,9 @@ pub struct Connections {
     /// Time since the process opened its store, in milliseconds.
     #[schema(example = 86_400_000)]
     uptime_ms: u64,
-    /// Batch workers, `worker-0` and so on, each of which shares one connection among all calls; `large-calls`, the
-    /// batch worker for calls of more than 16 KiB; `pool`, for checks, upkeep and large values that are read; and `transactions`, for transactions with `watch` or `guards`.
+    /// Batch workers, `worker-0` and so on, each of which shares one connection among all calls, the last of them among
+    /// those that wait for replicas; `large-calls`, the batch worker for calls of more than 16 KiB; `pool`, for checks,
+    /// upkeep and large values that are read; and `transactions`, for transactions with `watch` or `guards`.
     groups: Vec<ConnectionFigures>,
 }
 

@@ -3,6 +3,7 @@
 
 use std::{
     fmt,
+    pin::Pin,
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
@@ -13,7 +14,11 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{Failure, Inner, Store, admin::read_failure, connection::checkout};
+use super::{
+    Failure, Inner, Store,
+    admin::read_failure,
+    connection::{Route, checkout},
+};
 
 /// The connection goes on for so long after the last listener, because the next one may be near.
 const IDLE: Duration = Duration::from_secs(5);
@@ -69,6 +74,36 @@ impl Notifications {
     }
 }
 
+/// A subscription to the messages for this process. Messages that are published while there is none are lost.
+struct Subscription {
+    messages: Pin<Box<dyn Stream<Item = redis::Msg> + Send>>,
+    route: Arc<Route>,
+    generation: u64,
+}
+
+/// What a subscription gives within [`SILENCE`].
+enum Heard {
+    Message(Arc<str>),
+    Nothing,
+    /// The connection has ended, or its server was left.
+    End,
+}
+
+impl Subscription {
+    async fn next(&mut self) -> Heard {
+        tokio::select! {
+            message = timeout(SILENCE, self.messages.next()) => match message {
+                Ok(Some(message)) => {
+                    Heard::Message(String::from_utf8_lossy(message.get_payload_bytes()).into())
+                }
+                Ok(None) => Heard::End,
+                Err(_) => Heard::Nothing,
+            },
+            () = self.route.left(self.generation) => Heard::End,
+        }
+    }
+}
+
 impl Listener {
     /// Waits for the next notification, for `most` at most.
     pub async fn next(&mut self, most: Duration) -> Option<Notification> {
@@ -99,18 +134,15 @@ impl Store {
         listener
     }
 
-    /// Connects, and subscribes to the messages for this process.
-    async fn subscribe(&self) -> Result<impl Stream<Item = redis::Msg> + use<>, Failure> {
-        let subscribing = async {
-            let mut connection = self.0.subscriber.get_async_pubsub().await?;
-            connection.subscribe(self.channel()).await?;
-            Ok(connection)
-        };
-        let connection = timeout(self.0.timeout, subscribing)
-            .await
-            .map_err(|_| Failure::Unavailable("no subscription in time".to_owned()))?
-            .map_err(|error: redis::RedisError| read_failure(&error))?;
-        Ok(connection.into_on_message())
+    /// Subscribes to the messages for this process, on a connection of its own.
+    ///
+    /// # Errors
+    ///
+    /// The failure to connect or to subscribe, each after the store timeout at the latest.
+    async fn subscribe(&self) -> Result<Subscription, Failure> {
+        let route = Arc::clone(&self.0.route);
+        let (connection, generation) = route.subscribe(&self.channel()).await?;
+        Ok(Subscription { messages: Box::pin(connection.into_on_message()), route, generation })
     }
 
     /// Publishes a message to this process, which says that the subscription works.
@@ -139,8 +171,8 @@ async fn hear(inner: Weak<Inner>) {
     let mut last_used = Instant::now();
     loop {
         let Some(hearing) = store() else { return };
-        let mut messages = match hearing.subscribe().await {
-            Ok(messages) => Box::pin(messages),
+        let mut subscription = match hearing.subscribe().await {
+            Ok(subscription) => subscription,
             Err(failure) => {
                 if hearing.0.notifications.sender.receiver_count() > 0 {
                     tracing::warn!(%failure, "cannot hear messages of Redis");
@@ -158,22 +190,21 @@ async fn hear(inner: Weak<Inner>) {
         drop(hearing);
         let mut is_asked = false;
         loop {
-            let heard = timeout(SILENCE, messages.next()).await;
+            let heard = subscription.next().await;
             let Some(hearing) = store() else { return };
             if hearing.stops_hearing(&mut last_used) {
                 return;
             }
             match heard {
-                Ok(Some(message)) => {
+                Heard::Message(message) => {
                     is_asked = false;
-                    let text = String::from_utf8_lossy(message.get_payload_bytes());
-                    hearing.tell(Notification::Message(text.into()));
+                    hearing.tell(Notification::Message(message));
                 }
-                Err(_) if !is_asked => {
+                Heard::Nothing if !is_asked => {
                     is_asked = true;
                     hearing.publish_alive().await;
                 }
-                Ok(None) | Err(_) => break,
+                Heard::Nothing | Heard::End => break,
             }
         }
     }

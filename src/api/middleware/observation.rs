@@ -1,5 +1,5 @@
 //! What is recorded of each request: its operation, for the statistics and the list of failures, and a line of the
-//! access log. `middleware::handle` records whole requests, `bulk` the lines of a stream.
+//! access log. `middleware::around` records whole requests, `bulk` the lines of a stream.
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
@@ -73,7 +73,7 @@ impl Observation {
         calls.record(outcome, call.duration);
         let Some(problem) = call.problem else { return };
         let Some(statistics) = &self.statistics else { return };
-        statistics.record_failure(FailedCall {
+        statistics.record_failure(|| FailedCall {
             operation: Arc::clone(&calls.operation),
             code: problem.code(),
             status: call.status,

@@ -11,7 +11,7 @@ use axum::{
 use lockstep::{
     api::{Limits, ShutdownGate},
     app::{self, app},
-    store::{Retention, Settings, Store},
+    store::{Access, Retention, Settings, Store},
     telemetry::CallStatistics,
 };
 use serde_json::{Value, json};
@@ -42,11 +42,14 @@ impl Service {
     pub fn with(change: impl FnOnce(&mut Settings)) -> Service {
         let mut settings = Settings {
             url: redis_url().to_owned(),
+            access: Access::default(),
             batch_workers: 2,
             transactions: 16,
             queue: 8192,
             queue_bytes: 64 << 20,
             timeout: Duration::from_secs(20),
+            wait_replicas: 0,
+            wait_timeout: Duration::from_secs(1),
             retention: Retention {
                 idempotency_ttl_ms: 3_600_000,
                 transaction_ttl_ms: 3_600_000,
