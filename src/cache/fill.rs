@@ -10,8 +10,8 @@ use super::{
     CODES, bind_entry, bind_tags, codes,
     key::CacheKey,
     statistics::{Event, count},
-    value::{Encoding, MAX_BODY_BYTES, NewValue, VALUES},
-    withdraw::Withdrawal,
+    value::{MAX_BODY_BYTES, NewValue, VALUES, ValueEncoding},
+    withdraw::LeaseWithdrawal,
 };
 use crate::{
     api::{self, Answer, Caller, JsonUpTo},
@@ -41,7 +41,7 @@ pub struct Fill {
     /// Way in which `value` is written.
     #[serde(default, deserialize_with = "enum_from_str")]
     #[schema(default = "utf8")]
-    pub encoding: Encoding,
+    pub encoding: ValueEncoding,
     /// Time in milliseconds after which the value ends.
     pub ttl_ms: Ttl,
     /// Time in milliseconds for which the value is served as stale after its end, while somebody fills the entry;
@@ -134,7 +134,7 @@ pub async fn fill(
         count(&store, &context.space, Event::FillRefused);
         // A lease that is void by a tag would keep others from filling until its end.
         let (key, lease_token) = (fill.key.clone(), fill.lease_token.to_string());
-        let withdrawal = Withdrawal { key, lease_token };
+        let withdrawal = LeaseWithdrawal { key, lease_token };
         withdrawal.run_once(&store, &context).await;
     }
     let completed = result?;

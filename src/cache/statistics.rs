@@ -125,7 +125,7 @@ impl Event {
     }
 }
 
-/// What the cache of a space has done for the callers of one process, since that has started.
+/// Work of the cache of a space for the callers of one process, since that has started.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({
     "process": "0199f6c28f7a7c319d4e52a1b7f0c6aa", "uptime_ms": 86_400_000, "space": "main",
