@@ -182,7 +182,7 @@ async fn answer(
         (status = UNAUTHORIZED, description = "The denial `rate_limited`, with `deny_status=401`."),
         (status = FORBIDDEN, description = "The denial `rate_limited`, with `deny_status=403`."),
     ),
-    extensions(("x-refusals" = json!([
+    extensions(("x-access" = json!("ratelimit:write")), ("x-refusals" = json!([
         "invalid_query", "invalid_id", "validation_failed", "policy_not_found", "cost_exceeds_limit", "rate_limited",
         "overloaded", "shutting_down", "store_unavailable", "store_busy", "store_loading", "store_readonly",
         "store_out_of_memory", "outcome_unknown", "internal_error"

@@ -2,6 +2,7 @@
 //! its pool or of its batch worker; `monitoring` shows both.
 
 use std::{
+    iter,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
@@ -44,7 +45,7 @@ impl ConnectionActivity {
 /// The connections of one pool, or of one batch worker, and what was sent on them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConnectionGroup {
-    /// `worker-0` for a batch worker; `pool` for probes and the sweeper; `transactions` for those by WATCH.
+    /// `worker-0` for a batch worker, the last ones for those whose calls wait for replicas; `pool` for probes and the sweeper; `transactions` for those by WATCH.
     pub name: String,
     /// Connections that were made since the process started.
     pub created: u64,
@@ -75,9 +76,12 @@ impl Store {
 
     /// The connections to the server as they are now: those of batch workers first, then the pools.
     pub fn connection_groups(&self) -> Vec<ConnectionGroup> {
-        let workers = self.0.queues.iter().zip(&self.0.worker_activity).enumerate();
+        let numbers = (0..self.0.queues.len()).map(|number| format!("worker-{number}"));
+        let names = numbers.chain(iter::once("large-calls".to_owned()));
+        let queues = self.0.queues.iter().chain(iter::once(&self.0.large_queue));
+        let workers = names.zip(queues).zip(&self.0.worker_activity);
         let mut groups: Vec<_> =
-            workers.map(|(number, (queue, activity))| of_worker(number, queue, activity)).collect();
+            workers.map(|((name, queue), activity)| of_worker(name, queue, activity)).collect();
         groups.push(of_pool("pool", &self.0.pool));
         groups.push(of_pool("transactions", &self.0.transaction_pool));
         groups
@@ -85,14 +89,14 @@ impl Store {
 }
 
 fn of_worker<T>(
-    number: usize,
+    name: String,
     queue: &mpsc::Sender<T>,
     activity: &ConnectionActivity,
 ) -> ConnectionGroup {
     let created = activity.created.load(Ordering::Relaxed);
     let waiting = queue.max_capacity() - queue.capacity();
     ConnectionGroup {
-        name: format!("worker-{number}"),
+        name,
         in_use: created.min(1),
         waiting: waiting as u64,
         waiting_limit: Some(queue.max_capacity() as u64),

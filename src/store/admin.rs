@@ -6,7 +6,7 @@ use std::time::Duration;
 use redis::{RedisError, RedisResult};
 
 use super::{
-    Failure, FormatError, Store,
+    Access, Failure, FormatError, Store,
     connection::{Connection, Route, checkout},
     rights::{self, Trial},
 };
@@ -54,6 +54,9 @@ pub enum StartRefusal {
     /// The server gives no answer now, so nothing is known yet.
     #[error(transparent)]
     Unanswered(Failure),
+    /// A setting does not fit what was found.
+    #[error("{0}")]
+    Settings(String),
     /// The server is too old.
     #[error("the server is Redis {0}: use Redis 7.0 or newer, or Valkey")]
     TooOld(String),
@@ -72,6 +75,15 @@ pub enum StartRefusal {
          &lockstep:*, see docs/operations.md"
     )]
     MissingChannels,
+    /// Writes cannot wait for replicas.
+    #[error("--wait-replicas needs the command WAIT, and the server refuses it: {0}")]
+    NoWait(String),
+    /// Keys were made, and the service would not ask for them.
+    #[error(
+        "the data have keys of callers: give the root key as --root-key-file or --root-key-sha256, or --insecure to let \
+         everybody in without a key"
+    )]
+    HasKeys,
     /// The data have another format.
     #[error(transparent)]
     Format(#[from] FormatError),
@@ -103,8 +115,12 @@ impl AdminConnection {
     /// # Errors
     ///
     /// The reason why there is no connection.
-    pub async fn connect(url: &str, timeout: Duration) -> Result<AdminConnection, Failure> {
-        let route = Route::new(url, timeout).map_err(|error| read_failure(&error))?;
+    pub async fn connect(
+        url: &str,
+        access: &Access,
+        timeout: Duration,
+    ) -> Result<AdminConnection, StartRefusal> {
+        let route = Route::new(url, access, timeout).map_err(StartRefusal::Settings)?;
         Ok(AdminConnection { connection: route.connect().await? })
     }
 
@@ -130,6 +146,15 @@ impl AdminConnection {
         }
     }
 
+    /// True if there is anything under a key.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the server did not answer.
+    pub async fn has(&mut self, key: &str) -> Result<bool, StartRefusal> {
+        Ok(redis::cmd("EXISTS").arg(key).query_async(&mut self.connection).await?)
+    }
+
     /// The server's `maxmemory-policy`; `None` where it does not tell. Any policy but `noeviction` can evict
     /// money.
     ///
@@ -139,6 +164,31 @@ impl AdminConnection {
     pub async fn eviction_policy(&mut self) -> Result<Option<String>, StartRefusal> {
         let info = self.info("memory").await?;
         Ok(field(&info, "maxmemory_policy").map(str::to_owned))
+    }
+
+    /// Finds out whether writes can wait for replicas. No replica is waited for.
+    ///
+    /// # Errors
+    ///
+    /// The refusal of the server.
+    pub async fn check_wait(&mut self) -> Result<(), StartRefusal> {
+        let asked: RedisResult<u64> =
+            redis::cmd("WAIT").arg(0).arg(1).query_async(&mut self.connection).await;
+        match asked {
+            Ok(_) => Ok(()),
+            Err(error) if error.code().is_some() => Err(StartRefusal::NoWait(error.to_string())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The number of replicas that the server has.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the server did not answer.
+    pub async fn count_replicas(&mut self, timeout: Duration) -> Result<u32, StartRefusal> {
+        let counted = self.connection.count_replicas(timeout).await;
+        counted.map_err(|lost| StartRefusal::Unanswered(Failure::Unavailable(lost.cause)))
     }
 
     async fn info(&mut self, section: &str) -> RedisResult<String> {

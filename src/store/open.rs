@@ -1,22 +1,22 @@
 //! Opening and closing a store: its connection pools, its queues and its batch workers.
 
-use std::{
-    io,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
-};
+use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize};
 
-use redis::IntoConnectionInfo;
 use tokio::{
     sync::{Semaphore, mpsc},
+    task::JoinHandle,
     time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Clock, Failure, Inner, ProcessId, Settings, Store,
-    batcher::{BatchWorker, RunnerArgs},
-    connection::{Route, pool},
+    AdminConnection, Clock, Failure, Inner, ProcessId, Settings, StartRefusal, Store,
+    activity::ConnectionActivity,
+    batcher::{BatchWorker, MAX_LARGE_CALLS, MAX_STEPS, PendingCall, RunnerArgs},
+    connection::{Pool, Route, Wait, pool},
+    large_values::MAX_LARGE_READS,
     local::Local,
+    notifications::Notifications,
     script_trace::MAX_TRACES,
     single_flight::SingleFlight,
     user_script::UserScripts,
@@ -29,10 +29,49 @@ const SPARE_CONNECTIONS: usize = 16;
 /// The most bytes that the queues can be bounded by; a permit of the semaphore is a byte.
 const MOST_QUEUE_BYTES: usize = u32::MAX as usize;
 
+/// The batch workers that wait for replicas, where every write does: while one waits, another sends.
+const WAITING_WORKERS: usize = 2;
+
 impl Settings {
+    /// The number of batch workers whose calls wait for replicas. Without the setting these are the grants of
+    /// locks alone.
+    fn waiting_workers(&self) -> usize {
+        if self.wait_replicas > 0 { self.batch_workers.max(WAITING_WORKERS) } else { 1 }
+    }
+
+    /// The number of all batch workers; one takes the calls with large values.
+    fn workers(&self) -> usize {
+        self.batch_workers + self.waiting_workers() + 1
+    }
+
+    /// What every write waits for, where that is asked for.
+    fn demanded_wait(&self) -> Option<Wait> {
+        let (replicas, timeout) = (self.wait_replicas, self.wait_timeout);
+        (replicas > 0).then_some(Wait { replicas, timeout, is_demanded: true })
+    }
+
+    /// What writes wait for that wait in any case, where the server has replicas.
+    fn usual_wait(&self) -> Wait {
+        let timeout = self.wait_timeout.min(self.timeout / 2);
+        Wait { replicas: 1, timeout, is_demanded: false }
+    }
+
+    /// Finds out whether the settings of the way to the server fit each other, and whether their files can be
+    /// used.
+    ///
+    /// # Errors
+    ///
+    /// The sentence about what is wrong.
+    pub fn check(&self) -> Result<(), String> {
+        if self.wait_replicas > 0 && self.wait_timeout >= self.timeout {
+            return Err("--wait-timeout-ms has to be less than --store-timeout-ms".to_owned());
+        }
+        Route::new(&self.url, &self.access, self.timeout).map(drop)
+    }
+
     /// The most connections to the server that a store has at a time.
     pub fn connections(&self) -> usize {
-        self.batch_workers + SPARE_CONNECTIONS + self.transactions
+        self.workers() + SPARE_CONNECTIONS + self.transactions
     }
 }
 
@@ -42,39 +81,32 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// When the URL is not one of Redis.
-    pub fn open(settings: &Settings) -> redis::RedisResult<Store> {
-        let route = Arc::new(Route::new(&settings.url, settings.timeout)?);
-        let pool = |size| pool(&route, size, settings.timeout).map_err(io::Error::other);
+    /// The sentence about a setting of the way to the server that is wrong.
+    pub fn open(settings: &Settings) -> Result<Store, String> {
+        let route = Arc::new(Route::new(&settings.url, &settings.access, settings.timeout)?);
+        let pool = |size| pool(&route, size, settings.timeout).map_err(|error| error.to_string());
         // Two pools: probes and the sweeper do not wait behind transactions.
         let transaction_pool = pool(settings.transactions)?;
-        let pool = pool(settings.batch_workers + SPARE_CONNECTIONS)?;
+        let pool = pool(settings.workers() + SPARE_CONNECTIONS)?;
 
         let runner_args = RunnerArgs { clock: Clock::default(), retention: settings.retention };
         let closing = CancellationToken::new();
-        let queue_length = settings.queue.div_ceil(settings.batch_workers).max(1);
-        let (mut queues, mut workers) = (Vec::new(), Vec::new());
-        let mut worker_activity = Vec::new();
-        for _ in 0..settings.batch_workers {
-            let activity = Arc::default();
-            worker_activity.push(Arc::clone(&activity));
-            let worker = BatchWorker {
-                route: Arc::clone(&route),
-                pool: pool.clone(),
-                runner_args: runner_args.clone(),
-                timeout: settings.timeout,
-                activity,
-            };
-            let (sender, queue) = mpsc::channel(queue_length);
-            queues.push(sender);
-            workers.push(tokio::spawn(worker.run(queue, closing.clone())));
-        }
+        let Workers { queues, large_queue, activity: worker_activity, tasks: workers } =
+            Workers::start(settings, &route, &pool, &runner_args, &closing);
+        tokio::spawn({
+            let (route, closing) = (Arc::clone(&route), closing.clone());
+            async move { closing.run_until_cancelled(route.follow()).await }
+        });
         let queue_bytes = settings.queue_bytes.clamp(1, MOST_QUEUE_BYTES);
         Ok(Store(Arc::new(Inner {
             route,
             pool,
             transaction_pool,
             queues,
+            plain_queues: settings.batch_workers,
+            wait: settings.demanded_wait(),
+            large_queue,
+            large_reads: Semaphore::new(MAX_LARGE_READS),
             worker_activity,
             queue_bytes,
             queue_room: Arc::new(Semaphore::new(queue_bytes)),
@@ -84,7 +116,7 @@ impl Store {
             opened: Instant::now(),
             runner_args,
             process: ProcessId::new(),
-            subscriber: subscriber(&settings.url)?,
+            notifications: Notifications::new(),
             local: Local::default(),
             user_scripts: UserScripts::default(),
             traces: Semaphore::new(MAX_TRACES),
@@ -93,6 +125,20 @@ impl Store {
             closing,
             workers: Mutex::new(workers),
         })))
+    }
+
+    /// True if every write waits for replicas.
+    pub fn awaits_replicas(&self) -> bool {
+        self.0.wait.is_some()
+    }
+
+    /// Makes a connection for what the service does beside calls.
+    ///
+    /// # Errors
+    ///
+    /// The reason why there is none.
+    pub async fn connect_admin(&self) -> Result<AdminConnection, StartRefusal> {
+        Ok(AdminConnection { connection: self.0.route.connect().await? })
     }
 
     /// Sends no calls from now on; they fail with `reason`. A service does so until it has looked at the
@@ -130,10 +176,47 @@ impl Store {
     }
 }
 
-/// The client that makes the connection of a subscription.
-fn subscriber(url: &str) -> redis::RedisResult<redis::Client> {
-    let info = url.into_connection_info()?;
-    // The user need not have the right to name its library.
-    let settings = info.redis_settings().clone().set_skip_set_lib_name();
-    redis::Client::open(info.set_redis_settings(settings))
+/// The batch workers of a store.
+struct Workers {
+    /// Of those that do not wait for replicas, then of those that do.
+    queues: Vec<mpsc::Sender<PendingCall>>,
+    large_queue: mpsc::Sender<PendingCall>,
+    activity: Vec<Arc<ConnectionActivity>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Workers {
+    fn start(
+        settings: &Settings,
+        route: &Arc<Route>,
+        pool: &Pool,
+        runner_args: &RunnerArgs,
+        closing: &CancellationToken,
+    ) -> Workers {
+        let queue_length = settings.queue.div_ceil(settings.batch_workers).max(1);
+        let (mut activity, mut tasks) = (Vec::new(), Vec::new());
+        let mut start = |max_calls, wait| {
+            let of_worker = Arc::default();
+            activity.push(Arc::clone(&of_worker));
+            let worker = BatchWorker {
+                route: Arc::clone(route),
+                pool: pool.clone(),
+                runner_args: runner_args.clone(),
+                timeout: settings.timeout,
+                wait,
+                max_calls,
+                activity: of_worker,
+            };
+            let (sender, queue) = mpsc::channel(queue_length);
+            tasks.push(tokio::spawn(worker.run(queue, closing.clone())));
+            sender
+        };
+        let demanded = settings.demanded_wait();
+        let waits = Some(demanded.unwrap_or(settings.usual_wait()));
+        let mut queues = Vec::new();
+        queues.extend((0..settings.batch_workers).map(|_| start(MAX_STEPS, None)));
+        queues.extend((0..settings.waiting_workers()).map(|_| start(MAX_STEPS, waits)));
+        let large_queue = start(MAX_LARGE_CALLS, demanded);
+        Workers { queues, large_queue, activity, tasks }
+    }
 }

@@ -122,6 +122,13 @@ const TABLE: [&str; 76] = [
     "scripts/delete: DEL 2, MGET 1, PTTL 1, TIME 1, ZREM 1",
     // A script is found first; the commands of the example are GET and INCRBY.
     "scripts/run: GET 1, HGET 1, INCRBY 1, MGET 1, TIME 2",
+    // A change of a key is followed by the look of this process at it.
+    "keys/create: EXISTS 1, MGET 2, MSET 1, TIME 2, ZADD 1, ZCARD 1, ZRANGEBYLEX 1",
+    "keys/list: MGET 1, TIME 2, ZRANGEBYLEX 2",
+    "keys/get: MGET 1, TIME 1",
+    "keys/update: MGET 2, MSET 1, TIME 2, ZRANGEBYLEX 1",
+    "keys/rotate: MGET 2, MSET 1, TIME 2, ZRANGEBYLEX 1",
+    "keys/revoke: MGET 2, MSET 1, SET 1, TIME 2, ZRANGEBYLEX 1, ZREM 1",
 ];
 
 #[tokio::test]

@@ -62,7 +62,12 @@ impl Server {
 
     /// Starts a server on this port.
     pub fn start_on(port: u16) -> Server {
-        Server::launch(port, &unique("lockstep-test-"), &[])
+        Server::start_on_with(port, &[])
+    }
+
+    /// Starts a server on this port with these arguments.
+    pub fn start_on_with(port: u16, arguments: &[&str]) -> Server {
+        Server::launch(port, &unique("lockstep-test-"), arguments)
     }
 
     /// Starts a server whose data folder has this name within the system's temporary folder.
@@ -90,12 +95,28 @@ impl Server {
 
     /// Has the server hang: it accepts connections and answers nothing until the result is dropped.
     pub fn hang(&self) -> Hanging {
+        let process = self.process();
+        kill_process(process, Signal::STOP).unwrap();
+        Hanging(process)
+    }
+
+    /// Ends the server with SIGKILL.
+    #[allow(dead_code, reason = "the tests of groups use it")]
+    pub fn kill(&self) {
+        kill_process(self.process(), Signal::KILL).unwrap();
+    }
+
+    fn process(&self) -> Pid {
         let info: String = redis::cmd("INFO").arg("server").query(&mut self.connection()).unwrap();
         let id =
             info.lines().find_map(|line| line.strip_prefix("process_id:")?.trim().parse().ok());
-        let process = Pid::from_raw(id.unwrap()).unwrap();
-        kill_process(process, Signal::STOP).unwrap();
-        Hanging(process)
+        Pid::from_raw(id.unwrap()).unwrap()
+    }
+
+    /// Its port.
+    #[allow(dead_code, reason = "the tests of groups use it")]
+    pub fn port(&self) -> u16 {
+        self.url.rsplit(':').next().unwrap().parse().unwrap()
     }
 
     /// Runs one command, such as `CONFIG SET maxmemory 1`.
