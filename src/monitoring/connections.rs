@@ -26,8 +26,8 @@ pub struct Connections {
     /// Time since the process opened its store, in milliseconds.
     #[schema(example = 86_400_000)]
     uptime_ms: u64,
-    /// Batch workers, `worker-0` and so on, each of which shares one connection among all calls; `pool`, for checks
-    /// and upkeep; and `transactions`, for transactions with `watch` or `guards`.
+    /// Batch workers, `worker-0` and so on, each of which shares one connection among all calls, the last of them among
+    /// those that wait for replicas; `pool`, for checks and upkeep; and `transactions`, for transactions with `watch` or `guards`.
     groups: Vec<ConnectionFigures>,
 }
 

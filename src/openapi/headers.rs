@@ -77,6 +77,13 @@ fn of_answers() -> Value {
             "required": false,
             "schema": { "type": "string", "enum": ["Bearer"] },
         },
+        "LockstepReplicas": {
+            "description": "Number of replicas that have what the call wrote, where the service waits for them \
+                (`--wait-replicas`; grants of locks wherever there are replicas).",
+            "required": false,
+            "schema": { "type": "integer", "minimum": 1 },
+            "example": 1,
+        },
         "RetryAfter": {
             "description": "Seconds to wait before the call is sent again.",
             "required": false,
@@ -146,6 +153,7 @@ pub(super) fn add_to_answers(operation: &mut Value, is_command: bool, schemas: &
         let mut headers = references(&[
             ("X-Request-Id", true),
             ("Idempotent-Replayed", is_replayed),
+            ("Lockstep-Replicas", is_replayed),
             ("ETag", has_version),
             ("Location", has_place && status == "201"),
             ("RateLimit-Policy", is_limited),
@@ -198,6 +206,7 @@ pub(super) fn of_problems(status: u16, codes: &[&Code], is_command: bool) -> Val
         ("X-Request-Id", true),
         ("WWW-Authenticate", codes.contains(&&codes::UNAUTHENTICATED)),
         ("Idempotent-Replayed", is_command && codes.iter().any(is_remembered)),
+        ("Lockstep-Replicas", is_command && codes.iter().any(is_remembered)),
         ("Retry-After", waits || is_limited),
         ("RateLimit-Policy", is_limited),
         ("RateLimit", is_limited),

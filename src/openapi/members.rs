@@ -73,6 +73,8 @@ const MEMBERS: &[ProblemMember] = &[
         r#""accounts:write""#,
         "Scope that would allow the call.",
     ),
+    row_of("not_durable", "required", Number, "1", "Replicas that are to have it."),
+    row("replicas", Number, "0", "Replicas that have it, where that is known."),
     row("required", Named("Money"), r#""10.00""#, "Amount that the call needs."),
     row("balance", Named("Money"), r#""950.00""#, "Balance of the account."),
     row("max_balance", Named("Money"), r#""1000.00""#, "Largest balance of the account."),

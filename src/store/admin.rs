@@ -81,6 +81,9 @@ pub enum StartRefusal {
          everybody in without a key"
     )]
     HasKeys,
+    /// Writes cannot wait for replicas.
+    #[error("--wait-replicas needs the command WAIT, and the server refuses it: {0}")]
+    NoWait(String),
     /// The data have another format.
     #[error(transparent)]
     Format(#[from] FormatError),
@@ -161,6 +164,31 @@ impl AdminConnection {
     pub async fn eviction_policy(&mut self) -> Result<Option<String>, StartRefusal> {
         let info = self.info("memory").await?;
         Ok(field(&info, "maxmemory_policy").map(str::to_owned))
+    }
+
+    /// Finds out whether writes can wait for replicas. No replica is waited for.
+    ///
+    /// # Errors
+    ///
+    /// The refusal of the server.
+    pub async fn check_wait(&mut self) -> Result<(), StartRefusal> {
+        let asked: RedisResult<u64> =
+            redis::cmd("WAIT").arg(0).arg(1).query_async(&mut self.connection).await;
+        match asked {
+            Ok(_) => Ok(()),
+            Err(error) if error.code().is_some() => Err(StartRefusal::NoWait(error.to_string())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The number of replicas that the server has.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the server did not answer.
+    pub async fn count_replicas(&mut self, timeout: Duration) -> Result<u32, StartRefusal> {
+        let counted = self.connection.count_replicas(timeout).await;
+        counted.map_err(|lost| StartRefusal::Unanswered(Failure::Unavailable(lost.cause)))
     }
 
     async fn info(&mut self, section: &str) -> RedisResult<String> {

@@ -8,7 +8,7 @@
 //! `large_values` are read without a script, `local` is what domains keep in this process, `transaction` is WATCH and
 //! EXEC, `user_script` runs scripts of callers, `script_trace` steps through one, `admin` is what the service asks for
 //! itself, `server_info` and `activity` are figures of the server and of the
-//! connections to it, `rights` and `readiness` are what the user may do and
+//! connections to it, `replicas` counts who has what a call wrote, `rights` and `readiness` are what the user may do and
 //! what the server can serve, `format` is the layout of the data, `migration` leads
 //! from one to the next, and `embedded` is the server that Lockstep brings along. `stored_key` shows people
 //! what is stored, with `packed`. `failure` has every way in which there is no reply.
@@ -32,6 +32,7 @@ mod ordered;
 mod packed;
 mod pending;
 mod readiness;
+mod replicas;
 mod rights;
 mod script;
 mod script_trace;
@@ -57,7 +58,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use activity::ConnectionGroup;
 pub use admin::{AdminConnection, StartRefusal};
 pub use clock::Clock;
-pub use connection::Endpoint;
+pub use connection::HostPort;
 pub use embedded::{Embedded, StartError};
 pub use failure::Failure;
 pub use format::{FORMAT, FormatError, REGISTRATION_TTL};
@@ -70,7 +71,8 @@ pub use ordered::OrderedQueue;
 pub use packed::PackedRecord;
 pub use pending::PendingReply;
 pub use readiness::{NotReady, ReadinessCheck};
-pub use rights::{COMMANDS, SCRIPT_COMMANDS};
+pub use replicas::counting_replicas;
+pub use rights::{COMMANDS, REPLICA_COMMANDS, SCRIPT_COMMANDS};
 pub use script::{
     Field, FieldKind, Header, KeyType, Library, Params, RawReply, RedisValue, Script, ScriptValue,
 };
@@ -85,7 +87,7 @@ pub use user_script::{Kill, RunCounts, RunError, TimedOut, UserScript};
 
 use activity::ConnectionActivity;
 use batcher::{MAX_ARGS, MAX_KEYS, PendingCall, RunnerArgs};
-use connection::{Pool, Route};
+use connection::{Pool, Route, Wait};
 use invocation::EncodedInvocation;
 use local::Local;
 use notifications::Notifications;
@@ -102,8 +104,12 @@ struct Inner {
     pool: Pool,
     /// The connections of transactions by WATCH, each with one transaction at a time.
     transaction_pool: Pool,
-    /// One queue for each batch worker.
+    /// One queue for each batch worker: first of those that do not wait for replicas, then of those that do.
     queues: Vec<mpsc::Sender<PendingCall>>,
+    /// The number of the former.
+    plain_queues: usize,
+    /// What every write waits for, where a setting asks for it.
+    wait: Option<Wait>,
     /// The queue of the worker that takes the calls with large values, so that small ones do not wait behind them.
     large_queue: mpsc::Sender<PendingCall>,
     /// The places of those who read a large value.

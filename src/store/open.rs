@@ -4,14 +4,16 @@ use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize};
 
 use tokio::{
     sync::{Semaphore, mpsc},
+    task::JoinHandle,
     time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     AdminConnection, Clock, Failure, Inner, ProcessId, Settings, StartRefusal, Store,
-    batcher::{BatchWorker, MAX_LARGE_CALLS, MAX_STEPS, RunnerArgs},
-    connection::{Route, pool},
+    activity::ConnectionActivity,
+    batcher::{BatchWorker, MAX_LARGE_CALLS, MAX_STEPS, PendingCall, RunnerArgs},
+    connection::{Pool, Route, Wait, pool},
     large_values::MAX_LARGE_READS,
     local::Local,
     notifications::Notifications,
@@ -27,7 +29,33 @@ const SPARE_CONNECTIONS: usize = 16;
 /// The most bytes that the queues can be bounded by; a permit of the semaphore is a byte.
 const MOST_QUEUE_BYTES: usize = u32::MAX as usize;
 
+/// The batch workers that wait for replicas, where every write does: while one waits, another sends.
+const WAITING_WORKERS: usize = 2;
+
 impl Settings {
+    /// The number of batch workers whose calls wait for replicas. Without the setting these are the grants of
+    /// locks alone.
+    fn waiting_workers(&self) -> usize {
+        if self.wait_replicas > 0 { self.batch_workers.max(WAITING_WORKERS) } else { 1 }
+    }
+
+    /// The number of all batch workers; one takes the calls with large values.
+    fn workers(&self) -> usize {
+        self.batch_workers + self.waiting_workers() + 1
+    }
+
+    /// What every write waits for, where that is asked for.
+    fn demanded_wait(&self) -> Option<Wait> {
+        let (replicas, timeout) = (self.wait_replicas, self.wait_timeout);
+        (replicas > 0).then_some(Wait { replicas, timeout, is_demanded: true })
+    }
+
+    /// What writes wait for that wait in any case, where the server has replicas.
+    fn usual_wait(&self) -> Wait {
+        let timeout = self.wait_timeout.min(self.timeout / 2);
+        Wait { replicas: 1, timeout, is_demanded: false }
+    }
+
     /// Finds out whether the settings of the way to the server fit each other, and whether their files can be
     /// used.
     ///
@@ -35,12 +63,15 @@ impl Settings {
     ///
     /// The sentence about what is wrong.
     pub fn check(&self) -> Result<(), String> {
+        if self.wait_replicas > 0 && self.wait_timeout >= self.timeout {
+            return Err("--wait-timeout-ms has to be less than --store-timeout-ms".to_owned());
+        }
         Route::new(&self.url, &self.access, self.timeout).map(drop)
     }
 
     /// The most connections to the server that a store has at a time.
     pub fn connections(&self) -> usize {
-        self.batch_workers + 1 + SPARE_CONNECTIONS + self.transactions
+        self.workers() + SPARE_CONNECTIONS + self.transactions
     }
 }
 
@@ -56,42 +87,24 @@ impl Store {
         let pool = |size| pool(&route, size, settings.timeout).map_err(|error| error.to_string());
         // Two pools: probes and the sweeper do not wait behind transactions.
         let transaction_pool = pool(settings.transactions)?;
-        let pool = pool(settings.batch_workers + 1 + SPARE_CONNECTIONS)?;
+        let pool = pool(settings.workers() + SPARE_CONNECTIONS)?;
 
         let runner_args = RunnerArgs { clock: Clock::default(), retention: settings.retention };
         let closing = CancellationToken::new();
-        let queue_length = settings.queue.div_ceil(settings.batch_workers).max(1);
-        let (mut queues, mut workers) = (Vec::new(), Vec::new());
-        let mut worker_activity = Vec::new();
-        let mut start_worker = |max_calls| {
-            let activity = Arc::default();
-            worker_activity.push(Arc::clone(&activity));
-            let worker = BatchWorker {
-                route: Arc::clone(&route),
-                pool: pool.clone(),
-                runner_args: runner_args.clone(),
-                timeout: settings.timeout,
-                max_calls,
-                activity,
-            };
-            let (sender, queue) = mpsc::channel(queue_length);
-            workers.push(tokio::spawn(worker.run(queue, closing.clone())));
-            sender
-        };
-        for _ in 0..settings.batch_workers {
-            queues.push(start_worker(MAX_STEPS));
-        }
+        let Workers { queues, large_queue, activity: worker_activity, tasks: workers } =
+            Workers::start(settings, &route, &pool, &runner_args, &closing);
         tokio::spawn({
             let (route, closing) = (Arc::clone(&route), closing.clone());
             async move { closing.run_until_cancelled(route.follow()).await }
         });
-        let large_queue = start_worker(MAX_LARGE_CALLS);
         let queue_bytes = settings.queue_bytes.clamp(1, MOST_QUEUE_BYTES);
         Ok(Store(Arc::new(Inner {
             route,
             pool,
             transaction_pool,
             queues,
+            plain_queues: settings.batch_workers,
+            wait: settings.demanded_wait(),
             large_queue,
             large_reads: Semaphore::new(MAX_LARGE_READS),
             worker_activity,
@@ -112,6 +125,11 @@ impl Store {
             closing,
             workers: Mutex::new(workers),
         })))
+    }
+
+    /// True if every write waits for replicas.
+    pub fn awaits_replicas(&self) -> bool {
+        self.0.wait.is_some()
     }
 
     /// Makes a connection for what the service does beside calls.
@@ -155,5 +173,50 @@ impl Store {
             // A worker that panicked has nothing left to wait for.
             let _ = worker.await;
         }
+    }
+}
+
+/// The batch workers of a store.
+struct Workers {
+    /// Of those that do not wait for replicas, then of those that do.
+    queues: Vec<mpsc::Sender<PendingCall>>,
+    large_queue: mpsc::Sender<PendingCall>,
+    activity: Vec<Arc<ConnectionActivity>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Workers {
+    fn start(
+        settings: &Settings,
+        route: &Arc<Route>,
+        pool: &Pool,
+        runner_args: &RunnerArgs,
+        closing: &CancellationToken,
+    ) -> Workers {
+        let queue_length = settings.queue.div_ceil(settings.batch_workers).max(1);
+        let (mut activity, mut tasks) = (Vec::new(), Vec::new());
+        let mut start = |max_calls, wait| {
+            let of_worker = Arc::default();
+            activity.push(Arc::clone(&of_worker));
+            let worker = BatchWorker {
+                route: Arc::clone(route),
+                pool: pool.clone(),
+                runner_args: runner_args.clone(),
+                timeout: settings.timeout,
+                wait,
+                max_calls,
+                activity: of_worker,
+            };
+            let (sender, queue) = mpsc::channel(queue_length);
+            tasks.push(tokio::spawn(worker.run(queue, closing.clone())));
+            sender
+        };
+        let demanded = settings.demanded_wait();
+        let waits = Some(demanded.unwrap_or(settings.usual_wait()));
+        let mut queues = Vec::new();
+        queues.extend((0..settings.batch_workers).map(|_| start(MAX_STEPS, None)));
+        queues.extend((0..settings.waiting_workers()).map(|_| start(MAX_STEPS, waits)));
+        let large_queue = start(MAX_LARGE_CALLS, demanded);
+        Workers { queues, large_queue, activity, tasks }
     }
 }

@@ -1,7 +1,7 @@
 //! Ordered queues: operations that run in the order in which they are submitted. `bulk` has one for each
 //! stream.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 use super::{
     Context, ErasedOperation, Failure, Library, PendingReply, Store, invocation::EncodedInvocation,
@@ -18,7 +18,7 @@ pub struct OrderedQueue {
 impl Store {
     /// Opens an ordered queue at the next batch worker.
     pub fn ordered(&self) -> OrderedQueue {
-        let worker = self.0.next_queue.fetch_add(1, Ordering::Relaxed) % self.0.queues.len();
+        let worker = self.next_queue(&Library::embedded().script(Composite::NAME));
         OrderedQueue { store: self.clone(), worker }
     }
 }

@@ -13,6 +13,7 @@ use super::{
     batcher::{CallResult, PendingCall, StepReply},
     invocation::EncodedInvocation,
     large_values::LARGE_BYTES,
+    replicas::note_replicas,
     script::RunOutcome,
     single_flight::Leader,
 };
@@ -56,7 +57,7 @@ impl Store {
         invocation: EncodedInvocation,
         space: &Id,
     ) -> PendingReply {
-        let Inner { queues, large_queue, next_queue, queue_room, .. } = &*self.0;
+        let Inner { queues, large_queue, queue_room, .. } = &*self.0;
         let (bytes, is_large) = (self.counted_bytes(&invocation), invocation.bytes() > LARGE_BYTES);
         let Ok(room) = Arc::clone(queue_room).try_acquire_many_owned(bytes) else {
             return PendingReply::failed(Failure::Overloaded);
@@ -65,13 +66,25 @@ impl Store {
         let (call, pending) = self.pending_call(script, &host_script, invocation, space, room);
         let queue = match is_large {
             true => large_queue,
-            false => &queues[next_queue.fetch_add(1, Ordering::Relaxed) % queues.len()],
+            false => &queues[self.next_queue(script)],
         };
         match queue.try_send(call) {
             Ok(()) => pending,
             Err(TrySendError::Full(_)) => PendingReply::failed(Failure::Overloaded),
             Err(TrySendError::Closed(_)) => PendingReply::failed(Failure::ShuttingDown),
         }
+    }
+
+    /// The place of the queue for the next call of a script. A connection that waits for replicas reads nothing
+    /// meanwhile, so calls that do not have to wait have others.
+    pub(super) fn next_queue(&self, script: &Script) -> usize {
+        let Inner { queues, plain_queues, next_queue, wait, .. } = &*self.0;
+        let awaits = wait.is_some() || script.header.awaits_replicas;
+        let (first, count) = match awaits && !script.header.read_only {
+            true => (*plain_queues, queues.len() - plain_queues),
+            false => (0, *plain_queues),
+        };
+        first + next_queue.fetch_add(1, Ordering::Relaxed) % count
     }
 
     /// The bytes that a call counts for. One that is larger than the whole bound takes all of it.
@@ -145,7 +158,8 @@ impl Store {
         };
         let script = Library::embedded().script(operation.name());
         match result {
-            Ok(StepReply { replayed, reply }) => {
+            Ok(StepReply { replayed, reply, replicas }) => {
+                note_replicas(replicas);
                 Ok(RawReply { script, reply, replayed, started: Some(started) })
             }
             Err(failure) => {

@@ -21,8 +21,9 @@ use tokio::{
 
 use super::{
     Completed, Context, Error, Failure, Library, Operation, RawReply, Script, Store,
-    connection::{Connection, RECHECK_PERIOD},
+    connection::{Connection, RECHECK_PERIOD, is_error},
     invocation::EncodedInvocation,
+    replicas::{counting_replicas, note_replicas},
     script::RunOutcome,
 };
 
@@ -148,11 +149,17 @@ impl Store {
         let (sender, receiver) = oneshot::channel();
         let (store, script, context) = (self.clone(), script.clone(), context.clone());
         self.spawn(async move {
+            let run = store.run_watched(&script, &operation, &context, time_limit);
             // The caller may have gone. The effect stays.
-            let _ = sender.send(store.run_watched(&script, &operation, &context, time_limit).await);
+            let _ = sender.send(counting_replicas(run).await);
         });
-        let ended = receiver.await;
-        ended.unwrap_or(Err(RunError::Store(Failure::ShuttingDown.into())))
+        match receiver.await {
+            Ok((result, replicas)) => {
+                note_replicas(replicas);
+                result
+            }
+            Err(_) => Err(RunError::Store(Failure::ShuttingDown.into())),
+        }
     }
 
     /// Runs a script and watches its time.
@@ -268,7 +275,7 @@ impl Store {
         Err(self.explain(failure).await.into())
     }
 
-    /// Sends a run once, and returns its reply.
+    /// Sends a run once, and returns its reply when the replicas that it waits for have what it wrote.
     async fn send_run(
         &self,
         script: &Script,
@@ -283,13 +290,17 @@ impl Store {
         let mut pipeline = Pipeline::with_capacity(1);
         self.0.runner_args.encode(&mut pipeline, script, send_source, [invocation].into_iter());
         let generation = connection.generation();
-        match connection.send(&pipeline, self.0.timeout).await {
-            Ok(replies) => {
+        let wait = self.0.wait.filter(|_| !script.header.read_only);
+        match connection.send_and_wait(&pipeline, self.0.timeout, wait).await {
+            Ok((replies, durability)) => {
                 let reply = replies.into_iter().next().unwrap_or_default();
-                if let Value::ServerError(error) = &reply
-                    && Failure::from_server_error(error).is_transient()
-                {
+                let is_refused = matches!(&reply, Value::ServerError(error)
+                    if Failure::from_server_error(error).is_transient());
+                if is_refused || durability.is_lost() {
                     self.leave_script_connection(generation).await;
+                }
+                if !is_error(&reply) {
+                    note_replicas(durability.confirm(retry_safe)?);
                 }
                 Ok(reply)
             }

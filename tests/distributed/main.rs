@@ -10,7 +10,9 @@ mod support;
 
 mod certificates;
 
+mod failover;
 mod group;
+mod replicas;
 mod sentinel;
 mod settings;
 mod tls;

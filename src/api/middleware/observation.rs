@@ -79,7 +79,7 @@ impl Observation {
             return;
         }
         let Some(statistics) = &self.statistics else { return };
-        statistics.record_failure(FailedCall {
+        statistics.record_failure(|| FailedCall {
             operation: Arc::clone(&calls.operation),
             code: problem.code(),
             status: call.status,

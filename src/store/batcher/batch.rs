@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tracing::Span;
 
 use super::{Completions, MAX_KEYS, MAX_STEPS, PendingCall, RunnerArgs, StepReply, retry::Retry};
-use crate::store::Failure;
+use crate::store::{Failure, connection::Durability};
 
 /// Calls of one script and one space, sent as one EVALSHA.
 pub(super) struct ScriptBatch {
@@ -101,17 +101,30 @@ impl ScriptBatch {
     pub fn on_reply(
         mut self,
         reply: Value,
+        durability: &Durability,
         last: bool,
         retry: &mut Retry,
         completions: &mut Completions,
     ) {
         match reply {
             Value::Array(values) if values.len() == 2 * self.calls.len() => {
+                let replicas = match durability.confirm(false) {
+                    Ok(replicas) => replicas,
+                    Err(failure) => {
+                        return self.on_missed_replicas(
+                            &failure,
+                            durability,
+                            last,
+                            retry,
+                            completions,
+                        );
+                    }
+                };
                 let mut values = values.into_iter();
                 for call in self.calls {
                     let replayed = values.next() == Some(Value::Int(1));
                     let reply = values.next().unwrap_or_default();
-                    completions.push(call, Ok(StepReply { replayed, reply }));
+                    completions.push(call, Ok(StepReply { replayed, reply, replicas }));
                 }
             }
             Value::ServerError(error) if error.code() == "NOSCRIPT" && !self.send_source => {
@@ -172,6 +185,25 @@ impl ScriptBatch {
             retry.after_pause(safe);
         }
         batch(unsafe_calls).fail(failure, completions);
+    }
+
+    /// Decides for a batch that ran, and that too few replicas have. Where their number did not come it is
+    /// asked for again by a repeat, which writes something too, of the calls that have no second effect.
+    fn on_missed_replicas(
+        self,
+        failure: &Failure,
+        durability: &Durability,
+        last: bool,
+        retry: &mut Retry,
+        completions: &mut Completions,
+    ) {
+        if durability.is_lost() {
+            return self.on_lost_reply(failure, last, retry, completions);
+        }
+        for call in self.calls {
+            let failure = failure.as_unknown(call.is_retry_safe());
+            completions.push(call, Err(failure));
+        }
     }
 
     fn fail(self, failure: &Failure, completions: &mut Completions) {

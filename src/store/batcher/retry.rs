@@ -77,7 +77,7 @@ impl BatchWorker {
         completions: &mut Completions,
     ) {
         match sent {
-            Sent::Complete { replies, role, generation } => {
+            Sent::Complete { replies, role, durability, generation } => {
                 if let (Some(Role::Primary), Some(shared)) = (role, connection.as_mut()) {
                     shared.role_is_checked();
                 }
@@ -86,10 +86,10 @@ impl BatchWorker {
                         // What a replica says may have been overtaken long ago.
                         batch.on_refusal(&replica(), last, retry, completions);
                     } else {
-                        batch.on_reply(reply, last, retry, completions);
+                        batch.on_reply(reply, &durability, last, retry, completions);
                     }
                 }
-                if retry.leave || role == Some(Role::Replica) {
+                if retry.leave || durability.is_lost() || role == Some(Role::Replica) {
                     self.leave(connection, generation);
                 }
             }

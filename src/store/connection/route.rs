@@ -28,8 +28,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Connection, RawConnection,
-    address::{Address, Endpoint, Place},
-    entry::{Entry, EntrySources},
+    address::{Address, HostPort, Place},
+    entry::{EntrySources, ServerEntry},
     raw::RawSocket,
     replica, says_replica,
     sentinel::Sentinels,
@@ -48,8 +48,8 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 pub(in crate::store) struct Route {
     place: Place,
     mode: StoreMode,
-    /// What was found at the place, where the mode is to find out.
-    found: OnceLock<Found>,
+    /// The answer of the place, where the mode is to find out.
+    found: OnceLock<SeedKind>,
     pub(super) sentinels: Sentinels,
     node_map: Vec<NodeMapping>,
     entry: Arc<EntrySources>,
@@ -59,14 +59,14 @@ pub(in crate::store) struct Route {
     held_back: Mutex<Option<Failure>>,
 }
 
-/// What is at the place of a URL.
+/// The kind of what is at the place of a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum SeedKind {
     Server,
     Sentinels,
 }
 
-/// What is asked of a server before a connection to it is used.
+/// The questions to a server before a connection to it is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Greeting {
     /// Nothing, not even to let the service in.
@@ -92,7 +92,7 @@ struct Dialed {
     encrypts: bool,
 }
 
-/// Why there is no connection.
+/// The reason why there is no connection.
 #[derive(Debug)]
 pub(in crate::store) enum ConnectError {
     /// Settings do not fit what was found: the sentence about it.
@@ -271,8 +271,10 @@ impl Route {
                     self.dial_target(&target, None, &entry, greeting).await?
                 }
                 Place::Tcp(hosts) => match self.find_out(hosts, &entry, deadline).await? {
-                    Found::Server => self.dial_host(&hosts[0], &entry, greeting, deadline).await?,
-                    Found::Sentinels => {
+                    SeedKind::Server => {
+                        self.dial_host(&hosts[0], &entry, greeting, deadline).await?
+                    }
+                    SeedKind::Sentinels => {
                         self.dial_primary(hosts, &entry, greeting, deadline).await?
                     }
                 },
@@ -283,10 +285,10 @@ impl Route {
     }
 
     /// What is at the place, where that is known.
-    pub(super) fn found(&self) -> Option<Found> {
+    pub(super) fn found(&self) -> Option<SeedKind> {
         match (&self.place, self.mode) {
-            (Place::Unix(_), _) | (_, StoreMode::Single) => Some(Found::Server),
-            (_, StoreMode::Sentinel) => Some(Found::Sentinels),
+            (Place::Unix(_), _) | (_, StoreMode::Single) => Some(SeedKind::Server),
+            (_, StoreMode::Sentinel) => Some(SeedKind::Sentinels),
             (_, StoreMode::Auto) => self.found.get().copied(),
         }
     }
@@ -294,10 +296,10 @@ impl Route {
     /// Finds out what is at the place, if it is not known yet.
     async fn find_out(
         &self,
-        hosts: &[Endpoint],
-        entry: &Entry,
+        hosts: &[HostPort],
+        entry: &ServerEntry,
         deadline: Instant,
-    ) -> Result<Found, ConnectError> {
+    ) -> Result<SeedKind, ConnectError> {
         if let Some(found) = self.found() {
             return Ok(found);
         }
@@ -312,7 +314,7 @@ impl Route {
                 }
                 Err(_) => continue,
             };
-            if found == Found::Server && hosts.len() > 1 {
+            if found == SeedKind::Server && hosts.len() > 1 {
                 return Err(ConnectError::Misfit(format!(
                     "--redis-url has several addresses, and {host} is no sentinel: give the sentinels, or the \
                      address of the primary alone"
@@ -324,7 +326,7 @@ impl Route {
     }
 
     /// The addresses of `--redis-url`; none for a socket.
-    pub(super) fn hosts(&self) -> &[Endpoint] {
+    pub(super) fn hosts(&self) -> &[HostPort] {
         match &self.place {
             Place::Tcp(hosts) => hosts,
             Place::Unix(_) => &[],
@@ -332,13 +334,13 @@ impl Route {
     }
 
     /// The address at which a server is reached that is announced as `announced`.
-    pub(super) fn reachable(&self, announced: Endpoint) -> Endpoint {
+    pub(super) fn reachable(&self, announced: HostPort) -> HostPort {
         let mapping = self.node_map.iter().find(|mapping| mapping.announced == announced);
         mapping.map_or(announced, |mapping| mapping.reachable.clone())
     }
 
     /// Reads what lets the service in, from files where it is in files.
-    pub(super) async fn read_entry(&self) -> Result<Entry, Failure> {
+    pub(super) async fn read_entry(&self) -> Result<ServerEntry, Failure> {
         let read = if self.entry.has_files() {
             let entry = Arc::clone(&self.entry);
             let reading = spawn_blocking(move || entry.read()).await;
@@ -352,8 +354,8 @@ impl Route {
     /// Connects to the first address of a host that takes the connection.
     pub(super) async fn dial_host(
         &self,
-        host: &Endpoint,
-        entry: &Entry,
+        host: &HostPort,
+        entry: &ServerEntry,
         greeting: Greeting,
         deadline: Instant,
     ) -> Result<RawConnection, Failure> {
@@ -379,7 +381,7 @@ impl Route {
         &self,
         target: &Target,
         host: Option<&str>,
-        entry: &Entry,
+        entry: &ServerEntry,
         greeting: Greeting,
     ) -> Result<RawConnection, Failure> {
         let socket = open(target, host, entry).await.map_err(failed)?;
@@ -402,7 +404,7 @@ impl Route {
     async fn greet(
         &self,
         connection: &mut RawConnection,
-        entry: &Entry,
+        entry: &ServerEntry,
         greeting: Greeting,
     ) -> io::Result<Result<(), Failure>> {
         let database = self.entry.database.to_string();
@@ -462,7 +464,7 @@ fn anonymous() -> RedisConnectionInfo {
 async fn open(
     target: &Target,
     host: Option<&str>,
-    entry: &Entry,
+    entry: &ServerEntry,
 ) -> io::Result<Box<dyn RawSocket>> {
     let socket = match target {
         Target::Unix(path) => return Ok(Box::new(UnixStream::connect(path).await?)),

@@ -101,6 +101,7 @@ impl Server {
     }
 
     /// Ends the server with SIGKILL.
+    #[allow(dead_code, reason = "the tests of groups use it")]
     pub fn kill(&self) {
         kill_process(self.process(), Signal::KILL).unwrap();
     }
@@ -113,6 +114,7 @@ impl Server {
     }
 
     /// Its port.
+    #[allow(dead_code, reason = "the tests of groups use it")]
     pub fn port(&self) -> u16 {
         self.url.rsplit(':').next().unwrap().parse().unwrap()
     }

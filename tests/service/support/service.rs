@@ -57,6 +57,8 @@ impl Service {
             queue: 8192,
             queue_bytes: 64 << 20,
             timeout: Duration::from_secs(20),
+            wait_replicas: 0,
+            wait_timeout: Duration::from_secs(1),
             retention: Retention {
                 idempotency_ttl_ms: 3_600_000,
                 transaction_ttl_ms: 3_600_000,
