@@ -36,7 +36,7 @@ fn counted(connection: &mut Connection) -> BTreeMap<String, u64> {
 /// The Redis commands of each operation. The runner accounts for `TIME`, for one `MGET` of all records
 /// and for one `MSET` of all records that last; a record that expires is a `SET`, an entry of a log an
 /// `RPUSH`, and a member of a sorted set a `ZADD` or `ZREM`.
-const TABLE: [&str; 76] = [
+const TABLE: [&str; 82] = [
     "accounts/open: EXISTS 1, HGET 1, HSET 2, MGET 1, MSET 1, PEXPIRE 1, RPUSH 1, TIME 1, ZADD 1",
     "accounts/transfer: HSET 1, MGET 1, MSET 1, PEXPIRE 1, RPUSH 2, TIME 1",
     "accounts/deposit: HGET 1, HSET 2, MGET 1, MSET 1, PEXPIRE 1, RPUSH 1, TIME 1",
