@@ -46,6 +46,8 @@ fn store() -> Store {
         queue: 8,
         queue_bytes: 1 << 20,
         timeout: Duration::from_secs(1),
+        wait_replicas: 0,
+        wait_timeout: Duration::from_millis(1),
         retention,
     };
     Store::open(&settings).unwrap()

@@ -465,6 +465,11 @@ impl Serve {
         }
     }
 
+    /// True if callers need keys.
+    pub fn has_root_key(&self) -> bool {
+        self.root_key_file.is_some() || self.root_key_sha256.is_some()
+    }
+
     /// The hosts that requests may name; `None` for any, where callers have keys or the service listens on another
     /// address than loopback.
     pub fn hosts(&self, has_keys: bool) -> Option<AllowedHosts> {

@@ -295,10 +295,11 @@ fn welcome(address: SocketAddr, rls_address: Option<SocketAddr>, settings: &Serv
         false => "the Redis of --redis-url".to_owned(),
     };
     tracing::info!(%address, "listening, with {data}");
+    let key = if settings.has_root_key() { " -H 'Authorization: Bearer lsk_...'" } else { "" };
     let mut text = format!(
         "Lockstep listens on {home} ({data}).\n\
          Swagger UI:  {home}/docs/\n\
-         Try:         curl -s {home}/accounts -H 'Content-Type: application/json' \
+         Try:         curl -s {home}/accounts{key} -H 'Content-Type: application/json' \
          -d '{{\"account_id\":\"alice\",\"initial_balance\":\"100.00\"}}'"
     );
     if let Some(address) = rls_address {
