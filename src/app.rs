@@ -154,6 +154,10 @@ fn register_counters() {
     telemetry::register_counter("lockstep_swept_total", "kind", kinds);
     let deciders = ["local", "on_store_error"].into_iter();
     telemetry::register_counter("lockstep_limits_without_store_total", "by", deciders);
+    let results = ["hit", "stale", "miss"].into_iter();
+    telemetry::register_counter("lockstep_cache_gets_total", "result", results);
+    let reasons = ["lapsed", "refused"].into_iter();
+    telemetry::register_counter("lockstep_cache_leases_lost_total", "reason", reasons);
     let directions = ["below", "above"].into_iter();
     telemetry::register_counter("lockstep_low_stock_crossings_total", "direction", directions);
 }
@@ -161,7 +165,7 @@ fn register_counters() {
 /// True for an operation whose calls are counted: all but those of the service itself, and `POST /bulk`, each line of
 /// which is a call.
 fn is_observed(operation: &RequiredAccess) -> bool {
-    let own = ["monitoring/", "problems/", "bulk/"];
+    let own = ["monitoring/", "problems/", "bulk/", "cache/stats"];
     !own.iter().any(|own| operation.operation.starts_with(own))
 }
 

@@ -22,7 +22,6 @@ REPLY
   cache_lease_lost  key
 ]]
 --- @include "lib/cache_entry"
---- @include "lib/cache_write"
 
 local entry = open_entry(entry_key)
 local lease, tags = entry.lease, tags_of_call()
@@ -45,4 +44,4 @@ end
 store_value(entry, values_key, value, large, is_bytes, ttl_ms, stale_ms, refresh_ms, tags, lease.since)
 end_entry_lease(entry_key, entry)
 
-return { 'ok', version_text(entry.version), entry.expires_at, now - lease.granted_at }
+return { 'ok', ('%d'):format(entry.version), entry.expires_at, now - lease.granted_at }

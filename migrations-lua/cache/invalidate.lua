@@ -14,7 +14,6 @@ REPLY
   ok              invalidated
 ]]
 --- @include "lib/cache_entry"
---- @include "lib/cache_write"
 
 local invalidated, keeps_stale = 0, keep_stale == 'true'
 for i = 1, line_count() do

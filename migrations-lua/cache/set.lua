@@ -22,7 +22,6 @@ REPLY
   version_stale  key current_version:json given_version:json
 ]]
 --- @include "lib/cache_entry"
---- @include "lib/cache_write"
 
 local entry, tags = open_entry(entry_key), tags_of_call()
 if version == '' then
@@ -38,4 +37,4 @@ local since = tags and tag_sequence(tags_key, ttl_ms + stale_ms) or 0
 store_value(entry, values_key, value, large, is_bytes, ttl_ms, stale_ms, refresh_ms, tags, since)
 end_entry_lease(entry_key, entry)
 
-return { 'ok', version_text(entry.version), entry.expires_at }
+return { 'ok', ('%d'):format(entry.version), entry.expires_at }

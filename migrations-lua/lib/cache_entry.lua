@@ -1,6 +1,6 @@
 --- @include "lib/cache_tags"
 --- @include "lib/keep_for"
---- @export open_entry, entry_state, lease_entry, end_entry_lease, store_value, drop_value, encode_entry, version_text, value_fields, wait_for_entry
+--- @export open_entry, entry_state, value_fields, lease_entry, wait_for_entry, end_entry_lease, store_value, drop_value
 
 -- The record of a cache entry, packed: its version byte, flags, its version, when its value was stored, when that ends,
 -- for how long after that it is stale, how long before it is refreshed, the number of the newest invalidation of a
@@ -46,12 +46,14 @@ local function read_texts(text, at, count)
 end
 
 local function decode_entry(key, text)
-  local layout, flags, version, stored_at, expires_at, stale_ms, refresh_ms, since, tag_count, waiting_count, at
+  local form, flags, version, stored_at, expires_at, stale_ms, refresh_ms, since, tag_count, waiting_count, at
   if #text >= MIN_LENGTH then
-    layout, flags, version, stored_at, expires_at, stale_ms, refresh_ms, since, tag_count, waiting_count, at =
+    form, flags, version, stored_at, expires_at, stale_ms, refresh_ms, since, tag_count, waiting_count, at =
       struct.unpack(HEAD, text)
   end
-  if layout ~= 1 or not (version + stored_at + expires_at + stale_ms + refresh_ms + since >= 0) then
+  -- A number that is none fails every comparison.
+  local is_entry = form == 1 and version + stored_at + expires_at + stale_ms + refresh_ms + since >= 0
+  if not is_entry then
     fail_corrupt(key, 'a cache entry')
   end
   local entry = {
@@ -127,7 +129,7 @@ function entry_state(entry, tags_key)
 end
 
 -- Returns a version as a reply has it.
-function version_text(version)
+local function version_text(version)
   return version < LONG_VERSION and version or ('%d'):format(version)
 end
 
@@ -142,63 +144,6 @@ function value_fields(entry, state)
     entry.stamp and entry.field or false, entry.stamp or false, entry.value or false
 end
 
--- Removes the value, whose end is now if it has not come before. What it was is forgotten, but for its version.
-function drop_value(entry)
-  entry.expires_at, entry.stale_ms = math.min(entry.expires_at + entry.stale_ms, now), 0
-  entry.has_value, entry.value, entry.stamp, entry.large, entry.tags, entry.is_invalidated = false, nil, nil, nil, nil, false
-end
-
--- Gives the lease of an entry to a caller who is to fill it.
---- @lazy
-function lease_entry(entry_key, entry, tags_key, token, lease_ms)
-  lease_ms = tonumber(lease_ms)
-  entry.lease = { token = token, granted_at = now, expires_at = now + lease_ms, since = tag_sequence(tags_key, lease_ms) }
-  mark_dirty(entry_key, encode_entry)
-end
-
--- Has a process be told when the lease ends, because somebody waits there for the value.
---- @lazy
-function wait_for_entry(entry_key, entry, process)
-  local waiting = entry.waiting or {}
-  for i = 1, #waiting do
-    if waiting[i] == process then
-      return
-    end
-  end
-  if #waiting < MAX_WAITING_PROCESSES then
-    waiting[#waiting + 1] = process
-    entry.waiting = waiting
-    mark_dirty(entry_key, encode_entry)
-  end
-end
-
--- Ends the lease, and wakes those who wait for the value.
-function end_entry_lease(entry_key, entry)
-  entry.lease = nil
-  for i = 1, entry.waiting and #entry.waiting or 0 do
-    queue_cleanup('PUBLISH', 'lockstep:process:' .. entry.waiting[i], 'cache ' .. entry_key)
-  end
-  entry.waiting = nil
-  mark_dirty(entry_key, encode_entry)
-end
-
--- Gives an entry a new value. `large` is a value that stands beside the record, with its stamp before it; then `value`
--- is the stamp alone. Its tags carry the number `since`.
-function store_value(entry, values_key, value, large, is_bytes, ttl_ms, stale_ms, refresh_ms, tags, since)
-  local old_end = entry.has_value and entry.expires_at + entry.stale_ms or now
-  entry.old_end = math.max(old_end, entry.old_end or now)
-  drop_value(entry)
-  entry.has_value, entry.is_bytes, entry.stored_at, entry.expires_at = true, is_bytes == 'true', now, now + ttl_ms
-  entry.stale_ms, entry.refresh_ms = tonumber(stale_ms), tonumber(refresh_ms)
-  entry.tags, entry.since = tags, since
-  entry.values_key = values_key
-  if large ~= '' then
-    entry.stamp, entry.large = value, large
-  else
-    entry.value = value
-  end
-end
-
 -- Writes a large value into the field that the old one is not in.
 --- @lazy
 local function write_large(entry, ends_at)
@@ -210,7 +155,8 @@ local function write_large(entry, ends_at)
 end
 
 -- Returns the text of an entry and its time to live, or has its record deleted.
-function encode_entry(key, entry)
+--- @lazy
+local function encode_entry(key, entry)
   local ends_at, flags = entry.expires_at + entry.stale_ms, entry.field * IN_SECOND_FIELD
   if entry.has_value then
     flags = flags + HAS_VALUE + (entry.stamp and IS_LARGE or 0) + (entry.is_bytes and IS_BYTES or 0)
@@ -248,4 +194,64 @@ function encode_entry(key, entry)
     #tags, #waiting)
   rest[#rest + 1] = entry.has_value and (entry.stamp or entry.value) or ''
   return table.concat(rest), math.ceil(ends_at - now)
+end
+
+-- Removes the value, whose end is now if it has not come before. What it was is forgotten, but for its version.
+--- @lazy
+function drop_value(entry)
+  entry.expires_at, entry.stale_ms = math.min(entry.expires_at + entry.stale_ms, now), 0
+  entry.has_value, entry.value, entry.stamp, entry.large, entry.tags, entry.is_invalidated = false, nil, nil, nil, nil, false
+end
+
+-- Gives the lease of an entry to a caller who is to fill it.
+--- @lazy
+function lease_entry(entry_key, entry, tags_key, token, lease_ms)
+  lease_ms = tonumber(lease_ms)
+  entry.lease = { token = token, granted_at = now, expires_at = now + lease_ms, since = tag_sequence(tags_key, lease_ms) }
+  mark_dirty(entry_key, encode_entry)
+end
+
+-- Has a process be told when the lease ends, because somebody waits there for the value.
+--- @lazy
+function wait_for_entry(entry_key, entry, process)
+  local waiting = entry.waiting or {}
+  for i = 1, #waiting do
+    if waiting[i] == process then
+      return
+    end
+  end
+  if #waiting < MAX_WAITING_PROCESSES then
+    waiting[#waiting + 1] = process
+    entry.waiting = waiting
+    mark_dirty(entry_key, encode_entry)
+  end
+end
+
+-- Ends the lease, and wakes those who wait for the value.
+--- @lazy
+function end_entry_lease(entry_key, entry)
+  entry.lease = nil
+  for i = 1, entry.waiting and #entry.waiting or 0 do
+    queue_cleanup('PUBLISH', 'lockstep:process:' .. entry.waiting[i], 'cache ' .. entry_key)
+  end
+  entry.waiting = nil
+  mark_dirty(entry_key, encode_entry)
+end
+
+-- Gives an entry a new value. `large` is a value that stands beside the record, with its stamp before it; then `value`
+-- is the stamp alone. Its tags carry the number `since`.
+--- @lazy
+function store_value(entry, values_key, value, large, is_bytes, ttl_ms, stale_ms, refresh_ms, tags, since)
+  local old_end = entry.has_value and entry.expires_at + entry.stale_ms or now
+  entry.old_end = math.max(old_end, entry.old_end or now)
+  drop_value(entry)
+  entry.has_value, entry.is_bytes, entry.stored_at, entry.expires_at = true, is_bytes == 'true', now, now + ttl_ms
+  entry.stale_ms, entry.refresh_ms = tonumber(stale_ms), tonumber(refresh_ms)
+  entry.tags, entry.since = tags, since
+  entry.values_key = values_key
+  if large ~= '' then
+    entry.stamp, entry.large = value, large
+  else
+    entry.value = value
+  end
 end

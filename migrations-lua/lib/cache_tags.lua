@@ -1,5 +1,5 @@
 --- @include "lib/keep_for"
---- @export tag_sequence, tag_invalidations, invalidate_tags
+--- @export tags_of_call, tag_sequence, tag_invalidations, invalidate_tags
 
 -- The tags of a space: one sorted set of those that were invalidated lately, each scored by the number of its
 -- last invalidation. Entries and leases carry the number of the newest invalidation that came before them, so what
@@ -15,6 +15,17 @@ local MAX_REMEMBERED = 100000
 
 -- The set outlives all that is compared with it. It ends by itself this long after that at least.
 local SLACK_MS = 3600 * 1000
+
+-- Returns the tags that the running step names, nil for none.
+--- @lazy
+function tags_of_call()
+  local tags = nil
+  for i = 1, arg_line_count() do
+    tags = tags or {}
+    tags[i] = args_of_line(i)
+  end
+  return tags
+end
 
 -- Returns what the steps of this script know of the tags, with the scores of these members.
 local function tags_of(tags_key, members)

@@ -1,5 +1,7 @@
 //! `POST /cache/fill`: stores the value that the holder of a lease has computed.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -7,8 +9,9 @@ use utoipa::ToSchema;
 use super::{
     CODES, bind_entry, bind_tags, codes,
     key::CacheKey,
-    value::{Encoding, MAX_BODY_BYTES, NewValue, VALUES},
-    withdraw::Withdrawal,
+    statistics::{Event, count},
+    value::{MAX_BODY_BYTES, NewValue, VALUES, ValueEncoding},
+    withdraw::LeaseWithdrawal,
 };
 use crate::{
     api::{self, Answer, Caller, JsonUpTo},
@@ -38,7 +41,7 @@ pub struct Fill {
     /// Way in which `value` is written.
     #[serde(default, deserialize_with = "enum_from_str")]
     #[schema(default = "utf8")]
-    pub encoding: Encoding,
+    pub encoding: ValueEncoding,
     /// Time in milliseconds after which the value ends.
     pub ttl_ms: Ttl,
     /// Time in milliseconds for which the value is served as stale after its end, while somebody fills the entry;
@@ -128,17 +131,17 @@ pub async fn fill(
     if let Err(Error::Refused(Completed { reply, replayed: false })) = &result
         && reply.code.code == codes::CACHE_LEASE_LOST.code
     {
-        metrics::counter!("lockstep_cache_leases_lost_total", "reason" => "refused").increment(1);
+        count(&store, &context.space, Event::FillRefused);
         // A lease that is void by a tag would keep others from filling until its end.
         let (key, lease_token) = (fill.key.clone(), fill.lease_token.to_string());
-        let withdrawal = Withdrawal { key, lease_token };
+        let withdrawal = LeaseWithdrawal { key, lease_token };
         withdrawal.run_once(&store, &context).await;
     }
     let completed = result?;
     let FillReply { version, expires_at, filled_after_ms } = completed.reply;
     if !completed.replayed {
-        let seconds = filled_after_ms as f64 / 1000.0;
-        metrics::histogram!("lockstep_cache_fill_seconds").record(seconds);
+        let filled_after = Duration::from_millis(filled_after_ms);
+        count(&store, &context.space, Event::Fill(filled_after));
     }
     let reply = Stored { key: fill.key, stored: true, version, expires_at };
     Ok(Answer::ok(Completed { reply, replayed: completed.replayed }))

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::{
     key::CacheKey,
     lookup::{FillLease, Found, Hit, Lookup, LookupRequest},
-    value::{Encoding, ValueText},
+    value::{ValueEncoding, ValueText},
 };
 use crate::{
     api::{self, Answer, Caller, Json, Later, MAX_WAIT_MS, PreferredWait, Problem},
@@ -44,7 +44,7 @@ impl GetValue {
     }
 }
 
-/// What the cache has. With `hit` there is a `value`. With a `lease_token` the caller is to compute the value and to
+/// Answer of the cache. With `hit` there is a `value`. With a `lease_token` the caller is to compute the value and to
 /// fill the entry, also beside a value that is to be refreshed. With `filling` somebody else does.
 #[derive(Debug, Default, Serialize, ToSchema)]
 #[schema(example = json!({
@@ -63,9 +63,9 @@ pub struct CacheAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
     /// Way in which `value` or `stale_value` is written, left out for `utf8`.
-    #[serde(skip_serializing_if = "Encoding::is_utf8")]
+    #[serde(skip_serializing_if = "ValueEncoding::is_utf8")]
     #[schema(required = false)]
-    pub encoding: Encoding,
+    pub encoding: ValueEncoding,
     /// Version of the entry, with `hit`: the one that its writers give, or the number of values that it has had.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
@@ -178,9 +178,6 @@ pub async fn get(
 
 async fn answer_of(mut lookup: Lookup, applied: PreferredWait) -> api::Result<CacheAnswer> {
     let found = lookup.run().await?;
-    if let Some(waited) = lookup.waited() {
-        metrics::histogram!("lockstep_cache_wait_seconds").record(waited.as_secs_f64());
-    }
     let reply = CacheAnswer::from(found);
     Ok(applied.applied_to(Answer::ok(Completed { reply, replayed: false })))
 }

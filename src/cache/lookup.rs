@@ -9,9 +9,10 @@ use tokio::time::{Instant, sleep_until};
 use super::{
     CODES, bind_entry, bind_tags,
     key::CacheKey,
+    statistics::{Event, count},
     value::{StoredValue, ValueText},
-    waiters::{EntryWait, Waiters},
-    withdraw::Withdrawal,
+    waiters::{EntryWait, EntryWaiters},
+    withdraw::LeaseWithdrawal,
 };
 use crate::{
     store::{
@@ -30,7 +31,7 @@ const RETRY: Duration = Duration::from_millis(250);
 /// The most times that a call reads a large value anew because it was replaced meanwhile.
 const MAX_REPLACED: u32 = 5;
 
-/// What a caller asks for, checked.
+/// A request of `POST /cache/get`, checked.
 pub struct LookupRequest {
     pub key: CacheKey,
     pub lease_ms: Ttl,
@@ -38,7 +39,7 @@ pub struct LookupRequest {
 }
 
 /// One try to get a value. Tries of one call ask for the same lease, so a second one never gets another.
-struct Try {
+struct LookupTry {
     request: Arc<LookupRequest>,
     lease_token: GeneratedId,
     /// The process that is told when somebody has filled the entry; `None` where nobody waits after this try.
@@ -49,7 +50,7 @@ struct Try {
 
 /// The reply of the script.
 #[derive(Debug, Deserialize)]
-struct TryReply {
+struct LookupReply {
     state: ValueState,
     version: Option<u64>,
     age_ms: Option<u64>,
@@ -64,7 +65,7 @@ struct TryReply {
     lease_lapsed: u64,
 }
 
-/// What the value of an entry is worth.
+/// The worth of an entry's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum ValueState {
@@ -75,7 +76,7 @@ enum ValueState {
     None,
 }
 
-/// Whose the lease to fill an entry is.
+/// The holder of the lease to fill an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum LeaseHolder {
@@ -99,7 +100,7 @@ pub struct Hit {
     pub stale: bool,
 }
 
-/// What a lookup has found.
+/// The end of a lookup.
 pub enum Found {
     /// A value, and a lease where the caller is to refresh it.
     Hit(Hit, Option<FillLease>),
@@ -109,10 +110,10 @@ pub enum Found {
     Filling(u64, Option<ValueText>),
 }
 
-impl Operation for Try {
+impl Operation for LookupTry {
     const NAME: &'static str = "cache/get";
     const CODES: &'static [Code] = CODES;
-    type Reply = TryReply;
+    type Reply = LookupReply;
 
     fn bind(&self, invocation: &mut Invocation) {
         bind_entry(invocation, &self.request.key);
@@ -124,7 +125,7 @@ impl Operation for Try {
     }
 }
 
-type TryResult = Result<Completed<TryReply>, Error>;
+type LookupResult = Result<Completed<LookupReply>, Error>;
 
 /// A call on its way to a value. Dropped before it has ended, because its caller has gone away, it gives up the lease
 /// that it was granted, in a task of its own.
@@ -137,7 +138,7 @@ pub struct Lookup {
     wait: Option<EntryWait>,
     has_waited: bool,
     /// The try that was sent and not yet answered. It is completed whatever becomes of the caller.
-    try_in_flight: Option<Pin<Box<dyn Future<Output = TryResult> + Send>>>,
+    try_in_flight: Option<Pin<Box<dyn Future<Output = LookupResult> + Send>>>,
     /// True where a lease may be left that nobody fills.
     is_open: bool,
 }
@@ -201,19 +202,14 @@ impl Lookup {
         }
     }
 
-    /// The time that it took, if it has waited for somebody else to fill the entry.
-    pub fn waited(&self) -> Option<Duration> {
-        self.has_waited.then(|| self.started.elapsed())
-    }
-
     /// Sends one try, and returns its reply. One that `waits` has the process be told of the next change.
-    async fn try_once(&mut self, waits: bool, unreadable: Vec<u8>) -> Result<TryReply, Error> {
+    async fn try_once(&mut self, waits: bool, unreadable: Vec<u8>) -> Result<LookupReply, Error> {
         if waits && self.wait.is_none() {
-            let waiters: &Waiters = self.store.local();
+            let waiters: &EntryWaiters = self.store.local();
             self.wait = Some(waiters.register(&self.store, &self.context.space, &self.request.key));
         }
         self.wait.iter_mut().for_each(EntryWait::clear);
-        let attempt = Try {
+        let attempt = LookupTry {
             request: Arc::clone(&self.request),
             lease_token: self.lease_token,
             process: waits.then(|| self.store.process()),
@@ -235,8 +231,8 @@ impl Lookup {
 
     /// Makes the end of a reply, with the value read; or returns the stamp of a large value that is lost. A lease is the
     /// caller's from here on.
-    async fn found(&mut self, reply: TryReply) -> Result<Result<Found, Vec<u8>>, Error> {
-        let TryReply { state, lease, lease_expires_at, retry_after_ms, .. } = reply;
+    async fn found(&mut self, reply: LookupReply) -> Result<Result<Found, Vec<u8>>, Error> {
+        let LookupReply { state, lease, lease_expires_at, retry_after_ms, .. } = reply;
         let stored = StoredValue::new(reply.value, reply.stamp, reply.field, reply.is_bytes);
         let mut value = None;
         if state != ValueState::None {
@@ -248,10 +244,11 @@ impl Lookup {
         let lease = lease_expires_at
             .filter(|_| lease == LeaseHolder::Own)
             .map(|expires_at| FillLease { token: self.lease_token.to_string(), expires_at });
-        state.count(lease.is_some());
-        if reply.lease_lapsed == 1 {
-            metrics::counter!("lockstep_cache_leases_lost_total", "reason" => "lapsed")
-                .increment(1);
+        let lapsed = (reply.lease_lapsed == 1).then_some(Event::LeaseLapsed);
+        let leased = lease.is_some().then_some(Event::Lease);
+        let waited = self.has_waited.then(|| Event::Wait(self.started.elapsed()));
+        for event in [Some(state.event()), lapsed, leased, waited].into_iter().flatten() {
+            count(&self.store, &self.context.space, event);
         }
         self.is_open = false;
         let is_hit = matches!(state, ValueState::Fresh | ValueState::Stale);
@@ -272,7 +269,7 @@ impl Lookup {
     }
 }
 
-impl TryReply {
+impl LookupReply {
     /// True if there is no value to be served, and somebody else is to fill the entry.
     fn is_being_filled(&self) -> bool {
         matches!(self.state, ValueState::Kept | ValueState::None)
@@ -281,16 +278,12 @@ impl TryReply {
 }
 
 impl ValueState {
-    /// Counts a call that ends with this value, and perhaps with a lease.
-    fn count(self, is_leased: bool) {
-        let result = match self {
-            ValueState::Fresh => "hit",
-            ValueState::Stale => "stale",
-            ValueState::Kept | ValueState::None => "miss",
-        };
-        metrics::counter!("lockstep_cache_gets_total", "result" => result).increment(1);
-        if is_leased {
-            metrics::counter!("lockstep_cache_leases_total").increment(1);
+    /// The event that a call with this value counts as.
+    fn event(self) -> Event {
+        match self {
+            ValueState::Fresh => Event::Hit,
+            ValueState::Stale => Event::Stale,
+            ValueState::Kept | ValueState::None => Event::Miss,
         }
     }
 }
@@ -302,7 +295,8 @@ impl Drop for Lookup {
         }
         let (store, context) = (self.store.clone(), self.context.clone());
         let (key, lease_token) = (self.request.key.clone(), self.lease_token.to_string());
-        let (withdrawal, in_flight) = (Withdrawal { key, lease_token }, self.try_in_flight.take());
+        let (withdrawal, in_flight) =
+            (LeaseWithdrawal { key, lease_token }, self.try_in_flight.take());
         self.store.spawn(async move {
             if let Some(sent) = in_flight {
                 // Its lease must not come after it was given up.

@@ -2,7 +2,8 @@
 //! overwrites what is newer.
 //!
 //! Each operation has a file of its own. `key` and `value` are what requests name and store, `lookup` is the way of a
-//! call that gets, and `waiters` are the calls that wait for somebody else's value. This file has the routes that `app`
+//! call that gets, `waiters` are the calls that wait for somebody else's value, and
+//! `statistics` counts. This file has the routes that `app`
 //! serves and the commands that `domains` offers to `/atomic` and `/bulk`.
 
 pub mod codes;
@@ -14,6 +15,7 @@ mod lookup;
 mod read;
 mod record;
 mod set;
+mod statistics;
 mod value;
 mod waiters;
 mod withdraw;
@@ -42,6 +44,7 @@ pub fn router() -> OpenApiRouter<Store> {
         .routes(routes!(fill::fill))
         .routes(routes!(set::set))
         .routes(routes!(invalidate::invalidate))
+        .routes(routes!(statistics::stats))
         .routes(routes!(read::read))
 }
 

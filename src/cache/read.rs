@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::{
     CODES, ENTRY, TAGS, codes,
     key::{CacheKey, PathKey},
-    value::{Encoding, StoredValue, ValueText},
+    value::{StoredValue, ValueEncoding, ValueText},
 };
 use crate::{
     api::{self, Answer, Caller, Problem},
@@ -37,9 +37,9 @@ pub struct CacheEntry {
     /// Value, as it was stored.
     pub value: String,
     /// Way in which `value` is written, left out for `utf8`.
-    #[serde(skip_serializing_if = "Encoding::is_utf8")]
+    #[serde(skip_serializing_if = "ValueEncoding::is_utf8")]
     #[schema(required = false)]
-    pub encoding: Encoding,
+    pub encoding: ValueEncoding,
     /// Version of the entry: the one that its writers give, or the number of values that it has had.
     pub version: u64,
     /// Time in milliseconds since the value was stored.

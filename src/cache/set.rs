@@ -8,7 +8,7 @@ use super::{
     CODES, bind_entry, bind_tags,
     fill::Stored,
     key::CacheKey,
-    value::{Encoding, MAX_BODY_BYTES, NewValue, VALUES},
+    value::{MAX_BODY_BYTES, NewValue, VALUES, ValueEncoding},
 };
 use crate::{
     api::{self, Answer, Caller, Command, JsonUpTo, Problem},
@@ -34,7 +34,7 @@ pub struct SetValue {
     /// Way in which `value` is written.
     #[serde(default, deserialize_with = "enum_from_str")]
     #[schema(default = "utf8")]
-    pub encoding: Encoding,
+    pub encoding: ValueEncoding,
     /// Version of the value, such as that of a row in a database: a whole number up to 2^53 - 1. The value is stored
     /// only if its version is greater than the last one that a writer has given the entry. Without it the value is
     /// stored whatever is there.

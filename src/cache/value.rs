@@ -30,7 +30,7 @@ pub const VALUES: &str = "cache_value";
 /// - `base64`: bytes, in the alphabet of RFC 4648 with padding.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Encoding {
+pub enum ValueEncoding {
     /// Text as it is.
     #[default]
     Utf8,
@@ -38,18 +38,18 @@ pub enum Encoding {
     Base64,
 }
 
-impl Encoding {
+impl ValueEncoding {
     /// True for the encoding that answers leave out.
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
     pub fn is_utf8(&self) -> bool {
-        *self == Encoding::Utf8
+        *self == ValueEncoding::Utf8
     }
 }
 
 /// A new value of an entry, with all that a caller says of it. [`NewValue::of`] checks it.
 pub struct NewValue {
     bytes: Vec<u8>,
-    encoding: Encoding,
+    encoding: ValueEncoding,
     ttl_ms: Ttl,
     stale_ms: u64,
     refresh_ms: u64,
@@ -66,14 +66,14 @@ impl NewValue {
     /// `validation_failed` with a pointer to the field.
     pub fn of(
         value: String,
-        encoding: Encoding,
+        encoding: ValueEncoding,
         ttl_ms: Ttl,
         (stale_ms, refresh_ms): (u64, u64),
         tags: Vec<LimitKey>,
     ) -> Result<NewValue, Problem> {
         let bytes = match encoding {
-            Encoding::Utf8 => value.into_bytes(),
-            Encoding::Base64 => STANDARD.decode(value).map_err(|_| {
+            ValueEncoding::Utf8 => value.into_bytes(),
+            ValueEncoding::Base64 => STANDARD.decode(value).map_err(|_| {
                 let detail = "The value is no base64 with padding (RFC 4648, section 4).";
                 Problem::validation("/value", detail)
             })?,
@@ -97,7 +97,7 @@ impl NewValue {
     /// Binds the value and what is said of it, and a line for each tag.
     pub fn bind(&self, invocation: &mut Invocation) {
         let NewValue { bytes, encoding, ttl_ms, stale_ms, refresh_ms, tags, stamp } = self;
-        invocation.arg("is_bytes", *encoding == Encoding::Base64);
+        invocation.arg("is_bytes", *encoding == ValueEncoding::Base64);
         if bytes.len() > LARGE_BYTES {
             invocation.derived_bytes("value", stamp).stamped_arg("large", stamp, bytes);
         } else {
@@ -140,7 +140,7 @@ pub struct ValueText {
     /// The value, encoded.
     pub text: String,
     /// Its encoding.
-    pub encoding: Encoding,
+    pub encoding: ValueEncoding,
 }
 
 impl StoredValue {
@@ -185,10 +185,10 @@ impl StoredValue {
             (_, None) => return Err(unreadable(key)),
         };
         Ok(Some(match self.is_bytes {
-            true => ValueText { text: STANDARD.encode(bytes), encoding: Encoding::Base64 },
+            true => ValueText { text: STANDARD.encode(bytes), encoding: ValueEncoding::Base64 },
             false => {
                 let text = String::from_utf8(bytes).map_err(|_| unreadable(key))?;
-                ValueText { text, encoding: Encoding::Utf8 }
+                ValueText { text, encoding: ValueEncoding::Utf8 }
             }
         }))
     }

@@ -25,10 +25,10 @@ const PREFIX: &str = "cache ";
 
 /// All waiters of this process. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Waiters(Arc<Mutex<WaiterTable>>);
+pub struct EntryWaiters(Arc<Mutex<EntryWaiterTable>>);
 
 #[derive(Default)]
-struct WaiterTable {
+struct EntryWaiterTable {
     /// By the key in Redis: tells all who wait for that entry to look again.
     entries: HashMap<String, watch::Sender<()>>,
     /// True while the task runs that hears messages.
@@ -37,12 +37,12 @@ struct WaiterTable {
 
 /// The registration of a waiter in this process, until it is dropped.
 pub struct EntryWait {
-    waiters: Waiters,
+    waiters: EntryWaiters,
     entry: String,
     changed: watch::Receiver<()>,
 }
 
-impl Waiters {
+impl EntryWaiters {
     /// Registers a waiter for an entry, before its first try: then no message to it can be missed.
     pub fn register(&self, store: &Store, space: &Id, key: &CacheKey) -> EntryWait {
         let entry = format!("lockstep:{{{space}}}:{ENTRY}:{key}");
@@ -57,7 +57,7 @@ impl Waiters {
         EntryWait { waiters: self.clone(), entry, changed }
     }
 
-    fn lock(&self) -> MutexGuard<'_, WaiterTable> {
+    fn lock(&self) -> MutexGuard<'_, EntryWaiterTable> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -88,11 +88,11 @@ impl Drop for EntryWait {
 }
 
 /// Hears messages until nobody has waited for a while.
-async fn listen(waiters: Weak<Mutex<WaiterTable>>, mut listener: Listener) {
+async fn listen(waiters: Weak<Mutex<EntryWaiterTable>>, mut listener: Listener) {
     let mut last_used = Instant::now();
     loop {
         let notification = listener.next(IDLE).await;
-        let Some(waiters) = waiters.upgrade().map(Waiters) else { return };
+        let Some(waiters) = waiters.upgrade().map(EntryWaiters) else { return };
         let mut table = waiters.lock();
         if !table.entries.is_empty() {
             last_used = Instant::now();

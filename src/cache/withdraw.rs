@@ -16,22 +16,22 @@ use crate::{
 const GIVE_UP_AFTER: Duration = Duration::from_secs(5);
 
 /// Gives up a lease.
-pub struct Withdrawal {
+pub struct LeaseWithdrawal {
     pub key: CacheKey,
     pub lease_token: String,
 }
 
 /// The reply of the script.
 #[derive(Debug, Deserialize)]
-pub struct Withdrawn {
+pub struct LeaseWithdrawn {
     /// True if the lease was the living one of its entry.
     pub withdrawn: bool,
 }
 
-impl Operation for Withdrawal {
+impl Operation for LeaseWithdrawal {
     const NAME: &'static str = "cache/withdraw";
     const CODES: &'static [Code] = CODES;
-    type Reply = Withdrawn;
+    type Reply = LeaseWithdrawn;
 
     fn bind(&self, invocation: &mut Invocation) {
         invocation
@@ -40,7 +40,7 @@ impl Operation for Withdrawal {
     }
 }
 
-impl Withdrawal {
+impl LeaseWithdrawal {
     /// Runs it once. Where Redis gives no answer, the lease ends by its own time.
     pub async fn run_once(&self, store: &Store, context: &Context) -> bool {
         let context = Context::of_space(context.space.clone());

@@ -102,11 +102,11 @@ impl Registration {
         let first = !self.is_registered();
         if first {
             connection.check_server().await?;
-            if self.is_open && connection.has(&keys::version_key()).await? {
-                return Err(StartRefusal::HasKeys);
-            }
             if store.awaits_replicas() {
                 connection.check_wait().await?;
+            }
+            if self.is_open && connection.has(&keys::version_key()).await? {
+                return Err(StartRefusal::HasKeys);
             }
         }
         connection.register(&self.service).await?;

@@ -27,7 +27,8 @@ pub struct Connections {
     #[schema(example = 86_400_000)]
     uptime_ms: u64,
     /// Batch workers, `worker-0` and so on, each of which shares one connection among all calls, the last of them among
-    /// those that wait for replicas; `pool`, for checks and upkeep; and `transactions`, for transactions with `watch` or `guards`.
+    /// those that wait for replicas; `large-calls`, the batch worker for calls of more than 16 KiB; `pool`, for checks,
+    /// upkeep and large values that are read; and `transactions`, for transactions with `watch` or `guards`.
     groups: Vec<ConnectionFigures>,
 }
 

@@ -72,17 +72,17 @@ fn of_answers() -> Value {
             "required": false,
             "schema": { "type": "string", "enum": ["true"] },
         },
-        "WWWAuthenticate": {
-            "description": "`Bearer`: how a caller sends its key.",
-            "required": false,
-            "schema": { "type": "string", "enum": ["Bearer"] },
-        },
         "LockstepReplicas": {
             "description": "Number of replicas that have what the call wrote, where the service waits for them \
                 (`--wait-replicas`; grants of locks wherever there are replicas).",
             "required": false,
             "schema": { "type": "integer", "minimum": 1 },
             "example": 1,
+        },
+        "WWWAuthenticate": {
+            "description": "`Bearer`: how a caller sends its key.",
+            "required": false,
+            "schema": { "type": "string", "enum": ["Bearer"] },
         },
         "RetryAfter": {
             "description": "Seconds to wait before the call is sent again.",

@@ -75,15 +75,15 @@ pub enum StartRefusal {
          &lockstep:*, see docs/operations.md"
     )]
     MissingChannels,
+    /// Writes cannot wait for replicas.
+    #[error("--wait-replicas needs the command WAIT, and the server refuses it: {0}")]
+    NoWait(String),
     /// Keys were made, and the service would not ask for them.
     #[error(
         "the data have keys of callers: give the root key as --root-key-file or --root-key-sha256, or --insecure to let \
          everybody in without a key"
     )]
     HasKeys,
-    /// Writes cannot wait for replicas.
-    #[error("--wait-replicas needs the command WAIT, and the server refuses it: {0}")]
-    NoWait(String),
     /// The data have another format.
     #[error(transparent)]
     Format(#[from] FormatError),

@@ -32,6 +32,10 @@ pub enum Seed {
     Taken,
     /// The counter seats-left is at 48.
     Counter,
+    /// The cache has the value of the key report, which has the tag daily.
+    Cached,
+    /// The cache has given the lease to fill the key summary: `{lease_token}`.
+    Filling,
     /// The plain data key balance is 42.
     Data,
     /// The script add-capped has two versions, of which the second runs.
@@ -51,7 +55,7 @@ end
 return redis.call('INCRBY', KEYS[1], ARGV[1])";
 
 impl Seed {
-    pub const ALL: [Seed; 13] = [
+    pub const ALL: [Seed; 15] = [
         Seed::Accounts,
         Seed::Frozen,
         Seed::Hold,
@@ -62,6 +66,8 @@ impl Seed {
         Seed::Policies,
         Seed::Taken,
         Seed::Counter,
+        Seed::Cached,
+        Seed::Filling,
         Seed::Data,
         Seed::Script,
         Seed::Key,
@@ -101,16 +107,27 @@ impl Entry {
 
     /// True where the call may change something, and so takes an idempotency key.
     pub fn is_command(&self) -> bool {
-        self.method != "GET" && !["batch/get", "locks/validate"].contains(&self.name)
+        self.method != "GET" && !["batch/get", "cache/get", "locks/validate"].contains(&self.name)
     }
 }
 
 /// All entries, grouped by domain. An operation that works in two ways has two.
 pub fn catalogue() -> Vec<Entry> {
-    [accounts(), holds(), inventory(), counters(), locks(), limits(), data(), scripts(), keys()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        accounts(),
+        holds(),
+        inventory(),
+        counters(),
+        locks(),
+        cache(),
+        limits(),
+        data(),
+        scripts(),
+        keys(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn accounts() -> Vec<Entry> {
@@ -359,6 +376,43 @@ fn locks() -> Vec<Entry> {
     ]
 }
 
+fn cache() -> Vec<Entry> {
+    const SUMMARY: &[(&str, &str)] = &[("cache", "summary")];
+    const TAGGED: &[(&str, &str)] = &[("cache", "report"), ("tags", "cache")];
+    vec![
+        Entry::of("cache/get", "POST", "/cache/get").json(json!({ "key": "report" })).reads(TAGGED),
+        Entry::of("cache/get", "POST", "/cache/get")
+            .json(json!({ "key": "report" }))
+            .needs(&[Seed::Cached])
+            .reads(TAGGED),
+        Entry::of("cache/fill", "POST", "/cache/fill")
+            .json(json!({
+                "key": "summary", "lease_token": "{lease_token}", "value": "42", "ttl_ms": 60_000
+            }))
+            .needs(&[Seed::Filling])
+            .reads(SUMMARY),
+        // A large value stands beside the record.
+        Entry::of("cache/fill", "POST", "/cache/fill")
+            .json(json!({
+                "key": "summary", "lease_token": "{lease_token}", "value": "x".repeat(20_000),
+                "ttl_ms": 60_000, "tags": ["daily"]
+            }))
+            .needs(&[Seed::Filling])
+            .reads(&[("cache", "summary"), ("tags", "cache")]),
+        Entry::of("cache/set", "POST", "/cache/set")
+            .json(json!({
+                "key": "report", "value": "43", "version": 7, "ttl_ms": 60_000, "tags": ["daily"]
+            }))
+            .needs(&[Seed::Cached])
+            .reads(TAGGED),
+        Entry::of("cache/invalidate", "POST", "/cache/invalidate")
+            .json(json!({ "keys": ["report"], "tags": ["daily", "weekly"] }))
+            .needs(&[Seed::Cached])
+            .reads(TAGGED),
+        Entry::of("cache/read", "GET", "/cache/{key}").needs(&[Seed::Cached]).reads(TAGGED),
+    ]
+}
+
 fn limits() -> Vec<Entry> {
     const LIMIT: &[(&str, &str)] = &[("limit", "api/tenant-7"), ("limit_policy", "api")];
     const LEASES: &[(&str, &str)] = &[
@@ -575,6 +629,7 @@ impl Seeded {
             ("{customer_id}", "carol"),
             ("{lock}", "nightly-report"),
             ("{counter}", "seats-left"),
+            ("{key}", "report"),
             ("{policy}", "api"),
             ("{name}", "add-capped"),
             ("{version}", "1"),
@@ -640,6 +695,17 @@ impl Seeded {
                             ids.push(("{limit_lease_id}", id(body, "lease_id")));
                         }
                     }
+                }
+                Seed::Cached => {
+                    let body = json!({
+                        "key": "report", "value": "42", "ttl_ms": 60_000, "tags": ["daily"]
+                    });
+                    service.post("/cache/set", body).await.assert(200);
+                }
+                Seed::Filling => {
+                    let body = json!({ "key": "summary", "lease_ms": 60_000 });
+                    let lease = service.post("/cache/get", body).await.assert(200);
+                    ids.push(("{lease_token}", id(lease, "lease_token")));
                 }
                 Seed::Counter => drop(service.increment("seats-left", 48).await.assert(200)),
                 Seed::Script => {
@@ -734,6 +800,7 @@ fn entries_and_the_document_have_the_same_operations() {
         }
     }
     let system = [
+        "get /cache/stats",
         "get /health",
         "get /keys/self",
         "get /livez",

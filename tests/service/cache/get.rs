@@ -60,7 +60,7 @@ async fn a_value_that_has_ended_is_stale_until_it_is_filled() {
         [&json!(true), &json!(true), &json!("v"), &json!(0)]
     );
     assert!(first["lease_token"].is_string(), "{first}");
-    // Whoever waits does not, because there is something to be had.
+    // A caller that may wait does not, because there is a value.
     let second = get(&service, json!({ "wait_ms": 25_000 })).await.assert(200);
     assert_eq!([&second["stale"], &second["value"]], [&json!(true), &json!("v")]);
     assert_eq!(second.get("lease_token"), None);

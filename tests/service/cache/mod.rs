@@ -1,8 +1,11 @@
 mod fill;
 mod get;
 mod invalidate;
+mod large;
+mod model;
 mod read;
 mod set;
+mod statistics;
 mod waiting;
 mod withdraw;
 

@@ -242,6 +242,7 @@ async fn order_is_kept_among_those_who_stay() {
             }
         }
         queue_of(&first, "l", staying.len() as u64).await;
+        every_key_ends(&first);
         release(&first, "l", &holder["lease_id"]).await.assert(200);
         let mut tokens = Vec::new();
         for waiter in staying {
