@@ -15,7 +15,7 @@ use crate::{
     ratelimit::HeaderForm,
     rls,
     server::Timeouts,
-    store,
+    store::{self, StoreMode},
     telemetry::{LogFormat, otlp_endpoint},
     types::Currency,
 };
@@ -69,10 +69,14 @@ pub struct Serve {
     #[arg(long, env = "LOCKSTEP_INSECURE", value_parser = trimmed(BoolishValueParser::new()))]
     pub insecure: bool,
 
-    /// Redis or Valkey to use, redis://HOST:PORT/DB or unix:///PATH; by default the service starts
-    /// an embedded server of its own
+    /// Redis or Valkey to use, redis://HOST:PORT/DB or unix:///PATH, of a cluster some of its nodes,
+    /// redis://HOST:PORT,HOST:PORT; by default the service starts an embedded server of its own
     #[arg(long, env = "LOCKSTEP_REDIS_URL", value_parser = trimmed(StringValueParser::new()))]
     pub redis_url: Option<String>,
+
+    /// Kind of store behind --redis-url
+    #[arg(long, env = "LOCKSTEP_REDIS_MODE", default_value = "auto", value_parser = trimmed(EnumValueParser::<StoreMode>::new()))]
+    pub redis_mode: StoreMode,
 
     /// Directory in which the embedded server keeps its data
     #[arg(long, env = "LOCKSTEP_DATA_DIR", default_value = "lockstep-data", value_parser = trimmed(PathBufValueParser::new()))]
@@ -220,10 +224,14 @@ pub struct Show {
 /// The store of a command that runs beside services or without them.
 #[derive(Debug, Clone, Args)]
 pub struct StoreAddress {
-    /// Redis or Valkey that has the data, redis://HOST:PORT/DB or unix:///PATH; by default an embedded
-    /// server is started on --data-dir
+    /// Redis or Valkey that has the data, redis://HOST:PORT/DB or unix:///PATH, of a cluster some of its
+    /// nodes, redis://HOST:PORT,HOST:PORT; by default an embedded server is started on --data-dir
     #[arg(long, env = "LOCKSTEP_REDIS_URL", value_parser = trimmed(StringValueParser::new()))]
     pub redis_url: Option<String>,
+
+    /// Kind of store behind --redis-url
+    #[arg(long, env = "LOCKSTEP_REDIS_MODE", default_value = "auto", value_parser = trimmed(EnumValueParser::<StoreMode>::new()))]
+    pub redis_mode: StoreMode,
 
     /// Directory in which the embedded server keeps its data
     #[arg(long, env = "LOCKSTEP_DATA_DIR", default_value = "lockstep-data", value_parser = trimmed(PathBufValueParser::new()))]
@@ -303,6 +311,7 @@ impl Serve {
     pub fn store(&self, url: String) -> store::Settings {
         store::Settings {
             url,
+            mode: self.redis_mode,
             batch_workers: count(self.store_connections),
             transactions: count(self.store_transactions),
             queue: count(self.store_queue),

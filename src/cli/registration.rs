@@ -10,7 +10,9 @@ use std::{
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use crate::store::{AdminConnection, Failure, REGISTRATION_TTL, StartRefusal, Store};
+use crate::store::{
+    AdminConnection, Failure, REGISTRATION_TTL, Settings, StartRefusal, Store, StoreMode,
+};
 
 /// The time between two attempts, while the server does not serve yet.
 const RETRY_PERIOD: Duration = Duration::from_millis(250);
@@ -22,6 +24,7 @@ const END_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(super) struct Registration {
     url: String,
+    mode: StoreMode,
     timeout: Duration,
     /// The name under which it is registered. Two containers may listen on the same address.
     service: String,
@@ -30,9 +33,10 @@ pub(super) struct Registration {
 }
 
 impl Registration {
-    pub(super) fn new(url: String, timeout: Duration, address: SocketAddr) -> Registration {
+    pub(super) fn new(settings: &Settings, address: SocketAddr) -> Registration {
+        let Settings { url, mode, timeout, .. } = settings.clone();
         let service = format!("{address} {}", Uuid::now_v7());
-        Registration { url, timeout, service, registered: Arc::default() }
+        Registration { url, mode, timeout, service, registered: Arc::default() }
     }
 
     /// Checks the server and the format of the data and registers the service, as soon as the server lets
@@ -86,7 +90,8 @@ impl Registration {
             return;
         }
         let end = async {
-            if let Ok(mut connection) = AdminConnection::connect(&self.url, self.timeout).await {
+            let connecting = AdminConnection::connect(&self.url, self.mode, self.timeout).await;
+            if let Ok(mut connection) = connecting {
                 let _ = connection.deregister(&self.service).await;
             }
         };
@@ -95,7 +100,7 @@ impl Registration {
 
     /// Registers the service; the first time, checks the server before.
     async fn register(&self) -> Result<(), StartRefusal> {
-        let connecting = AdminConnection::connect(&self.url, self.timeout).await;
+        let connecting = AdminConnection::connect(&self.url, self.mode, self.timeout).await;
         let mut connection = connecting.map_err(StartRefusal::Unanswered)?;
         let first = !self.is_registered();
         if first {

@@ -98,7 +98,7 @@ async fn serve_on(
     let rls_address = listeners.rls.as_ref().and_then(|listener| listener.local_addr().ok());
     let url = embedded.as_ref().map(Embedded::url).or_else(|| settings.redis_url.clone());
     let url = url.unwrap_or_default();
-    let store_settings = settings.store(url.clone());
+    let store_settings = settings.store(url);
     let store_connections = store_settings.connections() as u64;
     let (most, listening) = (settings.max_connections, listeners.count());
     let connections = descriptors::fit_connections(most, listening, store_connections)?;
@@ -106,7 +106,7 @@ async fn serve_on(
     let statistics = settings.statistics.then(CallStatistics::default);
     let (app, gate) = router(settings, &store, statistics.clone());
     let mut flusher = Flusher::new(store.clone(), statistics.unwrap_or_default());
-    let registration = Registration::new(url, store_settings.timeout, address);
+    let registration = Registration::new(&store_settings, address);
     // A task of its own, because the registration has to outlast the drain.
     let mut keeping = tokio::spawn({
         let (registration, store, settings) =

@@ -42,8 +42,11 @@ impl Store {
     ///
     /// The failure to connect or to subscribe, after the store timeout at the latest.
     pub async fn subscribe(&self) -> Result<Subscription, Failure> {
+        let nodes = self.0.topology.map().nodes.clone();
+        // A cluster passes a message on to all of its nodes, so any of them will do.
+        let Some(node) = fastrand::choice(&nodes) else { return Err(Failure::ShuttingDown) };
         let subscribing = async {
-            let mut connection = self.0.subscriber.get_async_pubsub().await?;
+            let mut connection = node.route.subscriber()?.get_async_pubsub().await?;
             connection.subscribe(format!("lockstep:process:{}", self.0.process)).await?;
             Ok(connection)
         };

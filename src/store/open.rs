@@ -1,36 +1,27 @@
-//! Opening and closing a store: its connection pools, its queues and its batch workers.
+//! Opening and closing a store.
 
-use std::{
-    io,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
-};
+use std::sync::{Arc, atomic::AtomicUsize};
 
-use redis::IntoConnectionInfo;
 use tokio::{
-    sync::{Semaphore, mpsc},
+    sync::Semaphore,
     time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Clock, Failure, Inner, ProcessId, Settings, Store,
-    batcher::{BatchWorker, RunnerArgs},
-    connection::{Route, pool},
-    local::Local,
-    script_trace::MAX_TRACES,
-    single_flight::SingleFlight,
-    user_script::UserScripts,
+    Clock, Failure, Inner, ProcessId, Settings, Store, batcher::RunnerArgs, local::Local,
+    script_trace::MAX_TRACES, single_flight::SingleFlight, topology::Topology,
 };
 
 /// The connections for what is no batch: probes, the sweeper, a worker that replaces its connection, and
 /// callers' own scripts.
-const SPARE_CONNECTIONS: usize = 16;
+pub(super) const SPARE_CONNECTIONS: usize = 16;
 
 /// The most bytes that the queues can be bounded by; a permit of the semaphore is a byte.
-const MOST_QUEUE_BYTES: usize = u32::MAX as usize;
+pub(super) const MOST_QUEUE_BYTES: usize = u32::MAX as usize;
 
 impl Settings {
-    /// The most connections to the server that a store has at a time.
+    /// The most connections to one server that a store has at a time.
     pub fn connections(&self) -> usize {
         self.batch_workers + SPARE_CONNECTIONS + self.transactions
     }
@@ -44,71 +35,39 @@ impl Store {
     ///
     /// When the URL is not one of Redis.
     pub fn open(settings: &Settings) -> redis::RedisResult<Store> {
-        let route = Arc::new(Route::new(&settings.url, settings.timeout)?);
-        let pool = |size| pool(&route, size, settings.timeout).map_err(io::Error::other);
-        // Two pools: probes and the sweeper do not wait behind transactions.
-        let transaction_pool = pool(settings.transactions)?;
-        let pool = pool(settings.batch_workers + SPARE_CONNECTIONS)?;
-
         let runner_args = RunnerArgs { clock: Clock::default(), retention: settings.retention };
-        let closing = CancellationToken::new();
-        let queue_length = settings.queue.div_ceil(settings.batch_workers).max(1);
-        let (mut queues, mut workers) = (Vec::new(), Vec::new());
-        let mut worker_activity = Vec::new();
-        for _ in 0..settings.batch_workers {
-            let activity = Arc::default();
-            worker_activity.push(Arc::clone(&activity));
-            let worker = BatchWorker {
-                route: Arc::clone(&route),
-                pool: pool.clone(),
-                runner_args: runner_args.clone(),
-                timeout: settings.timeout,
-                activity,
-            };
-            let (sender, queue) = mpsc::channel(queue_length);
-            queues.push(sender);
-            workers.push(tokio::spawn(worker.run(queue, closing.clone())));
-        }
         let queue_bytes = settings.queue_bytes.clamp(1, MOST_QUEUE_BYTES);
         Ok(Store(Arc::new(Inner {
-            route,
-            pool,
-            transaction_pool,
-            queues,
-            worker_activity,
+            topology: Topology::open(settings, &runner_args)?,
             queue_bytes,
             queue_room: Arc::new(Semaphore::new(queue_bytes)),
-            next_queue: AtomicUsize::new(0),
+            next_stream: AtomicUsize::new(0),
             single_flight: SingleFlight::default(),
             timeout: settings.timeout,
             opened: Instant::now(),
             runner_args,
             process: ProcessId::new(),
-            subscriber: subscriber(&settings.url)?,
             local: Local::default(),
-            user_scripts: UserScripts::default(),
             traces: Semaphore::new(MAX_TRACES),
             background: TaskTracker::new(),
             draining: CancellationToken::new(),
-            closing,
-            workers: Mutex::new(workers),
         })))
     }
 
     /// Sends no calls from now on; they fail with `reason`. A service does so until it has looked at the
     /// server and at the format of its data.
     pub fn hold_back(&self, reason: Failure) {
-        self.0.route.hold_back(reason);
+        self.0.topology.hold_back(&reason);
     }
 
     /// True while calls are held back.
     pub fn is_held_back(&self) -> bool {
-        self.0.route.is_held_back()
+        self.0.topology.is_held_back()
     }
 
     /// Ends what [`Store::hold_back`] began.
     pub fn admit(&self) {
-        self.0.route.admit();
+        self.0.topology.admit();
     }
 
     /// Waits for the tasks in the background, closes the queues, and returns when every call that was taken
@@ -118,22 +77,6 @@ impl Store {
         self.0.background.close();
         // A task that cannot reach Redis gives up by itself; what it holds there ends by its time.
         let _ = timeout(self.0.timeout, self.0.background.wait()).await;
-        self.0.closing.cancel();
-        let workers = {
-            let mut workers = self.0.workers.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(&mut *workers)
-        };
-        for worker in workers {
-            // A worker that panicked has nothing left to wait for.
-            let _ = worker.await;
-        }
+        self.0.topology.close().await;
     }
-}
-
-/// The client that makes the connection of a subscription.
-fn subscriber(url: &str) -> redis::RedisResult<redis::Client> {
-    let info = url.into_connection_info()?;
-    // The user need not have the right to name its library.
-    let settings = info.redis_settings().clone().set_skip_set_lib_name();
-    redis::Client::open(info.set_redis_settings(settings))
 }

@@ -86,7 +86,8 @@ impl Store {
         let Ok(_place) = self.0.traces.try_acquire() else {
             return Err(TraceError::Failed(Failure::Overloaded));
         };
-        let connection = self.0.route.connect_raw().await.map_err(TraceError::Failed)?;
+        let node = self.0.topology.node_for(context.space.as_str());
+        let connection = node.route.connect_raw().await.map_err(TraceError::Failed)?;
         let mut debugger = Debugger(Some(connection));
         let Some(connection) = &mut debugger.0 else {
             return Err(TraceError::Failed(Failure::ShuttingDown));

@@ -3,11 +3,15 @@
 
 use std::time::Duration;
 
+use clap::ValueEnum;
+
 /// The way to Redis, and the bounds on waiting for it.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// `redis://host:port/db` or `unix:///path`.
+    /// `redis://host:port/db` or `unix:///path`; of a cluster several hosts, separated by commas.
     pub url: String,
+    /// The kind of what is at the URL.
+    pub mode: StoreMode,
     /// Batch workers, each with a queue and one shared connection.
     pub batch_workers: usize,
     /// Connections for transactions by WATCH; each transaction has one to itself.
@@ -21,6 +25,25 @@ pub struct Settings {
     pub timeout: Duration,
     /// The retention of past calls.
     pub retention: Retention,
+}
+
+/// The kind of store behind `--redis-url`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum StoreMode {
+    /// Whatever the server says it is
+    #[default]
+    Auto,
+    /// One server, or an address behind which another one takes its place
+    Single,
+    /// A cluster
+    Cluster,
+}
+
+impl StoreMode {
+    /// True if the servers may be nodes of a cluster.
+    pub fn may_be_cluster(self) -> bool {
+        self != StoreMode::Single
+    }
 }
 
 /// The amount and the life of what is kept of past calls. Every script is given these.

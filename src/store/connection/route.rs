@@ -34,7 +34,7 @@ use super::{
     replica,
     stream::{CountedStream, Written},
 };
-use crate::store::{Failure, format::check_text};
+use crate::store::{Address, Failure, format::check_text};
 
 /// The idle time after which the operating system finds out whether the other side is still there.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -67,6 +67,33 @@ impl Route {
             return Ok(Route { info, timeout, generation, held_back });
         }
         Err(RedisError::from((ErrorKind::InvalidClientConfig, "TLS to Redis is not supported yet")))
+    }
+
+    /// The route to another server, which is reached as this one but for its address.
+    pub fn to_node(&self, address: &Address) -> Route {
+        let Address { host, port } = address.clone();
+        let info = self.info.clone().set_addr(ConnectionAddr::Tcp(host, port));
+        let (generation, held_back) = (AtomicU64::new(0), Mutex::default());
+        Route { info, timeout: self.timeout, generation, held_back }
+    }
+
+    /// The address of the server; `None` for a Unix socket.
+    pub fn address(&self) -> Option<Address> {
+        match self.info.addr() {
+            ConnectionAddr::Tcp(host, port) => Some(Address { host: host.clone(), port: *port }),
+            _ => None,
+        }
+    }
+
+    /// The client that makes the connection of a subscription.
+    ///
+    /// # Errors
+    ///
+    /// When the driver does not support what the URL asks for.
+    pub fn subscriber(&self) -> RedisResult<redis::Client> {
+        // The user need not have the right to name its library.
+        let settings = self.info.redis_settings().clone().set_skip_set_lib_name();
+        redis::Client::open(self.info.clone().set_redis_settings(settings))
     }
 
     /// Makes a connection for what comes before calls: the checks of the start, and migrations.
@@ -146,11 +173,6 @@ impl Route {
     /// Ends what [`Route::hold_back`] began.
     pub fn admit(&self) {
         *self.held_back.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    /// True while no connections for calls are made.
-    pub fn is_held_back(&self) -> bool {
-        self.held_back().is_some()
     }
 
     fn held_back(&self) -> Option<Failure> {

@@ -34,6 +34,8 @@ pub fn raw() -> redis::Connection {
 pub struct Server {
     pub url: String,
     pub folder: String,
+    /// The port at which the nodes of a cluster talk to it.
+    pub bus_port: Option<u16>,
     shell: Child,
 }
 
@@ -70,6 +72,11 @@ impl Server {
         Server::launch(free_port(), name, arguments)
     }
 
+    /// Starts a server on this port with these arguments.
+    pub fn start_at(port: u16, arguments: &[&str]) -> Server {
+        Server::launch(port, &unique("lockstep-test-"), arguments)
+    }
+
     fn launch(port: u16, name: &str, arguments: &[&str]) -> Server {
         let program = std::env::var("LOCKSTEP_TEST_SERVER").unwrap_or("redis-server".to_owned());
         let folder = std::env::temp_dir().join(name).display().to_string();
@@ -83,17 +90,42 @@ impl Server {
         );
         let shell = Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).spawn();
         let shell = shell.expect("a shell to start redis-server from");
-        let server = Server { url: format!("redis://127.0.0.1:{port}"), folder, shell };
+        let url = format!("redis://127.0.0.1:{port}");
+        let server = Server { url, folder, bus_port: None, shell };
         drop(server.connection());
         server
     }
 
-    /// Has the server hang: it accepts connections and answers nothing until the result is dropped.
-    pub fn hang(&self) -> Hanging {
+    /// Its id in a cluster.
+    pub fn cluster_id(&self) -> String {
+        redis::cmd("CLUSTER").arg("MYID").query(&mut self.connection()).unwrap()
+    }
+
+    /// A new connection, if the server accepts one now.
+    pub fn try_connection(&self) -> Option<redis::Connection> {
+        redis::Client::open(self.url.as_str()).unwrap().get_connection().ok()
+    }
+
+    /// True until it is killed.
+    pub fn is_running(&self) -> bool {
+        self.try_connection().is_some()
+    }
+
+    /// Ends it at once, as if its machine had failed.
+    pub fn kill(&self) {
+        kill_process(self.process(), Signal::KILL).unwrap();
+    }
+
+    fn process(&self) -> Pid {
         let info: String = redis::cmd("INFO").arg("server").query(&mut self.connection()).unwrap();
         let id =
             info.lines().find_map(|line| line.strip_prefix("process_id:")?.trim().parse().ok());
-        let process = Pid::from_raw(id.unwrap()).unwrap();
+        Pid::from_raw(id.unwrap()).unwrap()
+    }
+
+    /// Has the server hang: it accepts connections and answers nothing until the result is dropped.
+    pub fn hang(&self) -> Hanging {
+        let process = self.process();
         kill_process(process, Signal::STOP).unwrap();
         Hanging(process)
     }

@@ -11,13 +11,13 @@ use axum::{
 use lockstep::{
     api::{Limits, ShutdownGate},
     app::{self, app},
-    store::{Retention, Settings, Store},
+    store::{Retention, Settings, Store, StoreMode},
     telemetry::CallStatistics,
 };
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::{Answer, Call, HOUR, Server, redis_url, unique};
+use super::{Answer, Call, Cluster, HOUR, Server, redis_url, unique};
 
 /// The whole service but its sockets, with a space that no other test uses.
 #[derive(Clone)]
@@ -39,9 +39,18 @@ impl Service {
         Service::with(|settings| settings.url.clone_from(&server.url))
     }
 
+    /// On a cluster, found by the address of one of its nodes, with one batch worker for each master.
+    pub fn on_cluster(cluster: &Cluster) -> Service {
+        Service::with(|settings| {
+            settings.url = cluster.url();
+            settings.batch_workers = 1;
+        })
+    }
+
     pub fn with(change: impl FnOnce(&mut Settings)) -> Service {
         let mut settings = Settings {
             url: redis_url().to_owned(),
+            mode: StoreMode::Auto,
             batch_workers: 2,
             transactions: 16,
             queue: 8192,

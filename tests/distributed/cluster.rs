@@ -1,0 +1,4 @@
+//! Tests of a cluster: calls of many spaces, masters that fail and hand over, slots that move, and replies that are
+//! lost, all under load.
+
+mod calls;
