@@ -2,3 +2,7 @@
 //! lost, all under load.
 
 mod calls;
+mod failover;
+mod load;
+mod lost_replies;
+mod slots;
