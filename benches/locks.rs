@@ -21,6 +21,16 @@ use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet};
 /// The duration of one measurement.
 const ROUND: Duration = Duration::from_secs(3);
 
+/// The figures that [`contended`] returns. A waiter costs one script when it comes, and a handover those of the release and of the
+/// try that acquires; the heartbeats are among them too.
+const FIGURES: [&str; 5] = [
+    "handovers a second",
+    "wake-up p50, us",
+    "wake-up p99, us",
+    "scripts a handover, without the one with which a waiter comes",
+    "CPU of Redis a handover, with that one, us",
+];
+
 #[tokio::main]
 async fn main() {
     let port = free_port().to_string();
@@ -44,27 +54,29 @@ async fn main() {
     for _ in 0..ROUNDS {
         rounds.push(alone(&service.address).await);
     }
-    let acquire = spread(rounds.iter().map(|round| round.0).collect()).1;
-    let release = spread(rounds.iter().map(|round| round.1).collect()).1;
-    println!("uncontended: acquire {acquire:.0} us, release {release:.0} us (medians)");
-    let mut results = json!({ "acquire_us": acquire, "release_us": release });
+    println!("all figures: median (least-most) of {ROUNDS} rounds");
+    let mut results = json!({});
+    let mut acquire = 0.0;
+    for (name, of) in [("acquire", 0), ("release", 1), ("acquire and release", 2)] {
+        let (least, median, most) = spread(rounds.iter().map(|round| round[of]).collect());
+        println!("uncontended {name}: {median:.0} ({least:.0}-{most:.0}) us");
+        results[name] = json!(median);
+        acquire = if of == 0 { median } else { acquire };
+    }
 
     for waiters in [64, 1000] {
         let mut rounds = Vec::new();
         for round in 0..ROUNDS {
             rounds.push(contended(&service.address, waiters, round, pids, &client).await);
         }
-        let [per_second, p50, p99, scripts, redis_cpu] = [0, 1, 2, 3, 4]
-            .map(|index| spread(rounds.iter().map(|round| round[index]).collect()).1);
-        println!(
-            "{waiters} waiters: {per_second:.0} handovers/s, wake-up p50 {p50:.0} us, p99 {p99:.0} us, \
-             {scripts:.2} scripts and {redis_cpu:.1} us of Redis a handover; {:.1} times an acquire",
-            p50 / acquire
-        );
-        results[format!("waiters_{waiters}")] = json!({
-            "handovers_per_second": per_second, "p50_us": p50, "p99_us": p99, "scripts": scripts,
-            "redis_cpu_us": redis_cpu
-        });
+        println!("{waiters} waiters:");
+        for (of, name) in FIGURES.iter().enumerate() {
+            let (least, median, most) = spread(rounds.iter().map(|round| round[of]).collect());
+            println!("  {name}: {median:.1} ({least:.1}-{most:.1})");
+            results[format!("{waiters} waiters")][*name] = json!(median);
+        }
+        let wake_up = spread(rounds.iter().map(|round| round[1]).collect()).1;
+        println!("  the median wake-up is {:.1} times an uncontended acquire", wake_up / acquire);
     }
     drop(service);
 
@@ -93,11 +105,11 @@ fn lease_of(answer: &str) -> Option<&str> {
     answer.split("\"lease_id\":\"").nth(1)?.split('"').next()
 }
 
-/// One caller that acquires and releases locks that nobody else wants. Returns the median duration of both,
-/// in microseconds.
-async fn alone(address: &str) -> (f64, f64) {
+/// One caller that acquires and releases locks that nobody else wants. Returns the median duration of each, and of
+/// both together, in microseconds.
+async fn alone(address: &str) -> [f64; 3] {
     let mut stream = connect(address).await;
-    let (mut acquires, mut releases) = (Vec::new(), Vec::new());
+    let (mut acquires, mut releases, mut both) = (Vec::new(), Vec::new(), Vec::new());
     let end = Instant::now() + ROUND;
     let mut number = 0;
     while Instant::now() < end {
@@ -111,13 +123,13 @@ async fn alone(address: &str) -> (f64, f64) {
         let started = Instant::now();
         call(&mut stream, "/locks/release", &body).await;
         releases.push(started.elapsed().as_secs_f64() * 1e6);
+        both.push(acquires[acquires.len() - 1] + releases[releases.len() - 1]);
     }
-    (spread(acquires).1, spread(releases).1)
+    [acquires, releases, both].map(|durations| spread(durations).1)
 }
 
-/// Callers that all want one lock, each again and again. Returns handovers per second, the median and the 99th
-/// percentile of the time from the release to the next grant in microseconds, scripts per handover, and
-/// microseconds of Redis per handover.
+/// Callers that all want one lock, each again and again. Returns [`FIGURES`]; a wake-up is the time from the moment at
+/// which a holder sends its release to the moment at which the next one has its lease.
 async fn contended(
     address: &str,
     waiters: usize,
@@ -166,7 +178,7 @@ async fn contended(
         handovers / ROUND.as_secs_f64(),
         percentile(0.5),
         percentile(0.99),
-        scripts / handovers,
+        scripts / handovers - 1.0,
         cpu / handovers,
     ]
 }

@@ -1,6 +1,6 @@
 -- The runner: every call runs in it. `README.md` beside this file is its contract. The loader
 -- (`src/store/script/assemble.rs`) puts the shared functions and the operations of one script in the place
--- of the line `--- @operations`.
+-- of the line `--- @operations`, and `commit.lua` behind the last line.
 --
 -- ARGV: clock_ahead_ms, idempotency_ttl_ms, transaction_ttl_ms, history, then for each step
 --       operation, key_count, arg_count, fingerprint, and its arguments.
@@ -8,9 +8,9 @@
 -- Reply: for each step two values: 1 for a replay or 0, and the operation's reply.
 -- Errors: ABORTED (nothing was written, or all of it was undone), PREREQUISITE (nothing was written, another
 --       operation has to run first), NOT_ISOLATED (nothing was written, the step has to be alone),
---       TORN (something stays written that belongs to a call that failed).
+--       TORN (something stays written that belongs to a call that failed, now or under the same idempotency key before).
 --
--- Steps decide first and only change what is in memory; the commit at the end writes.
+-- Steps decide first and only change what is in memory; the commit writes.
 
 -- The fields of a hash are written in one second by the clocks of the services, and these may be apart by as much.
 local SLACK_MS = 60000
@@ -27,7 +27,7 @@ local now = math.floor(now_us / 1000)
 local loaded = {} -- by key of a record: its text as MGET has read it, false where there is none
 local missing_keys, are_absent = nil, nil -- keys under which MGET found nothing; true once EXISTS says that none of them holds anything
 local open_records = {} -- by key: decoded records, as the steps so far have left them
--- What the commit will do. Most runs need few of these lists, so each is created when it gets its first entry.
+-- The lists that the commit works through. Most runs need few of them, so each is created when it gets its first entry.
 local encoders = nil -- by key: the encoder of a changed record
 local logs = nil -- by key: the RPUSH command that appends to it
 local hashes = nil -- by key: the HSET command that adds fields to a hash that ends as a whole
@@ -243,6 +243,22 @@ local function encode_idempotency_record(_, text)
   return text, idempotency_ttl_ms
 end
 
+-- Has a repeat under an idempotency key learn that a part of the call stays written, so that it does not run again.
+--- @lazy
+local function remember_torn(record_key, fingerprint)
+  local text = fingerprint .. cmsgpack.pack({ 'torn' })
+  -- The write that failed may be one of SET, which would fail here again.
+  if redis.pcall('SET', record_key, text, 'PX', idempotency_ttl_ms).err and not redis.pcall('MSET', record_key, text).err then
+    redis.pcall('PEXPIRE', record_key, idempotency_ttl_ms)
+  end
+end
+
+-- Fails the script for a step whose call was torn before under the same idempotency key.
+--- @lazy
+local function fail_torn_before()
+  error({ reply = is_only_step and 'TORN the first call under this idempotency key stays written in part' or 'NOT_ISOLATED' })
+end
+
 -- Runs the operation, or returns the reply that it had when this idempotency key was first seen. A record
 -- is the fingerprint of the call and its reply as MessagePack, which no other client can configure.
 local function run_idempotent(record_key, fingerprint, name, key, keys, arg, args)
@@ -254,6 +270,9 @@ local function run_idempotent(record_key, fingerprint, name, key, keys, arg, arg
     local reply = cmsgpack.unpack(record:sub(41))
     if type(reply) ~= 'table' or type(reply[1]) ~= 'string' then
       fail_corrupt(record_key, 'a reply')
+    end
+    if reply[1] == 'torn' then
+      fail_torn_before()
     end
     -- The record must outlive this repeat, and a WAIT that follows must cover it.
     queue_cleanup('PEXPIRE', record_key, idempotency_ttl_ms)
@@ -374,156 +393,8 @@ if not succeeded then
     return { err = failure.reply }
   end
   local message = type(failure) == 'table' and (failure.err or failure.reply) or tostring(failure)
+  if has_written and ARGV[8] ~= '' then -- an OWN SCRIPT is alone, so this is its fingerprint
+    remember_torn(KEYS[#KEYS], ARGV[8])
+  end
   return { err = (has_written and 'TORN ' or 'ABORTED ') .. message }
 end
-
--- The commit writes everything, or stops at the first write that fails. Additions come before removals, so
--- that no key becomes empty and is created again: while a slot migrates, that would fail.
-local commit_error = nil
-
--- Runs one write and returns its reply; nil, with `commit_error` set, where it fails.
-local function write(...)
-  local reply = redis.pcall(...)
-  if type(reply) == 'table' and reply.err then
-    commit_error = reply.err
-    return nil
-  end
-  return reply
-end
-
-local logs_written = 0
-for log, command in next, logs or {} do
-  local length = write(unpack(command))
-  if not length then
-    break
-  end
-  logs_written = logs_written + 1
-  if length > history + 256 then
-    -- Trimming many entries at once, not every append pays for it.
-    queue_cleanup('LTRIM', log, -history, -1)
-  end
-end
-
-local hashes_written = 0
-for hash, command in next, not commit_error and hashes or {} do
-  if not write(unpack(command)) then
-    break
-  end
-  hashes_written = hashes_written + 1
-  -- The first field gives the hash its end, so that the others do not write it again to the append-only file.
-  if not write('PEXPIRE', hash, transaction_ttl_ms + SLACK_MS, 'NX') then
-    break
-  end
-end
-
-local additions_written = 0
-for i = 1, not commit_error and additions and #additions or 0 do
-  local addition = additions[i]
-  local new_count = write(unpack(addition))
-  if not new_count then
-    break
-  end
-  additions_written = i
-  if new_count == 0 and addition.undo[1] == 'ZREM' then
-    addition.undo = nil -- the member was there before, though no record says so, and stays
-  end
-end
-
-local persistent_written = not commit_error and persistent and write(unpack(persistent))
-
-local removals_written = 0
-for i = 1, not commit_error and removals and #removals or 0 do
-  if not write(unpack(removals[i])) then
-    break
-  end
-  removals_written = i
-end
-
-local created_written = 0
-for i = 1, not commit_error and created and #created or 0, 3 do
-  if not write('SET', created[i], created[i + 1], 'PX', created[i + 2]) then
-    break
-  end
-  created_written = i
-end
-
--- To overwrite a record loses its time to live, which is read first where a later write may fail.
-local overwritten_written = 0
-for i = 1, not commit_error and overwritten and #overwritten or 0, 4 do
-  local record_key, text, ttl_ms = overwritten[i], overwritten[i + 1], overwritten[i + 2]
-  if not overwritten[i + 3] and i + 4 <= #overwritten then
-    overwritten[i + 3] = write('PTTL', record_key) or false
-  end
-  if commit_error
-    or not (ttl_ms == 0 and write('SET', record_key, text) or ttl_ms > 0 and write('SET', record_key, text, 'PX', ttl_ms)) then
-    break
-  end
-  overwritten_written = i
-end
-
-if not commit_error then
-  for i = 1, cleanups and #cleanups or 0 do
-    redis.pcall(unpack(cleanups[i]))
-  end
-  return replies
-end
-
--- A write has failed: what was written before it is undone, in reverse.
-local undone = true
-local function undo(...)
-  local reply = redis.pcall(...)
-  undone = undone and not (type(reply) == 'table' and reply.err)
-end
--- Not by SET and DEL: the write that failed may be one of those, and then they would fail here again. MSET and
--- PEXPIRE come before every write that is undone by them. A time to live of 0 deletes.
-local function restore(key, ttl_ms)
-  if not loaded[key] then
-    return undo('PEXPIRE', key, 0)
-  end
-  undo('MSET', key, loaded[key])
-  if ttl_ms and ttl_ms >= 0 then
-    undo('PEXPIRE', key, math.max(ttl_ms, 1))
-  end
-end
-for i = overwritten_written, 1, -4 do
-  restore(overwritten[i], overwritten[i + 3])
-end
-for i = created_written, 1, -3 do
-  restore(created[i])
-end
-for i = removals_written, 1, -1 do
-  local removal = removals[i]
-  if removal.undo then
-    undo(unpack(removal.undo))
-  else
-    restore(removal[2], removal.ttl_ms)
-  end
-end
-for i = 2, persistent_written and #persistent or 0, 2 do
-  restore(persistent[i])
-end
-for i = additions_written, 1, -1 do
-  if additions[i].undo then
-    undo(unpack(additions[i].undo))
-  end
-end
--- `next` goes through a table that has not changed in the same order as before.
-for hash, command in next, hashes_written > 0 and hashes or {} do
-  local names = {}
-  for i = 3, #command, 2 do
-    names[#names + 1] = command[i]
-  end
-  undo('HDEL', hash, unpack(names))
-  hashes_written = hashes_written - 1
-  if hashes_written == 0 then
-    break
-  end
-end
-for log, command in next, logs_written > 0 and logs or {} do
-  undo('RPOP', log, #command - 2)
-  logs_written = logs_written - 1
-  if logs_written == 0 then
-    break
-  end
-end
-return { err = (undone and not has_written and 'ABORTED ' or 'TORN ') .. commit_error }

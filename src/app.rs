@@ -4,7 +4,7 @@
 use axum::{
     Router,
     http::Method,
-    middleware::{from_fn_with_state, map_response_with_state},
+    middleware::map_response_with_state,
     response::Redirect,
     routing::{MethodRouter, get},
 };
@@ -64,12 +64,12 @@ pub fn app(store: Store, gate: ShutdownGate, settings: &RouterSettings) -> Route
         .with_base_path(base)
         .with_body_limit(settings.body_limit_bytes)
         .with_observation(observation);
-    router
+    let router = router
         .fallback(async || Problem::from(codes::ROUTE_NOT_FOUND))
         .method_not_allowed_fallback(async || Problem::from(codes::METHOD_NOT_ALLOWED))
         .layer(map_response_with_state(settings.limit_headers, ratelimit::add_headers))
-        .layer(CatchPanicLayer::custom(middleware::panicked))
-        .layer(from_fn_with_state(gate, middleware::handle))
+        .layer(CatchPanicLayer::custom(middleware::panicked));
+    middleware::around(router, gate)
 }
 
 /// Lets counters exist before their first event, so that a rate or an alert does not miss it.

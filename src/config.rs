@@ -69,14 +69,9 @@ pub struct Serve {
     #[arg(long, env = "LOCKSTEP_INSECURE", value_parser = trimmed(BoolishValueParser::new()))]
     pub insecure: bool,
 
-    /// Redis or Valkey to use, redis://HOST:PORT/DB or unix:///PATH, of a cluster some of its nodes,
-    /// redis://HOST:PORT,HOST:PORT; by default the service starts an embedded server of its own
-    #[arg(long, env = "LOCKSTEP_REDIS_URL", value_parser = trimmed(StringValueParser::new()))]
-    pub redis_url: Option<String>,
-
-    /// Kind of store behind --redis-url
-    #[arg(long, env = "LOCKSTEP_REDIS_MODE", default_value = "auto", value_parser = trimmed(EnumValueParser::<StoreMode>::new()))]
-    pub redis_mode: StoreMode,
+    /// The server of one's own.
+    #[command(flatten)]
+    pub server: ServerSettings,
 
     /// Directory in which the embedded server keeps its data
     #[arg(long, env = "LOCKSTEP_DATA_DIR", default_value = "lockstep-data", value_parser = trimmed(PathBufValueParser::new()))]
@@ -193,6 +188,77 @@ pub struct Serve {
     pub max_connections: u64,
 }
 
+/// Where a server of one's own is, and how it lets the service in.
+#[derive(Debug, Clone, Args)]
+pub struct ServerSettings {
+    /// Redis or Valkey to use, redis://HOST:PORT/DB, rediss://HOST:PORT/DB for TLS, or unix:///PATH; of sentinels all,
+    /// between commas; by default the service starts an embedded server of its own
+    #[arg(long, env = "LOCKSTEP_REDIS_URL", hide_env_values = true, value_parser = trimmed(StringValueParser::new()))]
+    pub redis_url: Option<String>,
+
+    /// What is at --redis-url; auto asks it
+    #[arg(long, env = "LOCKSTEP_REDIS_MODE", default_value = "auto", value_parser = trimmed(EnumValueParser::<store::StoreMode>::new()))]
+    pub redis_mode: store::StoreMode,
+
+    /// Name under which the sentinels know the group; needed where they know several
+    #[arg(long, env = "LOCKSTEP_SENTINEL_MASTER", value_parser = trimmed(StringValueParser::new()))]
+    pub sentinel_master: Option<String>,
+
+    /// User of Redis, where --redis-url has none
+    #[arg(long, env = "LOCKSTEP_REDIS_USER", value_parser = trimmed(StringValueParser::new()))]
+    pub redis_user: Option<String>,
+
+    /// File with the password of the Redis user; it is read for each connection, so that it may change
+    #[arg(long, env = "LOCKSTEP_REDIS_PASSWORD_FILE", value_parser = trimmed(PathBufValueParser::new()))]
+    pub redis_password_file: Option<PathBuf>,
+
+    /// PEM file with the authorities that may sign certificates of servers, instead of those that browsers trust
+    #[arg(long, env = "LOCKSTEP_REDIS_CA_FILE", value_parser = trimmed(PathBufValueParser::new()))]
+    pub redis_ca_file: Option<PathBuf>,
+
+    /// PEM file with the certificate that the service shows to servers
+    #[arg(long, env = "LOCKSTEP_REDIS_CLIENT_CERT", value_parser = trimmed(PathBufValueParser::new()))]
+    pub redis_client_cert: Option<PathBuf>,
+
+    /// PEM file with the private key of that certificate
+    #[arg(long, env = "LOCKSTEP_REDIS_CLIENT_KEY", value_parser = trimmed(PathBufValueParser::new()))]
+    pub redis_client_key: Option<PathBuf>,
+
+    /// Where a server is reached that sentinels announce with another address, such as
+    /// 10.0.0.1:6379=redis-1.example:6379; can be given several times
+    #[arg(long, env = "LOCKSTEP_REDIS_NODE_MAP", value_delimiter = ',', value_parser = trimmed(store::NodeMapping::from_str))]
+    pub redis_node_map: Vec<store::NodeMapping>,
+}
+
+impl ServerSettings {
+    /// What the store is told beside the URL.
+    pub fn access(&self) -> store::Access {
+        store::Access {
+            mode: self.redis_mode,
+            sentinel_master: self.sentinel_master.clone(),
+            user: self.redis_user.clone(),
+            password_file: self.redis_password_file.clone(),
+            ca_file: self.redis_ca_file.clone(),
+            client_cert: self.redis_client_cert.clone(),
+            client_key: self.redis_client_key.clone(),
+            node_map: self.redis_node_map.clone(),
+        }
+    }
+
+    /// Refuses settings of a server of one's own where there is none: a URL that was forgotten would otherwise mean
+    /// an empty server.
+    ///
+    /// # Errors
+    ///
+    /// The sentence about them.
+    pub fn check_unused(&self) -> Result<(), String> {
+        if self.access() == store::Access::default() {
+            return Ok(());
+        }
+        Err("the settings of a server (--redis-..., --sentinel-master) need --redis-url".to_owned())
+    }
+}
+
 /// Settings of `healthcheck`.
 #[derive(Debug, Clone, Args)]
 pub struct Healthcheck {
@@ -224,14 +290,9 @@ pub struct Show {
 /// The store of a command that runs beside services or without them.
 #[derive(Debug, Clone, Args)]
 pub struct StoreAddress {
-    /// Redis or Valkey that has the data, redis://HOST:PORT/DB or unix:///PATH, of a cluster some of its
-    /// nodes, redis://HOST:PORT,HOST:PORT; by default an embedded server is started on --data-dir
-    #[arg(long, env = "LOCKSTEP_REDIS_URL", value_parser = trimmed(StringValueParser::new()))]
-    pub redis_url: Option<String>,
-
-    /// Kind of store behind --redis-url
-    #[arg(long, env = "LOCKSTEP_REDIS_MODE", default_value = "auto", value_parser = trimmed(EnumValueParser::<StoreMode>::new()))]
-    pub redis_mode: StoreMode,
+    /// The server that has the data; without one an embedded server is started on --data-dir.
+    #[command(flatten)]
+    pub server: ServerSettings,
 
     /// Directory in which the embedded server keeps its data
     #[arg(long, env = "LOCKSTEP_DATA_DIR", default_value = "lockstep-data", value_parser = trimmed(PathBufValueParser::new()))]
@@ -311,7 +372,7 @@ impl Serve {
     pub fn store(&self, url: String) -> store::Settings {
         store::Settings {
             url,
-            mode: self.redis_mode,
+            access: self.server.access(),
             batch_workers: count(self.store_connections),
             transactions: count(self.store_transactions),
             queue: count(self.store_queue),

@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{
     accounts,
     api::{CommandEntry, Problem},
-    counters, inventory, locks, ratelimit, scripts,
+    cache, counters, inventory, locks, ratelimit, scripts,
     store::{self, Context, KeyKind, SHARED_KINDS, Store},
     types::{Code, Id},
 };
@@ -112,6 +112,15 @@ pub static DOMAINS: &[Domain] = &[
         commands: counters::COMMANDS,
         key_kinds: counters::KEY_KINDS,
         codes: counters::CODES,
+        expires: &[],
+    },
+    Domain {
+        name: "cache",
+        description: "Cache-aside without its races",
+        router: cache::router,
+        commands: cache::COMMANDS,
+        key_kinds: cache::KEY_KINDS,
+        codes: cache::CODES,
         expires: &[],
     },
     Domain {

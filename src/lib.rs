@@ -19,6 +19,7 @@ pub mod api;
 
 // Floor: the domains, one folder each, one file an operation.
 pub mod accounts;
+pub mod cache;
 pub mod counters;
 pub mod inventory;
 pub mod locks;

@@ -80,13 +80,15 @@ fn shared_files_export_each_name_once() {
             assert!(other.is_none(), "{name} stands in {} and {other:?}", file.display());
         }
     }
-    for line in read("migrations-lua/runner.lua").lines() {
-        let Some(rest) = line.strip_prefix("local ") else { continue };
-        let rest = rest.strip_prefix("function ").unwrap_or(rest);
-        for name in rest.split(['=', '(']).next().unwrap().split(',').map(str::trim) {
-            assert!(scripts.matches(name).count() > 1, "{name} of runner.lua is used by nobody");
-            let other = known.insert(name.to_owned(), "runner.lua".into());
-            assert!(other.is_none(), "{name} stands in runner.lua and {other:?}");
+    for file in ["migrations-lua/runner.lua", "migrations-lua/commit.lua"] {
+        for line in read(file).lines() {
+            let Some(rest) = line.strip_prefix("local ") else { continue };
+            let rest = rest.strip_prefix("function ").unwrap_or(rest);
+            for name in rest.split(['=', '(']).next().unwrap().split(',').map(str::trim) {
+                assert!(scripts.matches(name).count() > 1, "{name} of {file} is used by nobody");
+                let other = known.insert(name.to_owned(), file.into());
+                assert!(other.is_none(), "{name} stands in {file} and {other:?}");
+            }
         }
     }
     // A function of Lua has at most 200 locals at a time, and that script is one function. Those of a shared
@@ -431,6 +433,7 @@ fn the_rights_are_those_of_the_commands_that_are_sent() {
             ("'", "queue_cleanup("),
             ("'", "{"),
             ("\"", "cmd("),
+            ("\"", "vec![b"),
         ];
         for (at, _) in text.match_indices(['\'', '"']) {
             let (before, rest) = (text[..at].trim_end(), &text[at + 1..]);
@@ -450,7 +453,8 @@ fn the_rights_are_those_of_the_commands_that_are_sent() {
         sent.insert(row.split('"').nth(3).unwrap().to_owned());
     }
     // Logging in needs no right, and only a URL with a database other than 0 needs SELECT.
-    assert!(sent.remove("AUTH") && sent.remove("SELECT"));
+    // Sentinels are asked, and no server.
+    assert!(sent.remove("AUTH") && sent.remove("SELECT") && sent.remove("SENTINEL"));
     // The command that runs a script is named by `library.rs`.
     sent.extend(["EVALSHA", "EVALSHA_RO", "EVAL_RO"].map(str::to_owned));
     let known = COMMANDS.iter().chain(SCRIPT_COMMANDS).map(|command| (*command).to_owned());
@@ -464,7 +468,8 @@ fn the_rights_are_those_of_the_commands_that_are_sent() {
     assert_eq!(sent, granted.map(str::to_uppercase).collect());
 }
 
-/// Only the runner writes, after all steps of a script have decided. Steps of a migration decide nothing.
+/// Only the commit writes, after all steps of a script have decided, and the runner where it remembers a torn call. Steps
+/// of a migration decide nothing.
 #[test]
 fn scripts_write_only_at_the_commit() {
     let writes = [
@@ -479,8 +484,10 @@ fn scripts_write_only_at_the_commit() {
         "'INCR",
         "'PEXPIRE'",
     ];
-    let decides =
-        |file: &PathBuf| !file.ends_with("runner.lua") && !file.starts_with("migrations-lua/once");
+    let decides = |file: &PathBuf| {
+        let commits = file.ends_with("runner.lua") || file.ends_with("commit.lua");
+        !commits && !file.starts_with("migrations-lua/once")
+    };
     for file in files("migrations-lua", "lua").into_iter().filter(decides) {
         for (number, line) in read(&file).lines().enumerate() {
             let calls = line.contains("redis.call") || line.contains("redis.pcall");

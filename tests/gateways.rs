@@ -13,7 +13,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread,
     time::Duration,
@@ -415,6 +415,89 @@ fn the_documentation_works_behind_a_prefix() {
             assert_eq!(gateway.get(path).status, 403, "{name} {path}");
         }
     }
+}
+
+/// An instance that is stopped loses no call behind HAProxy, which notices at `/readyz` that it is leaving: callers see
+/// nothing of it, and each call has one effect. The instances share a store.
+#[test]
+fn no_call_is_lost_while_an_instance_behind_haproxy_stops() {
+    // What has the store is an instance too, which no caller reaches.
+    let store = Service::start("drained-store");
+    let socket = fs::canonicalize(store.folder.join("data")).unwrap().join("redis.sock");
+    let url = format!("unix://{}", socket.display());
+    let settings = ["--redis-url", &url, "--shutdown-delay-ms", "6000"];
+    let [leaving, staying] =
+        ["drained-leaving", "drained-staying"].map(|name| Service::start_with(name, &settings));
+    let address = format!("127.0.0.1:{}", free_port());
+    let folder = store.folder.clone();
+    let child = spawn("haproxy", &two_instances(&folder, &address, &leaving, &staying));
+    let gateway = Gateway { address, child, _service: store };
+    for _ in 0..2000 {
+        if gateway.try_get("/readyz").is_some_and(|answer| answer.status == 200) {
+            break;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    let (calls, ended) = (AtomicU64::new(0), AtomicBool::new(false));
+    let increment = || {
+        let head = "POST /counters/increment HTTP/1.1\r\nContent-Type: application/json";
+        let answer = gateway.send(head, b"{\"counter\":\"calls\"}");
+        let status = answer.as_ref().map(|answer| answer.status);
+        assert_eq!(status, Some(200), "{answer:?}");
+        calls.fetch_add(1, Ordering::SeqCst);
+    };
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while !ended.load(Ordering::SeqCst) {
+                    increment();
+                }
+            });
+        }
+        let wait_for_calls = |more: u64| {
+            let wanted = calls.load(Ordering::SeqCst) + more;
+            // Bounded, because callers who have failed make no more calls.
+            let mut looks = 0..12_000;
+            while calls.load(Ordering::SeqCst) < wanted && looks.next().is_some() {
+                thread::sleep(Duration::from_millis(5));
+            }
+        };
+        wait_for_calls(200);
+        let served = calls_of(&leaving);
+        assert!(served > 0, "the gateway shares the calls out");
+        // SIGTERM, and the end of the process.
+        drop(leaving);
+        wait_for_calls(200);
+        ended.store(true, Ordering::SeqCst);
+    });
+    assert!(calls_of(&staying) > 0);
+    let counter = try_get(gateway._service.url.strip_prefix("http://").unwrap(), "/counters/calls");
+    assert_eq!(counter.unwrap().json()["value"], calls.load(Ordering::SeqCst));
+}
+
+/// Writes the example for HAProxy with two instances, which it looks at more often.
+fn two_instances(folder: &Path, address: &str, one: &Service, two: &Service) -> PathBuf {
+    let example = fs::read_to_string("examples/gateways/haproxy.cfg").unwrap();
+    let line = example.lines().find(|line| line.contains(SHOWN_SERVICE)).unwrap();
+    let server = |name: &str, service: &Service| {
+        let address = service.url.strip_prefix("http://").unwrap();
+        line.replace(SHOWN_SERVICE, address).replace(" one ", name).replace("inter 1s", "inter 100")
+    };
+    let servers = [server(" one ", one), server(" two ", two)].join("\n");
+    assert!(servers.matches("inter 100 ").count() == 2, "{servers}");
+    let place = folder.join("two.cfg");
+    fs::write(&place, example.replace(line, &servers).replace(SHOWN_GATEWAY, address)).unwrap();
+    place
+}
+
+/// The calls of the counter that an instance has answered.
+fn calls_of(service: &Service) -> u64 {
+    let metrics = try_get(service.url.strip_prefix("http://").unwrap(), "/metrics").unwrap();
+    let text = String::from_utf8(metrics.body).unwrap();
+    let begin = "lockstep_http_request_duration_seconds_count{";
+    let mut lines = text.lines().filter(|line| line.starts_with(begin));
+    let line = lines.find(|line| line.contains("/counters/increment") && line.contains("200"));
+    line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
 }
 
 /// The units of the policy `api` in front of the application.

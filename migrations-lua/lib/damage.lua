@@ -1,7 +1,7 @@
 -- Reading on past what is damaged: a list leaves it out, and a check names it.
 --- @export unless_damaged
 
--- What errors of damage say: that of `fail_corrupt`, that of a key of another type, and those of `struct.unpack`.
+-- Patterns of the errors that mean damage: one of `fail_corrupt`, one of a key of another type, two of `struct.unpack`.
 local DAMAGE = { ' does not hold ', '^WRONGTYPE', 'data string too short', 'unfinished string in data' }
 
 local function is_damage(message)

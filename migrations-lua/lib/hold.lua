@@ -3,7 +3,7 @@
 
 -- The record of a hold, packed as an account is: its version byte, status, decimals, the instants at which it
 -- expires and was placed, amounts, texts, and last its metadata as JSON. It is kept 7 days after it ends, so that a
--- late call learns how it ended. What was captured, released and left to expire adds up to its amount.
+-- late call learns how it ended. The amounts captured, released and left to expire add up to that of the hold.
 local NARROW = '<BBBI6I6dddssss'
 local WIDE = '<BBBI6I6sssssss'
 local KEPT_AFTER_END_MS = 7 * 24 * 3600 * 1000

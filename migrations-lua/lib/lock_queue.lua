@@ -1,6 +1,6 @@
 --- @include "lib/keep_for"
 --- @include "lib/lock"
---- @export hear_of, forget_processes, know_alive, first_waiter, place_of, enter_queue, leave_queue, give_up_place, wake_first, waiters_json
+--- @export hear_of, forget_processes, know_alive, first_waiter, place_of, enter_queue, leave_queue, give_up_place, wake_first, tell_repeats, waiters_json
 
 -- The queue of a lock: a sorted set of its waiters, scored by their places. A waiter is
 -- `process:number:mode:owner`: the process that it waits in, its number there, the first letter of its mode, and
@@ -81,13 +81,29 @@ local function decode_waiter(queue_key, member, place)
   return { member = member, place = place, process = process, number = number, mode = MODES[mode], owner = owner }
 end
 
--- Returns the first waiter whose process is alive, or nil where nobody waits. Those before it are removed. The
--- second result is true if there are more of them than one step removes: then the first one is not known yet.
+-- Removes waiters whose processes have gone.
+local function pass_over(changes, queue_key, waiters)
+  local remove, undo = { 'ZREM', queue_key }, { 'ZADD', queue_key }
+  for i = 1, #waiters do
+    local waiter = waiters[i]
+    changes.removed[waiter.member] = true
+    remove[i + 2] = waiter.member
+    undo[2 * i + 1], undo[2 * i + 2] = waiter.place, waiter.member
+  end
+  queue_removal(remove, undo)
+end
+
+-- Returns the first waiter whose process is alive, or nil where nobody waits. Waiters before it, whose processes have
+-- gone, are removed. The second result is true if there are more of these than one step removes: then the first living
+-- one is not known yet.
 function first_waiter(lock, queue_key, processes_key)
   if lock.newest_place == 0 then
     return nil
   end
   local changes = changes_of(queue_key)
+  -- Two lists are read together in the order of places: the queue as it is stored, and the waiters that this script
+  -- has added. Nearly always the first or the second stored one is found; after these two a hundred are read at a
+  -- time, and `length` is false once there are no more.
   local added, next_added, start, length, passed_over, first = changes.added, 1, 0, 2, {}, nil
   local stored, at = {}, 1
   repeat
@@ -112,14 +128,7 @@ function first_waiter(lock, queue_key, processes_key)
     end
   until first or not member or #passed_over == MAX_PASSED_OVER
   if #passed_over > 0 then
-    local remove, undo = { 'ZREM', queue_key }, { 'ZADD', queue_key }
-    for i = 1, #passed_over do
-      local waiter = passed_over[i]
-      changes.removed[waiter.member] = true
-      remove[i + 2] = waiter.member
-      undo[2 * i + 1], undo[2 * i + 2] = waiter.place, waiter.member
-    end
-    queue_removal(remove, undo)
+    pass_over(changes, queue_key, passed_over)
   end
   local more = not first and #passed_over == MAX_PASSED_OVER
   if not first and not more then
@@ -184,6 +193,19 @@ function give_up_place(lock, queue_key, processes_key, member)
     if first and first.member == member then
       wake_first(lock, queue_key, processes_key)
     end
+  end
+end
+
+-- Publishes `message` to all processes in which somebody waits: a call that has waited at `place` is answered, and
+-- other calls under its idempotency key, wherever they wait, shall try again and find that answer. A call without a
+-- place has not waited, so a call that came later has found its answer.
+function tell_repeats(processes_key, place, message)
+  if not place or message == '' then
+    return
+  end
+  local processes = redis.call('ZRANGE', processes_key, 0, -1)
+  for i = 1, #processes do
+    queue_cleanup('PUBLISH', 'lockstep:process:' .. processes[i], message)
   end
 end
 

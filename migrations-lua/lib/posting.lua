@@ -75,7 +75,7 @@ local function append_posting(account, direction, counterparty, minor, transacti
   return balance
 end
 
--- Moves `minor` from one side to the other, or returns the refusal and changes nothing. Where it moves,
+-- Moves `minor` from one side to the other, or returns the refusal and changes nothing. After a move it
 -- returns nil and the balances of both, each a number, or digits that may have a minus before them; the
 -- external account has none. `transaction` has the hash and the field that it is written to, its kind, its
 -- description and metadata as JSON, the hold that it captures or the transaction that it reverses, and the

@@ -74,7 +74,7 @@ function token_bucket()
 
   local function give_back(bucket, cost)
     local level = math.min(bucket.level + cost * bucket.per_token, bucket.full)
-    -- What has been refilled meanwhile is a part of the last one.
+    -- A bucket that is full before the last token is back as a whole has taken that token all the same.
     local returned = divide_up(level - bucket.level, bucket.per_token)
     bucket.level = level
     return returned, encode_given_back

@@ -21,6 +21,7 @@ ARGV
   place            where it stands in the queues; nothing for the first try
   waited_ms        how long it has waited
   is_last_try      true for the try after which the caller goes
+  ended_message    message to other calls under the same idempotency key once it is answered; nothing without a key
   * lock_name      id
 
 REPLY
@@ -52,6 +53,7 @@ for i = 1, count do
   local lock_key, queue_key = keys_of_line(i)
   local lock = open_lock(lock_key)
   if mode == 'permit' and lock.mode == 'permit' and #lock.leases > 0 and lock.permits ~= permits then
+    tell_repeats(processes_key, place, ended_message)
     return { 'permits_mismatch', args_of_line(i), permits, lock.permits }
   end
   local free_in = free_after_ms(lock, mode)
@@ -86,6 +88,7 @@ if not blocking then
     wake_first(lock, queue_key, processes_key)
     mark_dirty(lock_key, encode_lock)
   end
+  tell_repeats(processes_key, place, ended_message)
   return { 'ok', 'granted', waited_ms, false, false, 'true', lease_fields(lease_id) }
 end
 
@@ -107,6 +110,7 @@ if is_last_try == 'true' then
     local lock_key, queue_key = keys_of_line(i)
     give_up_place(open_lock(lock_key), queue_key, processes_key, waiter)
   end
+  tell_repeats(processes_key, place, ended_message)
   return reply
 end
 

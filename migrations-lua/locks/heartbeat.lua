@@ -1,6 +1,6 @@
 --[[
-Says that a process is there, whose waiters keep their places, and asks which of them are the first of their
-queues: messages can be lost, and those before them can have gone.
+Notes that a process is there, so that its waiters keep their places, and answers which of them are the first of their
+queues: messages can be lost, and the processes of waiters before them can have gone.
 
 INTERNAL
 
@@ -31,7 +31,7 @@ for i = 1, line_count() do
     more = 'true'
   end
   if first and not is_known then
-    -- The record of the lock was lost. Those who come later must not overtake those who wait.
+    -- The record of the lock was lost. A call that comes later must not overtake the calls that wait.
     lock.newest_place = first.place
     mark_dirty(lock_key, encode_lock)
   end

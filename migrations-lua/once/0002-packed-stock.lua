@@ -1,11 +1,11 @@
 --[[
-Packs products, movements, reservations and the holds of both domains, which were text. A reservation in an idempotency record becomes
-the reply that `inventory/reserve` gives now.
+Packs products, movements, reservations, the holds of both domains, and locks, which were text. A reservation in an
+idempotency record becomes the reply that `inventory/reserve` gives now.
 
 KEYS lockstep:{*}:*
 BATCH 10
 ]]
--- How many entries of a collection are read and written at once.
+-- The entries of a collection that are read and written at once.
 local BLOCK = 500
 
 local function fail(key, expected)
@@ -167,6 +167,23 @@ local function pack_hold(key, text)
     created_at, amount, captured, released, from_account, to_account, currency, description) .. metadata
 end
 
+local LOCK = '^{"last_fencing_token":(%d+),"lease_id":"([%w_-]*)","owner":(".*"),"expires_at":(%d+),"metadata":({.*})}$'
+
+-- A lock had one lease at most, which was exclusive and over this lock alone. The index has the name of the lock
+-- when the lease is renewed.
+local function pack_lock(key, text)
+  local token, lease_id, owner, expires_at, metadata = text:match(LOCK)
+  if not token then
+    fail(key, 'a lock')
+  end
+  local lease_count = lease_id == '' and 0 or 1
+  local head = struct.pack('<BBI2I2Bddd', 1, 1, 0, lease_count, 0, tonumber(token), 0, 0)
+  if lease_count == 0 then
+    return head
+  end
+  return head .. struct.pack('<ddBsss', tonumber(expires_at), tonumber(token), 1, lease_id, owner, metadata)
+end
+
 -- Packs a record unless it is packed already.
 local function pack_record(key, pack)
   local text = redis.call('GET', key)
@@ -184,6 +201,8 @@ for i = 1, #keys do
     pack_record(key, pack_reservation)
   elseif kind == 'hold' then
     pack_record(key, pack_hold)
+  elseif kind == 'lock' then
+    pack_record(key, pack_lock)
   elseif kind == 'movements' then
     pack_movements(key)
   elseif kind == 'product_holds' then

@@ -32,14 +32,15 @@ if not rule then
   return { 'policy_not_found', policy }
 end
 local state, algorithm = open_limit(rule, state_key, log_key)
-if exceeds_limit(rule, state, cost) then
+local never_fits = exceeds_limit(rule, state, cost)
+if never_fits and rule.shadow == 0 then
   return { 'cost_exceeds_limit', cost, rule.limit, 'cost' }
 end
-local denied, retry_after_ms = not set_aside(state, algorithm, cost), 0
-if denied then
-  retry_after_ms = wait_for(state, algorithm, cost)
-else
+local denied, retry_after_ms = never_fits or not set_aside(state, algorithm, cost), 0
+if not denied then
   take_units(state_key, state, algorithm, cost, lease_id)
+elseif not never_fits then
+  retry_after_ms = wait_for(state, algorithm, cost)
 end
 local remaining, reset_after_ms = remaining_units(state, algorithm), wait_for(state, algorithm, rule.limit)
 if denied and rule.shadow == 0 then

@@ -36,13 +36,15 @@ for i = 1, line_count() do
     return { 'policy_not_found', policy, ('checks/%d/policy'):format(i - 1) }
   end
   local state, algorithm = open_limit(rule, state_key, log_key)
-  if exceeds_limit(rule, state, cost) then
+  local never_fits = exceeds_limit(rule, state, cost)
+  if never_fits and rule.shadow == 0 then
     return { 'cost_exceeds_limit', state.pending + cost, rule.limit, ('checks/%d/cost'):format(i - 1) }
   end
-  local denied = not set_aside(state, algorithm, cost)
+  local denied = never_fits or not set_aside(state, algorithm, cost)
   lines[i] = {
     key = key, cost = cost, policy = policy, lease_id = lease_id, rule = rule, state_key = state_key, state = state,
-    algorithm = algorithm, denied = denied, retry_after_ms = denied and wait_for(state, algorithm, cost) or 0,
+    algorithm = algorithm, denied = denied,
+    retry_after_ms = denied and not never_fits and wait_for(state, algorithm, cost) or 0,
   }
   if denied and rule.shadow == 0 then
     violated[#violated + 1] = i

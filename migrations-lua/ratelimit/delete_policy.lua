@@ -1,5 +1,5 @@
 --[[
-Deletes a policy. What was taken under it ends by itself.
+Deletes a policy. The state of its limits stays until it ends by itself.
 
 KEYS
   policy_key        record  policy

@@ -10,7 +10,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 
 use super::middleware::panicked;
 
-/// An answer that a handler leaves to [`super::middleware::handle`] to wait for. The handler has returned by then, and
+/// An answer that a handler leaves to [`super::middleware::around`] to wait for. The handler has returned by then, and
 /// with it all that the router keeps for a call in progress, some kilobytes. A call that may wait for seconds answers
 /// so; for any other it is not worth the words.
 #[derive(Clone)]
@@ -18,9 +18,12 @@ pub struct Later(Arc<Mutex<Option<BoxFuture<'static, Response>>>>);
 
 impl Later {
     /// The answer that a future ends with. It is dropped when the caller goes away.
-    pub fn new<R: IntoResponse>(answering: impl Future<Output = R> + Send + 'static) -> Later {
-        let answering = async move { answering.await.into_response() };
-        Later(Arc::new(Mutex::new(Some(Box::pin(answering)))))
+    pub fn new<R: IntoResponse + 'static>(
+        answering: impl Future<Output = R> + Send + 'static,
+    ) -> Later {
+        // An `async` block that awaits `answering` would have room for it twice.
+        let answering = answering.map(IntoResponse::into_response);
+        Later(Arc::new(Mutex::new(Some(answering.boxed()))))
     }
 
     /// Takes out what the answer to a call is still to be waited for with.

@@ -17,8 +17,8 @@ pub use answer::{Answer, REPLAYED};
 pub use command::{Command, CommandEntry, PreparedCommand};
 pub use conditional::Conditional;
 pub use extract::{
-    Caller, CallerSpace, IfMatch, Json, MAX_GUARDS, NoParameters, Path, PathNumber, Query,
-    idempotency_key, read_body, read_json,
+    Caller, CallerSpace, IfMatch, Json, JsonUpTo, MAX_GUARDS, MAX_WAIT_MS, NoParameters, Path,
+    PathNumber, PreferredWait, Query, idempotency_key, read_body, read_json,
 };
 pub use later::Later;
 pub use middleware::{EndedCall, InFlight, Limits, Observation, RequestInfo, ShutdownGate};

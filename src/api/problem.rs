@@ -20,7 +20,7 @@ use crate::{
     types::{Code, Invalid, codes},
 };
 
-/// An error on its way to the caller. [`super::middleware::handle`] writes its body, because only
+/// An error on its way to the caller. [`super::middleware::around`] writes its body, because only
 /// there the id of the request is known.
 #[derive(Debug, Clone)]
 pub struct Problem {
@@ -279,7 +279,7 @@ impl Problem {
     }
 }
 
-/// Puts the problem beside an empty response, until [`super::middleware::handle`] writes it.
+/// Puts the problem beside an empty response, until [`super::middleware::around`] writes it.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = Response::default();

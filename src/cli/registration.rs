@@ -10,9 +10,7 @@ use std::{
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use crate::store::{
-    AdminConnection, Failure, REGISTRATION_TTL, Settings, StartRefusal, Store, StoreMode,
-};
+use crate::store::{AdminConnection, Failure, REGISTRATION_TTL, StartRefusal, Store};
 
 /// The time between two attempts, while the server does not serve yet.
 const RETRY_PERIOD: Duration = Duration::from_millis(250);
@@ -23,9 +21,6 @@ const END_TIMEOUT: Duration = Duration::from_secs(1);
 /// A service that is to run on a store.
 #[derive(Clone)]
 pub(super) struct Registration {
-    url: String,
-    mode: StoreMode,
-    timeout: Duration,
     /// The name under which it is registered. Two containers may listen on the same address.
     service: String,
     /// Set once the server has been found good and the service is registered.
@@ -33,10 +28,9 @@ pub(super) struct Registration {
 }
 
 impl Registration {
-    pub(super) fn new(settings: &Settings, address: SocketAddr) -> Registration {
-        let Settings { url, mode, timeout, .. } = settings.clone();
+    pub(super) fn new(address: SocketAddr) -> Registration {
         let service = format!("{address} {}", Uuid::now_v7());
-        Registration { url, mode, timeout, service, registered: Arc::default() }
+        Registration { service, registered: Arc::default() }
     }
 
     /// Checks the server and the format of the data and registers the service, as soon as the server lets
@@ -47,7 +41,7 @@ impl Registration {
         let mut attempted = Some(attempted);
         let mut told = None;
         loop {
-            match self.register().await {
+            match self.register(&store).await {
                 Ok(()) => {
                     store.admit();
                     attempted.take().into_iter().for_each(|attempted| attempted());
@@ -85,13 +79,12 @@ impl Registration {
     }
 
     /// Ends the registration, where there is one. If that fails, it ends by itself soon.
-    pub(super) async fn end(&self) {
+    pub(super) async fn end(&self, store: &Store) {
         if !self.is_registered() {
             return;
         }
         let end = async {
-            let connecting = AdminConnection::connect(&self.url, self.mode, self.timeout).await;
-            if let Ok(mut connection) = connecting {
+            if let Ok(mut connection) = store.connect_admin().await {
                 let _ = connection.deregister(&self.service).await;
             }
         };
@@ -99,9 +92,8 @@ impl Registration {
     }
 
     /// Registers the service; the first time, checks the server before.
-    async fn register(&self) -> Result<(), StartRefusal> {
-        let connecting = AdminConnection::connect(&self.url, self.mode, self.timeout).await;
-        let mut connection = connecting.map_err(StartRefusal::Unanswered)?;
+    async fn register(&self, store: &Store) -> Result<(), StartRefusal> {
+        let mut connection = store.connect_admin().await?;
         let first = !self.is_registered();
         if first {
             connection.check_server().await?;

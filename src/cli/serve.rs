@@ -7,9 +7,11 @@ use std::{
 };
 
 use axum::Router;
+use futures_util::future::join;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    task::JoinHandle,
     time::timeout,
 };
 
@@ -44,6 +46,10 @@ pub(super) async fn serve(settings: Serve) -> Result<(), String> {
 
 /// Takes the port, starts the embedded server where there is to be one, and serves.
 async fn start(settings: &Serve) -> Result<(), String> {
+    match &settings.server.redis_url {
+        None => settings.server.check_unused()?,
+        Some(url) => settings.store(url.clone()).check()?,
+    }
     tokio::spawn(telemetry::run_upkeep());
     // Bound before the embedded server is started: if the port is taken, the program ends at once.
     let listeners = Listeners::bind(settings).await?;
@@ -51,7 +57,7 @@ async fn start(settings: &Serve) -> Result<(), String> {
     stop_on_signals(&stop).map_err(|error| format!("cannot wait for signals: {error}"))?;
 
     settings.currencies.iter().cloned().for_each(Currency::declare);
-    let embedded = match settings.redis_url {
+    let embedded = match settings.server.redis_url {
         None => Some(Embedded::on(&settings.data_dir).map_err(|error| error.to_string())?),
         Some(_) => None,
     };
@@ -96,7 +102,7 @@ async fn serve_on(
 ) -> Result<(), String> {
     let address = listeners.http.local_addr().map_err(|error| error.to_string())?;
     let rls_address = listeners.rls.as_ref().and_then(|listener| listener.local_addr().ok());
-    let url = embedded.as_ref().map(Embedded::url).or_else(|| settings.redis_url.clone());
+    let url = embedded.as_ref().map(Embedded::url).or_else(|| settings.server.redis_url.clone());
     let url = url.unwrap_or_default();
     let store_settings = settings.store(url);
     let store_connections = store_settings.connections() as u64;
@@ -105,22 +111,11 @@ async fn serve_on(
     let store = open_store(&store_settings, settings.sweep_interval_ms)?;
     let statistics = settings.statistics.then(CallStatistics::default);
     let (app, gate) = router(settings, &store, statistics.clone());
-    let mut flusher = Flusher::new(store.clone(), statistics.unwrap_or_default());
-    let registration = Registration::new(&store_settings, address);
-    // A task of its own, because the registration has to outlast the drain.
-    let mut keeping = tokio::spawn({
-        let (registration, store, settings) =
-            (registration.clone(), store.clone(), settings.clone());
-        async move {
-            if let Some(embedded) = &embedded
-                && let Err(error) = embedded.start().await
-            {
-                return error.to_string();
-            }
-            let attempted = || welcome(address, rls_address, &settings, embedded.is_some());
-            registration.keep(store, attempted).await
-        }
-    });
+    let mut flusher = Flusher::new(store.clone(), statistics.clone().unwrap_or_default());
+    let registration = Registration::new(address);
+    let addresses = (address, rls_address);
+    let mut keeping =
+        keep_registered(embedded, registration.clone(), store.clone(), settings.clone(), addresses);
     let mut refusal = None;
     let refused = async {
         if let Ok(sentence) = (&mut keeping).await {
@@ -135,8 +130,13 @@ async fn serve_on(
         store.drain();
         std::future::pending().await
     };
+    let Listeners { http, rls } = listeners;
+    let bounds = settings.rls(connections);
+    let (timeouts, connections) = (settings.timeouts(), count(connections));
+    let callers = server::serve(http, app, gate.clone(), timeouts, connections, stop.clone());
+    let gateways = answer_gateways(rls, bounds, &store, statistics, &gate, stop);
     tokio::select! {
-        () = answer(listeners, connections, settings, &store, app, &gate, stop) => {}
+        _ = join(callers, gateways) => {}
         () = refused => {}
         () = ending_waits => {}
         () = flusher.run() => {}
@@ -144,39 +144,50 @@ async fn serve_on(
     finish_statistics(&mut flusher).await;
     store.close().await;
     keeping.abort();
-    registration.end().await;
+    registration.end(&store).await;
     refusal.map_or(Ok(()), Err)
+}
+
+/// Starts the embedded server where there is to be one, and keeps the registration. This is a task of its own, because
+/// the registration has to outlast the drain. It ends with the reason for which the service cannot serve.
+fn keep_registered(
+    embedded: Option<Embedded>,
+    registration: Registration,
+    store: Store,
+    settings: Serve,
+    (address, rls_address): (SocketAddr, Option<SocketAddr>),
+) -> JoinHandle<String> {
+    tokio::spawn(async move {
+        if let Some(embedded) = &embedded
+            && let Err(error) = embedded.start().await
+        {
+            return error.to_string();
+        }
+        let attempted = || welcome(address, rls_address, &settings, embedded.is_some());
+        registration.keep(store, attempted).await
+    })
 }
 
 /// Opens the store, which refuses calls until the server has been looked at, and starts what goes on beside calls.
 fn open_store(settings: &store::Settings, sweep_interval_ms: u64) -> Result<Store, String> {
-    let store =
-        Store::open(settings).map_err(|error| format!("cannot use --redis-url: {error}"))?;
+    let store = Store::open(settings)?;
     store.hold_back(Failure::Unavailable("the service has not looked at it yet".to_owned()));
     tokio::spawn(sweeper::run(store.clone(), Duration::from_millis(sweep_interval_ms)));
     tokio::spawn(follow_policies(store.clone()));
     Ok(store)
 }
 
-/// Answers callers and gateways until the end of both.
-async fn answer(
-    listeners: Listeners,
-    connections: u64,
-    settings: &Serve,
+/// Answers gateways until the end of the service, where it listens for them.
+async fn answer_gateways(
+    listener: Option<TcpListener>,
+    bounds: rls::Bounds,
     store: &Store,
-    app: Router,
+    statistics: Option<CallStatistics>,
     gate: &ShutdownGate,
     stop: &Stop,
 ) {
-    let timeouts = settings.timeouts();
-    let Listeners { http, rls } = listeners;
-    let http = server::serve(http, app, gate.clone(), timeouts, count(connections), stop.clone());
-    let rls = async {
-        let Some(listener) = rls else { return };
-        let bounds = settings.rls(connections);
-        rls::serve(listener, store.clone(), gate.clone(), bounds, stop.clone()).await;
-    };
-    tokio::join!(http, rls);
+    let Some(listener) = listener else { return };
+    rls::serve(listener, store.clone(), gate.clone(), bounds, statistics, stop.clone()).await;
 }
 
 /// The longest wait for the last statistics, which would hold up the end of the service.

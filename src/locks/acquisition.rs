@@ -4,7 +4,7 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use serde::Deserialize;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::{
     CODES, codes,
@@ -44,6 +44,8 @@ pub struct AcquireTry {
     place: String,
     waited_ms: u128,
     is_last: bool,
+    /// The message for other calls under the idempotency key.
+    ended_message: String,
 }
 
 /// The reply of the script.
@@ -93,7 +95,8 @@ impl Operation for AcquireTry {
             .derived_arg("waiter", &self.waiter)
             .derived_arg("place", &self.place)
             .derived_arg("waited_ms", self.waited_ms)
-            .derived_arg("is_last_try", self.is_last);
+            .derived_arg("is_last_try", self.is_last)
+            .derived_arg("ended_message", &self.ended_message);
         request.names.bind_args(invocation);
     }
 }
@@ -141,10 +144,7 @@ impl Acquisition {
         request: LockRequest,
     ) -> Acquisition {
         let request = Arc::new(request);
-        let wait = (request.wait_ms > 0).then(|| {
-            let LockRequest { names, mode, owner, .. } = &*request;
-            waiters.register(&store, &context.space, names, *mode, owner)
-        });
+        let wait = (request.wait_ms > 0).then(|| waiters.register(&store, &context, &request));
         Acquisition {
             store,
             context,
@@ -196,8 +196,7 @@ impl Acquisition {
             }
             let Some(wait) = &self.wait else { return Err(incomplete()) };
             tokio::select! {
-                () = wait.turn().due() => {}
-                () = sleep_until(deadline) => {}
+                () = wait.turn().due(deadline) => {}
                 () = self.store.draining() => {
                     // The instance that takes the repeat must not find this place before its own.
                     self.is_open = false;
@@ -222,7 +221,11 @@ impl Acquisition {
         }
         let attempt = AcquireTry {
             request: Arc::clone(&self.request),
-            waiter: self.wait.as_ref().map_or_else(String::new, |waiter| waiter.name.clone()),
+            waiter: self.wait.as_ref().map_or_else(String::new, |wait| wait.name.clone()),
+            ended_message: self
+                .wait
+                .as_ref()
+                .map_or_else(String::new, |wait| wait.ended_message.clone()),
             place: self.place.clone(),
             waited_ms: match self.place.as_str() {
                 "" => 0,

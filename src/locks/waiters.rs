@@ -6,7 +6,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    future::pending,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
@@ -16,9 +15,9 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use super::{heartbeat::Heartbeat, lease::Mode, names::LockNames};
+use super::{acquisition::LockRequest, heartbeat::Heartbeat, names::LockNames};
 use crate::{
-    store::{Context, Store},
+    store::{Context, Listener, Notification, Store},
     types::{Id, Text},
 };
 
@@ -32,11 +31,9 @@ const LOCKS_PER_HEARTBEAT: usize = 200;
 /// Heartbeats and subscription go on for so long after the last waiter, because the next one may be near.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// A subscription on which nothing is heard for so long is made anew: each heartbeat sends a message.
-const SILENCE: Duration = Duration::from_secs(2);
-
-/// The pause before a subscription that failed is tried again.
-const RECONNECT: Duration = Duration::from_millis(200);
+/// The first word of the message that a call under an idempotency key is answered. The others are its space and
+/// the key.
+const ENDED: &str = "ended";
 
 /// All waiters of this process. Cheap to clone.
 #[derive(Clone, Default)]
@@ -46,13 +43,15 @@ pub struct Waiters(Arc<WaitersInner>);
 struct WaitersInner {
     state: Mutex<WaiterTable>,
     /// Messages may have been lost, so a heartbeat should ask at once who is the first.
-    subscribed_anew: Notify,
+    messages_lost: Notify,
 }
 
 #[derive(Default)]
 struct WaiterTable {
     last_number: u64,
     turns: HashMap<u64, Arc<Turn>>,
+    /// By the message that tells that a call is answered: the waiters under the idempotency key of that call.
+    repeats: HashMap<String, Vec<u64>>,
     spaces: HashMap<Id, SpaceWaiters>,
     /// True while the task runs that hears messages.
     is_listening: bool,
@@ -85,6 +84,9 @@ pub struct LockWait {
     turn: Arc<Turn>,
     /// The waiter as it stands in the queues.
     pub name: String,
+    /// The message that the script publishes once the call is answered, for other calls under its idempotency key;
+    /// empty for a call without one.
+    pub ended_message: String,
 }
 
 impl Turn {
@@ -111,18 +113,16 @@ impl Turn {
         }
     }
 
-    /// Resolves when the moment has come.
-    pub async fn due(&self) {
+    /// Resolves when the moment has come, or at the deadline.
+    pub async fn due(&self, deadline: Instant) {
         loop {
-            let at = *self.lock();
-            let due = async {
-                match at {
-                    Some(at) => sleep_until(at).await,
-                    None => pending().await,
-                }
-            };
+            let at = self.lock().map_or(deadline, |at| at.min(deadline));
+            // A timer would be up to a millisecond late.
+            if at <= Instant::now() {
+                return;
+            }
             tokio::select! {
-                () = due => return,
+                () = sleep_until(at) => return,
                 () = self.changed.notified() => {}
             }
         }
@@ -131,19 +131,21 @@ impl Turn {
 
 impl Waiters {
     /// Registers a waiter, before its first try: then no message to it can be missed.
-    pub fn register(
-        &self,
-        store: &Store,
-        space: &Id,
-        names: &Arc<LockNames>,
-        mode: Mode,
-        owner: &Text<1, 200>,
-    ) -> LockWait {
+    pub fn register(&self, store: &Store, context: &Context, request: &LockRequest) -> LockWait {
+        let Context { space, idempotency_key, .. } = context;
+        let LockRequest { names, mode, owner, .. } = request;
+        let ended_message = idempotency_key
+            .as_ref()
+            .map(|key| format!("{ENDED} {space} {key}"))
+            .unwrap_or_default();
         let turn = Arc::new(Turn::default());
         let mut state = self.lock();
         state.last_number += 1;
         let number = state.last_number;
         state.turns.insert(number, Arc::clone(&turn));
+        if !ended_message.is_empty() {
+            state.repeats.entry(ended_message.clone()).or_default().push(number);
+        }
         let of_space = state.spaces.entry(space.clone()).or_default();
         of_space.waiters.insert(number);
         for name in names.iter() {
@@ -154,16 +156,23 @@ impl Waiters {
         let (process, mode) = (store.process(), &mode.as_str()[..1]);
         let name = format!("{process}:{number}:{mode}:{}", Text::json(Some(owner)));
         let (waiters, space, names) = (self.clone(), space.clone(), Arc::clone(names));
-        LockWait { waiters, space, names, number, turn, name }
+        LockWait { waiters, space, names, number, turn, name, ended_message }
     }
 
     fn lock(&self) -> MutexGuard<'_, WaiterTable> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells a waiter when it should try, as a message or a heartbeat says: `<number> <milliseconds>`.
+    /// Tells a waiter when it should try, as a message or a heartbeat says: `<number> <milliseconds>`. The message
+    /// that a call is answered has all waiters under its idempotency key try, who find that answer.
     fn deliver(&self, message: &str) {
         let Some((number, ms)) = message.split_once(' ') else { return };
+        if number == ENDED {
+            let state = self.lock();
+            let repeats = state.repeats.get(message).into_iter().flatten();
+            let turns = repeats.filter_map(|number| state.turns.get(number));
+            return turns.for_each(|turn| turn.set(Instant::now()));
+        }
         let (Ok(number), Ok(ms)) = (number.parse(), ms.parse()) else { return };
         // One that has gone meanwhile has a task that takes it out of the queue.
         let turn = self.lock().turns.get(&number).cloned();
@@ -192,7 +201,7 @@ impl Waiters {
         let beats = std::mem::replace(&mut of_space.is_beating, true);
         drop(state);
         if !listens {
-            tokio::spawn(listen(Arc::downgrade(&self.0), store.clone()));
+            tokio::spawn(listen(Arc::downgrade(&self.0), store.listen()));
         }
         if !beats {
             tokio::spawn(beat(Arc::downgrade(&self.0), store.clone(), space.clone()));
@@ -217,6 +226,12 @@ impl Drop for LockWait {
         metrics::gauge!("lockstep_lock_waiters").decrement(1);
         let mut state = self.waiters.lock();
         state.turns.remove(&self.number);
+        if let Some(repeats) = state.repeats.get_mut(&self.ended_message) {
+            repeats.retain(|number| *number != self.number);
+            if repeats.is_empty() {
+                state.repeats.remove(&self.ended_message);
+            }
+        }
         let Some(of_space) = state.spaces.get_mut(&self.space) else { return };
         of_space.waiters.remove(&self.number);
         for name in self.names.iter() {
@@ -234,44 +249,23 @@ impl Drop for LockWait {
 }
 
 /// Hears messages until nobody has waited for a while.
-async fn listen(waiters: Weak<WaitersInner>, store: Store) {
+async fn listen(waiters: Weak<WaitersInner>, mut listener: Listener) {
     let mut last_used = Instant::now();
     loop {
-        let mut subscription = match store.subscribe().await {
-            Ok(subscription) => {
-                if let Some(waiters) = waiters.upgrade() {
-                    waiters.subscribed_anew.notify_waiters();
-                }
-                Some(subscription)
-            }
-            Err(failure) => {
-                // Heartbeats go on, so those who wait get on more slowly.
-                let waiters = waiters.upgrade().map(Waiters);
-                if waiters.is_some_and(|waiters| !waiters.lock().turns.is_empty()) {
-                    tracing::warn!(%failure, "cannot hear messages of Redis");
-                }
-                sleep(RECONNECT).await;
-                None
-            }
-        };
-        loop {
-            let message = match &mut subscription {
-                Some(subscription) => subscription.next(SILENCE).await,
-                None => None,
-            };
-            let Some(waiters) = waiters.upgrade().map(Waiters) else { return };
-            let mut state = waiters.lock();
-            if !state.turns.is_empty() {
-                last_used = Instant::now();
-            } else if last_used.elapsed() > IDLE {
-                state.is_listening = false;
-                return;
-            }
-            drop(state);
-            match message {
-                Some(message) => waiters.deliver(&message),
-                None => break,
-            }
+        let notification = listener.next(IDLE).await;
+        let Some(waiters) = waiters.upgrade().map(Waiters) else { return };
+        let mut state = waiters.lock();
+        if !state.turns.is_empty() {
+            last_used = Instant::now();
+        } else if last_used.elapsed() > IDLE {
+            state.is_listening = false;
+            return;
+        }
+        drop(state);
+        match notification {
+            Some(Notification::Message(message)) => waiters.deliver(&message),
+            Some(Notification::Gap) => waiters.0.messages_lost.notify_waiters(),
+            None => {}
         }
     }
 }
@@ -314,7 +308,7 @@ async fn beat(waiters: Weak<WaitersInner>, store: Store, space: Id) {
                 None => break,
             }
         }
-        let heard_again = shared.0.subscribed_anew.notified();
+        let heard_again = shared.0.messages_lost.notified();
         tokio::select! {
             () = heard_again => {}
             () = sleep(pause) => {}

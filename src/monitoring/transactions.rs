@@ -28,10 +28,10 @@ const PERIODS_PER_SCRIPT: usize = 30;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct TransactionsQuery {
-    /// Hours back from now, 1 to 168. Up to 24 they are exact to the minute; more begin with a full hour.
-    #[serde(default = "TransactionsQuery::default_hours")]
-    #[param(minimum = 1, maximum = 168, default = 24)]
-    pub hours: u64,
+    /// Hours back from now, 1 to 168; 24 by default, and 6 by the minute. Up to 24 they are exact to the minute; more
+    /// begin with a full hour.
+    #[param(minimum = 1, maximum = 168, example = 24)]
+    pub hours: Option<u64>,
     /// The parts that the answer has beside the total: `operation` (without it too), `hour`, or `minute` for up to 6
     /// hours.
     #[serde(default)]
@@ -143,8 +143,20 @@ pub struct CallFigures {
 }
 
 impl TransactionsQuery {
-    fn default_hours() -> u64 {
-        24
+    /// Checks the hours, and returns how many they are.
+    fn checked_hours(&self) -> Result<u64, Problem> {
+        let by_minute = self.group_by == Grouping::Minute;
+        let hours = self.hours.unwrap_or(if by_minute { MAX_HOURS_BY_MINUTE } else { 24 });
+        let refuse = |detail| Err(Problem::new(codes::INVALID_QUERY, detail));
+        if !(1..=MAX_HOURS).contains(&hours) {
+            return refuse(format!("The statistics go 1 to {MAX_HOURS} hours back."));
+        }
+        if by_minute && hours > MAX_HOURS_BY_MINUTE {
+            return refuse(format!(
+                "The statistics by the minute go {MAX_HOURS_BY_MINUTE} hours back."
+            ));
+        }
+        Ok(hours)
     }
 }
 
@@ -189,10 +201,10 @@ pub async fn transactions(
     State(store): State<Store>,
     Query(query): Query<TransactionsQuery>,
 ) -> Result<Json<TransactionStatistics>, Problem> {
-    check(&query)?;
+    let hours = query.checked_hours()?;
     let context = context().map_err(|error| Problem::invalid(&error, ""))?;
     let now_ms = store.run(&ReadWindows(&[]), &context).await?.reply.now_ms;
-    let (from_ms, periods) = periods(&query, now_ms);
+    let (from_ms, periods) = periods(hours, query.group_by, now_ms);
     let mut groups: BTreeMap<GroupKey, CallWindow> = BTreeMap::new();
     let mut total = CallWindow::default();
     for part in periods.chunks(PERIODS_PER_SCRIPT) {
@@ -219,25 +231,12 @@ pub async fn transactions(
     }))
 }
 
-fn check(query: &TransactionsQuery) -> Result<(), Problem> {
-    if !(1..=MAX_HOURS).contains(&query.hours) {
-        let detail = format_args!("The statistics go 1 to {MAX_HOURS} hours back.");
-        return Err(Problem::new(codes::INVALID_QUERY, detail));
-    }
-    if query.group_by == Grouping::Minute && query.hours > MAX_HOURS_BY_MINUTE {
-        let detail =
-            format_args!("The statistics by the minute go {MAX_HOURS_BY_MINUTE} hours back.");
-        return Err(Problem::new(codes::INVALID_QUERY, detail));
-    }
-    Ok(())
-}
-
 /// The first moment that counts, and the periods that have everything since then, in their order. Full hours are
 /// read as such.
-fn periods(query: &TransactionsQuery, now_ms: u64) -> (u64, Vec<Period>) {
-    let back_ms = query.hours * HOUR_MS;
+fn periods(hours: u64, group_by: Grouping, now_ms: u64) -> (u64, Vec<Period>) {
+    let back_ms = hours * HOUR_MS;
     let now = Period::at(Span::Hour, now_ms);
-    if query.group_by == Grouping::Minute {
+    if group_by == Grouping::Minute {
         // The present minute is the last of as many as the hours have.
         let last = Period::at(Span::Minute, now_ms);
         let first = Period::at(Span::Minute, now_ms.saturating_sub(back_ms)).number + 1;
@@ -251,7 +250,7 @@ fn periods(query: &TransactionsQuery, now_ms: u64) -> (u64, Vec<Period>) {
     let (mut first_hour, mut from_ms) =
         (Period::at(Span::Hour, begin.start_ms()), begin.start_ms());
     let is_whole = first_hour.start_ms() == begin.start_ms();
-    if query.hours > 24 {
+    if hours > 24 {
         from_ms = first_hour.start_ms();
     } else if !is_whole {
         let minutes = first_minute..(first_hour.number + 1) * 60;
@@ -341,10 +340,6 @@ mod tests {
 
     const DAY_MS: u64 = 24 * HOUR_MS;
 
-    fn at(hours: u64, group_by: Grouping, now_ms: u64) -> (u64, Vec<Period>) {
-        periods(&TransactionsQuery { hours, group_by, operation: None }, now_ms)
-    }
-
     #[test]
     fn the_periods_follow_one_another_from_the_beginning_to_now() {
         // At every minute of an hour, and at both of its ends.
@@ -357,7 +352,7 @@ mod tests {
                 (6, Grouping::Minute),
                 (168, Grouping::Hour),
             ] {
-                let (from_ms, periods) = at(hours, grouping, now_ms);
+                let (from_ms, periods) = periods(hours, grouping, now_ms);
                 let mut next = from_ms;
                 for period in &periods {
                     assert_eq!(period.start_ms(), next);

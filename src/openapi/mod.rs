@@ -198,13 +198,17 @@ const OF_COMMANDS: &[Code] = &[
     codes::PAYLOAD_TOO_LARGE,
     codes::REQUEST_TIMEOUT,
     codes::IDEMPOTENCY_KEY_INVALID,
-    codes::IDEMPOTENCY_KEY_REUSED,
-    codes::STALE_FENCING_TOKEN,
-    codes::LOCK_NOT_HELD,
     codes::STORE_READONLY,
     codes::STORE_OUT_OF_MEMORY,
     codes::OUTCOME_UNKNOWN,
 ];
+
+/// Problems of every command that the runner runs: it keeps idempotency keys and checks guards.
+const OF_RUNNER: &[Code] =
+    &[codes::IDEMPOTENCY_KEY_REUSED, codes::STALE_FENCING_TOKEN, codes::LOCK_NOT_HELD];
+
+/// Tags whose operations take no headers of the service, or tell problems otherwise. They declare every problem.
+const DECLARING_TAGS: [&str; 3] = ["monitoring", "problems", "bulk"];
 
 /// Problems of a body that has an amount.
 const OF_AMOUNTS: &[Code] = &[
@@ -221,11 +225,15 @@ fn codes_of(operation: &mut Value, is_command: bool, schemas: &Value) -> BTreeSe
         serde_json::from_value(declared.unwrap_or_else(|| json!([]))).unwrap_or_default();
     let mut add = |more: &[Code]| codes.extend(more.iter().map(|code| code.code.to_owned()));
     let name = operation["operationId"].as_str().unwrap_or_default();
-    let library = Library::embedded();
-    let Some(script) = library.iter().find(|script| script.name == name) else { return codes };
+    let script = Library::embedded().iter().find(|script| script.name == name);
+    let tag = operation["tags"][0].as_str().unwrap_or_default();
+    if script.is_none() && DECLARING_TAGS.contains(&tag) {
+        return codes;
+    }
     add(OF_OPERATIONS);
     if is_command {
         add(OF_COMMANDS);
+        add(if script.is_some() { OF_RUNNER } else { &[] });
         let body = &operation["requestBody"]["content"]["application/json"]["schema"]["$ref"];
         let body = body.as_str().and_then(|reference| reference.rsplit('/').next());
         let fields = schemas[body.unwrap_or_default()].to_string();
@@ -239,7 +247,8 @@ fn codes_of(operation: &mut Value, is_command: bool, schemas: &Value) -> BTreeSe
             add(&[codes::QUANTITY_NOT_POSITIVE]);
         }
     }
-    codes.extend(script.header.refusals().map(str::to_owned));
+    let refusals = script.into_iter().flat_map(|script| script.header.refusals());
+    codes.extend(refusals.map(str::to_owned));
     codes
 }
 

@@ -190,7 +190,7 @@ impl RateLimitCheck {
     ///
     /// `cost_exceeds_limit`, as the script would refuse.
     pub fn decision_while_away(&self, policy: &KnownPolicy) -> Result<Decision, Problem> {
-        if self.cost > policy.limit {
+        if self.cost > policy.limit && !policy.shadow {
             return Err(exceeds_limit(self.cost, policy.limit));
         }
         Ok(decision_while_away(&self.key, &self.rule, policy, self.cost))

@@ -42,7 +42,8 @@ pub struct Decision {
     pub limit: u64,
     /// Units that are left after this check; 0 where nothing was counted.
     pub remaining: u64,
-    /// Milliseconds after which a denied check would be allowed; 0 for one that was allowed.
+    /// Milliseconds after which a denied check would be allowed; 0 for one that was allowed. Under a policy that only
+    /// counts, 0 with `shadow_denied` says that the cost is above the limit, so that no waiting would help.
     pub retry_after_ms: u64,
     /// Milliseconds after which the limit is whole again if nothing more is taken.
     pub reset_after_ms: u64,
@@ -103,7 +104,8 @@ pub fn decision_while_away(
         reset_after_ms: wait_ms,
         cost,
         lease_id: None,
-        shadow_denied: allowed && policy.on_store_error == OnStoreError::Deny,
+        shadow_denied: allowed
+            && (policy.on_store_error == OnStoreError::Deny || cost > policy.limit),
         decided_by: Some(DecidedBy::OnStoreError),
     }
 }

@@ -52,7 +52,8 @@ struct PeekReply {
     retry_after_ms: u64,
     reset_after_ms: u64,
     window_ms: u64,
-    shadow: u64,
+    /// 1 where a check would be denied, or would be if the policy did more than count.
+    denied: u64,
 }
 
 impl Operation for Peek {
@@ -85,7 +86,7 @@ impl PeekReply {
             reset_after_ms: self.reset_after_ms,
             cost: check.cost,
             lease_id: None,
-            shadow_denied: self.shadow == 1 && self.retry_after_ms > 0,
+            shadow_denied: self.allowed && self.denied == 1,
             decided_by: None,
         }
     }

@@ -25,6 +25,7 @@ use crate::{
     ratelimit::HeaderForm,
     server::{Stop, Timeouts},
     store::Store,
+    telemetry::CallStatistics,
 };
 use connection::GatewayContext;
 use service::Service;
@@ -45,7 +46,7 @@ pub struct Bounds {
     pub timeouts: Timeouts,
 }
 
-/// Serves until `stop` says so, and then ends in three steps.
+/// Serves until `stop` says so, counting calls in `statistics` if there are some, and then ends in three steps.
 ///
 /// 1. Until `gate` is closed, calls still work, and only the health service says `NOT_SERVING`.
 /// 2. Nothing is accepted any more. Every connection is told to go away (GOAWAY), and ends when its calls are
@@ -56,6 +57,7 @@ pub async fn serve(
     store: Store,
     gate: ShutdownGate,
     bounds: Bounds,
+    statistics: Option<CallStatistics>,
     stop: Stop,
 ) {
     let Bounds { max_connections, body_limit_bytes, limit_headers, timeouts } = bounds;
@@ -63,7 +65,7 @@ pub async fn serve(
     report(&health, ServingStatus::Serving).await;
     let limits = Limits { body_timeout: timeouts.body, body_bytes: body_limit_bytes };
     let context = Arc::new(GatewayContext {
-        service: Service::new(store, limits, limit_headers, health.clone()),
+        service: Service::new(store, limits, limit_headers, statistics, health.clone()),
         first_bytes: timeouts.first_byte,
         closing: CancellationToken::new(),
     });

@@ -25,11 +25,14 @@ use super::{
     messages::{LimitCode, RateLimitRequest, RateLimitResponse, SHOULD_RATE_LIMIT},
 };
 use crate::{
-    api::{Limits, Observation, Problem, RequestInfo, read_body},
-    ratelimit::HeaderForm,
+    api::{EndedCall, Limits, Observation, Problem, RequestInfo, read_body},
+    ratelimit::{HeaderForm, codes},
     store::Store,
-    telemetry::record_request,
+    telemetry::{CallStatistics, record_request},
 };
+
+/// The name under which statistics have the calls of gateways. One is a call, whatever number of limits it checks.
+const OPERATION: &str = "rls/should_rate_limit";
 
 /// The beginning of all paths of the health service.
 const HEALTH: &str = "/grpc.health.v1.Health/";
@@ -42,7 +45,7 @@ pub(super) struct Service {
     limit_headers: HeaderForm,
     /// Empty: gRPC has no prefix of paths.
     base_path: Arc<str>,
-    /// Empty: the statistics have the calls of HTTP.
+    /// The statistics that calls go into. It knows no routes of HTTP.
     observation: Arc<Observation>,
     health: HealthServer<HealthService>,
 }
@@ -52,6 +55,7 @@ impl Service {
         store: Store,
         limits: Limits,
         limit_headers: HeaderForm,
+        statistics: Option<CallStatistics>,
         health: HealthReporter,
     ) -> Service {
         let health = HealthServer::new(HealthService::from_health_reporter(health));
@@ -61,7 +65,7 @@ impl Service {
             limits,
             limit_headers,
             base_path: Arc::from(""),
-            observation: Arc::default(),
+            observation: Arc::new(Observation::new(statistics, [], false)),
             health,
         }
     }
@@ -88,7 +92,7 @@ impl Service {
             Ok(message) => Request::from_parts(head, Full::new(message)),
             Err(problem) => {
                 problem.report(&info, format_args!(""));
-                record(problem.status().as_u16(), started);
+                record(Some(&problem), started, &info);
                 return Ok(status_of(&problem, &info).into_http());
             }
         };
@@ -126,17 +130,19 @@ impl tower::Service<tonic::Request<RateLimitRequest>> for ShouldRateLimit {
             route = SHOULD_RATE_LIMIT,
             trace_id = info.trace_id.as_deref(),
         );
+        // What a denial would be over HTTP. Its figures are in the answer.
+        let denial = Problem::from(codes::RATE_LIMITED);
         let decide = async move {
             let result = should_rate_limit(&store, form, request.get_ref()).await;
-            let status = match &result {
-                Ok(response) if response.overall_code() == LimitCode::Ok => 200,
-                Ok(_) => 429,
+            let problem = match &result {
+                Ok(response) if response.overall_code() == LimitCode::Ok => None,
+                Ok(_) => Some(&denial),
                 Err(problem) => {
                     problem.report(&info, format_args!(""));
-                    problem.status().as_u16()
+                    Some(problem)
                 }
             };
-            record(status, started);
+            record(problem, started, &info);
             result.map(tonic::Response::new).map_err(|problem| status_of(&problem, &info))
         };
         Box::pin(decide.instrument(span))
@@ -144,8 +150,14 @@ impl tower::Service<tonic::Request<RateLimitRequest>> for ShouldRateLimit {
 }
 
 /// Counts a call beside those of HTTP, with the status that it would have there.
-fn record(status: u16, started: Instant) {
-    record_request(&Method::POST, SHOULD_RATE_LIMIT, status, started.elapsed());
+fn record(problem: Option<&Problem>, started: Instant, info: &RequestInfo) {
+    let status = problem.map_or(200, |problem| problem.status().as_u16());
+    let duration = started.elapsed();
+    record_request(&Method::POST, SHOULD_RATE_LIMIT, status, duration);
+    if let Some(statistics) = info.observation.statistics() {
+        let call = EndedCall { status, problem, duration, part: format_args!("") };
+        info.observation.record(&statistics.operation(OPERATION), &call, info);
+    }
 }
 
 /// The status of gRPC that has the meaning of a problem. Its message begins with the code of the problem, and its

@@ -44,7 +44,8 @@ impl Operation for GetVersion {
     tag = "scripts",
     params(
         ("name" = Id, Path, description = "Name of the script.", example = "add-capped"),
-        ("version" = u64, Path, description = "Number of the version.", example = 1),
+        ("version" = u64, Path, description = "Number of the version.", example = 1,
+            minimum = 1, maximum = 999_999_999_999_999_u64),
     ),
     responses((status = OK, body = RegisteredScript, description = "The version.")),
 )]

@@ -30,7 +30,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     api::Problem,
     store::{Failure, Library, Store},
-    types::{Id, Invalid},
+    types::{Id, codes::INVALID_ID},
 };
 
 pub use codes::CODES;
@@ -75,5 +75,5 @@ fn check_name(name: Id) -> Result<Id, Problem> {
         return Ok(name);
     }
     let detail = format!("The name {name} is that of a script of this service.");
-    Err(Problem::invalid(&Invalid::new("invalid_id", detail), "").with("parameter", "name"))
+    Err(Problem::new(INVALID_ID, detail).with("parameter", "name"))
 }

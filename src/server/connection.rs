@@ -8,7 +8,13 @@
 //! and dropped, up to a bound. Closed at once, unread bytes would make the kernel reset the connection,
 //! and the reset destroys an answer that the caller has not read yet.
 
-use std::{error::Error, io, pin::pin, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    io,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{Router, body::Bytes};
 use hyper::{server::conn::http1, service::service_fn};
@@ -69,11 +75,11 @@ pub(super) async fn run(mut socket: TcpStream, context: &ConnectionContext) {
         // In boxes, so that a parked connection does not keep the room for them.
         match Box::pin(serve(socket, left_over, answered.take(), context)).await {
             Stretch::Idle(idle, read) => (socket, left_over) = (idle, read),
-            Stretch::Waiting(mut waiting) => {
-                let call = Box::pin(waiting.answer()).await;
-                socket = waiting.socket;
+            Stretch::Waiting(waiting) => {
+                let (idle, read, call) = waiting.await;
+                socket = idle;
                 let Some(call) = call else { return Box::pin(close(socket, context)).await };
-                left_over = [call.head(), waiting.read].concat().into();
+                left_over = [call.head(), read].concat().into();
                 answered = Some(call);
             }
             Stretch::Over(socket) => return Box::pin(close(socket, context)).await,
@@ -107,43 +113,40 @@ enum Stretch<'c> {
     /// No call has come for a while. The bytes are the beginning of the next one.
     Idle(TcpStream, Bytes),
     /// The answer to a call is not there yet.
-    Waiting(WaitingCaller<'c>),
+    Waiting(Waiting<'c>),
     /// The last answer is written, or the caller has ended the connection.
     Over(TcpStream),
     /// The caller does not read what is written.
     Abandoned(TcpStream),
 }
 
-/// A caller that waits for an answer, on a connection that is parked meanwhile.
-struct WaitingCaller<'c> {
-    socket: TcpStream,
-    /// What it has sent meanwhile.
-    read: Vec<u8>,
-    call: Option<Call<'c>>,
-}
+/// A connection that is parked until the answer to its call is there. It ends with the socket, what the caller has sent
+/// meanwhile, and the call with its answer, or without the call if the caller goes away before.
+type Waiting<'c> =
+    Pin<Box<dyn Future<Output = (TcpStream, Vec<u8>, Option<Call<'c>>)> + Send + 'c>>;
 
-impl<'c> WaitingCaller<'c> {
-    /// Waits for the answer; `None` if the caller goes away before.
-    async fn answer(&mut self) -> Option<Call<'c>> {
+/// Waits for the answer to a call. `read` is what the caller has sent after it.
+fn wait_for_answer<'c>(socket: TcpStream, mut read: Vec<u8>, mut call: Call<'c>) -> Waiting<'c> {
+    Box::pin(async move {
         let _waiting = Counted::new(metrics::gauge!("lockstep_http_connections_waiting"));
-        let WaitingCaller { socket, read, call } = self;
-        let mut call = call.take()?;
         loop {
             tokio::select! {
                 biased;
-                answer = &mut call.answering => return Some(call.answered(answer)),
+                answer = &mut call.answering => return (socket, read, Some(call.answered(answer))),
                 // Reading finds out that the caller has gone.
                 readable = socket.readable(), if read.len() < BUFFER_BYTES => {
-                    readable.ok()?;
-                    match socket.try_read_buf(read) {
-                        Ok(1..) => {}
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                        _ => return None,
+                    let found = readable.and_then(|()| socket.try_read_buf(&mut read));
+                    let is_open = match found {
+                        Ok(bytes) => bytes > 0,
+                        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+                    };
+                    if !is_open {
+                        return (socket, read, None);
                     }
                 }
             }
         }
-    }
+    })
 }
 
 /// Answers the calls of a connection until it is idle, has to wait for an answer, or ends. `answered` is a call
@@ -161,7 +164,7 @@ async fn serve<'c>(
     let calls = service_fn(|request| {
         current.answer(request, &activity, |request| {
             let is_ending = || context.leaving.is_cancelled();
-            Box::pin(answer(context.app.clone(), request, Arc::clone(&activity), is_ending))
+            answer(context.app.clone(), request, &activity, is_ending)
         })
     });
     let mut connection = http1::Builder::new()
@@ -185,7 +188,7 @@ async fn serve<'c>(
             }
             () = &mut closing, if !is_closing => {
                 is_closing = true;
-                std::pin::Pin::new(&mut connection).graceful_shutdown();
+                Pin::new(&mut connection).graceful_shutdown();
             }
             () = &mut look => {
                 let waits = current.is_unanswered();
@@ -204,7 +207,7 @@ async fn serve<'c>(
     let read = parts.read_buf.to_vec();
     match (is_parked, call) {
         (true, None) => Stretch::Idle(socket, read.into()),
-        (true, call) => Stretch::Waiting(WaitingCaller { socket, read, call }),
+        (true, Some(call)) => Stretch::Waiting(wait_for_answer(socket, read, call)),
         (false, _) => Stretch::Over(socket),
     }
 }

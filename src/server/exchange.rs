@@ -16,14 +16,17 @@ use std::{
 use axum::{
     Router,
     body::{Body, Bytes},
-    http::{HeaderValue, Request, Response, header},
+    http::{HeaderValue, Request, header},
 };
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::time::timeout;
 use tower::Service;
 
-use super::activity::{Activity, InProgress};
+use super::{
+    activity::{Activity, InProgress},
+    call::Answering,
+};
 
 /// The most bytes of an unread body after which a connection goes on.
 const UNREAD_BYTES: usize = 64 * 1024;
@@ -32,13 +35,14 @@ const UNREAD_BYTES: usize = 64 * 1024;
 const UNREAD_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Answers one request by the router. `is_ending` says, once the answer is there, whether the
-/// connection is to end after it.
-pub(super) async fn answer(
+/// connection is to end after it. The future has nothing of the request, because it lasts for as long as the caller
+/// waits.
+pub(super) fn answer<'c>(
     mut app: Router,
     request: Request<Incoming>,
-    activity: Arc<Activity>,
-    is_ending: impl FnOnce() -> bool,
-) -> Response<AnswerBody> {
+    activity: &Arc<Activity>,
+    is_ending: impl FnOnce() -> bool + Send + 'c,
+) -> Answering<'c> {
     let call = activity.begin_call();
     let (head, incoming) = request.into_parts();
     let unread = (!incoming.is_end_stream()).then(Unread::default);
@@ -52,20 +56,23 @@ pub(super) async fn answer(
             in_progress: Some(activity.begin_call()),
         }),
     };
-    let mut response = match app.call(Request::from_parts(head, body)).await {
-        Ok(response) => response,
-        Err(never) => match never {},
-    };
-    let is_read = match unread.and_then(|unread| unread.take()) {
-        None => true,
-        // In a box, so that a call that waits does not keep the room for it.
-        Some(rest) => Box::pin(rest.read()).await,
-    };
-    if !is_read || is_ending() {
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(header::CONNECTION, close);
-    }
-    response.map(|body| AnswerBody { body, _call: call })
+    let mut answering = app.call(Request::from_parts(head, body));
+    Box::pin(async move {
+        let mut response = match (&mut answering).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        let is_read = match unread.and_then(|unread| unread.take()) {
+            None => true,
+            // In a box, so that a call that waits does not keep the room for it.
+            Some(rest) => Box::pin(rest.read()).await,
+        };
+        if !is_read || is_ending() {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        response.map(|body| AnswerBody { body, _call: call })
+    })
 }
 
 /// What a handler has left of the body of its request: nothing, as long as it has the body.

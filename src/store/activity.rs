@@ -2,6 +2,7 @@
 //! its pool or of its batch worker; `monitoring` shows both.
 
 use std::{
+    iter,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
@@ -79,9 +80,11 @@ impl Store {
     pub fn connection_groups(&self) -> Vec<ConnectionGroup> {
         let map = self.0.topology.map();
         let groups = map.nodes.iter().flat_map(|node| {
-            let workers = node.queues.iter().zip(&node.worker_activity).enumerate();
-            let workers =
-                workers.map(|(number, (queue, activity))| of_worker(number, queue, activity));
+            let numbers = (0..node.queues.len()).map(|number| format!("worker-{number}"));
+            let names = numbers.chain(iter::once("large-calls".to_owned()));
+            let queues = node.queues.iter().chain(iter::once(&node.large_queue));
+            let workers = names.zip(queues).zip(&node.worker_activity);
+            let workers = workers.map(|((name, queue), activity)| of_worker(name, queue, activity));
             let pools =
                 [of_pool("pool", &node.pool), of_pool("transactions", &node.transaction_pool)];
             let shard = map.is_cluster().then(|| node.name());
@@ -93,14 +96,14 @@ impl Store {
 }
 
 fn of_worker<T>(
-    number: usize,
+    name: String,
     queue: &mpsc::Sender<T>,
     activity: &ConnectionActivity,
 ) -> ConnectionGroup {
     let created = activity.created.load(Ordering::Relaxed);
     let waiting = queue.max_capacity() - queue.capacity();
     ConnectionGroup {
-        name: format!("worker-{number}"),
+        name,
         in_use: created.min(1),
         waiting: waiting as u64,
         waiting_limit: Some(queue.max_capacity() as u64),

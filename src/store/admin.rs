@@ -7,10 +7,10 @@ use futures_util::future::join_all;
 use redis::{RedisError, RedisResult};
 
 use super::{
-    Address, Failure, FormatError, Store, StoreMode,
+    Access, Endpoint, Failure, FormatError, Store, StoreMode,
     connection::{Connection, Route, checkout},
     rights::{self, Trial},
-    topology::{Node, SlotRange, Slots, ask_slots, owned_tag, seed_routes, slot_of_key},
+    topology::{Node, SlotRange, Slots, ask_slots, owned_tag, slot_of_key},
 };
 use crate::types::Id;
 
@@ -94,6 +94,9 @@ pub enum StartRefusal {
     /// The server gives no answer now, so nothing is known yet.
     #[error(transparent)]
     Unanswered(Failure),
+    /// A setting does not fit what was found.
+    #[error("{0}")]
+    Settings(String),
     /// The server is too old.
     #[error("the server is Redis {0}: use Redis 7.0 or newer, or Valkey")]
     TooOld(String),
@@ -173,11 +176,20 @@ impl AdminConnection {
     /// The reason why there is no connection to the server that has the key `lockstep:format`.
     pub async fn connect(
         url: &str,
+        access: &Access,
+        timeout: Duration,
+    ) -> Result<AdminConnection, StartRefusal> {
+        let base = Route::new(url, access, timeout).map_err(StartRefusal::Settings)?;
+        AdminConnection::over(&Arc::new(base), access.mode, timeout).await
+    }
+
+    /// Connects to what a route leads to.
+    pub(super) async fn over(
+        base: &Arc<Route>,
         mode: StoreMode,
         timeout: Duration,
-    ) -> Result<AdminConnection, Failure> {
-        let seeds = seed_routes(url, timeout).map_err(|error| read_failure(&error))?;
-        let (seed, mut connection) = connect_to_any(&seeds).await?;
+    ) -> Result<AdminConnection, StartRefusal> {
+        let mut connection = base.connect().await?;
         let answer = ask_slots(&mut connection, timeout).await;
         let single = |refusal| AdminConnection {
             connection: connection.clone(),
@@ -191,16 +203,17 @@ impl AdminConnection {
                 return Ok(single(Some(StartRefusal::NoCluster)));
             }
             Ok(Slots::SingleServer) => {
-                return Ok(single((seeds.len() > 1).then_some(StartRefusal::SeveralServers)));
+                let misplaced = base.misplaced().cloned().map(StartRefusal::SeveralServers);
+                return Ok(single(misplaced));
             }
             Err(failure) if failure.to_string().contains("NOPERM") => {
                 let right = vec!["CLUSTER|SLOTS".to_owned()];
                 let refusal = StartRefusal::MissingRights(right);
                 return Ok(single(mode.may_be_cluster().then_some(refusal)));
             }
-            Err(failure) => return Err(failure),
+            Err(failure) => return Err(StartRefusal::Unanswered(failure)),
         };
-        let mut masters = masters_of(slots, &seed);
+        let mut masters = masters_of(slots, base);
         let owns_format = |slots: &[SlotRange]| owns(slots, "lockstep:format");
         let Some(place) = masters.iter().position(|(_, slots)| owns_format(slots)) else {
             return Ok(single(None));
@@ -209,12 +222,13 @@ impl AdminConnection {
             return Ok(single(Some(StartRefusal::IsCluster)));
         }
         let (route, slots) = masters.swap_remove(place);
-        if !Arc::ptr_eq(&route, &seed) {
+        if !Arc::ptr_eq(&route, base) {
             connection = route.connect().await?;
         }
-        let others = masters
-            .into_iter()
-            .map(async |(route, slots)| OtherMaster { slots, connection: route.connect().await });
+        let others = masters.into_iter().map(async |(route, slots)| OtherMaster {
+            slots,
+            connection: route.connect().await.map_err(Failure::from),
+        });
         let others = join_all(others).await;
         Ok(AdminConnection { connection, slots, others, refusal: None })
     }
@@ -299,41 +313,28 @@ async fn info(connection: &mut Connection, section: &str) -> RedisResult<String>
     redis::cmd("INFO").arg(section).query_async(connection).await
 }
 
-/// Connects to the first seed that takes the connection.
-async fn connect_to_any(seeds: &[Arc<Route>]) -> Result<(Arc<Route>, Connection), Failure> {
-    let mut failure = Failure::Unavailable("no address is given".to_owned());
-    for seed in seeds {
-        match seed.connect().await {
-            Ok(connection) => return Ok((Arc::clone(seed), connection)),
-            Err(reason) => failure = reason,
-        }
-    }
-    Err(failure)
-}
-
 /// The masters of a cluster with their slots, by what the server of a route has told.
 fn masters_of(
-    slots: Vec<(SlotRange, Address)>,
+    slots: Vec<(SlotRange, Endpoint)>,
     route: &Arc<Route>,
 ) -> Vec<(Arc<Route>, Vec<SlotRange>)> {
-    let own = route.address();
-    let mut masters: Vec<(Option<Address>, Vec<SlotRange>)> = Vec::new();
-    for (range, address) in slots {
-        let Address { host, port } = address;
-        let address = match host.is_empty() {
-            true => own.as_ref().map(|own| Address { host: own.host.clone(), port }),
-            false => Some(Address { host, port }),
+    let own = route.endpoint();
+    let mut masters: Vec<(Option<Endpoint>, Vec<SlotRange>)> = Vec::new();
+    for (range, Endpoint { host, port }) in slots {
+        let endpoint = match host.is_empty() {
+            true => own.as_ref().map(|own| Endpoint { host: own.host.clone(), port }),
+            false => Some(route.reachable(Endpoint { host, port })),
         };
-        match masters.iter_mut().find(|(known, _)| *known == address) {
+        match masters.iter_mut().find(|(known, _)| *known == endpoint) {
             Some((_, ranges)) => ranges.push(range),
-            None => masters.push((address, vec![range])),
+            None => masters.push((endpoint, vec![range])),
         }
     }
-    let to = |address: Option<Address>| match address {
-        Some(address) if Some(&address) != own.as_ref() => Arc::new(route.to_node(&address)),
+    let to = |endpoint: Option<Endpoint>| match endpoint {
+        Some(endpoint) if Some(&endpoint) != own.as_ref() => Arc::new(route.to_node(&endpoint)),
         _ => Arc::clone(route),
     };
-    masters.into_iter().map(|(address, slots)| (to(address), slots)).collect()
+    masters.into_iter().map(|(endpoint, slots)| (to(endpoint), slots)).collect()
 }
 
 /// True if the slot of a key is in one of the ranges.

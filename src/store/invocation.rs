@@ -117,6 +117,24 @@ impl Invocation {
         self
     }
 
+    /// Binds bytes that the caller chose, behind bytes of the service that are no part of the fingerprint.
+    pub fn stamped_arg(
+        &mut self,
+        name: &'static str,
+        stamp: &[u8],
+        bytes: &[u8],
+    ) -> &mut Invocation {
+        self.args.push_joined(stamp, bytes);
+        update_digest(&mut self.fingerprint, bytes);
+        self.name_arg(name);
+        self
+    }
+
+    /// Binds bytes that the caller chose, as [`Invocation::arg`] binds text.
+    pub fn bytes_arg(&mut self, name: &'static str, bytes: &[u8]) -> &mut Invocation {
+        self.stamped_arg(name, &[], bytes)
+    }
+
     /// Binds an argument without a name: one of a list whose length the script reads from the
     /// arguments before it.
     pub fn raw_arg(&mut self, bytes: impl AsRef<[u8]>) -> &mut Invocation {
@@ -319,7 +337,13 @@ impl PackedStrings {
     }
 
     fn push_bytes(&mut self, bytes: &[u8]) {
-        self.text.extend_from_slice(bytes);
+        self.push_joined(&[], bytes);
+    }
+
+    fn push_joined(&mut self, head: &[u8], tail: &[u8]) {
+        self.text.reserve(head.len() + tail.len());
+        self.text.extend_from_slice(head);
+        self.text.extend_from_slice(tail);
         self.ends.push(self.text.len());
     }
 

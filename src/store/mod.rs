@@ -5,7 +5,7 @@
 //! back), `script` (the script that ran, and the reading of its reply). Beside that way: `open` starts and
 //! ends the batch workers, `connection` makes and leaves connections to the server, `ordered` keeps the
 //! order of a stream, `single_flight` lets one caller run a prerequisite for all, `notifications` are messages of scripts,
-//! `local` is what domains keep in this process, `transaction` is WATCH and
+//! `large_values` are read without a script, `local` is what domains keep in this process, `transaction` is WATCH and
 //! EXEC, `user_script` runs scripts of callers, `script_trace` steps through one, `admin` is what the service asks for
 //! itself, `topology` is the servers and which of them takes a call, `server_info` and `activity` are figures of the server and of the
 //! connections to it, `rights` and `readiness` are what the user may do and
@@ -22,6 +22,7 @@ mod embedded;
 mod failure;
 mod format;
 mod invocation;
+mod large_values;
 mod local;
 mod migration;
 mod notifications;
@@ -53,12 +54,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use activity::ConnectionGroup;
 pub use admin::{AdminConnection, Shard, StartRefusal};
 pub use clock::Clock;
+pub use connection::Endpoint;
 pub use embedded::{Embedded, StartError};
 pub use failure::Failure;
 pub use format::{FORMAT, FormatError, REGISTRATION_TTL};
 pub use invocation::{GeneratedId, Invocation};
+pub use large_values::{LARGE_BYTES, LargeValue};
 pub use migration::{Migrated, MigrationError, MigrationStep};
-pub use notifications::{ProcessId, Subscription};
+pub use notifications::{Listener, Notification, ProcessId};
 pub use operation::{Completed, Context, ErasedOperation, Error, Guard, Operation, Refusal};
 pub use ordered::OrderedQueue;
 pub use packed::PackedRecord;
@@ -70,17 +73,18 @@ pub use script::{
 };
 pub use script_trace::{ScriptTrace, TraceError, TraceStep};
 pub use server_info::{ScriptRuns, ServerInfo};
-pub use settings::{Retention, Settings, StoreMode};
+pub use settings::{Access, NodeMapping, Retention, Settings, StoreMode};
 pub use stored_key::{
     Decode, KeyContent, KeyKind, SHARED_KINDS, ShowError, json_record, text_field, text_record,
 };
-pub use topology::{Address, Redirect};
+pub use topology::Redirect;
 pub use transaction::{ExecOutcome, Watch, WatchedValue};
 pub use user_script::{Kill, RunCounts, RunError, TimedOut, UserScript};
 
 use batcher::{MAX_ARGS, MAX_KEYS, RunnerArgs};
 use invocation::EncodedInvocation;
 use local::Local;
+use notifications::Notifications;
 use operation::Composite;
 use single_flight::SingleFlight;
 use topology::Topology;
@@ -92,6 +96,8 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     /// The servers, each with its connections and queues.
     topology: Arc<Topology>,
+    /// The places of those who read a large value.
+    large_reads: Semaphore,
     /// The bytes that calls in the queues and on their way may have in all, and what is left of them.
     queue_bytes: usize,
     queue_room: Arc<Semaphore>,
@@ -102,6 +108,7 @@ struct Inner {
     opened: Instant,
     runner_args: RunnerArgs,
     process: ProcessId,
+    notifications: Notifications,
     local: Local,
     /// The places of traces, each of which is a copy of the server.
     traces: Semaphore,

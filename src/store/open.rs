@@ -9,8 +9,10 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Clock, Failure, Inner, ProcessId, Settings, Store, batcher::RunnerArgs, local::Local,
-    script_trace::MAX_TRACES, single_flight::SingleFlight, topology::Topology,
+    AdminConnection, Clock, Failure, Inner, ProcessId, Settings, StartRefusal, Store,
+    batcher::RunnerArgs, connection::Route, large_values::MAX_LARGE_READS, local::Local,
+    notifications::Notifications, script_trace::MAX_TRACES, single_flight::SingleFlight,
+    topology::Topology,
 };
 
 /// The connections for what is no batch: probes, the sweeper, a worker that replaces its connection, and
@@ -21,9 +23,19 @@ pub(super) const SPARE_CONNECTIONS: usize = 16;
 pub(super) const MOST_QUEUE_BYTES: usize = u32::MAX as usize;
 
 impl Settings {
+    /// Finds out whether the settings of the way to the server fit each other, and whether their files can be
+    /// used.
+    ///
+    /// # Errors
+    ///
+    /// The sentence about what is wrong.
+    pub fn check(&self) -> Result<(), String> {
+        Route::new(&self.url, &self.access, self.timeout).map(drop)
+    }
+
     /// The most connections to one server that a store has at a time.
     pub fn connections(&self) -> usize {
-        self.batch_workers + SPARE_CONNECTIONS + self.transactions
+        self.batch_workers + 1 + SPARE_CONNECTIONS + self.transactions
     }
 }
 
@@ -33,12 +45,13 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// When the URL is not one of Redis.
-    pub fn open(settings: &Settings) -> redis::RedisResult<Store> {
+    /// The sentence about a setting of the way to the server that is wrong.
+    pub fn open(settings: &Settings) -> Result<Store, String> {
         let runner_args = RunnerArgs { clock: Clock::default(), retention: settings.retention };
         let queue_bytes = settings.queue_bytes.clamp(1, MOST_QUEUE_BYTES);
         Ok(Store(Arc::new(Inner {
             topology: Topology::open(settings, &runner_args)?,
+            large_reads: Semaphore::new(MAX_LARGE_READS),
             queue_bytes,
             queue_room: Arc::new(Semaphore::new(queue_bytes)),
             next_stream: AtomicUsize::new(0),
@@ -47,11 +60,21 @@ impl Store {
             opened: Instant::now(),
             runner_args,
             process: ProcessId::new(),
+            notifications: Notifications::new(),
             local: Local::default(),
             traces: Semaphore::new(MAX_TRACES),
             background: TaskTracker::new(),
             draining: CancellationToken::new(),
         })))
+    }
+
+    /// Makes a connection for what the service does beside calls.
+    ///
+    /// # Errors
+    ///
+    /// The reason why there is none.
+    pub async fn connect_admin(&self) -> Result<AdminConnection, StartRefusal> {
+        self.0.topology.connect_admin().await
     }
 
     /// Sends no calls from now on; they fail with `reason`. A service does so until it has looked at the

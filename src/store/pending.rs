@@ -12,6 +12,7 @@ use super::{
     Context, ErasedOperation, Error, Failure, Library, RawReply, Script, Store,
     batcher::{CallResult, PendingCall, Progress, QueueRoom, StepReply},
     invocation::EncodedInvocation,
+    large_values::LARGE_BYTES,
     script::RunOutcome,
     single_flight::Leader,
     topology::Node,
@@ -63,12 +64,14 @@ impl Store {
     ) -> PendingReply {
         let map = self.0.topology.map();
         let node = map.node_for(space.as_str());
+        let is_large = invocation.bytes() > LARGE_BYTES;
         let Some(room) = self.try_room(&invocation, node) else {
             return PendingReply::failed(Failure::Overloaded);
         };
         let host_script = script.host_of(invocation.step);
         let (call, pending) = self.pending_call(script, &host_script, invocation, space, room);
-        match node.next_queue().try_send(call) {
+        let queue = if is_large { &node.large_queue } else { node.next_queue() };
+        match queue.try_send(call) {
             Ok(()) => pending,
             Err(TrySendError::Full(_)) => PendingReply::failed(Failure::Overloaded),
             Err(TrySendError::Closed(_)) => PendingReply::failed(Failure::ShuttingDown),

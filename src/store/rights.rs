@@ -47,6 +47,7 @@ pub const COMMANDS: &[&str] = &[
     "WATCH",
     "ZADD",
     "ZCARD",
+    "ZMSCORE",
     "ZRANGE",
     "ZRANGEBYLEX",
     "ZRANGEBYSCORE",

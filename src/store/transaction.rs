@@ -130,7 +130,7 @@ impl Store {
         let topology = &self.0.topology;
         match failure {
             Failure::Redirected(redirect) if !redirect.ask => {
-                topology.follow(redirect, node.address.as_ref());
+                topology.follow(redirect, node.endpoint.as_ref());
             }
             Failure::Redirected(_) | Failure::SlotUnavailable(_) => topology.request_refresh(),
             failure if failure.is_transient() || matches!(failure, Failure::Unknown { .. }) => {

@@ -300,7 +300,7 @@ impl Store {
                 if let Value::ServerError(error) = &reply {
                     match Failure::from_server_error(error) {
                         Failure::Redirected(redirect) if !redirect.ask => {
-                            topology.follow(&redirect, node.address.as_ref());
+                            topology.follow(&redirect, node.endpoint.as_ref());
                         }
                         Failure::Redirected(_) | Failure::SlotUnavailable(_) => {
                             topology.request_refresh();

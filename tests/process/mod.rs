@@ -21,14 +21,19 @@ pub struct Service {
 impl Service {
     /// Returns when the service accepts calls. `name` tells the folders of tests apart.
     pub fn start(name: &str) -> Service {
+        Service::start_with(name, &[])
+    }
+
+    /// The same with further settings. With `--redis-url` it has no server of its own.
+    pub fn start_with(name: &str, settings: &[&str]) -> Service {
         let folder = std::env::temp_dir().join(format!("ls-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_lockstep"))
-            .args(["--listen", "127.0.0.1:0", "--log", "warn", "--data-dir"])
-            .arg(folder.join("data"))
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lockstep"));
+        command.args(["--listen", "127.0.0.1:0", "--log", "warn"]).args(settings);
+        if !settings.contains(&"--redis-url") {
+            command.arg("--data-dir").arg(folder.join("data"));
+        }
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let url = line.split_whitespace().find(|word| word.starts_with("http://"));

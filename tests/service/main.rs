@@ -11,6 +11,7 @@ mod accounts;
 mod atomic;
 mod batch;
 mod bulk;
+mod cache;
 mod counters;
 mod inventory;
 mod locks;

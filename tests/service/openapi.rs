@@ -101,11 +101,8 @@ async fn a_panic_is_answered_500_and_the_service_goes_on() {
         .route("/panics", axum::routing::get(async || -> &'static str { panic!("on purpose") }))
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(
             lockstep::api::middleware::panicked,
-        ))
-        .layer(axum::middleware::from_fn_with_state(
-            ShutdownGate::default(),
-            lockstep::api::middleware::handle,
         ));
+    let router = lockstep::api::middleware::around(router, ShutdownGate::default());
     let mut service = Service::new();
     service.set_router(router);
     for _ in 0..2 {

@@ -4,7 +4,10 @@ use std::{
     io::{Read, Write},
     net::TcpStream,
     process::{Command, Stdio},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use axum::{Router, body::Bytes, extract::State, http::StatusCode, routing::post};
@@ -13,8 +16,11 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message;
 use rustix::process::Signal;
+use serde_json::json;
+use tracing::span::{Attributes, Id};
+use tracing_subscriber::{EnvFilter, Layer, layer, layer::SubscriberExt};
 
-use crate::support::{Process, free_port, redis_url, unique, wait_for};
+use crate::support::{Process, Service, free_port, operation, redis_url, unique, wait_for};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
@@ -150,6 +156,87 @@ async fn spans_lead_from_the_request_to_the_batch_that_carried_it() {
         resource.attributes.iter().find(|attribute| attribute.key == "service.name").unwrap();
     let name = service.value.as_ref().unwrap().value.as_ref().unwrap();
     assert_eq!(*name, Value::StringValue("lockstep".to_owned()));
+}
+
+/// Calls of different traces share a script, and each trace has the spans of its own call.
+#[tokio::test(flavor = "multi_thread")]
+async fn traces_at_the_same_time_do_not_mix() {
+    let collector = Collector::default();
+    let endpoint = collector.start().await;
+    let process = Process::start(&["--redis-url", redis_url(), "--otlp-endpoint", &endpoint]);
+    let space = unique("traced-");
+    let trace = |index: usize| format!("{index:032x}");
+    std::thread::scope(|scope| {
+        for index in 1..=16 {
+            let traceparent = format!("00-{}-{PARENT}-01", trace(index));
+            let headers = headers(&space, Some(&traceparent));
+            let process = &process;
+            scope.spawn(move || {
+                let body = r#"{"counter":"seats"}"#;
+                assert_eq!(send(process, "/counters/increment", &headers, body), 200);
+            });
+        }
+    });
+    end(process);
+    let spans = collector.spans();
+    for index in 1..=16 {
+        let own: Vec<_> = spans.iter().filter(|span| hex(&span.trace_id) == trace(index)).collect();
+        let named = |name: &str| {
+            let found: Vec<_> = own.iter().filter(|span| span.name == name).collect();
+            found.first().map(|span| span.span_id.clone()).unwrap_or_default()
+        };
+        let count = |name: &str| own.iter().filter(|span| span.name == name).count();
+        assert_eq!((count("POST /counters/increment"), count("counters/increment")), (1, 1));
+        assert!((1..=2).contains(&count("batch")), "once, or again with the source");
+        for span in &own {
+            let parent = match span.name.as_str() {
+                "batch" => hex(&named("counters/increment")),
+                "counters/increment" => hex(&named("POST /counters/increment")),
+                _ => PARENT.to_owned(),
+            };
+            assert_eq!(hex(&span.parent_span_id), parent, "{} of {index}", span.name);
+        }
+    }
+}
+
+/// Counts the spans that are made.
+#[derive(Clone, Default)]
+struct SpanCounter(Arc<AtomicUsize>);
+
+impl<S: tracing::Subscriber> Layer<S> for SpanCounter {
+    fn on_new_span(&self, _: &Attributes<'_>, _: &Id, _: layer::Context<'_, S>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Without a collector and with a log that wants no spans, no call makes one: neither its request, its operation nor the
+/// batch that carries it.
+#[tokio::test]
+async fn without_traces_no_span_is_made() {
+    for (filter, makes_spans) in [("info", false), ("lockstep=debug", true)] {
+        let spans = SpanCounter::default();
+        let subscriber = tracing_subscriber::registry()
+            .with(spans.clone())
+            .with(EnvFilter::try_new(filter).unwrap());
+        let _only_here = tracing::subscriber::set_default(subscriber);
+        // Its workers run on this thread.
+        let service = Service::new();
+        service.open("alice", "1").await;
+        service.transfer("alice", "nobody", "1").await.expect_problem(404, "account_not_found");
+        service
+            .atomic(&[
+                operation("counters/increment", json!({ "counter": "a" })),
+                operation("counters/increment", json!({ "counter": "b" })),
+            ])
+            .await
+            .assert(200);
+        service
+            .get("/accounts/alice")
+            .header("traceparent", &format!("00-{TRACE}-{PARENT}-01"))
+            .await
+            .assert(200);
+        assert_eq!(spans.0.load(Ordering::Relaxed) > 0, makes_spans, "{filter}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,5 @@
 //! Headers that every answer gets by the same rules: which methods a path takes, whether a cached copy is
-//! still good, and who may keep one. `middleware::handle` applies them.
+//! still good, and who may keep one. `middleware::around` applies them.
 
 use axum::{
     body::Body,

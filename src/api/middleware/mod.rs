@@ -9,13 +9,14 @@ mod shutdown_gate;
 use std::{any::Any, convert::Infallible, pin::Pin, sync::Arc};
 
 use axum::{
-    extract::{MatchedPath, Request, State},
+    Router,
+    extract::{MatchedPath, Request},
     http::HeaderValue,
-    middleware::Next,
     response::{IntoResponse, Response},
+    routing::Route,
 };
 use tokio::time::Instant;
-use tower::Service;
+use tower::{Service, layer::layer_fn, service_fn};
 use tracing::{Instrument, Span, field::Empty};
 
 pub use observation::{EndedCall, Observation};
@@ -30,13 +31,24 @@ use crate::{
 use headers::{Asked, check_host, problem_of_stranger};
 use request_info::REQUEST_ID;
 
+/// Puts this middleware around all routes of a router.
+pub fn around(router: Router, gate: ShutdownGate) -> Router {
+    router.layer(layer_fn(move |route: Route| {
+        let gate = gate.clone();
+        service_fn(move |request| handle(&gate, request, &route))
+    }))
+}
+
 /// Runs one request: gives it an id and a span, refuses it during a shutdown, writes its problem as
 /// the body of the answer, and records its duration.
-pub fn handle(
-    State(gate): State<ShutdownGate>,
+///
+/// The future has nothing of the request, because it lasts for as long as the caller waits. A middleware of axum keeps
+/// the room for the request and its parts beside it.
+fn handle(
+    gate: &ShutdownGate,
     mut request: Request,
-    mut next: Next,
-) -> Pin<Box<dyn Future<Output = Response> + Send>> {
+    service: &Route,
+) -> Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>> {
     let started = Instant::now();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let (limits, base_path) = (gate.limits, Arc::clone(&gate.base_path));
@@ -49,14 +61,13 @@ pub fn handle(
     let asked = Asked::of(&method, request.headers());
     let host = check_host(request.version(), request.headers());
     let answering = match (gate.enter(), host) {
-        (_, Err(problem)) => Err(problem),
-        (None, Ok(())) => Err(codes::SHUTTING_DOWN.into()),
-        (Some(in_flight), Ok(())) => Ok((in_flight, next.call(request))),
+        (_, Err(problem)) => Err(problem.into_response()),
+        (None, Ok(())) => Err(Problem::from(codes::SHUTTING_DOWN).into_response()),
+        (Some(in_flight), Ok(())) => Ok((in_flight, Box::pin(service.clone().call(request)))),
     };
-    // The future has nothing of the request: it lasts for as long as the caller waits.
     Box::pin(async move {
         let response = match answering {
-            Err(problem) => problem.into_response(),
+            Err(refused) => refused,
             Ok((_in_flight, answering)) => answer_of(answering).instrument(span.clone()).await,
         };
         let mut response = asked.answer_options(with_problem(response));
@@ -85,18 +96,24 @@ pub fn handle(
             observation.record(calls, &call, &info);
         }
         observation.log(&method, route, status, duration, &info);
-        response
+        Ok(response)
     })
 }
 
 /// The answer of a handler, whether it is there with the handler's end or later.
-async fn answer_of(answering: impl Future<Output = Result<Response, Infallible>>) -> Response {
+async fn answer_of(
+    answering: Pin<Box<impl Future<Output = Result<Response, Infallible>>>>,
+) -> Response {
     let mut response = match answering.await {
         Ok(response) => response,
         Err(never) => match never {},
     };
     match Later::take(&mut response) {
-        Some(answering) => answering.await,
+        Some(answering) => {
+            // The caller may wait for long, and the empty response with its maps is not needed any more.
+            drop(response);
+            answering.await
+        }
         None => response,
     }
 }

@@ -1,5 +1,5 @@
 //! What is recorded of each request: its operation, for the statistics and the list of failures, and a line of the
-//! access log. `middleware::handle` records whole requests, `bulk` the lines of a stream.
+//! access log. `middleware::around` records whole requests, `bulk` the lines of a stream.
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 

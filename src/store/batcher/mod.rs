@@ -31,6 +31,9 @@ pub(super) use worker::BatchWorker;
 /// milliseconds.
 pub(super) const MAX_STEPS: usize = 128;
 
+/// The most calls with large values that are sent at a time.
+pub(super) const MAX_LARGE_CALLS: usize = 4;
+
 /// The most keys in one script, well under the limit of Lua's `unpack`.
 pub(super) const MAX_KEYS: usize = 2000;
 
@@ -104,7 +107,8 @@ impl PendingCall {
 
     /// True if sending it twice has no second effect.
     fn is_retry_safe(&self) -> bool {
-        self.host_script.header.read_only || !self.invocation.fingerprint.is_empty()
+        let header = &self.host_script.header;
+        header.read_only || header.safe_to_repeat || !self.invocation.fingerprint.is_empty()
     }
 
     /// The failure of this call, whose last attempt failed so.

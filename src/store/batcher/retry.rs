@@ -151,7 +151,7 @@ impl BatchWorker {
         topology.request_refresh();
         if let Failure::Redirected(redirect) = failure
             && batch.count_hop(redirect.ask)
-            && let Some(node) = topology.follow(redirect, self.address.as_ref())
+            && let Some(node) = topology.follow(redirect, self.endpoint.as_ref())
         {
             match node.id == self.node {
                 true => retry.batches.push(batch),

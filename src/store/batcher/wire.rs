@@ -1,8 +1,6 @@
 //! The wire: one script and its steps as Redis gets them. `worker` encodes batches, `transaction` the one
 //! step of an EXEC, `user_script` a script of a caller.
 
-use std::borrow::Cow;
-
 use redis::Pipeline;
 
 use crate::store::{Clock, Retention, Script, invocation::EncodedInvocation};
@@ -45,14 +43,14 @@ impl RunnerArgs {
         }
         pipeline.ignore_errors();
     }
-    /// The words of EVAL for one step, as the debugger is sent them. Keys and arguments are text, because those of
-    /// callers come as JSON.
-    pub fn words<'a>(&self, script: &'a Script, step: &'a EncodedInvocation) -> Vec<Cow<'a, str>> {
+
+    /// The words of EVAL for one step, as the debugger is sent them.
+    pub fn words(&self, script: &Script, step: &EncodedInvocation) -> Vec<Vec<u8>> {
         let mut pipeline = Pipeline::with_capacity(1);
         self.encode(&mut pipeline, script, true, [step].into_iter());
         let words = pipeline.cmd_iter().flat_map(redis::Cmd::args_iter).map(|word| match word {
-            redis::Arg::Simple(bytes) => String::from_utf8_lossy(bytes).into_owned().into(),
-            _ => Cow::Borrowed(""),
+            redis::Arg::Simple(bytes) => bytes.to_vec(),
+            _ => Vec::new(),
         });
         words.collect()
     }

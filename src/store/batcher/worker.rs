@@ -13,12 +13,12 @@ use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Completions, MAX_STEPS, PendingCall, RunnerArgs,
+    Completions, PendingCall, RunnerArgs,
     batch::{ScriptBatch, group},
     connection::SharedConnection,
 };
 use crate::store::{
-    Address, Failure,
+    Endpoint, Failure,
     activity::ConnectionActivity,
     connection::{Connection, Pool, Route, Unanswered, ask_role, is_replica},
     topology::Topology,
@@ -33,13 +33,15 @@ const MAX_CONCURRENT_BATCHES: usize = 2;
 pub(in crate::store) struct BatchWorker {
     /// The id and the address of its node, and its number among the workers of that.
     pub node: u64,
-    pub address: Option<Address>,
+    pub endpoint: Option<Endpoint>,
     pub number: usize,
     pub topology: Weak<Topology>,
     pub route: Arc<Route>,
     pub pool: Pool,
     pub runner_args: RunnerArgs,
     pub timeout: Duration,
+    /// The most calls of one batch.
+    pub max_calls: usize,
     pub activity: Arc<ConnectionActivity>,
 }
 
@@ -47,14 +49,15 @@ impl BatchWorker {
     /// Runs until the queue is closed and every call in it has its result. `closing` closes the queue.
     pub async fn run(self, mut queue: mpsc::Receiver<PendingCall>, closing: CancellationToken) {
         let mut connection = None;
-        let mut collected = Vec::with_capacity(MAX_STEPS);
+        let mut collected = Vec::with_capacity(self.max_calls);
         let mut in_flight = FuturesOrdered::new();
         let mut completions = Completions::default();
         let mut open = true;
         while open || !collected.is_empty() || !in_flight.is_empty() {
             // A second batch is pipelined only when it is full, so that Redis goes from one to the
             // other without waiting for the worker.
-            let full = collected.len() == MAX_STEPS && in_flight.len() < MAX_CONCURRENT_BATCHES;
+            let full =
+                collected.len() == self.max_calls && in_flight.len() < MAX_CONCURRENT_BATCHES;
             if in_flight.is_empty() && !collected.is_empty() {
                 // Not while others are on their way: one of those may be redirected too, and comes first.
                 self.hand_over_misplaced(&mut collected);
@@ -68,7 +71,7 @@ impl BatchWorker {
                     in_flight.push_back(async move { (batches, deadline, sent.await) });
                 }
             }
-            let room = MAX_STEPS - collected.len();
+            let room = self.max_calls - collected.len();
             tokio::select! {
                 biased;
                 Some((batches, deadline, sent)) = in_flight.next() => {

@@ -1,12 +1,16 @@
 //! Connections to the server: how they are made, when they are left, and what was sent on them.
 //!
-//! `route` knows where the server is and makes connections, `pool` keeps idle ones, `raw` is one without a driver, and
-//! `stream` counts what was written. The batcher, `transaction` and `admin` use them; nothing else connects to Redis but
-//! the subscription of `notifications`.
+//! `route` knows where the server is and makes connections of every kind: `address` reads the URL, `entry` what lets
+//! the service in, and `sentinel` asks for the primary of a group. `pool` keeps idle connections, `raw` is one without a
+//! driver, and `stream` counts what was written. The batcher, `transaction`, `admin` and `notifications` use them;
+//! nothing else connects to Redis.
 
+mod address;
+mod entry;
 mod pool;
 mod raw;
 mod route;
+mod sentinel;
 mod stream;
 
 use std::{
@@ -21,6 +25,7 @@ use redis::{
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
+pub use address::Endpoint;
 pub(super) use pool::{Pool, PooledConnection, checkout, pool};
 pub(super) use raw::RawConnection;
 pub(super) use route::Route;
@@ -165,7 +170,12 @@ pub(super) fn is_replica(reply: &Value) -> bool {
         Value::SimpleString(text) => text.as_bytes(),
         _ => return false,
     };
-    text.split(|byte| *byte == b'\n').any(|line| line.trim_ascii_end() == b"role:slave")
+    says_replica(text)
+}
+
+/// True if the text of INFO says that the server is a replica.
+fn says_replica(info: &[u8]) -> bool {
+    info.split(|byte| *byte == b'\n').any(|line| line.trim_ascii_end() == b"role:slave")
 }
 
 /// The failure of a call whose server is a replica.

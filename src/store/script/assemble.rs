@@ -1,5 +1,5 @@
 //! Assembly: one Lua source for each operation, made of the runner, the shared functions that it includes,
-//! and the operation; or of all commands, for the operation that runs others. `library` calls it once a
+//! the operation, and the commit; or of all commands, for the operation that runs others. `library` calls it once a
 //! process.
 //!
 //! A shared file is wrapped in a block. Only the names in its `--- @export` line are seen outside, so that
@@ -97,6 +97,7 @@ fn source_of(names: &[&str], header: &Header) -> String {
     // The functions of the runner end at this line; the others follow it.
     let place = format!("{END_OF_RUNNER}\n");
     let runner = file("runner").replacen(&place, &format!("{place}\n{shared}\n{operations}"), 1);
+    let runner = format!("{runner}\n{}", file("commit"));
     let inlined = inline(&runner, "", &constants(&shared, ""));
     format!("#!lua{flags}\n{}", defer(&prune(&inlined)))
 }

@@ -2,7 +2,7 @@
 //! topology of one node; a cluster has a node for each master, and a map of slots.
 //!
 //! `slots` has the map, `node` what the store has for each server, `redirect` the answers of a cluster that name
-//! another node, and `seeds` the addresses that one begins with. `pending` asks for the node of a call, the batch
+//! another node. `pending` asks for the node of a call, the batch
 //! workers follow redirects, and everything that looks at the servers themselves walks through the nodes.
 //!
 //! # The map
@@ -12,7 +12,6 @@
 
 mod node;
 mod redirect;
-mod seeds;
 mod slots;
 
 use std::{
@@ -21,23 +20,22 @@ use std::{
 };
 
 use futures_util::future::select_ok;
-use redis::{ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, Value};
+use redis::{FromRedisValue, Pipeline, Value};
 use tokio::{
     sync::{Notify, mpsc::error::TrySendError},
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use redirect::{Address, Redirect};
+pub use redirect::Redirect;
 
 pub(super) use node::Node;
 use node::{NodeContext, NodePools};
-use seeds::seed_urls;
 use slots::read_slots;
 pub(super) use slots::{SlotMap, SlotRange, owned_tag, slot_of_key};
 
 use super::{
-    Failure, Settings,
+    AdminConnection, Endpoint, Failure, Settings, StartRefusal,
     batcher::{PendingCall, RunnerArgs},
     connection::{Connection, Route},
     open::MOST_QUEUE_BYTES,
@@ -58,7 +56,8 @@ const ASKED_AT_ONCE: usize = 3;
 pub(super) struct Topology {
     settings: Settings,
     runner_args: RunnerArgs,
-    seeds: Vec<Arc<Route>>,
+    /// The route to what `--redis-url` leads to.
+    base: Arc<Route>,
     map: RwLock<Arc<SlotMap>>,
     /// The reason why calls are not sent yet, to any node.
     held_back: Mutex<Option<Failure>>,
@@ -75,7 +74,7 @@ pub(super) enum Slots {
     /// It is no node of a cluster.
     SingleServer,
     /// The masters, with the slots that each owns.
-    OfCluster(Vec<(SlotRange, Address)>),
+    OfCluster(Vec<(SlotRange, Endpoint)>),
 }
 
 impl Topology {
@@ -84,14 +83,10 @@ impl Topology {
     ///
     /// # Errors
     ///
-    /// When a URL is not one of Redis, or there are several of a single server.
-    pub fn open(settings: &Settings, runner_args: &RunnerArgs) -> RedisResult<Arc<Topology>> {
-        let seeds = seed_routes(&settings.url, settings.timeout)?;
-        if seeds.len() > 1 && !settings.mode.may_be_cluster() {
-            let sentence = "a single server has one address, and several are given";
-            return Err(RedisError::from((ErrorKind::InvalidClientConfig, sentence)));
-        }
-        let pools = NodePools::of(&seeds[0], settings)?;
+    /// The sentence about a setting of the way to the server that is wrong.
+    pub fn open(settings: &Settings, runner_args: &RunnerArgs) -> Result<Arc<Topology>, String> {
+        let base = Arc::new(Route::new(&settings.url, &settings.access, settings.timeout)?);
+        let pools = NodePools::of(&base, settings)?;
         let topology = Arc::new_cyclic(|own| {
             let (closing, workers) = (CancellationToken::new(), TaskTracker::new());
             let node = pools.start(&NodeContext {
@@ -105,7 +100,7 @@ impl Topology {
             Topology {
                 settings: settings.clone(),
                 runner_args: runner_args.clone(),
-                seeds,
+                base: Arc::clone(&base),
                 map: RwLock::new(Arc::new(SlotMap::of_one(node))),
                 held_back: Mutex::default(),
                 refresh_wanted: Arc::default(),
@@ -113,6 +108,10 @@ impl Topology {
                 workers,
                 own: Weak::clone(own),
             }
+        });
+        tokio::spawn({
+            let closing = topology.closing.clone();
+            async move { closing.run_until_cancelled(base.follow()).await }
         });
         if topology.may_be_cluster() {
             tokio::spawn(keep_current(
@@ -136,7 +135,7 @@ impl Topology {
 
     /// True if redirects are followed.
     pub fn may_be_cluster(&self) -> bool {
-        self.settings.mode.may_be_cluster()
+        self.settings.access.mode.may_be_cluster()
     }
 
     /// Has the map read soon.
@@ -154,19 +153,20 @@ impl Topology {
 
     /// Follows a redirect that the node at `from` has given: notes the new owner of the slot where it has moved, and
     /// returns the node to ask. `None` where the address is not known, or the service is about to end.
-    pub fn follow(&self, redirect: &Redirect, from: Option<&Address>) -> Option<Arc<Node>> {
+    pub fn follow(&self, redirect: &Redirect, from: Option<&Endpoint>) -> Option<Arc<Node>> {
         self.request_refresh();
-        let mut address = redirect.address.clone()?;
-        if address.host.is_empty() {
-            address.host = from?.host.clone();
+        let mut endpoint = redirect.endpoint.clone()?;
+        if endpoint.host.is_empty() {
+            endpoint.host = from?.host.clone();
         }
+        let endpoint = self.base.reachable(endpoint);
         let kind = if redirect.ask { "ask" } else { "moved" };
         metrics::counter!("lockstep_store_redirects_total", "kind" => kind).increment(1);
         let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
-        let known = map.nodes.iter().find(|node| node.address.as_ref() == Some(&address));
+        let known = map.nodes.iter().find(|node| node.endpoint.as_ref() == Some(&endpoint));
         let node = match known {
             Some(node) => Arc::clone(node),
-            None => self.open_node_at(&address)?,
+            None => self.open_node_at(&endpoint)?,
         };
         *map = Arc::new(match redirect.ask {
             true => map.with_node(&node),
@@ -184,7 +184,7 @@ impl Topology {
         number: usize,
     ) {
         for call in calls {
-            let refused = match node.queues[number % node.queues.len()].try_send(call) {
+            let refused = match node.queue(number).try_send(call) {
                 Ok(()) => continue,
                 Err(TrySendError::Full(call)) => (call, Failure::Overloaded),
                 Err(TrySendError::Closed(call)) => (call, Failure::ShuttingDown),
@@ -240,7 +240,7 @@ impl Topology {
             self.map().nodes.iter().map(|node| Arc::clone(&node.route)).collect();
         // Another one first each time: the first to answer may be one that is cut off from the others.
         fastrand::shuffle(&mut routes);
-        routes.extend(self.seeds.iter().cloned());
+        routes.extend(self.base.seeds());
         let mut failure = Failure::Unavailable("no node has answered".to_owned());
         for routes in routes.chunks(ASKED_AT_ONCE) {
             let asked = routes.iter().map(|route| {
@@ -261,22 +261,25 @@ impl Topology {
     }
 
     /// Makes a map of slots that the server of `route` has told. Nodes that stay keep their connections.
-    fn apply(&self, slots: Vec<(SlotRange, Address)>, route: &Arc<Route>) {
+    fn apply(&self, slots: Vec<(SlotRange, Endpoint)>, route: &Arc<Route>) {
         let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
         let mut known = map.nodes.clone();
         let mut owned = Vec::with_capacity(slots.len());
-        for (range, mut address) in slots {
-            if address.host.is_empty() {
-                address = route.address().unwrap_or(address);
+        for (range, mut endpoint) in slots {
+            match route.endpoint() {
+                // The node that answers means its own host.
+                Some(own) if endpoint.host.is_empty() => endpoint.host = own.host,
+                _ => endpoint = self.base.reachable(endpoint),
             }
             // A node that has no name for itself may be on a Unix socket.
-            let is_same = |node: &Arc<Node>| match address.host.is_empty() {
+            let is_same = |node: &Arc<Node>| match endpoint.host.is_empty() {
                 true => Arc::ptr_eq(&node.route, route),
-                false => node.address.as_ref() == Some(&address),
+                false => node.endpoint.as_ref() == Some(&endpoint),
             };
             let node = match known.iter().find(|node| is_same(node)) {
                 Some(node) => Arc::clone(node),
-                None => match self.open_node_at(&address) {
+                None if endpoint.host.is_empty() => continue,
+                None => match self.open_node_at(&endpoint) {
                     Some(node) => node,
                     None => continue,
                 },
@@ -297,8 +300,8 @@ impl Topology {
 
     /// Opens the node of an address. Called while the map is locked, so that no node is left out by
     /// [`Topology::hold_back`].
-    fn open_node_at(&self, address: &Address) -> Option<Arc<Node>> {
-        let route = Arc::new(self.seeds[0].to_node(address));
+    fn open_node_at(&self, endpoint: &Endpoint) -> Option<Arc<Node>> {
+        let route = Arc::new(self.base.to_node(endpoint));
         if let Some(reason) = &*self.lock_held_back() {
             route.hold_back(reason.clone());
         }
@@ -316,6 +319,15 @@ impl Topology {
         }))
     }
 
+    /// Makes connections for what the service does beside calls.
+    ///
+    /// # Errors
+    ///
+    /// The reason why there is none to the server that has the key `lockstep:format`.
+    pub async fn connect_admin(&self) -> Result<AdminConnection, StartRefusal> {
+        AdminConnection::over(&self.base, self.settings.access.mode, self.settings.timeout).await
+    }
+
     fn lock_held_back(&self) -> MutexGuard<'_, Option<Failure>> {
         self.held_back.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -325,15 +337,6 @@ impl Drop for Topology {
     fn drop(&mut self) {
         self.closing.cancel();
     }
-}
-
-/// The routes to the seeds.
-///
-/// # Errors
-///
-/// When a URL is not one of Redis.
-pub(super) fn seed_routes(urls: &str, timeout: Duration) -> RedisResult<Vec<Arc<Route>>> {
-    seed_urls(urls).iter().map(|url| Route::new(url, timeout).map(Arc::new)).collect()
 }
 
 /// Keeps the map of a topology current for as long as that exists.

@@ -1,23 +1,19 @@
 //! A node: one server that takes calls, with everything that the store has for it. Calls for one node wait in its
 //! own queues, so that a node that does not answer holds up nothing but its own calls.
 
-use std::{
-    io,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
+use std::sync::{
+    Arc, Weak,
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
-use redis::RedisResult;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Address, Topology};
+use super::Topology;
 use crate::store::{
-    Settings,
+    Endpoint, Settings,
     activity::ConnectionActivity,
-    batcher::{BatchWorker, PendingCall, RunnerArgs},
+    batcher::{BatchWorker, MAX_LARGE_CALLS, MAX_STEPS, PendingCall, RunnerArgs},
     connection::{Pool, Route, pool},
     open::SPARE_CONNECTIONS,
     user_script::UserScripts,
@@ -27,8 +23,8 @@ use crate::store::{
 pub struct Node {
     /// The number that tells it from all other nodes of this process, past ones too.
     pub id: u64,
-    /// Its address; `None` for a server on a Unix socket.
-    pub address: Option<Address>,
+    /// Its address; `None` for a server on a Unix socket, and for one that sentinels or several addresses lead to.
+    pub endpoint: Option<Endpoint>,
     pub route: Arc<Route>,
     /// The connections for what is no batch: probes, walks, and batch workers that replace theirs.
     pub pool: Pool,
@@ -36,7 +32,9 @@ pub struct Node {
     pub transaction_pool: Pool,
     /// One queue for each batch worker.
     pub queues: Vec<mpsc::Sender<PendingCall>>,
-    /// The activity of each batch worker.
+    /// The queue of the worker that takes the calls with large values, so that small ones do not wait behind them.
+    pub large_queue: mpsc::Sender<PendingCall>,
+    /// The activity of each batch worker, and of the one for large values behind them.
     pub worker_activity: Vec<Arc<ConnectionActivity>>,
     /// The bytes that calls to this node may have in all, and what is left of them, where it is one of several.
     pub room: Option<(Arc<Semaphore>, usize)>,
@@ -65,11 +63,15 @@ pub(super) struct NodePools {
 
 impl NodePools {
     /// Makes the pools of the server of a route.
-    pub fn of(route: &Arc<Route>, settings: &Settings) -> RedisResult<NodePools> {
-        let pool = |size| pool(route, size, settings.timeout).map_err(io::Error::other);
+    ///
+    /// # Errors
+    ///
+    /// The sentence of the pool.
+    pub fn of(route: &Arc<Route>, settings: &Settings) -> Result<NodePools, String> {
+        let pool = |size| pool(route, size, settings.timeout).map_err(|error| error.to_string());
         // Two pools: probes and the sweeper do not wait behind transactions.
         let transaction_pool = pool(settings.transactions)?;
-        let pool = pool(settings.batch_workers + SPARE_CONNECTIONS)?;
+        let pool = pool(settings.batch_workers + 1 + SPARE_CONNECTIONS)?;
         Ok(NodePools { route: Arc::clone(route), pool, transaction_pool })
     }
 
@@ -81,31 +83,37 @@ impl NodePools {
         let NodePools { route, pool, transaction_pool } = self;
         let queue_length = settings.queue.div_ceil(settings.batch_workers).max(1);
         let (mut queues, mut worker_activity) = (Vec::new(), Vec::new());
-        for number in 0..settings.batch_workers {
+        let mut start_worker = |number, max_calls| {
             let activity = Arc::default();
             worker_activity.push(Arc::clone(&activity));
             let worker = BatchWorker {
                 node: id,
-                address: route.address(),
+                endpoint: route.endpoint(),
                 number,
                 topology: Weak::clone(topology),
                 route: Arc::clone(&route),
                 pool: pool.clone(),
                 runner_args: (*runner_args).clone(),
                 timeout: settings.timeout,
+                max_calls,
                 activity,
             };
             let (sender, queue) = mpsc::channel(queue_length);
-            queues.push(sender);
             workers.spawn(worker.run(queue, (*closing).clone()));
+            sender
+        };
+        for number in 0..settings.batch_workers {
+            queues.push(start_worker(number, MAX_STEPS));
         }
+        let large_queue = start_worker(settings.batch_workers, MAX_LARGE_CALLS);
         Arc::new(Node {
             id,
-            address: route.address(),
+            endpoint: route.endpoint(),
             route,
             pool,
             transaction_pool,
             queues,
+            large_queue,
             worker_activity,
             room: room.map(|bytes| (Arc::new(Semaphore::new(bytes)), bytes)),
             user_scripts: UserScripts::default(),
@@ -120,8 +128,13 @@ impl Node {
         &self.queues[self.next_queue.fetch_add(1, Ordering::Relaxed) % self.queues.len()]
     }
 
+    /// The queue of a worker by its number. The last number is that of the worker for large values.
+    pub fn queue(&self, number: usize) -> &mpsc::Sender<PendingCall> {
+        self.queues.get(number).unwrap_or(&self.large_queue)
+    }
+
     /// Its address as text, for people.
     pub fn name(&self) -> String {
-        self.address.as_ref().map_or_else(|| "unix socket".to_owned(), Address::to_string)
+        self.endpoint.as_ref().map_or_else(|| "--redis-url".to_owned(), Endpoint::to_string)
     }
 }

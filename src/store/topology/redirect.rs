@@ -3,32 +3,7 @@
 
 use std::fmt::{self, Display};
 
-/// The address of a node: a name or an IP address, and a port.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Address {
-    /// Empty in a redirect to another port of the node that answered.
-    pub host: String,
-    /// The port for commands.
-    pub port: u16,
-}
-
-impl Address {
-    /// Reads `host:port`. A host that is an IPv6 address has colons of its own.
-    pub fn parse(text: &str) -> Option<Address> {
-        let (host, port) = text.rsplit_once(':')?;
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        Some(Address { host: host.to_owned(), port: port.parse().ok()? })
-    }
-}
-
-impl Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.contains(':') {
-            true => write!(f, "[{}]:{}", self.host, self.port),
-            false => write!(f, "{}:{}", self.host, self.port),
-        }
-    }
-}
+use crate::store::Endpoint;
 
 /// The answer of a node that has not run a call: another node is to be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,8 +13,9 @@ pub struct Redirect {
     pub ask: bool,
     /// The slot of the call's keys.
     pub slot: u16,
-    /// The node to ask; `None` where the answering node does not know its name.
-    pub address: Option<Address>,
+    /// The node to ask; `None` where the answering node does not know its name. The host is empty where it is that of
+    /// the answering node.
+    pub endpoint: Option<Endpoint>,
 }
 
 impl Redirect {
@@ -53,8 +29,16 @@ impl Redirect {
         };
         let mut words = details.split_whitespace();
         let slot = words.next()?.parse().ok()?;
-        let address = Address::parse(words.next()?)?;
-        Some(Redirect { ask, slot, address: Some(address).filter(|address| address.host != "?") })
+        let text = words.next()?;
+        let endpoint = match text.strip_prefix(':') {
+            Some(port) => Endpoint { host: String::new(), port: port.parse().ok()? },
+            None => text.parse().ok()?,
+        };
+        Some(Redirect {
+            ask,
+            slot,
+            endpoint: Some(endpoint).filter(|endpoint| endpoint.host != "?"),
+        })
     }
 }
 
@@ -62,8 +46,8 @@ impl Display for Redirect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let code = if self.ask { "ASK" } else { "MOVED" };
         write!(f, "{code} {} ", self.slot)?;
-        match &self.address {
-            Some(address) => address.fmt(f),
+        match &self.endpoint {
+            Some(endpoint) => endpoint.fmt(f),
             None => f.write_str("?"),
         }
     }
@@ -76,7 +60,7 @@ mod tests {
     fn moved(details: &str) -> Option<(u16, Option<(String, u16)>)> {
         let redirect = Redirect::parse("MOVED", details)?;
         assert!(!redirect.ask);
-        Some((redirect.slot, redirect.address.map(|address| (address.host, address.port))))
+        Some((redirect.slot, redirect.endpoint.map(|endpoint| (endpoint.host, endpoint.port))))
     }
 
     #[test]

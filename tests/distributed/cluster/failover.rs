@@ -9,10 +9,10 @@ use super::{
     load::{Caller, Load},
 };
 
-/// The number of rounds of a test: `LOCKSTEP_TEST_ROUNDS`, or few.
+/// The number of failovers of a test: `LOCKSTEP_TEST_FAILOVERS`, or few.
 fn rounds(few: usize) -> usize {
-    let asked = std::env::var("LOCKSTEP_TEST_ROUNDS").ok();
-    asked.map_or(few, |text| text.parse().expect("LOCKSTEP_TEST_ROUNDS is a number"))
+    let asked = std::env::var("LOCKSTEP_TEST_FAILOVERS").ok();
+    asked.map_or(few, |text| text.parse().expect("LOCKSTEP_TEST_FAILOVERS is a number"))
 }
 
 /// The transfers that a master may have acknowledged and not yet sent to its replica when it is killed. Only waiting

@@ -8,28 +8,34 @@ use serde_json::json;
 use super::{acquire, queue_of, release};
 use crate::support::Service;
 
-/// Puts waiters of a process in the queue of the lock `l` that was heard of a moment ago and never again.
-fn enqueue_dead(service: &Service, count: u64) {
+/// Puts waiters in the queue of the lock `l`, in turn of so many processes that were heard of a moment ago and never
+/// again.
+fn enqueue_dead(service: &Service, count: u64, processes: u64) {
     let mut redis = service.raw();
     let (seconds, micros): (i64, i64) = redis::cmd("TIME").query(&mut redis).unwrap();
     let now = (seconds * 1_000_000 + micros) / 1000;
-    let () = redis.zadd(service.key("processes", "locks"), "dead", now).unwrap();
-    for number in 0..count {
-        let member = format!("dead:{number}:e:\"gone\"");
-        let () = redis.zadd(service.key("lock_queue", "l"), member, number + 1).unwrap();
-    }
+    let heard: Vec<_> = (0..processes).map(|process| (now, format!("dead{process:x}"))).collect();
+    let waiters: Vec<_> = (0..count)
+        .map(|number| (number + 1, format!("dead{:x}:{number}:e:\"gone\"", number % processes)))
+        .collect();
+    redis::pipe()
+        .atomic()
+        .zadd_multiple(service.key("processes", "locks"), &heard)
+        .zadd_multiple(service.key("lock_queue", "l"), &waiters)
+        .exec(&mut redis)
+        .unwrap();
 }
 
-/// However many have gone, the next living one is delayed by less than 2 seconds in all.
+/// However many have gone, and of however many processes, the next living one is delayed by less than 2 seconds in all.
 #[tokio::test(flavor = "multi_thread")]
 async fn waiters_who_have_gone_are_passed_over_together() {
-    for count in [1, 10, 100, 3000] {
+    for (count, processes) in [(1, 1), (10, 10), (100, 1), (100, 100), (3000, 3)] {
         let service = Service::new();
         let first = acquire(&service, json!({})).await.assert(201);
         let body = json!({ "owner": "alive", "wait_ms": 25_000 });
         let living = tokio::spawn(acquire(&service, body).into_future());
         queue_of(&service, "l", 1).await;
-        enqueue_dead(&service, count);
+        enqueue_dead(&service, count, processes);
         let started = Instant::now();
         release(&service, "l", &first["lease_id"]).await.assert(200);
         living.await.unwrap().assert(201);

@@ -1,5 +1,6 @@
 mod acquire;
 mod r#break;
+mod format_1;
 mod get;
 mod guard;
 mod heartbeat;

@@ -13,12 +13,13 @@ use serde_json::json;
 use super::{acquire, release};
 use crate::support::{Process, Service};
 
-/// Acquires the lock `l` for a moment, and pays as long as that goes well. It prints the answers of its transfers, each
-/// on one line with its status. `$1` is the URL of the service, `$2` the space.
+/// Acquires the lock `l`, and pays again and again. It prints its lease and the answers of its transfers, each on one line
+/// with its status. `$1` is the URL of the service, `$2` the space.
 const WORKER: &str = r#"
 post() { curl --silent --max-time 60 -H "Lockstep-Space: $space" -H 'Content-Type: application/json' "$@"; }
 url=$1 space=$2
-lease=$(post "$url/locks" -d '{"lock":"l","owner":"worker","ttl_ms":2000}')
+lease=$(post "$url/locks" -d '{"lock":"l","owner":"worker","ttl_ms":60000}')
+echo "$lease 201"
 token=$(echo "$lease" | sed 's/.*"fencing_token":\([0-9]*\).*/\1/')
 while :; do
   post "$url/accounts/transfer" -H "Lockstep-Guard: lock=l;token=$token" -w ' %{http_code}\n' \
@@ -74,9 +75,13 @@ async fn a_holder_that_was_stopped_for_too_long_changes_nothing() {
     service.open("alice", "100000").await;
     service.open("bob", "0").await;
     let mut worker = Worker::start(&process, &service.space);
+    let (lease, _) = worker.answer();
     let (paid, status) = worker.answer();
     assert_eq!(status, 201, "{paid:#}");
     worker.signal(Signal::STOP);
+    // The lease is nearly over, however long the worker has taken so far.
+    let renewal = json!({ "lock": "l", "lease_id": lease["lease_id"], "ttl_ms": 500 });
+    service.post("/locks/renew", renewal).await.assert(200);
 
     // The other one gets the lock when the lease is over, and not before.
     let other = acquire(&service, json!({ "owner": "other", "wait_ms": 20_000 })).await.assert(201);

@@ -1,5 +1,7 @@
 //! An acquire under an idempotency key: one lease however often it is sent, and never one that is none.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use super::{acquire, queue_of, release};
@@ -68,18 +70,54 @@ async fn a_refusal_is_answered_again() {
     again.expect_problem(409, "lock_held");
 }
 
+/// In two processes, as behind a gateway that repeats calls. All are answered once one of them is: none waits until
+/// its own wait is over, or until the lease ends.
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_sends_under_one_key_get_one_lease() {
     let service = Service::new();
+    let services = [service.clone(), Service::new().in_space(&service.space)];
     let holder = acquire(&service, json!({})).await.assert(201);
-    let sends = race(16, |_| acquire(&service, json!({ "wait_ms": 20_000 })).key("k"));
+    let wait = json!({ "wait_ms": 25_000 });
+    let sends = race(16, |task| acquire(&services[task % 2], wait.clone()).key("k"));
     queue_of(&service, "l", 16).await;
+    // One under another key, and one without, wait on.
+    let others = race(2, |task| match task {
+        0 => acquire(&service, wait.clone()).key("other"),
+        _ => acquire(&service, wait.clone()),
+    });
+    queue_of(&service, "l", 18).await;
+    let released = Instant::now();
     release(&service, "l", &holder["lease_id"]).await.assert(200);
     let answers = sends.await;
+    assert!(released.elapsed() < Duration::from_secs(12), "{:?}", released.elapsed());
     assert_eq!((answers.count(201), answers.replayed()), (16, 15));
     assert!(answers.iter().all(|answer| answer.body["lease_id"] == answers[0].body["lease_id"]));
-    let seen = queue_of(&service, "l", 0).await;
+    let seen = queue_of(&service, "l", 2).await;
     assert_eq!(seen["holder_count"], 1);
+    let body = json!({ "lock": "l", "reason": "the test ends" });
+    service.post("/locks/break", body.clone()).await.assert(200);
+    queue_of(&service, "l", 1).await;
+    service.post("/locks/break", body).await.assert(200);
+    assert_eq!(others.await.count(201), 2);
+}
+
+/// The second is answered with the refusal of the first, which came earlier, and not after a wait of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_send_that_waits_is_answered_with_the_refusal_of_the_first() {
+    let service = Service::new();
+    let other = Service::new().in_space(&service.space);
+    acquire(&service, json!({})).await.assert(201);
+    let wait = json!({ "owner": "you", "wait_ms": 4000 });
+    let first = tokio::spawn(acquire(&service, wait.clone()).key("k").into_future());
+    while queue_of(&service, "l", 1).await["queue"][0]["waiting_ms"].as_u64() < Some(2000) {}
+    let started = Instant::now();
+    let second = acquire(&other, wait).key("k").await;
+    assert!(started.elapsed() < Duration::from_millis(4000), "{:?}", started.elapsed());
+    assert!(second.replayed());
+    let refused = first.await.unwrap().expect_problem(409, "lock_wait_timeout");
+    let replayed = second.expect_problem(409, "lock_wait_timeout");
+    assert_eq!(replayed["waited_ms"], refused["waited_ms"]);
+    queue_of(&service, "l", 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,6 +138,47 @@ async fn a_reply_that_is_lost_after_the_grant_is_no_second_hold() {
             (&seen["holder_count"], &seen["last_fencing_token"]),
             (&json!(1), &lease["fencing_token"])
         );
+    }
+}
+
+/// A call that waits while each connection to Redis loses its second reply, whatever that is about.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_with_lost_replies_ends_with_one_lease_or_none() {
+    let direct = Service::new();
+    let port = lossy(1).await;
+    let mut service = Service::with(|settings| {
+        settings.url = format!("redis://127.0.0.1:{port}");
+        settings.batch_workers = 1;
+    });
+    service.space.clone_from(&direct.space);
+    for number in 0..12 {
+        let lock = format!("l{number}");
+        let holder = acquire(&direct, json!({ "lock": lock })).await.assert(201);
+        let body = json!({ "lock": lock, "owner": "you", "wait_ms": 20_000 });
+        let call = acquire(&service, body);
+        let is_keyed = number % 2 == 0;
+        let call = if is_keyed { call.key(&lock) } else { call };
+        let waiting = tokio::spawn(call.into_future());
+        // Without a key the reply to the first try may be the one that is lost.
+        while !waiting.is_finished()
+            && direct.get(&format!("/locks/{lock}")).await.assert(200)["queue_length"] == 0
+        {
+        }
+        release(&direct, &lock, &holder["lease_id"]).await.assert(200);
+        let answer = waiting.await.unwrap();
+        if answer.status == 201 {
+            let seen = queue_of(&direct, &lock, 0).await;
+            assert_eq!(
+                (&seen["holder_count"], &seen["last_fencing_token"]),
+                (&json!(1), &answer.body["fencing_token"])
+            );
+            release(&direct, &lock, &answer.body["lease_id"]).await.assert(200);
+        } else {
+            assert!(!is_keyed);
+            answer.expect_problem(504, "outcome_unknown");
+        }
+        let next = json!({ "lock": lock, "owner": "next", "wait_ms": 20_000 });
+        acquire(&direct, next).await.assert(201);
     }
 }
 

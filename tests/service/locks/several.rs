@@ -111,9 +111,11 @@ async fn permits_are_counted() {
     let answers = race(10, permit).await;
     assert_eq!((answers.count(201), answers.count_code("lock_held")), (3, 7));
     let before = service.snapshot();
-    let other = acquire(&service, json!({ "mode": "permit", "permits": 4 })).await;
-    let refused = other.expect_problem(422, "permits_mismatch");
-    assert_eq!((&refused["required"], &refused["permits"]), (&json!(3), &json!(4)));
+    for permits in [2, 4] {
+        let other = acquire(&service, json!({ "mode": "permit", "permits": permits })).await;
+        let refused = other.expect_problem(422, "permits_mismatch");
+        assert_eq!((&refused["required"], &refused["permits"]), (&json!(3), &json!(permits)));
+    }
     acquire(&service, json!({})).await.expect_problem(409, "lock_held");
     acquire(&service, json!({ "mode": "shared" })).await.expect_problem(409, "lock_held");
     service.assert_unchanged(&before);
@@ -130,6 +132,19 @@ async fn permits_are_counted() {
         release(&service, "l", &answer.body["lease_id"]).await.assert(200);
     }
     assert_eq!(waiting.await.count(201), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_permit_is_free_when_the_first_of_the_leases_expires() {
+    let service = Service::new();
+    let permit = |ttl_ms: u32, wait_ms: u32| {
+        let body = json!({ "mode": "permit", "permits": 2, "ttl_ms": ttl_ms, "wait_ms": wait_ms });
+        acquire(&service, body)
+    };
+    permit(60_000, 0).await.assert(201);
+    permit(500, 0).await.assert(201);
+    let lease = permit(60_000, 25_000).await.assert(201);
+    assert!(lease["waited_ms"].as_u64().unwrap() < 15_000, "{lease:#}");
 }
 
 #[tokio::test]

@@ -194,6 +194,76 @@ async fn all_waiters_share_one_subscription() {
     waiting.await;
 }
 
+/// Messages of scripts to processes with waiters.
+struct Messages(redis::Connection);
+
+impl Messages {
+    fn of(server: &Server) -> Messages {
+        let mut connection = server.connection();
+        connection.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        redis::cmd("PSUBSCRIBE").arg("lockstep:process:*").exec(&mut connection).unwrap();
+        Messages(connection)
+    }
+
+    /// The next message that is no heartbeat: the number of a waiter, and after how many milliseconds it should try.
+    fn next(&mut self) -> (u64, u64) {
+        loop {
+            let message = redis::Msg::from_owned_value(self.0.recv_response().unwrap()).unwrap();
+            let text: String = message.get_payload().unwrap();
+            if let Some((number, ms)) = text.split_once(' ') {
+                return (number.parse().unwrap(), ms.parse().unwrap());
+            }
+        }
+    }
+}
+
+/// The numbers of those who wait for the lock `l`, in their order.
+fn numbers(service: &Service) -> Vec<u64> {
+    let waiters: Vec<String> = redis::cmd("ZRANGE")
+        .arg(service.key("lock_queue", "l"))
+        .arg(0)
+        .arg(-1)
+        .query(&mut service.raw())
+        .unwrap();
+    waiters.iter().map(|waiter| waiter.split(':').nth(1).unwrap().parse().unwrap()).collect()
+}
+
+/// Whatever changes a lock tells the first who waits, and nobody else, when to try.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_who_waits_is_told_of_each_change() {
+    let server = Server::start(&[]);
+    let service = Service::on_own_redis(&server);
+    let holder = acquire(&service, json!({})).await.assert(201);
+    let mut calls = Vec::new();
+    for (length, wait_ms) in [(1, 25_000), (2, 3000), (3, 25_000), (4, 25_000)] {
+        let body = json!({ "owner": "you", "wait_ms": wait_ms });
+        calls.push(tokio::spawn(acquire(&service, body).into_future()));
+        queue_of(&service, "l", length).await;
+    }
+    let waiting = numbers(&service);
+    let mut messages = Messages::of(&server);
+    let mut expect = |number: u64, ms: std::ops::RangeInclusive<u64>, event: &str| {
+        let message = messages.next();
+        assert!(message.0 == number && ms.contains(&message.1), "{event}: {message:?}");
+    };
+    let day = 86_000_000..=86_400_000;
+
+    let body = json!({ "lock": "l", "lease_id": holder["lease_id"], "ttl_ms": 86_400_000 });
+    service.post("/locks/renew", body).await.assert(200);
+    expect(waiting[0], day.clone(), "the lease was renewed");
+    calls[0].abort();
+    expect(waiting[1], day.clone(), "the first has gone");
+    expect(waiting[2], day, "the wait of the first is over");
+    let body = json!({ "lock": "l", "reason": "it hangs" });
+    service.post("/locks/break", body).await.assert(200);
+    expect(waiting[2], 0..=0, "the lock was broken");
+    expect(waiting[3], 50_000..=60_000, "the lock was acquired");
+    let lease = calls.remove(2).await.unwrap().assert(201);
+    release(&service, "l", &lease["lease_id"]).await.assert(200);
+    expect(waiting[3], 0..=0, "the lock was released");
+    calls.remove(2).await.unwrap().assert(201);
+}
+
 /// Messages only make it fast: without a right to hear them, heartbeats let waiters get on.
 #[tokio::test(flavor = "multi_thread")]
 async fn waiters_get_on_without_messages() {

@@ -116,6 +116,9 @@ async fn assert_answers_without_store(service: &Service) {
     assert_eq!((&body["allowed"], &body["decided_by"]), (&json!(false), &json!("on_store_error")));
     let body = check(service, "counting").await.assert(200);
     assert_eq!((&body["allowed"], &body["shadow_denied"]), (&json!(true), &json!(true)));
+    let dear = json!({ "policy": "counting", "key": "k", "cost": 6 });
+    let body = service.post("/ratelimit", dear).await.assert(200);
+    assert_eq!((&body["allowed"], &body["shadow_denied"]), (&json!(true), &json!(true)));
     // The limit is known too.
     let dear = json!({ "policy": "allow", "key": "k", "cost": 6 });
     let refused = service.post("/ratelimit", dear).await.expect_problem(422, "cost_exceeds_limit");

@@ -103,6 +103,58 @@ async fn a_shadow_policy_only_counts() {
     }
 }
 
+/// A cost that can never be admitted is let through too, wherever it is asked for.
+#[tokio::test]
+async fn a_shadow_policy_lets_a_cost_above_its_limit_through() {
+    let service = Service::new();
+    for mut rule in rules(5) {
+        let service = service.in_new_space();
+        put(&service, "strict", &rule).await.assert(201);
+        rule["shadow"] = true.into();
+        put(&service, "p", &rule).await.assert(201);
+        check(&service, "p", 2).await.assert(200);
+        let before = service.snapshot();
+        let figures = |body: &Value| {
+            ["allowed", "shadow_denied", "remaining", "retry_after_ms", "limit", "cost"]
+                .map(|name| body[name].clone())
+        };
+        let expected = [json!(true), json!(true), json!(3), json!(0), json!(5), json!(6)];
+        let answer = check(&service, "p", 6).await;
+        assert!(answer.header("ratelimit").unwrap().starts_with("\"p\";r=3;"), "{rule}");
+        assert_eq!(figures(&answer.assert(200)), expected, "{rule}");
+        let peeked = service.get("/ratelimit/peek?policy=p&key=k&cost=6").await.assert(200);
+        assert_eq!(figures(&peeked), expected, "{rule}");
+        let authorize = service.get("/ratelimit/authorize?policy=p&key=k&cost=6").await;
+        assert_eq!(authorize.status.as_u16(), 204, "{rule}");
+        let dear = json!({ "policy": "p", "key": "k", "cost": 6 });
+        let atomic = [
+            operation("ratelimit/check", dear.clone()),
+            operation("counters/increment", json!({ "counter": "calls" })),
+        ];
+        let dry = json!({ "operations": atomic, "dry_run": true });
+        let answer = service.post("/atomic", dry).await.assert(200);
+        assert_eq!(figures(&answer["results"][0]["body"]), expected, "{rule}");
+        service.assert_unchanged(&before);
+
+        // Among others, it takes nothing, and they take what is theirs. What comes after it has the room that it left.
+        let small = json!({ "policy": "p", "key": "k", "cost": 3 });
+        let checks = json!({ "checks": [dear, small, { "policy": "strict", "key": "k" }] });
+        let answer = service.post("/ratelimit/check-all", checks).await.assert(200);
+        let results = answer["results"].as_array().unwrap();
+        assert_eq!(results[0]["shadow_denied"], true, "{rule}");
+        assert_eq!(results[0]["retry_after_ms"], 0, "{rule}");
+        assert_eq!(results[1].get("shadow_denied"), None, "{rule}");
+        assert_eq!((&results[1]["remaining"], &results[2]["remaining"]), (&json!(0), &json!(4)));
+        // Another policy refuses it, and then nothing is taken from any.
+        let before = service.snapshot();
+        let dear = json!({ "policy": "strict", "key": "k", "cost": 6 });
+        let checks = json!({ "checks": [{ "policy": "p", "key": "other" }, dear] });
+        let refused = service.post("/ratelimit/check-all", checks).await;
+        refused.expect_problem(422, "cost_exceeds_limit");
+        service.assert_unchanged(&before);
+    }
+}
+
 #[tokio::test]
 async fn honours_if_match() {
     let service = Service::new();

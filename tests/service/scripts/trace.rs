@@ -63,14 +63,39 @@ async fn ends_after_its_steps() {
     service.put_script("s", "local x = 0\nwhile true do\n  x = x + 1\nend").await.assert(201);
     let trace = service.post("/scripts/s/trace", json!({ "max_steps": 50 })).await.assert(200);
     assert_eq!((lines(&trace).len(), &trace["complete"]), (50, &json!(false)));
-    // The copy of the server that ran the loop has ended.
+    wait_for("the end of the copy", || copies_of(&server).is_empty().then_some(()));
+    service.open("alice", "1").await;
+}
+
+/// The processes of the server that run a trace.
+fn copies_of(server: &Server) -> String {
     let info: String = redis::cmd("INFO").arg("server").query(&mut server.connection()).unwrap();
     let pid = info.lines().find_map(|line| line.strip_prefix("process_id:")).unwrap();
-    let children = format!("/proc/{pid}/task/{pid}/children");
-    wait_for("the end of the copy", || {
-        std::fs::read_to_string(&children).unwrap().trim().is_empty().then_some(())
-    });
-    service.open("alice", "1").await;
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    children.trim().to_owned()
+}
+
+/// A caller who leaves during a trace ends it: the copy of the server ends, and the next trace has its place. Until then
+/// another caller is told to come again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_leaves_ends_the_trace() {
+    let server = Server::start(&[]);
+    let service = Service::on_own_redis(&server);
+    service.put_script("loop", "local x = 0\nwhile true do\n  x = x + 1\nend").await.assert(201);
+    service.put_script("s", "return 1").await.assert(201);
+    let before = service.snapshot();
+    let long = service.post("/scripts/loop/trace", json!({ "max_steps": 10_000 })).into_future();
+    let caller = tokio::spawn(long);
+    wait_for("the copy", || (!copies_of(&server).is_empty()).then_some(()));
+    let refused = service.post("/scripts/s/trace", json!({})).await;
+    assert!(!caller.is_finished(), "the trace has ended too early to leave it");
+    refused.expect_problem(503, "overloaded");
+    caller.abort();
+    assert!(caller.await.unwrap_err().is_cancelled());
+    wait_for("the end of the copy", || copies_of(&server).is_empty().then_some(()));
+    let trace = service.post("/scripts/s/trace", json!({})).await.assert(200);
+    assert_eq!(trace["result"], 1);
+    service.assert_unchanged(&before);
 }
 
 #[tokio::test]

@@ -64,7 +64,12 @@ impl Server {
 
     /// Starts a server on this port.
     pub fn start_on(port: u16) -> Server {
-        Server::launch(port, &unique("lockstep-test-"), &[])
+        Server::start_on_with(port, &[])
+    }
+
+    /// Starts a server on this port with these arguments.
+    pub fn start_on_with(port: u16, arguments: &[&str]) -> Server {
+        Server::launch(port, &unique("lockstep-test-"), arguments)
     }
 
     /// Starts a server whose data folder has this name within the system's temporary folder.
@@ -111,7 +116,14 @@ impl Server {
         self.try_connection().is_some()
     }
 
-    /// Ends it at once, as if its machine had failed.
+    /// Has the server hang: it accepts connections and answers nothing until the result is dropped.
+    pub fn hang(&self) -> Hanging {
+        let process = self.process();
+        kill_process(process, Signal::STOP).unwrap();
+        Hanging(process)
+    }
+
+    /// Ends the server with SIGKILL.
     pub fn kill(&self) {
         kill_process(self.process(), Signal::KILL).unwrap();
     }
@@ -123,11 +135,9 @@ impl Server {
         Pid::from_raw(id.unwrap()).unwrap()
     }
 
-    /// Has the server hang: it accepts connections and answers nothing until the result is dropped.
-    pub fn hang(&self) -> Hanging {
-        let process = self.process();
-        kill_process(process, Signal::STOP).unwrap();
-        Hanging(process)
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.url.rsplit(':').next().unwrap().parse().unwrap()
     }
 
     /// Runs one command, such as `CONFIG SET maxmemory 1`.

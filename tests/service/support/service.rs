@@ -11,7 +11,7 @@ use axum::{
 use lockstep::{
     api::{Limits, ShutdownGate},
     app::{self, app},
-    store::{Retention, Settings, Store, StoreMode},
+    store::{Access, Retention, Settings, Store},
     telemetry::CallStatistics,
 };
 use serde_json::{Value, json};
@@ -50,7 +50,7 @@ impl Service {
     pub fn with(change: impl FnOnce(&mut Settings)) -> Service {
         let mut settings = Settings {
             url: redis_url().to_owned(),
-            mode: StoreMode::Auto,
+            access: Access::default(),
             batch_workers: 2,
             transactions: 16,
             queue: 8192,

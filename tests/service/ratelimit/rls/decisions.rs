@@ -218,6 +218,9 @@ async fn a_shadow_policy_denies_nothing() {
         );
         assert_eq!(answer.statuses[1].limit_remaining, remaining);
     }
+    // Not even a cost that no waiting makes room for.
+    let dear = rls.request(vec![user("shadow")], 2);
+    assert_eq!(rls.send(dear).await.unwrap().overall_code(), LimitCode::Ok);
 }
 
 #[tokio::test(flavor = "multi_thread")]

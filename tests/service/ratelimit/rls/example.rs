@@ -69,7 +69,13 @@ async fn its_limits_are_the_policies_that_the_page_beside_it_puts() {
     let page = std::fs::read_to_string(format!("{EXAMPLES}/README.md")).unwrap();
     for line in page.lines().filter_map(|line| line.trim().strip_prefix("put ")) {
         let (policy, rule) = line.split_once(' ').unwrap();
-        let rule: serde_json::Value = serde_json::from_str(rule.trim_matches('\'')).unwrap();
+        let mut rule: serde_json::Value = serde_json::from_str(rule.trim_matches('\'')).unwrap();
+        // What is taken stays long enough to be seen, however slow the machine.
+        for period in ["refill_interval_ms", "window_ms"] {
+            if let Some(ms) = rule[period].as_u64() {
+                rule[period] = (ms * 1000).into();
+            }
+        }
         service.put(&format!("/ratelimit/policies/{policy}"), rule).await.assert(201);
     }
     let rls = Rls::of(&service).await;

@@ -5,6 +5,7 @@ mod decisions;
 mod drain;
 mod example;
 mod quotas;
+mod statistics;
 
 use std::time::Duration;
 
@@ -98,8 +99,15 @@ impl Rls {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (stop, gate) = (Stop::default(), ShutdownGate::default());
-        let serving =
-            rls::serve(listener, service.store.clone(), gate.clone(), bounds, stop.clone());
+        let statistics = Some(service.statistics.clone());
+        let serving = rls::serve(
+            listener,
+            service.store.clone(),
+            gate.clone(),
+            bounds,
+            statistics,
+            stop.clone(),
+        );
         let gateway = Gateway::to(&address, &service.space);
         Rls { gateway, address, stop, gate, serving: tokio::spawn(serving) }
     }
