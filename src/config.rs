@@ -15,7 +15,7 @@ use crate::{
     ratelimit::HeaderForm,
     rls,
     server::Timeouts,
-    store::{self, StoreMode},
+    store,
     telemetry::{LogFormat, otlp_endpoint},
     types::Currency,
 };
@@ -147,6 +147,16 @@ pub struct Serve {
     /// milliseconds
     #[arg(long, env = "LOCKSTEP_STORE_TIMEOUT_MS", default_value_t = 5000, value_parser = trimmed(positive()))]
     pub store_timeout_ms: u64,
+
+    /// Replicas that have to have what a call wrote before it is acknowledged; a call that too few have in time is
+    /// answered with not_durable
+    #[arg(long, env = "LOCKSTEP_WAIT_REPLICAS", default_value_t = 0, value_parser = trimmed(clap::value_parser!(u32).range(..=100)))]
+    pub wait_replicas: u32,
+
+    /// Longest wait for replicas, in milliseconds, less than --store-timeout-ms; grants of locks wait for one replica
+    /// wherever the server has some
+    #[arg(long, env = "LOCKSTEP_WAIT_TIMEOUT_MS", default_value_t = 1000, value_parser = trimmed(positive()))]
+    pub wait_timeout_ms: u64,
 
     /// Largest request body in bytes
     #[arg(long, env = "LOCKSTEP_BODY_LIMIT_BYTES", default_value_t = 262_144, value_parser = trimmed(positive()))]
@@ -378,6 +388,8 @@ impl Serve {
             queue: count(self.store_queue),
             queue_bytes: count(self.store_queue_bytes),
             timeout: Duration::from_millis(self.store_timeout_ms),
+            wait_replicas: self.wait_replicas,
+            wait_timeout: Duration::from_millis(self.wait_timeout_ms),
             retention: store::Retention {
                 idempotency_ttl_ms: self.idempotency_ttl_ms,
                 transaction_ttl_ms: self.transaction_ttl_ms,

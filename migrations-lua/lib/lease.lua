@@ -1,15 +1,15 @@
 --- @include "lib/lock"
 --- @export lease_fields
 
--- Returns the fields of a reply that tells the lease which holds the locks of the running step.
+-- Returns the fields of a reply that tells the lease which holds the locks of the running step. It ends at the same
+-- moment for all of them.
 function lease_fields(lease_id)
-  local locks, lease, mode, permits, expires_at = {}, nil, nil, nil, nil
+  local locks, lease, mode, permits = {}, nil, nil, nil
   for i = 1, line_count() do
     local lock = open_lock((keys_of_line(i)))
     lease, mode, permits = lease_of(lock, lease_id), lock.mode, lock.permits
-    expires_at = math.min(expires_at or lease.expires_at, lease.expires_at)
     locks[i] = ('{"lock":"%s","fencing_token":%d}'):format(args_of_line(i), lease.token)
   end
-  return lease_id, lease.owner, mode, permits > 0 and permits, '[' .. table.concat(locks, ',') .. ']', expires_at, expires_at - now,
-    lease.metadata
+  return lease_id, lease.owner, mode, permits > 0 and permits, '[' .. table.concat(locks, ',') .. ']', lease.expires_at,
+    lease.expires_at - now, lease.metadata
 end

@@ -13,7 +13,7 @@ mod paging;
 mod problem;
 mod reserved;
 
-pub use answer::{Answer, REPLAYED};
+pub use answer::{Answer, REPLAYED, REPLICAS};
 pub use command::{Command, CommandEntry, PreparedCommand};
 pub use conditional::Conditional;
 pub use extract::{

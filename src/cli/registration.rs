@@ -97,13 +97,29 @@ impl Registration {
         let first = !self.is_registered();
         if first {
             connection.check_server().await?;
+            if store.awaits_replicas() {
+                connection.check_wait().await?;
+            }
         }
         connection.register(&self.service).await?;
         if first {
             warn_of_eviction(&mut connection).await;
+            warn_of_grants(&mut connection, store.timeout()).await;
             let _ = self.registered.set(());
         }
         Ok(())
+    }
+}
+
+/// Warns of a server whose replicas cannot be waited for, although there are some.
+async fn warn_of_grants(connection: &mut AdminConnection, timeout: Duration) {
+    if let Ok(1..) = connection.count_replicas(timeout).await
+        && let Err(StartRefusal::NoWait(cause)) = connection.check_wait().await
+    {
+        tracing::warn!(
+            %cause,
+            "a failover can forget the grant of a lock, because Redis refuses the command WAIT"
+        );
     }
 }
 

@@ -47,6 +47,9 @@ pub(super) async fn serve(settings: Serve) -> Result<(), String> {
 /// Takes the port, starts the embedded server where there is to be one, and serves.
 async fn start(settings: &Serve) -> Result<(), String> {
     match &settings.server.redis_url {
+        None if settings.wait_replicas > 0 => {
+            return Err("--wait-replicas needs a server with replicas: give --redis-url".to_owned());
+        }
         None => settings.server.check_unused()?,
         Some(url) => settings.store(url.clone()).check()?,
     }

@@ -128,29 +128,24 @@ pub async fn acquire(
     Json(request): Json<Acquire>,
 ) -> Result<Later, Problem> {
     let applied = preferred.unless(request.wait_ms);
-    let acquisition = Acquisition::new(store, context, waiters, request.check(preferred)?);
-    Ok(Later::new(lease_of(acquisition, applied)))
+    let mut acquisition = Acquisition::new(store, context, waiters, request.check(preferred)?);
+    // By reference: the future of a function that takes it would have room for it twice.
+    Ok(Later::new(async move { lease_of(&mut acquisition, applied).await }))
 }
 
 /// Waits for the lease, and answers it. `applied` is the wait that the header `Prefer` asked for.
-/// An `async fn` would have room for the acquisition twice, as its argument and as its variable.
-fn lease_of(
-    mut acquisition: Acquisition,
-    applied: PreferredWait,
-) -> impl Future<Output = api::Result<Lease>> {
-    async move {
-        let acquired = acquisition.run().await;
-        let names = acquisition.names();
-        let Completed { reply: (mut lease, waited_ms), replayed } =
-            acquired.map_err(|error| describe(error, names))?;
-        if replayed {
-            let Acquisition { store, context, .. } = &acquisition;
-            // In a box, so that those who wait do not keep the room for it.
-            lease = Box::pin(still_held(lease, store, context)).await?;
-        }
-        let reply = lease.into_lease(names, Some(waited_ms));
-        Ok(applied.applied_to(Answer::created(Completed { reply, replayed })))
+async fn lease_of(acquisition: &mut Acquisition, applied: PreferredWait) -> api::Result<Lease> {
+    let acquired = acquisition.run().await;
+    let names = acquisition.names();
+    let Completed { reply: (mut lease, waited_ms), replayed } =
+        acquired.map_err(|error| describe(error, names))?;
+    if replayed {
+        let Acquisition { store, context, .. } = &*acquisition;
+        // In a box, so that those who wait do not keep the room for it.
+        lease = Box::pin(still_held(lease, store, context)).await?;
     }
+    let reply = lease.into_lease(names, Some(waited_ms));
+    Ok(applied.applied_to(Answer::created(Completed { reply, replayed })))
 }
 
 /// The problem of an acquire that was refused. The sentence about a held lock names its first holder.

@@ -26,9 +26,9 @@ pub struct Connections {
     /// Time since the process opened its store, in milliseconds.
     #[schema(example = 86_400_000)]
     uptime_ms: u64,
-    /// Batch workers, `worker-0` and so on, each of which shares one connection among all calls; `pool`, for checks
-    /// and upkeep; and `transactions`, for transactions with `watch` or `guards`. Of a cluster, each master has all of
-    /// these.
+    /// Batch workers, `worker-0` and so on, each of which shares one connection among all calls, the last of them among
+    /// those that wait for replicas; `pool`, for checks and upkeep; and `transactions`, for transactions with `watch` or `guards`. Of a
+    /// cluster, each master has all of these.
     groups: Vec<ConnectionFigures>,
 }
 

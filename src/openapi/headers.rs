@@ -72,6 +72,13 @@ fn of_answers() -> Value {
             "required": false,
             "schema": { "type": "string", "enum": ["true"] },
         },
+        "LockstepReplicas": {
+            "description": "Number of replicas that have what the call wrote, where the service waits for them \
+                (`--wait-replicas`; grants of locks wherever there are replicas).",
+            "required": false,
+            "schema": { "type": "integer", "minimum": 1 },
+            "example": 1,
+        },
         "RetryAfter": {
             "description": "Seconds to wait before the call is sent again.",
             "required": false,
@@ -137,6 +144,7 @@ pub(super) fn add_to_answers(operation: &mut Value, is_command: bool, schemas: &
         let mut headers = references(&[
             ("X-Request-Id", true),
             ("Idempotent-Replayed", is_replayed),
+            ("Lockstep-Replicas", is_replayed),
             ("ETag", has_version),
             ("Location", has_place && status == "201"),
             ("RateLimit-Policy", is_limited),
@@ -187,6 +195,7 @@ pub(super) fn of_problems(status: u16, codes: &[&Code], is_command: bool) -> Val
     Value::Object(references(&[
         ("X-Request-Id", true),
         ("Idempotent-Replayed", is_command && codes.iter().any(is_remembered)),
+        ("Lockstep-Replicas", is_command && codes.iter().any(is_remembered)),
         ("Retry-After", waits || is_limited),
         ("RateLimit-Policy", is_limited),
         ("RateLimit", is_limited),

@@ -66,6 +66,8 @@ const MEMBERS: &[ProblemMember] = &[
     row("available", Named("Money"), r#""4.00""#, "Amount that the account can spend."),
     row_of("permits_mismatch", "required", Number, "5", "Permits of the lock."),
     row_of("lease_locks_mismatch", "required", Number, "2", "Locks that the lease is over."),
+    row_of("not_durable", "required", Number, "1", "Replicas that are to have it."),
+    row("replicas", Number, "0", "Replicas that have it, where that is known."),
     row("required", Named("Money"), r#""10.00""#, "Amount that the call needs."),
     row("balance", Named("Money"), r#""950.00""#, "Balance of the account."),
     row("max_balance", Named("Money"), r#""1000.00""#, "Largest balance of the account."),

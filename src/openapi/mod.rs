@@ -201,6 +201,7 @@ const OF_COMMANDS: &[Code] = &[
     codes::STORE_READONLY,
     codes::STORE_OUT_OF_MEMORY,
     codes::OUTCOME_UNKNOWN,
+    codes::NOT_DURABLE,
 ];
 
 /// Problems of every command that the runner runs: it keeps idempotency keys and checks guards.

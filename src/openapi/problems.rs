@@ -90,6 +90,9 @@ fn own_members(code: &Code) -> BTreeMap<String, bool> {
     if located.contains(code) {
         members.insert("errors".to_owned(), true);
     }
+    if *code == codes::NOT_DURABLE {
+        members.extend([("replicas".to_owned(), false), ("required".to_owned(), true)]);
+    }
     if code.code == "rate_limited" {
         members.insert("decided_by".to_owned(), false);
     }
@@ -101,7 +104,7 @@ fn own_members(code: &Code) -> BTreeMap<String, bool> {
 
 /// A problem of that code, as a caller gets it.
 fn example(code: &Code) -> Value {
-    let unknown = *code == codes::OUTCOME_UNKNOWN;
+    let unknown = [codes::OUTCOME_UNKNOWN, codes::NOT_DURABLE].contains(code);
     let in_sentence: Vec<&str> = code.placeholders().collect();
     let mut own = own_members(code);
     own.retain(|name, always| *always || in_sentence.contains(&name.as_str()));

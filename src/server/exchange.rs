@@ -58,14 +58,14 @@ pub(super) fn answer<'c>(
     };
     let mut answering = app.call(Request::from_parts(head, body));
     Box::pin(async move {
-        let mut response = match (&mut answering).await {
+        let response = match (&mut answering).await {
             Ok(response) => response,
             Err(never) => match never {},
         };
-        let is_read = match unread.and_then(|unread| unread.take()) {
-            None => true,
+        let (mut response, is_read) = match unread.and_then(|unread| unread.take()) {
+            None => (response, true),
             // In a box, so that a call that waits does not keep the room for it.
-            Some(rest) => Box::pin(rest.read()).await,
+            Some(rest) => Box::pin(async move { (response, rest.read().await) }).await,
         };
         if !is_read || is_ending() {
             let close = HeaderValue::from_static("close");

@@ -45,7 +45,7 @@ impl ConnectionActivity {
 /// The connections of one pool, or of one batch worker, and what was sent on them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConnectionGroup {
-    /// `worker-0` for a batch worker; `pool` for probes and the sweeper; `transactions` for those by WATCH.
+    /// `worker-0` for a batch worker, the last ones for those whose calls wait for replicas; `pool` for probes and the sweeper; `transactions` for those by WATCH.
     pub name: String,
     /// The address of the server, where there are several.
     pub shard: Option<String>,

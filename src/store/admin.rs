@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use redis::{RedisError, RedisResult};
 
 use super::{
-    Access, Endpoint, Failure, FormatError, Store, StoreMode,
+    Access, Failure, FormatError, HostPort, Store, StoreMode,
     connection::{Connection, Route, checkout},
     rights::{self, Trial},
     topology::{Node, SlotRange, Slots, ask_slots, owned_tag, slot_of_key},
@@ -125,9 +125,13 @@ pub enum StartRefusal {
     IsCluster,
     /// `--redis-url` has several addresses.
     #[error(
-        "the servers are no nodes of a cluster, and only a cluster has several: give one address in --redis-url"
+        "--redis-url has several addresses, and {0} is no sentinel and no node of a cluster: give the sentinels, nodes \
+         of a cluster, or the address of the primary alone"
     )]
-    SeveralServers,
+    SeveralServers(HostPort),
+    /// Writes cannot wait for replicas.
+    #[error("--wait-replicas needs the command WAIT, and the server refuses it: {0}")]
+    NoWait(String),
     /// The data have another format.
     #[error(transparent)]
     Format(#[from] FormatError),
@@ -307,6 +311,41 @@ impl AdminConnection {
         }
         Ok(policy)
     }
+
+    /// Finds out whether writes can wait for replicas, at each server. No replica is waited for.
+    ///
+    /// # Errors
+    ///
+    /// The refusal of a server.
+    pub async fn check_wait(&mut self) -> Result<(), StartRefusal> {
+        for (connection, _) in self.servers() {
+            let asked: RedisResult<u64> =
+                redis::cmd("WAIT").arg(0).arg(1).query_async(connection).await;
+            match asked {
+                Ok(_) => {}
+                Err(error) if error.code().is_some() => {
+                    return Err(StartRefusal::NoWait(error.to_string()));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of replicas that the server has, or all servers together.
+    ///
+    /// # Errors
+    ///
+    /// The reason why a server did not answer.
+    pub async fn count_replicas(&mut self, timeout: Duration) -> Result<u32, StartRefusal> {
+        let mut count = 0;
+        for (connection, _) in self.servers() {
+            let counted = connection.count_replicas(timeout).await;
+            count += counted
+                .map_err(|lost| StartRefusal::Unanswered(Failure::Unavailable(lost.cause)))?;
+        }
+        Ok(count)
+    }
 }
 
 async fn info(connection: &mut Connection, section: &str) -> RedisResult<String> {
@@ -315,26 +354,26 @@ async fn info(connection: &mut Connection, section: &str) -> RedisResult<String>
 
 /// The masters of a cluster with their slots, by what the server of a route has told.
 fn masters_of(
-    slots: Vec<(SlotRange, Endpoint)>,
+    slots: Vec<(SlotRange, HostPort)>,
     route: &Arc<Route>,
 ) -> Vec<(Arc<Route>, Vec<SlotRange>)> {
-    let own = route.endpoint();
-    let mut masters: Vec<(Option<Endpoint>, Vec<SlotRange>)> = Vec::new();
-    for (range, Endpoint { host, port }) in slots {
-        let endpoint = match host.is_empty() {
-            true => own.as_ref().map(|own| Endpoint { host: own.host.clone(), port }),
-            false => Some(route.reachable(Endpoint { host, port })),
+    let own = route.host_port();
+    let mut masters: Vec<(Option<HostPort>, Vec<SlotRange>)> = Vec::new();
+    for (range, HostPort { host, port }) in slots {
+        let host_port = match host.is_empty() {
+            true => own.as_ref().map(|own| HostPort { host: own.host.clone(), port }),
+            false => Some(route.reachable(HostPort { host, port })),
         };
-        match masters.iter_mut().find(|(known, _)| *known == endpoint) {
+        match masters.iter_mut().find(|(known, _)| *known == host_port) {
             Some((_, ranges)) => ranges.push(range),
-            None => masters.push((endpoint, vec![range])),
+            None => masters.push((host_port, vec![range])),
         }
     }
-    let to = |endpoint: Option<Endpoint>| match endpoint {
-        Some(endpoint) if Some(&endpoint) != own.as_ref() => Arc::new(route.to_node(&endpoint)),
+    let to = |host_port: Option<HostPort>| match host_port {
+        Some(host_port) if Some(&host_port) != own.as_ref() => Arc::new(route.to_node(&host_port)),
         _ => Arc::clone(route),
     };
-    masters.into_iter().map(|(endpoint, slots)| (to(endpoint), slots)).collect()
+    masters.into_iter().map(|(host_port, slots)| (to(host_port), slots)).collect()
 }
 
 /// True if the slot of a key is in one of the ranges.

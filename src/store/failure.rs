@@ -7,8 +7,8 @@ use super::Redirect;
 
 /// Why Redis gave no reply to an operation.
 ///
-/// Every variant but [`Failure::Unknown`], [`Failure::Torn`] and [`Failure::UnexpectedReply`] means
-/// that nothing was written.
+/// Every variant but [`Failure::Unknown`], [`Failure::NotDurable`], [`Failure::Torn`] and
+/// [`Failure::UnexpectedReply`] means that nothing was written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// The queue is full; nothing was sent.
@@ -45,6 +45,16 @@ pub enum Failure {
         /// The error that took the place of a reply.
         cause: String,
         /// True if a repeat finds out and has no second effect: the call carries an idempotency key.
+        retry_safe: bool,
+    },
+    /// The call ran, and too few replicas have what it wrote, so that a failover could lose it.
+    #[error("{} of {wanted} replicas have it", reached.map_or("nobody knows how many".to_owned(), |reached| reached.to_string()))]
+    NotDurable {
+        /// The number of replicas that have it; `None` where that is not known.
+        reached: Option<u32>,
+        /// The number that should.
+        wanted: u32,
+        /// True if a repeat waits for them and has no second effect: the call carries an idempotency key.
         retry_safe: bool,
     },
     /// The script ended before its first write and asks for another operation to run first.
@@ -127,6 +137,9 @@ impl Failure {
     pub(super) fn as_unknown(&self, retry_safe: bool) -> Failure {
         match self {
             Failure::Unknown { cause, .. } => Failure::Unknown { cause: cause.clone(), retry_safe },
+            Failure::NotDurable { reached, wanted, .. } => {
+                Failure::NotDurable { reached: *reached, wanted: *wanted, retry_safe }
+            }
             other => Failure::Unknown { cause: other.to_string(), retry_safe },
         }
     }
@@ -151,7 +164,8 @@ impl Failure {
 
     /// True if the effect of the call is not known.
     pub fn may_have_written(&self) -> bool {
-        matches!(self, Failure::Unknown { .. } | Failure::Torn(_) | Failure::UnexpectedReply(_))
+        use Failure::{NotDurable, Torn, UnexpectedReply, Unknown};
+        matches!(self, Unknown { .. } | NotDurable { .. } | Torn(_) | UnexpectedReply(_))
     }
 
     /// True if the failure of a repeat leaves open whether the first time had an effect. A script asks
@@ -163,7 +177,8 @@ impl Failure {
     /// True if the server is the reason: it cannot be reached, cannot serve, or did not answer. The service's own
     /// bounds and faults are none of these.
     pub fn is_of_server(&self) -> bool {
-        matches!(self, Failure::OutOfMemory(_) | Failure::Unknown { .. }) || self.is_transient()
+        use Failure::{NotDurable, OutOfMemory, Unknown};
+        matches!(self, OutOfMemory(_) | Unknown { .. } | NotDurable { .. }) || self.is_transient()
     }
 
     /// True if nothing was written and the same call may succeed in a moment.

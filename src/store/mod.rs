@@ -7,8 +7,8 @@
 //! order of a stream, `single_flight` lets one caller run a prerequisite for all, `notifications` are messages of scripts,
 //! `large_values` are read without a script, `local` is what domains keep in this process, `transaction` is WATCH and
 //! EXEC, `user_script` runs scripts of callers, `script_trace` steps through one, `admin` is what the service asks for
-//! itself, `topology` is the servers and which of them takes a call, `server_info` and `activity` are figures of the server and of the
-//! connections to it, `rights` and `readiness` are what the user may do and
+//! itself, `topology` is the servers and which of them takes a call, `server_info` and `activity` are figures of the
+//! server and of the connections to it, `replicas` counts who has what a call wrote, `rights` and `readiness` are what the user may do and
 //! what the server can serve, `format` is the layout of the data, `migration` leads
 //! from one to the next, and `embedded` is the server that Lockstep brings along. `stored_key` shows people
 //! what is stored, with `packed`. `failure` has every way in which there is no reply.
@@ -32,6 +32,7 @@ mod ordered;
 mod packed;
 mod pending;
 mod readiness;
+mod replicas;
 mod rights;
 mod script;
 mod script_trace;
@@ -43,10 +44,7 @@ mod topology;
 mod transaction;
 mod user_script;
 
-use std::{
-    sync::{Arc, atomic::AtomicUsize},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -54,7 +52,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use activity::ConnectionGroup;
 pub use admin::{AdminConnection, Shard, StartRefusal};
 pub use clock::Clock;
-pub use connection::Endpoint;
+pub use connection::HostPort;
 pub use embedded::{Embedded, StartError};
 pub use failure::Failure;
 pub use format::{FORMAT, FormatError, REGISTRATION_TTL};
@@ -67,7 +65,8 @@ pub use ordered::OrderedQueue;
 pub use packed::PackedRecord;
 pub use pending::PendingReply;
 pub use readiness::{NotReady, ReadinessCheck};
-pub use rights::{COMMANDS, SCRIPT_COMMANDS};
+pub use replicas::counting_replicas;
+pub use rights::{COMMANDS, REPLICA_COMMANDS, SCRIPT_COMMANDS};
 pub use script::{
     Field, FieldKind, Header, KeyType, Library, Params, RawReply, RedisValue, Script, ScriptValue,
 };
@@ -82,6 +81,7 @@ pub use transaction::{ExecOutcome, Watch, WatchedValue};
 pub use user_script::{Kill, RunCounts, RunError, TimedOut, UserScript};
 
 use batcher::{MAX_ARGS, MAX_KEYS, RunnerArgs};
+use connection::Wait;
 use invocation::EncodedInvocation;
 use local::Local;
 use notifications::Notifications;
@@ -96,13 +96,13 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     /// The servers, each with its connections and queues.
     topology: Arc<Topology>,
+    /// What every write waits for, where a setting asks for it.
+    wait: Option<Wait>,
     /// The places of those who read a large value.
     large_reads: Semaphore,
     /// The bytes that calls in the queues and on their way may have in all, and what is left of them.
     queue_bytes: usize,
     queue_room: Arc<Semaphore>,
-    /// The number of the batch worker that the next stream goes through.
-    next_stream: AtomicUsize,
     single_flight: SingleFlight,
     timeout: Duration,
     opened: Instant,

@@ -1,7 +1,7 @@
 //! Ordered queues: operations that run in the order in which they are submitted. `bulk` has one for each
 //! stream.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
@@ -26,7 +26,10 @@ pub struct OrderedQueue {
 impl Store {
     /// Opens an ordered queue at the next batch worker.
     pub fn ordered(&self) -> OrderedQueue {
-        let worker = self.0.next_stream.fetch_add(1, Ordering::Relaxed);
+        let script = Library::embedded().script(Composite::NAME);
+        let nodes = &self.0.topology.map().nodes;
+        // All nodes have as many workers.
+        let worker = nodes[0].next_worker(self.awaits(&script));
         let (node, running) = (Mutex::default(), TaskTracker::new());
         OrderedQueue { store: self.clone(), worker, node, running }
     }
@@ -55,7 +58,7 @@ impl OrderedQueue {
         let (mut call, pending) =
             self.store.pending_call(&script, &host_script, invocation, &context.space, room);
         call.stream = Some(self.running.token());
-        match node.queues[self.worker % node.queues.len()].send(call).await {
+        match node.queue(self.worker).send(call).await {
             Ok(()) => pending,
             Err(_) => PendingReply::failed(Failure::ShuttingDown),
         }

@@ -13,6 +13,7 @@ use super::{
     batcher::{CallResult, PendingCall, Progress, QueueRoom, StepReply},
     invocation::EncodedInvocation,
     large_values::LARGE_BYTES,
+    replicas::note_replicas,
     script::RunOutcome,
     single_flight::Leader,
     topology::Node,
@@ -70,12 +71,20 @@ impl Store {
         };
         let host_script = script.host_of(invocation.step);
         let (call, pending) = self.pending_call(script, &host_script, invocation, space, room);
-        let queue = if is_large { &node.large_queue } else { node.next_queue() };
+        let queue = match is_large {
+            true => &node.large_queue,
+            false => node.queue(node.next_worker(self.awaits(script))),
+        };
         match queue.try_send(call) {
             Ok(()) => pending,
             Err(TrySendError::Full(_)) => PendingReply::failed(Failure::Overloaded),
             Err(TrySendError::Closed(_)) => PendingReply::failed(Failure::ShuttingDown),
         }
+    }
+
+    /// True if a call of this script waits for replicas.
+    pub(super) fn awaits(&self, script: &Script) -> bool {
+        (self.0.wait.is_some() || script.header.awaits_replicas) && !script.header.read_only
     }
 
     /// Takes the share of a call of the bytes that calls may have. `None` where they are used up.
@@ -175,7 +184,8 @@ impl Store {
         };
         let script = Library::embedded().script(operation.name());
         match result {
-            Ok(StepReply { replayed, reply }) => {
+            Ok(StepReply { replayed, reply, replicas }) => {
+                note_replicas(replicas);
                 Ok(RawReply { script, reply, replayed, started: Some(started) })
             }
             Err(failure) => {

@@ -62,6 +62,9 @@ pub const COMMANDS: &[&str] = &[
 /// others. SCRIPT stands for its subcommands EXISTS, FLUSH, KILL, LOAD and DEBUG.
 pub const SCRIPT_COMMANDS: &[&str] = &["EVALSHA_RO", "EVAL_RO", "SCRIPT"];
 
+/// The command by which writes wait for replicas. It is checked where a setting demands it.
+pub const REPLICA_COMMANDS: &[&str] = &["WAIT"];
+
 /// Returns those of the commands in ARGV that the user may not run on every key in KEYS. EVAL and EVALSHA
 /// need their number of keys here: Redis 7.0 reads it without looking whether it is there, and crashes.
 const CHECK_RIGHTS: &str = "

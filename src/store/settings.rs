@@ -5,7 +5,7 @@ use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use clap::ValueEnum;
 
-use super::Endpoint;
+use super::HostPort;
 
 /// The way to Redis, and the bounds on waiting for it.
 #[derive(Clone)]
@@ -25,6 +25,10 @@ pub struct Settings {
     pub queue_bytes: usize,
     /// The longest a call waits to be sent, and then again for its reply.
     pub timeout: Duration,
+    /// The number of replicas that have to have a write before it is acknowledged; 0 for none.
+    pub wait_replicas: u32,
+    /// The longest wait for them, less than `timeout`.
+    pub wait_timeout: Duration,
     /// The retention of past calls.
     pub retention: Retention,
 }
@@ -87,9 +91,9 @@ pub struct Access {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeMapping {
     /// The address that sentinels and nodes of a cluster tell.
-    pub announced: Endpoint,
+    pub announced: HostPort,
     /// The address to connect to.
-    pub reachable: Endpoint,
+    pub reachable: HostPort,
 }
 
 impl FromStr for NodeMapping {

@@ -8,8 +8,9 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Completed, Context, Error, Failure, Library, Operation, RawReply, Redirect, Store,
-    connection::{PooledConnection, checkout},
+    connection::{Durability, PooledConnection, Wait, checkout},
     invocation::{EncodedInvocation, data_prefix},
+    replicas::note_replicas,
     topology::{MAX_HOPS, Node},
 };
 use crate::types::Id;
@@ -130,7 +131,7 @@ impl Store {
         let topology = &self.0.topology;
         match failure {
             Failure::Redirected(redirect) if !redirect.ask => {
-                topology.follow(redirect, node.endpoint.as_ref());
+                topology.follow(redirect, node.host_port.as_ref());
             }
             Failure::Redirected(_) | Failure::SlotUnavailable(_) => topology.request_refresh(),
             failure if failure.is_transient() || matches!(failure, Failure::Unknown { .. }) => {
@@ -144,7 +145,8 @@ impl Store {
 impl Watch {
     async fn read(&mut self, pipeline: Pipeline) -> Result<Vec<WatchedValue>, Failure> {
         let left = self.store.0.timeout.saturating_sub(self.started.elapsed());
-        let mut replies = self.send(pipeline, left, false).await?.into_iter();
+        let (replies, _) = self.send(pipeline, left, None, false).await?;
+        let mut replies = replies.into_iter();
         fail_on_error(replies.next())?;
         fail_on_error(replies.next_back())?;
         let mut values = Vec::with_capacity(replies.len() / 2);
@@ -216,7 +218,9 @@ impl Watch {
         }
         self.store.0.runner_args.encode(&mut pipeline, &host_script, send_source, steps);
         pipeline.cmd("EXEC");
-        let replies = self.send(pipeline, self.store.0.timeout, retry_safe).await?;
+        let wait = self.store.0.wait;
+        let (replies, durability) =
+            self.send(pipeline, self.store.0.timeout, wait, retry_safe).await?;
         let mut replies = replies.into_iter();
         let (Some(queued), Some(executed)) = (replies.next(), replies.next()) else {
             return Err(unexpected_reply().into());
@@ -242,6 +246,7 @@ impl Watch {
                 Ok(ExecOutcome::ScriptNotLoaded)
             }
             Some(Value::Array(values)) if values.len() == 2 => {
+                note_replicas(durability.confirm(retry_safe)?);
                 let mut values = values.into_iter();
                 let replayed = values.next() == Some(Value::Int(1));
                 let reply = values.next().unwrap_or_default();
@@ -256,17 +261,18 @@ impl Watch {
         }
     }
 
-    /// Sends a pipeline, and returns its replies within `time_limit`. Where EXEC was not written whole, the
-    /// call has not run.
+    /// Sends a pipeline, and returns its replies within `time_limit`, with what is known of the replicas that have
+    /// what it wrote. Where EXEC was not written whole, the call has not run.
     async fn send(
         &mut self,
         mut pipeline: Pipeline,
         time_limit: Duration,
+        wait: Option<Wait>,
         retry_safe: bool,
-    ) -> Result<Vec<Value>, Failure> {
+    ) -> Result<(Vec<Value>, Durability), Failure> {
         pipeline.ignore_errors();
         let Some(connection) = &mut self.connection else { return Err(unexpected_reply()) };
-        connection.send(&pipeline, time_limit).await.map_err(|unanswered| {
+        connection.send_and_wait(&pipeline, time_limit, wait).await.map_err(|unanswered| {
             let end = pipeline.get_packed_pipeline().len() as u64;
             unanswered.failure(end, retry_safe)
         })

@@ -22,8 +22,9 @@ use tokio::{
 
 use super::{
     Completed, Context, Error, Failure, Library, Operation, RawReply, Redirect, Script, Store,
-    connection::{Connection, RECHECK_PERIOD},
+    connection::{Connection, RECHECK_PERIOD, is_error},
     invocation::EncodedInvocation,
+    replicas::{counting_replicas, note_replicas},
     script::RunOutcome,
     topology::{MAX_HOPS, Node},
 };
@@ -151,11 +152,17 @@ impl Store {
         let (sender, receiver) = oneshot::channel();
         let (store, script, context) = (self.clone(), script.clone(), context.clone());
         self.spawn(async move {
+            let run = store.run_watched(&script, &operation, &context, time_limit);
             // The caller may have gone. The effect stays.
-            let _ = sender.send(store.run_watched(&script, &operation, &context, time_limit).await);
+            let _ = sender.send(counting_replicas(run).await);
         });
-        let ended = receiver.await;
-        ended.unwrap_or(Err(RunError::Store(Failure::ShuttingDown.into())))
+        match receiver.await {
+            Ok((result, replicas)) => {
+                note_replicas(replicas);
+                result
+            }
+            Err(_) => Err(RunError::Store(Failure::ShuttingDown.into())),
+        }
     }
 
     /// Runs a script and watches its time.
@@ -282,7 +289,7 @@ impl Store {
         Err(self.explain(failure, &context.space).await.into())
     }
 
-    /// Sends a run once to a node, and returns its reply.
+    /// Sends a run once to a node, and returns its reply when the replicas that it waits for have what it wrote.
     async fn send_run(&self, node: &Node, run: &Run<'_>) -> Result<Value, Failure> {
         let topology = &self.0.topology;
         let connected = self.script_connection(node).await;
@@ -294,13 +301,14 @@ impl Store {
         let steps = [run.invocation].into_iter();
         self.0.runner_args.encode(&mut pipeline, run.script, run.send_source, steps);
         let generation = connection.generation();
-        match connection.send(&pipeline, self.0.timeout).await {
-            Ok(replies) => {
+        let wait = self.0.wait.filter(|_| !run.script.header.read_only);
+        match connection.send_and_wait(&pipeline, self.0.timeout, wait).await {
+            Ok((replies, durability)) => {
                 let reply = replies.into_iter().next().unwrap_or_default();
                 if let Value::ServerError(error) = &reply {
                     match Failure::from_server_error(error) {
                         Failure::Redirected(redirect) if !redirect.ask => {
-                            topology.follow(&redirect, node.endpoint.as_ref());
+                            topology.follow(&redirect, node.host_port.as_ref());
                         }
                         Failure::Redirected(_) | Failure::SlotUnavailable(_) => {
                             topology.request_refresh();
@@ -310,6 +318,12 @@ impl Store {
                         }
                         _ => {}
                     }
+                }
+                if durability.is_lost() {
+                    self.leave_script_connection(node, generation).await;
+                }
+                if !is_error(&reply) {
+                    note_replicas(durability.confirm(run.retry_safe)?);
                 }
                 Ok(reply)
             }

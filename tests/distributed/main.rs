@@ -11,7 +11,9 @@ mod support;
 mod certificates;
 mod cluster;
 
+mod failover;
 mod group;
+mod replicas;
 mod sentinel;
 mod settings;
 mod tls;

@@ -23,8 +23,9 @@ pub use observation::{EndedCall, Observation};
 pub use request_info::{Limits, RequestInfo};
 pub use shutdown_gate::{InFlight, ShutdownGate};
 
-use super::{Later, Problem, REPLAYED};
+use super::{Later, Problem, REPLAYED, REPLICAS};
 use crate::{
+    store::counting_replicas,
     telemetry::{self, panic_text},
     types::codes,
 };
@@ -61,14 +62,16 @@ fn handle(
     let asked = Asked::of(&method, request.headers());
     let host = check_host(request.version(), request.headers());
     let answering = match (gate.enter(), host) {
-        (_, Err(problem)) => Err(problem.into_response()),
-        (None, Ok(())) => Err(Problem::from(codes::SHUTTING_DOWN).into_response()),
+        (_, Err(problem)) => Err(Box::new(problem)),
+        (None, Ok(())) => Err(Box::new(codes::SHUTTING_DOWN.into())),
         (Some(in_flight), Ok(())) => Ok((in_flight, Box::pin(service.clone().call(request)))),
     };
     Box::pin(async move {
-        let response = match answering {
-            Err(refused) => refused,
-            Ok((_in_flight, answering)) => answer_of(answering).instrument(span.clone()).await,
+        let (response, replicas) = match answering {
+            Err(problem) => (problem.into_response(), None),
+            Ok((_in_flight, answering)) => {
+                counting_replicas(answer_of(answering)).instrument(span.clone()).await
+            }
         };
         let mut response = asked.answer_options(with_problem(response));
         let problem = response.extensions_mut().remove::<Problem>();
@@ -81,7 +84,9 @@ fn handle(
         };
         let mut response = asked.finish(response, &info);
         response.headers_mut().insert(REQUEST_ID, info.request_id.clone());
-
+        if let Some(replicas) = replicas {
+            response.headers_mut().insert(REPLICAS, replicas.into());
+        }
         if response.headers().contains_key(REPLAYED) {
             count_replay();
         }

@@ -73,7 +73,7 @@ impl Observation {
         calls.record(outcome, call.duration);
         let Some(problem) = call.problem else { return };
         let Some(statistics) = &self.statistics else { return };
-        statistics.record_failure(FailedCall {
+        statistics.record_failure(|| FailedCall {
             operation: Arc::clone(&calls.operation),
             code: problem.code(),
             status: call.status,

@@ -13,7 +13,7 @@ use tracing::Span;
 use super::{
     Completions, MAX_KEYS, MAX_STEPS, PendingCall, Progress, RunnerArgs, StepReply, retry::Retry,
 };
-use crate::store::{Failure, topology::MAX_HOPS};
+use crate::store::{Failure, connection::Durability, topology::MAX_HOPS};
 
 /// Calls of one script and one space, sent as one EVALSHA.
 pub(super) struct ScriptBatch {
@@ -142,14 +142,26 @@ impl ScriptBatch {
 
     /// Reads the server's reply: completes the calls, or decides by the kind of an error whether they
     /// are sent again.
-    pub fn on_reply(mut self, reply: Value, retry: &mut Retry, completions: &mut Completions) {
+    pub fn on_reply(
+        mut self,
+        reply: Value,
+        durability: &Durability,
+        retry: &mut Retry,
+        completions: &mut Completions,
+    ) {
         match reply {
             Value::Array(values) if values.len() == 2 * self.calls.len() => {
+                let replicas = match durability.confirm(false) {
+                    Ok(replicas) => replicas,
+                    Err(failure) => {
+                        return self.on_missed_replicas(&failure, durability, retry, completions);
+                    }
+                };
                 let mut values = values.into_iter();
                 for call in self.calls {
                     let replayed = values.next() == Some(Value::Int(1));
                     let reply = values.next().unwrap_or_default();
-                    completions.push(call, Ok(StepReply { replayed, reply }));
+                    completions.push(call, Ok(StepReply { replayed, reply, replicas }));
                 }
             }
             Value::ServerError(error) if error.code() == "NOSCRIPT" && !self.send_source => {
@@ -204,6 +216,24 @@ impl ScriptBatch {
             retry.after_pause(safe);
         }
         batch(unsafe_calls).fail(failure, completions);
+    }
+
+    /// Decides for a batch that ran, and that too few replicas have. Where their number did not come it is
+    /// asked for again by a repeat, which writes something too, of the calls that have no second effect.
+    fn on_missed_replicas(
+        self,
+        failure: &Failure,
+        durability: &Durability,
+        retry: &mut Retry,
+        completions: &mut Completions,
+    ) {
+        if durability.is_lost() {
+            return self.on_lost_reply(failure, retry, completions);
+        }
+        for call in self.calls {
+            let failure = failure.as_unknown(call.is_retry_safe());
+            completions.push(call, Err(failure));
+        }
     }
 
     /// Ends the calls, which are not sent any more.

@@ -90,6 +90,8 @@ pub(super) type CallResult = Result<StepReply, Failure>;
 pub(super) struct StepReply {
     pub replayed: bool,
     pub reply: Value,
+    /// The number of replicas that have what it wrote, where it waited for them.
+    pub replicas: Option<u32>,
 }
 
 impl PendingCall {

@@ -103,7 +103,7 @@ impl BatchWorker {
         completions: &mut Completions,
     ) {
         match sent {
-            Sent::Complete { replies, role, generation } => {
+            Sent::Complete { replies, role, durability, generation } => {
                 if let (Some(Role::Primary), Some(shared)) = (role, connection.as_mut()) {
                     shared.role_is_checked();
                 }
@@ -115,10 +115,10 @@ impl BatchWorker {
                         // What a replica says may have been overtaken long ago.
                         batch.on_refusal(&replica(), retry, completions);
                     } else {
-                        batch.on_reply(reply, retry, completions);
+                        batch.on_reply(reply, &durability, retry, completions);
                     }
                 }
-                if retry.leave || role == Some(Role::Replica) {
+                if retry.leave || durability.is_lost() || role == Some(Role::Replica) {
                     self.leave(connection, generation);
                 }
             }
@@ -151,7 +151,7 @@ impl BatchWorker {
         topology.request_refresh();
         if let Failure::Redirected(redirect) = failure
             && batch.count_hop(redirect.ask)
-            && let Some(node) = topology.follow(redirect, self.endpoint.as_ref())
+            && let Some(node) = topology.follow(redirect, self.host_port.as_ref())
         {
             match node.id == self.node {
                 true => retry.batches.push(batch),

@@ -18,9 +18,9 @@ use super::{
     connection::SharedConnection,
 };
 use crate::store::{
-    Endpoint, Failure,
+    Failure, HostPort,
     activity::ConnectionActivity,
-    connection::{Connection, Pool, Route, Unanswered, ask_role, is_replica},
+    connection::{Connection, Durability, Pool, Route, Unanswered, Wait, ask_role, is_replica},
     topology::Topology,
 };
 
@@ -33,13 +33,15 @@ const MAX_CONCURRENT_BATCHES: usize = 2;
 pub(in crate::store) struct BatchWorker {
     /// The id and the address of its node, and its number among the workers of that.
     pub node: u64,
-    pub endpoint: Option<Endpoint>,
+    pub host_port: Option<HostPort>,
     pub number: usize,
     pub topology: Weak<Topology>,
     pub route: Arc<Route>,
     pub pool: Pool,
     pub runner_args: RunnerArgs,
     pub timeout: Duration,
+    /// What its writes wait for; of a wait that no setting demands only where the server has replicas.
+    pub wait: Option<Wait>,
     /// The most calls of one batch.
     pub max_calls: usize,
     pub activity: Arc<ConnectionActivity>,
@@ -111,6 +113,7 @@ impl BatchWorker {
             completions.deliver();
         }
         let connected = self.connect(connection, deadline).await;
+        let (connected, wait) = self.decide_wait(connection, connected).await;
         let mut pipeline = Pipeline::with_capacity(batches.len() + 1);
         let asks_role = connected.as_ref().is_ok_and(Connection::needs_role_check);
         if asks_role {
@@ -134,10 +137,10 @@ impl BatchWorker {
             };
             let generation = connected.generation();
             let left = deadline.saturating_duration_since(Instant::now()).min(time_limit);
-            match connected.send(&pipeline, left).await {
-                Ok(mut replies) => {
+            match connected.send_and_wait(&pipeline, left, wait).await {
+                Ok((mut replies, durability)) => {
                     let role = asks_role.then(|| Role::of(&replies.remove(0)));
-                    Sent::Complete { replies, role, generation }
+                    Sent::Complete { replies, role, durability, generation }
                 }
                 Err(unanswered) => Sent::Unanswered { unanswered, generation },
             }
@@ -152,7 +155,7 @@ pub(super) enum Sent {
     /// They were sent on a connection of `generation`, and the replies did not come.
     Unanswered { unanswered: Unanswered, generation: u64 },
     /// Each has a reply. `role` is that of the server, where it was asked for.
-    Complete { replies: Vec<Value>, role: Option<Role>, generation: u64 },
+    Complete { replies: Vec<Value>, role: Option<Role>, durability: Durability, generation: u64 },
 }
 
 /// The role of a server.

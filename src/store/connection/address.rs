@@ -10,25 +10,25 @@ const DEFAULT_PORT: u16 = 6379;
 
 /// A host and a port, as a server listens on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Endpoint {
+pub struct HostPort {
     /// A name, or an IP address without brackets.
     pub host: String,
     /// The port.
     pub port: u16,
 }
 
-impl fmt::Display for Endpoint {
+impl fmt::Display for HostPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Endpoint { host, port } = self;
+        let HostPort { host, port } = self;
         if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
     }
 }
 
-impl FromStr for Endpoint {
+impl FromStr for HostPort {
     type Err = String;
 
     /// Reads `HOST:PORT`, an IPv6 address in brackets or, as sentinels and servers write it, without.
-    fn from_str(text: &str) -> Result<Endpoint, String> {
+    fn from_str(text: &str) -> Result<HostPort, String> {
         let wrong = || format!("{text:?} is not HOST:PORT");
         let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
@@ -36,7 +36,7 @@ impl FromStr for Endpoint {
         if host.is_empty() || host.contains(|letter: char| letter.is_whitespace()) {
             return Err(wrong());
         }
-        Ok(Endpoint { host: host.to_owned(), port })
+        Ok(HostPort { host: host.to_owned(), port })
     }
 }
 
@@ -50,16 +50,16 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Where connections go.
+/// The place that connections go to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
     /// The path of a socket.
     Unix(PathBuf),
     /// One or more hosts: the server itself, or sentinels.
-    Tcp(Vec<Endpoint>),
+    Tcp(Vec<HostPort>),
 }
 
-/// What a URL says. The default is that of a URL that says nothing.
+/// The parts of a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Address {
     pub place: Place,
@@ -153,7 +153,7 @@ impl Address {
 }
 
 /// Reads one host with its port, if it has one.
-fn endpoint(text: &str) -> Result<Endpoint, String> {
+fn endpoint(text: &str) -> Result<HostPort, String> {
     let wrong = || format!("{text:?} in it is not HOST:PORT");
     let url = Url::parse(&format!("redis://{text}")).map_err(|_| wrong())?;
     let host = match url.host().ok_or_else(wrong)? {
@@ -161,7 +161,7 @@ fn endpoint(text: &str) -> Result<Endpoint, String> {
         Host::Ipv4(address) => address.to_string(),
         Host::Ipv6(address) => address.to_string(),
     };
-    Ok(Endpoint { host, port: url.port().unwrap_or(DEFAULT_PORT) })
+    Ok(HostPort { host, port: url.port().unwrap_or(DEFAULT_PORT) })
 }
 
 fn database(text: &str) -> Result<u32, String> {
@@ -199,7 +199,7 @@ mod tests {
 
     fn hosts(text: &str) -> Vec<String> {
         let Place::Tcp(hosts) = Address::parse(text).unwrap().place else { panic!("a socket") };
-        hosts.iter().map(Endpoint::to_string).collect()
+        hosts.iter().map(HostPort::to_string).collect()
     }
 
     #[test]
@@ -267,11 +267,11 @@ mod tests {
     #[test]
     fn an_endpoint_is_read_as_it_is_written() {
         for text in ["h:1", "127.0.0.1:65535", "[::1]:6379"] {
-            assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<HostPort>().unwrap().to_string(), text);
         }
-        assert_eq!("::1:6379".parse::<Endpoint>().unwrap().to_string(), "[::1]:6379");
+        assert_eq!("::1:6379".parse::<HostPort>().unwrap().to_string(), "[::1]:6379");
         for wrong in ["", "h", "h:", "h:0", "h:x", ":1", "h:70000", "a b:1"] {
-            assert!(wrong.parse::<Endpoint>().is_err(), "{wrong}");
+            assert!(wrong.parse::<HostPort>().is_err(), "{wrong}");
         }
     }
 }

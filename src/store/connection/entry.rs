@@ -1,4 +1,4 @@
-//! What a server asks of a connection before it serves: the certificate of a client, a user and a password.
+//! Entries: what a server asks of a connection before it serves, the certificate of a client, a user and a password.
 //! `route` reads it anew for each connection, because files may hold other secrets by then.
 
 use std::{
@@ -19,7 +19,7 @@ use tokio_rustls::{
 use super::address::{Address, Secret};
 use crate::store::{Failure, settings::Access};
 
-/// Where the parts of an entry come from.
+/// The sources of the parts of an entry.
 pub(super) struct EntrySources {
     user: Option<String>,
     password: Option<PasswordSource>,
@@ -40,13 +40,13 @@ struct TlsFiles {
 }
 
 /// An entry as it is now.
-pub(super) struct Entry {
+pub(super) struct ServerEntry {
     /// The user, where one is named, and the password.
     pub login: Option<(Option<String>, Secret)>,
     pub tls: Option<TlsConnector>,
 }
 
-impl Entry {
+impl ServerEntry {
     /// The command that logs in, where there is a password.
     pub fn login_command(&self) -> Option<Vec<&[u8]>> {
         let (user, Secret(password)) = self.login.as_ref()?;
@@ -121,13 +121,13 @@ impl EntrySources {
     /// # Errors
     ///
     /// The sentence about a file that cannot be used.
-    pub fn read(&self) -> Result<Entry, String> {
+    pub fn read(&self) -> Result<ServerEntry, String> {
         let password = match &self.password {
             None => None,
             Some(PasswordSource::Url(password)) => Some(password.clone()),
             Some(PasswordSource::File(path)) => Some(read_password(path)?),
         };
-        Ok(Entry {
+        Ok(ServerEntry {
             login: password.map(|password| (self.user.clone(), password)),
             tls: self.tls.as_ref().map(TlsFiles::connector).transpose()?,
         })

@@ -28,8 +28,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Connection, RawConnection,
-    address::{Address, Endpoint, Place},
-    entry::{Entry, EntrySources},
+    address::{Address, HostPort, Place},
+    entry::{EntrySources, ServerEntry},
     raw::RawSocket,
     replica, says_replica,
     sentinel::Sentinels,
@@ -48,8 +48,8 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 pub(in crate::store) struct Route {
     place: Place,
     mode: StoreMode,
-    /// What was found at the place, where the mode is to find out.
-    found: OnceLock<Found>,
+    /// The answer of the place, where the mode is to find out.
+    found: OnceLock<SeedKind>,
     pub(super) sentinels: Sentinels,
     node_map: Vec<NodeMapping>,
     entry: Arc<EntrySources>,
@@ -59,14 +59,14 @@ pub(in crate::store) struct Route {
     held_back: Mutex<Option<Failure>>,
 }
 
-/// What is at the place of a URL.
+/// The kind of what is at the place of a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum SeedKind {
     Server,
     Sentinels,
 }
 
-/// What is asked of a server before a connection to it is used.
+/// The questions to a server before a connection to it is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Greeting {
     /// Nothing, not even to let the service in.
@@ -92,7 +92,7 @@ struct Dialed {
     encrypts: bool,
 }
 
-/// Why there is no connection.
+/// The reason why there is no connection.
 #[derive(Debug)]
 pub(in crate::store) enum ConnectError {
     /// Settings do not fit what was found: the sentence about it.
@@ -165,9 +165,9 @@ impl Route {
     }
 
     /// The route to one server, which is reached as this one but for its address.
-    pub fn to_node(&self, endpoint: &Endpoint) -> Route {
+    pub fn to_node(&self, host_port: &HostPort) -> Route {
         Route {
-            place: Place::Tcp(vec![endpoint.clone()]),
+            place: Place::Tcp(vec![host_port.clone()]),
             mode: StoreMode::Single,
             found: OnceLock::new(),
             sentinels: Sentinels::of_group(None),
@@ -185,17 +185,17 @@ impl Route {
     }
 
     /// The address of the server, where it is a single one that does not change.
-    pub fn endpoint(&self) -> Option<Endpoint> {
+    pub fn host_port(&self) -> Option<HostPort> {
         match (self.hosts(), self.found()) {
-            ([host], found) if found != Some(Found::Sentinels) => Some(host.clone()),
+            ([host], found) if found != Some(SeedKind::Sentinels) => Some(host.clone()),
             _ => None,
         }
     }
 
     /// The address that is no sentinel, where `--redis-url` has several.
-    pub fn misplaced(&self) -> Option<&Endpoint> {
+    pub fn misplaced(&self) -> Option<&HostPort> {
         match (self.hosts(), self.found()) {
-            ([host, _, ..], Some(Found::Server)) => Some(host),
+            ([host, _, ..], Some(SeedKind::Server)) => Some(host),
             _ => None,
         }
     }
@@ -302,8 +302,8 @@ impl Route {
                     self.dial_target(&target, None, &entry, greeting).await?
                 }
                 Place::Tcp(hosts) => match self.find_out(hosts, &entry, deadline).await? {
-                    Found::Server => self.dial_any(hosts, &entry, greeting, deadline).await?,
-                    Found::Sentinels => {
+                    SeedKind::Server => self.dial_any(hosts, &entry, greeting, deadline).await?,
+                    SeedKind::Sentinels => {
                         self.dial_primary(hosts, &entry, greeting, deadline).await?
                     }
                 },
@@ -314,12 +314,12 @@ impl Route {
     }
 
     /// What is at the place, where that is known.
-    pub(super) fn found(&self) -> Option<Found> {
+    pub(super) fn found(&self) -> Option<SeedKind> {
         match (&self.place, self.mode) {
             (Place::Unix(_), _) | (_, StoreMode::Single | StoreMode::Cluster) => {
-                Some(Found::Server)
+                Some(SeedKind::Server)
             }
-            (_, StoreMode::Sentinel) => Some(Found::Sentinels),
+            (_, StoreMode::Sentinel) => Some(SeedKind::Sentinels),
             (_, StoreMode::Auto) => self.found.get().copied(),
         }
     }
@@ -327,10 +327,10 @@ impl Route {
     /// Finds out what is at the place, if it is not known yet.
     async fn find_out(
         &self,
-        hosts: &[Endpoint],
-        entry: &Entry,
+        hosts: &[HostPort],
+        entry: &ServerEntry,
         deadline: Instant,
-    ) -> Result<Found, ConnectError> {
+    ) -> Result<SeedKind, ConnectError> {
         if let Some(found) = self.found() {
             return Ok(found);
         }
@@ -351,7 +351,7 @@ impl Route {
     }
 
     /// The addresses of `--redis-url`; none for a socket.
-    pub(super) fn hosts(&self) -> &[Endpoint] {
+    pub(super) fn hosts(&self) -> &[HostPort] {
         match &self.place {
             Place::Tcp(hosts) => hosts,
             Place::Unix(_) => &[],
@@ -359,13 +359,13 @@ impl Route {
     }
 
     /// The address at which a server is reached that is announced as `announced`.
-    pub fn reachable(&self, announced: Endpoint) -> Endpoint {
+    pub fn reachable(&self, announced: HostPort) -> HostPort {
         let mapping = self.node_map.iter().find(|mapping| mapping.announced == announced);
         mapping.map_or(announced, |mapping| mapping.reachable.clone())
     }
 
     /// Reads what lets the service in, from files where it is in files.
-    pub(super) async fn read_entry(&self) -> Result<Entry, Failure> {
+    pub(super) async fn read_entry(&self) -> Result<ServerEntry, Failure> {
         let read = if self.entry.has_files() {
             let entry = Arc::clone(&self.entry);
             let reading = spawn_blocking(move || entry.read()).await;
@@ -379,8 +379,8 @@ impl Route {
     /// Connects to the first server that takes the connection: any node of a cluster knows the others.
     async fn dial_any(
         &self,
-        hosts: &[Endpoint],
-        entry: &Entry,
+        hosts: &[HostPort],
+        entry: &ServerEntry,
         greeting: Greeting,
         deadline: Instant,
     ) -> Result<RawConnection, Failure> {
@@ -399,8 +399,8 @@ impl Route {
     /// Connects to the first address of a host that takes the connection.
     pub(super) async fn dial_host(
         &self,
-        host: &Endpoint,
-        entry: &Entry,
+        host: &HostPort,
+        entry: &ServerEntry,
         greeting: Greeting,
         deadline: Instant,
     ) -> Result<RawConnection, Failure> {
@@ -426,7 +426,7 @@ impl Route {
         &self,
         target: &Target,
         host: Option<&str>,
-        entry: &Entry,
+        entry: &ServerEntry,
         greeting: Greeting,
     ) -> Result<RawConnection, Failure> {
         let socket = open(target, host, entry).await.map_err(failed)?;
@@ -449,7 +449,7 @@ impl Route {
     async fn greet(
         &self,
         connection: &mut RawConnection,
-        entry: &Entry,
+        entry: &ServerEntry,
         greeting: Greeting,
     ) -> io::Result<Result<(), Failure>> {
         let database = self.entry.database.to_string();
@@ -509,7 +509,7 @@ fn anonymous() -> RedisConnectionInfo {
 async fn open(
     target: &Target,
     host: Option<&str>,
-    entry: &Entry,
+    entry: &ServerEntry,
 ) -> io::Result<Box<dyn RawSocket>> {
     let socket = match target {
         Target::Unix(path) => return Ok(Box::new(UnixStream::connect(path).await?)),

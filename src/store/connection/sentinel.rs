@@ -13,9 +13,9 @@ use tokio::time::{sleep, timeout};
 
 use super::{
     RawConnection, Route,
-    address::Endpoint,
-    entry::Entry,
-    route::{ConnectError, Found, Greeting, error_reply, failed, not_in_time, share},
+    address::HostPort,
+    entry::ServerEntry,
+    route::{ConnectError, Greeting, SeedKind, error_reply, failed, not_in_time, share},
 };
 use crate::store::{Failure, ScriptValue};
 
@@ -34,7 +34,7 @@ struct Known {
     /// The place, among those in the URL, of the sentinel that was right last.
     sentinel: usize,
     /// The address that it told, and that connections lead to.
-    primary: Option<Endpoint>,
+    primary: Option<HostPort>,
 }
 
 impl Sentinels {
@@ -57,10 +57,10 @@ impl Route {
     /// Asks a server what it is, where it tells.
     pub(super) async fn ask_kind(
         &self,
-        host: &Endpoint,
-        entry: &Entry,
+        host: &HostPort,
+        entry: &ServerEntry,
         deadline: Instant,
-    ) -> Result<Found, Failure> {
+    ) -> Result<SeedKind, Failure> {
         let mut connection = self.dial_host(host, entry, Greeting::None, deadline).await?;
         let reply = ask(&mut connection, entry, vec![b"INFO", b"server"]).await?;
         let is_sentinel = |line: &[u8]| {
@@ -70,18 +70,18 @@ impl Route {
         };
         match reply {
             ScriptValue::Bytes(info) if info.split(|byte| *byte == b'\n').any(is_sentinel) => {
-                Ok(Found::Sentinels)
+                Ok(SeedKind::Sentinels)
             }
             // Why a server does not let the service in is found out, and told, when calls are to be sent to it.
-            _ => Ok(Found::Server),
+            _ => Ok(SeedKind::Server),
         }
     }
 
     /// Connects to the server that a sentinel calls the primary, and that calls itself one.
     pub(super) async fn dial_primary(
         &self,
-        sentinels: &[Endpoint],
-        entry: &Entry,
+        sentinels: &[HostPort],
+        entry: &ServerEntry,
         greeting: Greeting,
         deadline: Instant,
     ) -> Result<RawConnection, ConnectError> {
@@ -110,7 +110,7 @@ impl Route {
         Err(error)
     }
 
-    fn note_primary(&self, sentinel: usize, primary: Endpoint) {
+    fn note_primary(&self, sentinel: usize, primary: HostPort) {
         let mut known = self.sentinels.known();
         known.sentinel = sentinel;
         if known.primary.as_ref() != Some(&primary) {
@@ -122,10 +122,10 @@ impl Route {
     /// The address of the primary, as a sentinel tells it.
     async fn ask_primary(
         &self,
-        sentinel: &Endpoint,
-        entry: &Entry,
+        sentinel: &HostPort,
+        entry: &ServerEntry,
         deadline: Instant,
-    ) -> Result<Endpoint, ConnectError> {
+    ) -> Result<HostPort, ConnectError> {
         let asking = async {
             let mut connection = self.dial_host(sentinel, entry, Greeting::None, deadline).await?;
             let group = match &self.sentinels.group {
@@ -149,7 +149,7 @@ impl Route {
     async fn unknown_group(
         &self,
         connection: &mut RawConnection,
-        entry: &Entry,
+        entry: &ServerEntry,
         group: &str,
     ) -> ConnectError {
         match groups(connection, entry).await {
@@ -167,13 +167,14 @@ impl Route {
         loop {
             sleep(POLL_PERIOD).await;
             match self.found() {
-                Some(Found::Server) => return,
-                Some(Found::Sentinels) => {}
+                Some(SeedKind::Server) => return,
+                Some(SeedKind::Sentinels) => {}
                 None => continue,
             }
             let generation = self.generation();
             let known = self.sentinels.known().primary.clone();
-            let told = self.ask_any().await;
+            let asked = timeout(self.timeout, self.ask_any()).await;
+            let told = asked.ok().flatten();
             if known.is_some() && told.is_some() && known != told {
                 self.leave(generation);
             }
@@ -181,7 +182,7 @@ impl Route {
     }
 
     /// The address that the first sentinel tells which answers.
-    async fn ask_any(&self) -> Option<Endpoint> {
+    async fn ask_any(&self) -> Option<HostPort> {
         let entry = self.read_entry().await.ok()?;
         let (hosts, deadline) = (self.hosts(), Instant::now() + self.timeout);
         for (turn, index) in self.sentinels.order(hosts.len()).enumerate() {
@@ -195,7 +196,10 @@ impl Route {
 }
 
 /// The only group that a sentinel knows.
-async fn only_group(connection: &mut RawConnection, entry: &Entry) -> Result<String, ConnectError> {
+async fn only_group(
+    connection: &mut RawConnection,
+    entry: &ServerEntry,
+) -> Result<String, ConnectError> {
     let mut groups = groups(connection, entry).await?;
     match groups.len() {
         1 => Ok(groups.remove(0)),
@@ -208,7 +212,10 @@ async fn only_group(connection: &mut RawConnection, entry: &Entry) -> Result<Str
 }
 
 /// The names of all groups that a sentinel knows, in alphabetical order.
-async fn groups(connection: &mut RawConnection, entry: &Entry) -> Result<Vec<String>, Failure> {
+async fn groups(
+    connection: &mut RawConnection,
+    entry: &ServerEntry,
+) -> Result<Vec<String>, Failure> {
     let reply = ask(connection, entry, vec![b"SENTINEL", b"MASTERS"]).await?;
     let ScriptValue::Array(groups) = reply else {
         return Err(error_reply(&reply).unwrap_or_else(|| strange(&[reply])));
@@ -227,7 +234,7 @@ async fn groups(connection: &mut RawConnection, entry: &Entry) -> Result<Vec<Str
 /// sent to them in vain.
 async fn ask(
     connection: &mut RawConnection,
-    entry: &Entry,
+    entry: &ServerEntry,
     words: Vec<&[u8]>,
 ) -> Result<ScriptValue, Failure> {
     let question = [words];
@@ -246,7 +253,7 @@ async fn ask(
 }
 
 /// The address in a reply of two strings.
-fn read_address(parts: &[ScriptValue]) -> Option<Endpoint> {
+fn read_address(parts: &[ScriptValue]) -> Option<HostPort> {
     let [host, port] = parts else { return None };
     format!("{}:{}", text(host)?, text(port)?).parse().ok()
 }

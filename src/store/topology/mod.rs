@@ -35,7 +35,7 @@ use slots::read_slots;
 pub(super) use slots::{SlotMap, SlotRange, owned_tag, slot_of_key};
 
 use super::{
-    AdminConnection, Endpoint, Failure, Settings, StartRefusal,
+    AdminConnection, Failure, HostPort, Settings, StartRefusal,
     batcher::{PendingCall, RunnerArgs},
     connection::{Connection, Route},
     open::MOST_QUEUE_BYTES,
@@ -74,7 +74,7 @@ pub(super) enum Slots {
     /// It is no node of a cluster.
     SingleServer,
     /// The masters, with the slots that each owns.
-    OfCluster(Vec<(SlotRange, Endpoint)>),
+    OfCluster(Vec<(SlotRange, HostPort)>),
 }
 
 impl Topology {
@@ -153,20 +153,20 @@ impl Topology {
 
     /// Follows a redirect that the node at `from` has given: notes the new owner of the slot where it has moved, and
     /// returns the node to ask. `None` where the address is not known, or the service is about to end.
-    pub fn follow(&self, redirect: &Redirect, from: Option<&Endpoint>) -> Option<Arc<Node>> {
+    pub fn follow(&self, redirect: &Redirect, from: Option<&HostPort>) -> Option<Arc<Node>> {
         self.request_refresh();
-        let mut endpoint = redirect.endpoint.clone()?;
-        if endpoint.host.is_empty() {
-            endpoint.host = from?.host.clone();
+        let mut host_port = redirect.host_port.clone()?;
+        if host_port.host.is_empty() {
+            host_port.host = from?.host.clone();
         }
-        let endpoint = self.base.reachable(endpoint);
+        let host_port = self.base.reachable(host_port);
         let kind = if redirect.ask { "ask" } else { "moved" };
         metrics::counter!("lockstep_store_redirects_total", "kind" => kind).increment(1);
         let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
-        let known = map.nodes.iter().find(|node| node.endpoint.as_ref() == Some(&endpoint));
+        let known = map.nodes.iter().find(|node| node.host_port.as_ref() == Some(&host_port));
         let node = match known {
             Some(node) => Arc::clone(node),
-            None => self.open_node_at(&endpoint)?,
+            None => self.open_node_at(&host_port)?,
         };
         *map = Arc::new(match redirect.ask {
             true => map.with_node(&node),
@@ -261,25 +261,25 @@ impl Topology {
     }
 
     /// Makes a map of slots that the server of `route` has told. Nodes that stay keep their connections.
-    fn apply(&self, slots: Vec<(SlotRange, Endpoint)>, route: &Arc<Route>) {
+    fn apply(&self, slots: Vec<(SlotRange, HostPort)>, route: &Arc<Route>) {
         let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
         let mut known = map.nodes.clone();
         let mut owned = Vec::with_capacity(slots.len());
-        for (range, mut endpoint) in slots {
-            match route.endpoint() {
+        for (range, mut host_port) in slots {
+            match route.host_port() {
                 // The node that answers means its own host.
-                Some(own) if endpoint.host.is_empty() => endpoint.host = own.host,
-                _ => endpoint = self.base.reachable(endpoint),
+                Some(own) if host_port.host.is_empty() => host_port.host = own.host,
+                _ => host_port = self.base.reachable(host_port),
             }
             // A node that has no name for itself may be on a Unix socket.
-            let is_same = |node: &Arc<Node>| match endpoint.host.is_empty() {
+            let is_same = |node: &Arc<Node>| match host_port.host.is_empty() {
                 true => Arc::ptr_eq(&node.route, route),
-                false => node.endpoint.as_ref() == Some(&endpoint),
+                false => node.host_port.as_ref() == Some(&host_port),
             };
             let node = match known.iter().find(|node| is_same(node)) {
                 Some(node) => Arc::clone(node),
-                None if endpoint.host.is_empty() => continue,
-                None => match self.open_node_at(&endpoint) {
+                None if host_port.host.is_empty() => continue,
+                None => match self.open_node_at(&host_port) {
                     Some(node) => node,
                     None => continue,
                 },
@@ -300,8 +300,8 @@ impl Topology {
 
     /// Opens the node of an address. Called while the map is locked, so that no node is left out by
     /// [`Topology::hold_back`].
-    fn open_node_at(&self, endpoint: &Endpoint) -> Option<Arc<Node>> {
-        let route = Arc::new(self.base.to_node(endpoint));
+    fn open_node_at(&self, host_port: &HostPort) -> Option<Arc<Node>> {
+        let route = Arc::new(self.base.to_node(host_port));
         if let Some(reason) = &*self.lock_held_back() {
             route.hold_back(reason.clone());
         }

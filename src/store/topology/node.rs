@@ -11,7 +11,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::Topology;
 use crate::store::{
-    Endpoint, Settings,
+    HostPort, Settings,
     activity::ConnectionActivity,
     batcher::{BatchWorker, MAX_LARGE_CALLS, MAX_STEPS, PendingCall, RunnerArgs},
     connection::{Pool, Route, pool},
@@ -24,14 +24,16 @@ pub struct Node {
     /// The number that tells it from all other nodes of this process, past ones too.
     pub id: u64,
     /// Its address; `None` for a server on a Unix socket, and for one that sentinels or several addresses lead to.
-    pub endpoint: Option<Endpoint>,
+    pub host_port: Option<HostPort>,
     pub route: Arc<Route>,
     /// The connections for what is no batch: probes, walks, and batch workers that replace theirs.
     pub pool: Pool,
     /// The connections of transactions by WATCH, each with one transaction at a time.
     pub transaction_pool: Pool,
-    /// One queue for each batch worker.
+    /// One queue for each batch worker: first of those that do not wait for replicas, then of those that do.
     pub queues: Vec<mpsc::Sender<PendingCall>>,
+    /// The number of the former.
+    plain_queues: usize,
     /// The queue of the worker that takes the calls with large values, so that small ones do not wait behind them.
     pub large_queue: mpsc::Sender<PendingCall>,
     /// The activity of each batch worker, and of the one for large values behind them.
@@ -71,7 +73,7 @@ impl NodePools {
         let pool = |size| pool(route, size, settings.timeout).map_err(|error| error.to_string());
         // Two pools: probes and the sweeper do not wait behind transactions.
         let transaction_pool = pool(settings.transactions)?;
-        let pool = pool(settings.batch_workers + 1 + SPARE_CONNECTIONS)?;
+        let pool = pool(settings.workers() + SPARE_CONNECTIONS)?;
         Ok(NodePools { route: Arc::clone(route), pool, transaction_pool })
     }
 
@@ -82,19 +84,20 @@ impl NodePools {
         let NodeContext { settings, runner_args, room, topology, workers, closing } = context;
         let NodePools { route, pool, transaction_pool } = self;
         let queue_length = settings.queue.div_ceil(settings.batch_workers).max(1);
-        let (mut queues, mut worker_activity) = (Vec::new(), Vec::new());
-        let mut start_worker = |number, max_calls| {
+        let mut worker_activity = Vec::new();
+        let mut start_worker = |number, max_calls, wait| {
             let activity = Arc::default();
             worker_activity.push(Arc::clone(&activity));
             let worker = BatchWorker {
                 node: id,
-                endpoint: route.endpoint(),
+                host_port: route.host_port(),
                 number,
                 topology: Weak::clone(topology),
                 route: Arc::clone(&route),
                 pool: pool.clone(),
                 runner_args: (*runner_args).clone(),
                 timeout: settings.timeout,
+                wait,
                 max_calls,
                 activity,
             };
@@ -102,17 +105,21 @@ impl NodePools {
             workers.spawn(worker.run(queue, (*closing).clone()));
             sender
         };
-        for number in 0..settings.batch_workers {
-            queues.push(start_worker(number, MAX_STEPS));
-        }
-        let large_queue = start_worker(settings.batch_workers, MAX_LARGE_CALLS);
+        let demanded = settings.demanded_wait();
+        let waits = Some(demanded.unwrap_or(settings.usual_wait()));
+        let (plain, last) = (settings.batch_workers, settings.workers() - 1);
+        let queues = (0..last)
+            .map(|number| start_worker(number, MAX_STEPS, waits.filter(|_| number >= plain)));
+        let queues: Vec<_> = queues.collect();
+        let large_queue = start_worker(last, MAX_LARGE_CALLS, demanded);
         Arc::new(Node {
             id,
-            endpoint: route.endpoint(),
+            host_port: route.host_port(),
             route,
             pool,
             transaction_pool,
             queues,
+            plain_queues: plain,
             large_queue,
             worker_activity,
             room: room.map(|bytes| (Arc::new(Semaphore::new(bytes)), bytes)),
@@ -123,9 +130,14 @@ impl NodePools {
 }
 
 impl Node {
-    /// The queue whose turn it is.
-    pub fn next_queue(&self) -> &mpsc::Sender<PendingCall> {
-        &self.queues[self.next_queue.fetch_add(1, Ordering::Relaxed) % self.queues.len()]
+    /// The number of the worker whose turn it is. A connection that waits for replicas reads nothing meanwhile, so
+    /// calls that do not have to wait have others.
+    pub fn next_worker(&self, awaits_replicas: bool) -> usize {
+        let (first, count) = match awaits_replicas {
+            true => (self.plain_queues, self.queues.len() - self.plain_queues),
+            false => (0, self.plain_queues),
+        };
+        first + self.next_queue.fetch_add(1, Ordering::Relaxed) % count
     }
 
     /// The queue of a worker by its number. The last number is that of the worker for large values.
@@ -135,6 +147,6 @@ impl Node {
 
     /// Its address as text, for people.
     pub fn name(&self) -> String {
-        self.endpoint.as_ref().map_or_else(|| "--redis-url".to_owned(), Endpoint::to_string)
+        self.host_port.as_ref().map_or_else(|| "--redis-url".to_owned(), HostPort::to_string)
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fmt::{self, Display};
 
-use crate::store::Endpoint;
+use crate::store::HostPort;
 
 /// The answer of a node that has not run a call: another node is to be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct Redirect {
     pub slot: u16,
     /// The node to ask; `None` where the answering node does not know its name. The host is empty where it is that of
     /// the answering node.
-    pub endpoint: Option<Endpoint>,
+    pub host_port: Option<HostPort>,
 }
 
 impl Redirect {
@@ -30,14 +30,14 @@ impl Redirect {
         let mut words = details.split_whitespace();
         let slot = words.next()?.parse().ok()?;
         let text = words.next()?;
-        let endpoint = match text.strip_prefix(':') {
-            Some(port) => Endpoint { host: String::new(), port: port.parse().ok()? },
+        let host_port = match text.strip_prefix(':') {
+            Some(port) => HostPort { host: String::new(), port: port.parse().ok()? },
             None => text.parse().ok()?,
         };
         Some(Redirect {
             ask,
             slot,
-            endpoint: Some(endpoint).filter(|endpoint| endpoint.host != "?"),
+            host_port: Some(host_port).filter(|host_port| host_port.host != "?"),
         })
     }
 }
@@ -46,8 +46,8 @@ impl Display for Redirect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let code = if self.ask { "ASK" } else { "MOVED" };
         write!(f, "{code} {} ", self.slot)?;
-        match &self.endpoint {
-            Some(endpoint) => endpoint.fmt(f),
+        match &self.host_port {
+            Some(host_port) => host_port.fmt(f),
             None => f.write_str("?"),
         }
     }
@@ -60,7 +60,7 @@ mod tests {
     fn moved(details: &str) -> Option<(u16, Option<(String, u16)>)> {
         let redirect = Redirect::parse("MOVED", details)?;
         assert!(!redirect.ask);
-        Some((redirect.slot, redirect.endpoint.map(|endpoint| (endpoint.host, endpoint.port))))
+        Some((redirect.slot, redirect.host_port.map(|host_port| (host_port.host, host_port.port))))
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use redis::Value;
 
 use super::Node;
-use crate::store::Endpoint;
+use crate::store::HostPort;
 
 /// The number of hash slots of every cluster.
 pub const SLOTS: u16 = 16_384;
@@ -147,7 +147,7 @@ impl SlotRange {
 /// Reads the reply to CLUSTER SLOTS: ranges of slots with the addresses of their masters. The host of an address
 /// is empty where the answering node means itself, or does not know a better name. Ranges whose master has no
 /// known address are left out.
-pub fn read_slots(reply: &Value) -> Option<Vec<(SlotRange, Endpoint)>> {
+pub fn read_slots(reply: &Value) -> Option<Vec<(SlotRange, HostPort)>> {
     let Value::Array(entries) = reply else { return None };
     let mut ranges = Vec::with_capacity(entries.len());
     for entry in entries {
@@ -166,7 +166,7 @@ pub fn read_slots(reply: &Value) -> Option<Vec<(SlotRange, Endpoint)>> {
             _ => return None,
         };
         if host != "?" && range.first <= range.last {
-            ranges.push((range, Endpoint { host, port: u16::try_from(*port).ok()? }));
+            ranges.push((range, HostPort { host, port: u16::try_from(*port).ok()? }));
         }
     }
     Some(ranges)
@@ -202,7 +202,7 @@ mod tests {
             entry(9, 16_383, text("?")),
         ]);
         let read = read_slots(&reply).unwrap();
-        let hosts: Vec<_> = read.iter().map(|(_, endpoint)| endpoint.host.as_str()).collect();
+        let hosts: Vec<_> = read.iter().map(|(_, host_port)| host_port.host.as_str()).collect();
         assert_eq!(hosts, ["10.0.0.1", "", ""]);
         assert!(read[0].0.contains(5) && !read[0].0.contains(6));
         for wrong in [

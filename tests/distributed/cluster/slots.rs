@@ -90,7 +90,7 @@ async fn a_slot_that_migrates_as_a_whole_is_served_meanwhile() {
 /// Each line of the stream works only behind the one before it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_keeps_its_order_when_its_slot_moves() {
-    const LINES: u64 = 5000;
+    const LINES: u64 = 20_000;
     let cluster = Cluster::of_masters(3);
     let service = Service::on_cluster(&cluster);
     for _ in 0..3 {
@@ -112,6 +112,8 @@ async fn a_stream_keeps_its_order_when_its_slot_moves() {
         let source = cluster.owner(&space.space);
         let target = cluster.nodes.iter().find(|node| node.url != source.url).unwrap();
         move_at_once(&cluster, &space, source, target);
+        let lines_before = space.counter("c").await;
+        assert!(lines_before < i64::try_from(LINES).unwrap(), "the slot moved too late");
         let answer = running.await.unwrap();
         assert_eq!(answer.status.as_u16(), 200);
         let last = space.counter("c").await;

@@ -51,6 +51,22 @@ async fn a_lease_expires_to_the_millisecond() {
 }
 
 #[tokio::test]
+async fn the_record_of_a_lock_outlives_its_longest_lease_by_an_hour() {
+    let service = Service::new();
+    let ttl = || -> i64 {
+        redis::cmd("PTTL").arg(service.key("lock", "l")).query(&mut service.raw()).unwrap()
+    };
+    let shared = |ttl_ms: u64| {
+        let body = json!({ "lock": "l", "owner": "me", "mode": "shared", "ttl_ms": ttl_ms });
+        service.post("/locks", body)
+    };
+    shared(86_400_000).await.assert(201);
+    shared(1000).await.assert(201);
+    let hour = 3_600_000;
+    assert!((86_400_000 + hour - 60_000..=86_400_000 + hour + 1).contains(&ttl()), "{}", ttl());
+}
+
+#[tokio::test]
 async fn fencing_tokens_increase_after_the_key_is_lost() {
     let service = Service::new();
     let mut last = 0;

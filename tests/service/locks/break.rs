@@ -34,6 +34,24 @@ async fn moves_the_token_of_a_free_lock_too() {
 }
 
 #[tokio::test]
+async fn the_last_sixteen_who_lost_a_lock_are_told() {
+    let service = Service::new();
+    let mut leases = Vec::new();
+    for _ in 0..20 {
+        leases.push(acquire(&service, json!({})).await.assert(201)["lease_id"].clone());
+        let body = json!({ "lock": "l", "reason": "drill" });
+        service.post("/locks/break", body).await.assert(200);
+    }
+    for (number, lease) in leases.iter().enumerate() {
+        let answer = release(&service, "l", lease).await;
+        match number {
+            0..4 => answer.expect_problem(403, "lease_not_owner"),
+            _ => answer.expect_problem(410, "lease_expired"),
+        };
+    }
+}
+
+#[tokio::test]
 async fn refuses_invalid_input() {
     let service = Service::new();
     for (body, code) in [

@@ -88,7 +88,13 @@ async fn a_holder_that_was_stopped_for_too_long_changes_nothing() {
     let guard = format!("lock=l;token={}", other["fencing_token"]);
     let transfer = service.transfer("alice", "bob", "1000").header("lockstep-guard", &guard);
     transfer.await.assert(201);
-    let (balance, before) = (service.balance("bob").await, service.snapshot());
+    // Heartbeats go on for some seconds after somebody has waited, and change the processes.
+    let keys = || {
+        let mut keys = service.snapshot();
+        keys.retain(|(key, _)| *key != service.key("processes", "locks"));
+        keys
+    };
+    let (balance, before) = (service.balance("bob").await, keys());
 
     worker.signal(Signal::CONT);
     let (refused, status) = loop {
@@ -102,6 +108,6 @@ async fn a_holder_that_was_stopped_for_too_long_changes_nothing() {
     assert_eq!(refused["last_fencing_token"], other["fencing_token"]);
     assert_eq!(refused["outcome"], "not_applied");
     assert_eq!(service.balance("bob").await, balance);
-    service.assert_unchanged(&before);
+    assert!(keys() == before, "the books have changed");
     release(&service, "l", &other["lease_id"]).await.assert(200);
 }

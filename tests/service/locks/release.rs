@@ -11,6 +11,8 @@ async fn releases_the_lock_and_answers_a_repeat_the_same() {
     assert_eq!(released, json!({ "lock": "l", "lease_id": lease["lease_id"], "released": true }));
     let other = service.acquire("l", "you", 60_000).await.assert(201);
     assert_eq!(release(&service, "l", &lease["lease_id"]).await.assert(200), released);
+    // A release of another lock is no repeat.
+    release(&service, "m", &lease["lease_id"]).await.expect_problem(403, "lease_not_owner");
     let seen = service.get("/locks/l").await.assert(200);
     assert_eq!(
         seen["holders"][0]["fencing_token"], other["fencing_token"],

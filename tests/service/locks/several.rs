@@ -14,7 +14,8 @@ async fn several_locks_are_acquired_together_or_not_at_all() {
         lease["locks"].as_array().unwrap().iter().map(|lock| lock["lock"].clone()).collect();
     assert_eq!(locks, ["a", "b"]);
     let before = service.snapshot();
-    for locks in [["b", "c"], ["c", "a"]] {
+    // In the order of their names, the held one is the first or the last.
+    for locks in [["b", "c"], ["c", "a"], ["b", "A"], ["B", "a"]] {
         let refused = acquire(&service, json!({ "locks": locks })).await;
         let refused = refused.expect_problem(409, "lock_held");
         assert_eq!(refused["holders"][0]["owner"], "me");
@@ -134,17 +135,19 @@ async fn permits_are_counted() {
     assert_eq!(waiting.await.count(201), 2);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_permit_is_free_when_the_first_of_the_leases_expires() {
+#[tokio::test]
+async fn a_refusal_tells_when_the_lock_is_free_for_that_mode() {
     let service = Service::new();
-    let permit = |ttl_ms: u32, wait_ms: u32| {
-        let body = json!({ "mode": "permit", "permits": 2, "ttl_ms": ttl_ms, "wait_ms": wait_ms });
-        acquire(&service, body)
+    let permit = |ttl_ms: u32| {
+        acquire(&service, json!({ "mode": "permit", "permits": 2, "ttl_ms": ttl_ms }))
     };
-    permit(60_000, 0).await.assert(201);
-    permit(500, 0).await.assert(201);
-    let lease = permit(60_000, 25_000).await.assert(201);
-    assert!(lease["waited_ms"].as_u64().unwrap() < 15_000, "{lease:#}");
+    permit(86_400_000).await.assert(201);
+    permit(3_600_000).await.assert(201);
+    // A permit is free with the first lease that ends, the whole lock with the last.
+    let refused = permit(1000).await.expect_problem(409, "lock_held");
+    assert!((3_000_000..=3_600_000).contains(&refused["retry_after_ms"].as_u64().unwrap()));
+    let refused = acquire(&service, json!({})).await.expect_problem(409, "lock_held");
+    assert!((86_000_000..=86_400_000).contains(&refused["retry_after_ms"].as_u64().unwrap()));
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 mod answer;
 mod call;
 mod checks;
+#[allow(dead_code, reason = "only tests/distributed uses it")]
 mod cluster;
 mod keys;
 mod process;
@@ -21,11 +22,13 @@ use std::{
 
 use serde_json::{Value, json};
 
+#[allow(unused_imports, reason = "only tests/distributed uses it")]
+pub use self::cluster::slot_of;
 pub use self::{
     answer::Answer,
     call::Call,
     checks::{Paging, assert_if_match, assert_rejects_invalid_paging, pages},
-    cluster::{Cluster, slot_of},
+    cluster::Cluster,
     keys::{all_keys, pack_account, seed},
     process::Process,
     race::{race, race_each},

@@ -32,11 +32,13 @@ impl Relay {
     }
 
     /// To a server that will listen on this port.
+    #[allow(dead_code, reason = "only tests/distributed uses it")]
     pub async fn to_port(port: u16) -> Relay {
         Relay::to_address(format!("127.0.0.1:{port}")).await
     }
 
     /// The port on which it listens.
+    #[allow(dead_code, reason = "only tests/distributed uses it")]
     pub fn port(&self) -> u16 {
         self.url.rsplit(':').next().unwrap().parse().unwrap()
     }

@@ -35,6 +35,7 @@ pub struct Server {
     pub url: String,
     pub folder: String,
     /// The port at which the nodes of a cluster talk to it.
+    #[allow(dead_code, reason = "only tests/distributed uses it")]
     pub bus_port: Option<u16>,
     shell: Child,
 }
@@ -68,6 +69,7 @@ impl Server {
     }
 
     /// Starts a server on this port with these arguments.
+    #[allow(dead_code, reason = "only tests/distributed uses it")]
     pub fn start_on_with(port: u16, arguments: &[&str]) -> Server {
         Server::launch(port, &unique("lockstep-test-"), arguments)
     }
@@ -78,6 +80,7 @@ impl Server {
     }
 
     /// Starts a server on this port with these arguments.
+    #[allow(dead_code, reason = "only tests/distributed uses it")]
     pub fn start_at(port: u16, arguments: &[&str]) -> Server {
         Server::launch(port, &unique("lockstep-test-"), arguments)
     }
@@ -102,16 +105,19 @@ impl Server {
     }
 
     /// Its id in a cluster.
+    #[allow(dead_code, reason = "only tests/distributed uses it")]
     pub fn cluster_id(&self) -> String {
         redis::cmd("CLUSTER").arg("MYID").query(&mut self.connection()).unwrap()
     }
 
     /// A new connection, if the server accepts one now.
+    #[allow(dead_code, reason = "only tests/distributed uses it")]
     pub fn try_connection(&self) -> Option<redis::Connection> {
         redis::Client::open(self.url.as_str()).unwrap().get_connection().ok()
     }
 
     /// True until it is killed.
+    #[allow(dead_code, reason = "only tests/distributed uses it")]
     pub fn is_running(&self) -> bool {
         self.try_connection().is_some()
     }
@@ -124,6 +130,7 @@ impl Server {
     }
 
     /// Ends the server with SIGKILL.
+    #[allow(dead_code, reason = "the tests of groups use it")]
     pub fn kill(&self) {
         kill_process(self.process(), Signal::KILL).unwrap();
     }
@@ -136,6 +143,7 @@ impl Server {
     }
 
     /// Its port.
+    #[allow(dead_code, reason = "the tests of groups use it")]
     pub fn port(&self) -> u16 {
         self.url.rsplit(':').next().unwrap().parse().unwrap()
     }

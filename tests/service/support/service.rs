@@ -40,6 +40,7 @@ impl Service {
     }
 
     /// On a cluster, found by the address of one of its nodes, with one batch worker for each master.
+    #[allow(dead_code, reason = "only tests/distributed uses it")]
     pub fn on_cluster(cluster: &Cluster) -> Service {
         Service::with(|settings| {
             settings.url = cluster.url();
@@ -56,6 +57,8 @@ impl Service {
             queue: 8192,
             queue_bytes: 64 << 20,
             timeout: Duration::from_secs(20),
+            wait_replicas: 0,
+            wait_timeout: Duration::from_secs(1),
             retention: Retention {
                 idempotency_ttl_ms: 3_600_000,
                 transaction_ttl_ms: 3_600_000,
