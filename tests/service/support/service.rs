@@ -20,7 +20,7 @@ use lockstep::{
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::{Answer, Call, HOUR, Server, redis_url, unique};
+use super::{Answer, Call, Cluster, HOUR, Server, redis_url, unique};
 
 /// The whole service but its sockets, with a space that no other test uses.
 #[derive(Clone)]
@@ -46,6 +46,15 @@ impl Service {
     /// On a Redis of its own, for tests that read all keys often or leave very many.
     pub fn on_own_redis(server: &Server) -> Service {
         Service::with(|settings| settings.url.clone_from(&server.url))
+    }
+
+    /// On a cluster, found by the address of one of its nodes, with one batch worker for each master.
+    #[allow(dead_code, reason = "only tests/distributed uses it")]
+    pub fn on_cluster(cluster: &Cluster) -> Service {
+        Service::with(|settings| {
+            settings.url = cluster.url();
+            settings.batch_workers = 1;
+        })
     }
 
     pub fn with(change: impl FnOnce(&mut Settings)) -> Service {
