@@ -27,16 +27,8 @@ impl Shared {
         Process::start_at_level("debug", log, &[&own, more].concat())
     }
 
-    /// A process that knows all keys.
     async fn process(&self, more: &[&str]) -> Process {
-        let process = self.start(Stdio::null(), more);
-        let loaded = async {
-            while process.get("main", "/readyz").await.unwrap().status != 200 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(60), loaded).await.expect("a ready process");
-        process
+        ready(self.start(Stdio::null(), more)).await
     }
 
     async fn made(&self, process: &Process, body: Value) -> Value {
@@ -49,6 +41,17 @@ impl Shared {
         let text = |name: &str| made[name].as_str().unwrap().to_owned();
         (text("key_id"), text("key"))
     }
+}
+
+/// The process once it knows all keys.
+async fn ready(process: Process) -> Process {
+    let loaded = async {
+        while process.get("main", "/readyz").await.unwrap().status != 200 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), loaded).await.expect("a ready process");
+    process
 }
 
 /// Calls until the answer has this status, and panics after the bound.
@@ -163,7 +166,7 @@ async fn no_secret_is_in_redis_or_in_the_log() {
     let shared = Shared::new();
     let path = std::env::temp_dir().join(unique("lockstep-log-"));
     let log = Stdio::from(File::create(&path).unwrap());
-    let mut process = shared.start(log, &["--access-log", "--log-format", "json"]);
+    let mut process = ready(shared.start(log, &["--access-log", "--log-format", "json"])).await;
     let root = shared.root.text().to_owned();
     let body = json!({ "name": "n", "scopes": ["*"], "spaces": ["*"] });
     let request = Request::post(format!("http://{}/keys", process.address))
