@@ -11,7 +11,7 @@ use axum::{
 use lockstep::{
     api::{AccessSettings, Limits, ShutdownGate},
     app::{self, app},
-    auth::{CallerKey, KeyRing},
+    auth::{CallerKey, KeyRing, KnownKey, Principal, ScopeSet, SpaceSet},
     keys::follow_keys,
     store::{Access, Retention, Settings, Store},
     telemetry::CallStatistics,
@@ -101,6 +101,16 @@ impl Service {
             ring: Some(ring),
             ..self.clone()
         }
+    }
+
+    /// The same service with keys, whose calls have one that may do everything. Only its process knows that key.
+    pub fn with_key_of_process(&self) -> Service {
+        let service = self.with_root_key();
+        let key = CallerKey::generate().unwrap();
+        let principal = Principal::new(key.id(), "test", ScopeSet::new(["*"]), SpaceSet::all());
+        let known = KnownKey::new(principal, u64::MAX, key.digest(), 0);
+        service.ring.as_ref().unwrap().replace(0, vec![known]);
+        service.as_caller(key.text())
     }
 
     /// A service with keys that follows their changes, with a space that no other test uses.
