@@ -3,6 +3,7 @@
 
 use std::{ffi::OsStr, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
+use axum::http::{HeaderValue, uri::Authority};
 use clap::{
     Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
     builder::{
@@ -12,6 +13,8 @@ use clap::{
 };
 
 use crate::{
+    api::AllowedHosts,
+    auth::{AddressRange, KeyDigest},
     ratelimit::HeaderForm,
     rls,
     server::Timeouts,
@@ -51,6 +54,21 @@ pub enum CliCommand {
     /// It only reads, also while services run. Amounts are whole numbers of minor units, and instants are
     /// milliseconds since 1970 where their name says nothing else.
     Show(Show),
+    /// Make keys of callers
+    Keys {
+        /// The command about keys.
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
+}
+
+/// The commands about keys.
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Print a new key for --root-key-file, and its SHA-256 to standard error
+    ///
+    /// The key is kept nowhere: it works once a service is started with it or with its SHA-256.
+    Create,
 }
 
 /// Settings of `serve`.
@@ -64,10 +82,38 @@ pub struct Serve {
     #[arg(long, env = "LOCKSTEP_RLS_LISTEN", value_parser = trimmed(SocketAddr::from_str))]
     pub rls_listen: Option<SocketAddr>,
 
-    /// Allow an address other than loopback although callers are not authenticated; a gateway or
+    /// Let callers in without keys on an address other than loopback, and on data that have keys; a gateway or
     /// firewall in front must keep strangers out
     #[arg(long, env = "LOCKSTEP_INSECURE", value_parser = trimmed(BoolishValueParser::new()))]
     pub insecure: bool,
+
+    /// File with the root key, which makes all other keys; with it every call needs a key. `lockstep keys create`
+    /// prints one
+    #[arg(long, env = "LOCKSTEP_ROOT_KEY_FILE", conflicts_with = "root_key_sha256", value_parser = trimmed(PathBufValueParser::new()))]
+    pub root_key_file: Option<PathBuf>,
+
+    /// SHA-256 of the root key in place of the file, 64 hexadecimal digits
+    #[arg(long, env = "LOCKSTEP_ROOT_KEY_SHA256", value_parser = trimmed(KeyDigest::from_hex))]
+    pub root_key_sha256: Option<KeyDigest>,
+
+    /// Calls without a valid key that an address may make in a minute; further ones are refused as too_many_failures
+    #[arg(long, env = "LOCKSTEP_AUTH_FAILURES", default_value_t = 100, value_parser = trimmed(clap::value_parser!(u32).range(1..=1_000_000)))]
+    pub auth_failures: u32,
+
+    /// Addresses of gateways whose X-Forwarded-For or Forwarded tells the address of a caller, such as 10.0.0.0/8;
+    /// can be given several times
+    #[arg(long = "trusted-proxy", env = "LOCKSTEP_TRUSTED_PROXIES", value_delimiter = ',', value_parser = trimmed(AddressRange::from_str))]
+    pub trusted_proxies: Vec<AddressRange>,
+
+    /// Host beside those of loopback that requests may name, where the service listens on loopback and has no keys; *
+    /// for any; can be given several times
+    #[arg(long = "allow-host", env = "LOCKSTEP_ALLOW_HOSTS", value_delimiter = ',', value_parser = trimmed(host))]
+    pub allow_hosts: Vec<String>,
+
+    /// Origin of web pages whose scripts may call the service from a browser, such as https://app.example; * for any;
+    /// can be given several times
+    #[arg(long = "cors-origin", env = "LOCKSTEP_CORS_ORIGINS", value_delimiter = ',', value_parser = trimmed(origin))]
+    pub cors_origins: Vec<HeaderValue>,
 
     /// The server of one's own.
     #[command(flatten)]
@@ -365,6 +411,27 @@ fn positive() -> clap::builder::RangedU64ValueParser<u64> {
     clap::value_parser!(u64).range(1..=1 << 40)
 }
 
+/// Parses the name of a host, without a port.
+fn host(text: &str) -> Result<String, String> {
+    let is_host = text == "*" || text.parse::<Authority>().is_ok_and(|host| host.host() == text);
+    is_host
+        .then(|| text.to_owned())
+        .ok_or_else(|| "a host is a name without a port, or *".to_owned())
+}
+
+/// Parses the origin of a page: scheme, host and port, as browsers send it.
+fn origin(text: &str) -> Result<HeaderValue, String> {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let is_origin = |host: &str| {
+        host.parse::<Authority>().is_ok_and(|authority| authority.as_str() == host)
+            && !host.contains('@')
+    };
+    let value = HeaderValue::from_str(text).ok();
+    value
+        .filter(|_| text == "*" || host.is_some_and(is_origin))
+        .ok_or_else(|| "an origin is https://HOST or https://HOST:PORT, or *".to_owned())
+}
+
 /// Parses a prefix of paths and removes slashes at its end.
 fn base_path(text: &str) -> Result<String, String> {
     let path = text.trim_end_matches('/');
@@ -396,6 +463,20 @@ impl Serve {
                 history: self.history,
             },
         }
+    }
+
+    /// True if callers need keys.
+    pub fn has_root_key(&self) -> bool {
+        self.root_key_file.is_some() || self.root_key_sha256.is_some()
+    }
+
+    /// The hosts that requests may name; `None` for any, where callers have keys or the service listens on another
+    /// address than loopback.
+    pub fn hosts(&self, has_keys: bool) -> Option<AllowedHosts> {
+        let is_open = !has_keys && self.listen.ip().is_loopback();
+        let origins = self.cors_origins.iter().filter_map(|origin| origin.to_str().ok());
+        let origins = origins.map(str::to_owned).collect();
+        is_open.then(|| AllowedHosts::new(self.allow_hosts.clone(), origins))
     }
 
     /// Bounds of the rate limit service, which may have `max_connections`.

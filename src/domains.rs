@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{
     accounts,
     api::{CommandEntry, Problem},
-    cache, counters, inventory, locks, ratelimit, scripts,
+    cache, counters, inventory, keys, locks, ratelimit, scripts,
     store::{self, Context, KeyKind, SHARED_KINDS, Store},
     types::{Code, Id},
 };
@@ -130,6 +130,15 @@ pub static DOMAINS: &[Domain] = &[
         commands: &[],
         key_kinds: scripts::KEY_KINDS,
         codes: scripts::CODES,
+        expires: &[],
+    },
+    Domain {
+        name: "keys",
+        description: "Keys of callers: who may do what",
+        router: keys::router,
+        commands: &[],
+        key_kinds: keys::KEY_KINDS,
+        codes: keys::CODES,
         expires: &[],
     },
 ];

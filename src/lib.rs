@@ -11,6 +11,9 @@
 pub mod telemetry;
 pub mod types;
 
+// Floor: callers, and what they may do.
+pub mod auth;
+
 // Floor: the only code that speaks to Redis.
 pub mod store;
 
@@ -22,6 +25,7 @@ pub mod accounts;
 pub mod cache;
 pub mod counters;
 pub mod inventory;
+pub mod keys;
 pub mod locks;
 pub mod ratelimit;
 pub mod scripts;

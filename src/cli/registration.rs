@@ -10,7 +10,10 @@ use std::{
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use crate::store::{AdminConnection, Failure, REGISTRATION_TTL, StartRefusal, Store};
+use crate::{
+    keys,
+    store::{AdminConnection, Failure, REGISTRATION_TTL, StartRefusal, Store},
+};
 
 /// The time between two attempts, while the server does not serve yet.
 const RETRY_PERIOD: Duration = Duration::from_millis(250);
@@ -23,14 +26,16 @@ const END_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) struct Registration {
     /// The name under which it is registered. Two containers may listen on the same address.
     service: String,
+    /// True for a service that takes calls without keys, and so must not run on data that have some.
+    is_open: bool,
     /// Set once the server has been found good and the service is registered.
     registered: Arc<OnceLock<()>>,
 }
 
 impl Registration {
-    pub(super) fn new(address: SocketAddr) -> Registration {
+    pub(super) fn new(address: SocketAddr, is_open: bool) -> Registration {
         let service = format!("{address} {}", Uuid::now_v7());
-        Registration { service, registered: Arc::default() }
+        Registration { service, is_open, registered: Arc::default() }
     }
 
     /// Checks the server and the format of the data and registers the service, as soon as the server lets
@@ -99,6 +104,9 @@ impl Registration {
             connection.check_server().await?;
             if store.awaits_replicas() {
                 connection.check_wait().await?;
+            }
+            if self.is_open && connection.has(&keys::version_key()).await? {
+                return Err(StartRefusal::HasKeys);
             }
         }
         connection.register(&self.service).await?;

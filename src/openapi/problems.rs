@@ -143,7 +143,15 @@ pub(super) fn add_responses(operation: &mut Value, codes: &BTreeSet<String>, is_
     }
     let refuses = by_status.keys().any(|status| (400..500).contains(status));
     for (status, codes) in by_status {
-        operation["responses"][status.to_string()] = response(status, &codes, is_command);
+        let declared = &mut operation["responses"][status.to_string()];
+        let mut problems = response(status, &codes, is_command);
+        // The operation itself may say something of the status.
+        if let (Some(own), Some(codes)) =
+            (declared["description"].as_str(), problems["description"].as_str())
+        {
+            problems["description"] = format!("- {own}\n{codes}").into();
+        }
+        *declared = problems;
     }
     if !refuses {
         operation["responses"]["4XX"] = json!({

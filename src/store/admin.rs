@@ -78,6 +78,12 @@ pub enum StartRefusal {
     /// Writes cannot wait for replicas.
     #[error("--wait-replicas needs the command WAIT, and the server refuses it: {0}")]
     NoWait(String),
+    /// Keys were made, and the service would not ask for them.
+    #[error(
+        "the data have keys of callers: give the root key as --root-key-file or --root-key-sha256, or --insecure to let \
+         everybody in without a key"
+    )]
+    HasKeys,
     /// The data have another format.
     #[error(transparent)]
     Format(#[from] FormatError),
@@ -138,6 +144,15 @@ impl AdminConnection {
             }
             _ => Err(StartRefusal::MissingRights(missing)),
         }
+    }
+
+    /// True if there is anything under a key.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the server did not answer.
+    pub async fn has(&mut self, key: &str) -> Result<bool, StartRefusal> {
+        Ok(redis::cmd("EXISTS").arg(key).query_async(&mut self.connection).await?)
     }
 
     /// The server's `maxmemory-policy`; `None` where it does not tell. Any policy but `noeviction` can evict

@@ -75,6 +75,8 @@ pub struct FailedCall {
     pub outcome: &'static str,
     /// Members of the problem that are ids, such as `account_id`.
     pub ids: BTreeMap<String, String>,
+    /// The id and the name of the caller's key, where the service has keys.
+    pub actor: Option<(String, String)>,
 }
 
 /// The calls of a span of time.
@@ -272,6 +274,7 @@ mod tests {
                     attempts,
                     outcome: "not_applied",
                     ids: BTreeMap::new(),
+                    actor: None,
                 }
             });
         }

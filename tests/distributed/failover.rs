@@ -83,21 +83,19 @@ impl Load {
     }
 }
 
-/// Moves a cent and counts, in one step, and repeats that under its key until it is acknowledged.
+/// Moves a cent and then counts, and repeats each under its key until it is acknowledged.
 async fn until_acknowledged(service: &Service, caller: usize, number: u64) {
-    let operations = [
-        json!({ "operation": "accounts/transfer", "input": {
-            "from_account": "payer", "to_account": format!("payee-{caller}"), "amount": "0.01"
-        } }),
-        json!({ "operation": "counters/increment", "input": { "counter": format!("c-{caller}") } }),
-    ];
-    let call = service.atomic(&operations).key(format!("{caller}-{number}"));
-    loop {
-        let answer: Answer = call.clone().await;
-        match answer.status.as_u16() {
-            200 => return,
-            503 | 504 => tokio::time::sleep(Duration::from_millis(5)).await,
-            _ => panic!("{:#}", answer.body),
+    let transfer = service.transfer("payer", &format!("payee-{caller}"), "0.01");
+    let count = service.increment(&format!("c-{caller}"), 1);
+    for (call, status) in [(transfer, 201), (count, 200)] {
+        let call = call.key(format!("{caller}-{number}-{status}"));
+        loop {
+            let answer: Answer = call.clone().await;
+            match answer.status.as_u16() {
+                503 | 504 => tokio::time::sleep(Duration::from_millis(5)).await,
+                other if other == status => break,
+                _ => panic!("{:#}", answer.body),
+            }
         }
     }
 }

@@ -115,7 +115,7 @@ async fn too_few_replicas_are_told_and_a_repeat_waits_again() {
     assert_eq!(repeated.header("idempotent-replayed").as_deref(), Some("true"));
     assert_eq!(replicas_of(&repeated), Some(1));
     repeated.assert(201);
-    assert_eq!(watching().await.assert(200)["results"][0], json!(1));
+    assert_eq!(watching().await.assert(200)["results"][0]["result"], json!(1));
     assert_eq!(service.balance("alice").await, "2.00");
 }
 

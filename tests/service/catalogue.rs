@@ -40,6 +40,10 @@ pub enum Seed {
     Data,
     /// The script add-capped has two versions, of which the second runs.
     Script,
+    /// Calls have a root key.
+    RootKey,
+    /// The same, and there is another key: `{key_id}`.
+    Key,
 }
 
 /// Adds to a number up to a limit.
@@ -51,7 +55,7 @@ end
 return redis.call('INCRBY', KEYS[1], ARGV[1])";
 
 impl Seed {
-    pub const ALL: [Seed; 14] = [
+    pub const ALL: [Seed; 15] = [
         Seed::Accounts,
         Seed::Frozen,
         Seed::Hold,
@@ -66,6 +70,7 @@ impl Seed {
         Seed::Filling,
         Seed::Data,
         Seed::Script,
+        Seed::Key,
     ];
 }
 
@@ -108,10 +113,21 @@ impl Entry {
 
 /// All entries, grouped by domain. An operation that works in two ways has two.
 pub fn catalogue() -> Vec<Entry> {
-    [accounts(), holds(), inventory(), counters(), locks(), cache(), limits(), data(), scripts()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        accounts(),
+        holds(),
+        inventory(),
+        counters(),
+        locks(),
+        cache(),
+        limits(),
+        data(),
+        scripts(),
+        keys(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn accounts() -> Vec<Entry> {
@@ -565,6 +581,39 @@ fn scripts() -> Vec<Entry> {
     ]
 }
 
+fn keys() -> Vec<Entry> {
+    const CHANGED: &[(&str, &str)] = &[("caller_key", "{key_id}"), ("caller_keys", "version")];
+    const NEEDS: &[Seed] = &[Seed::Key];
+    vec![
+        Entry::of("keys/create", "POST", "/keys")
+            .json(json!({ "name": "n", "scopes": ["accounts:read"], "spaces": ["main"] }))
+            .needs(&[Seed::RootKey])
+            .reads(&[("caller_keys", "version"), ("index", "caller_keys")]),
+        Entry::of("keys/list", "GET", "/keys")
+            .needs(NEEDS)
+            .reads(&[("caller_key", "{key_id}"), ("index", "caller_keys")]),
+        Entry::of("keys/get", "GET", "/keys/{key_id}")
+            .needs(NEEDS)
+            .reads(&[("caller_key", "{key_id}")]),
+        Entry::of("keys/update", "PATCH", "/keys/{key_id}")
+            .json(json!({ "disabled": true }))
+            .needs(NEEDS)
+            .reads(CHANGED),
+        Entry::of("keys/rotate", "POST", "/keys/rotate")
+            .json(json!({ "key_id": "{key_id}" }))
+            .needs(NEEDS)
+            .reads(CHANGED),
+        Entry::of("keys/revoke", "POST", "/keys/revoke")
+            .json(json!({ "key_id": "{key_id}" }))
+            .needs(NEEDS)
+            .reads(&[
+                ("caller_key", "{key_id}"),
+                ("caller_keys", "version"),
+                ("index", "caller_keys"),
+            ]),
+    ]
+}
+
 /// A space with what an entry needs, and the ids that were generated for it.
 pub struct Seeded {
     pub service: Service,
@@ -587,7 +636,7 @@ impl Seeded {
         ]
         .map(|(place, id)| (place, id.to_owned()))
         .into();
-        let service = service.in_new_space();
+        let mut service = service.in_new_space();
         let id = |body: Value, name: &str| body[name].as_str().unwrap().to_owned();
         for seed in seeds {
             match seed {
@@ -668,6 +717,13 @@ impl Seeded {
                         assert!(put.status.is_success(), "{:#}", put.body);
                     }
                 }
+                Seed::RootKey => service = service.with_root_key(),
+                Seed::Key => {
+                    service = service.with_root_key();
+                    let body = json!({ "name": "test", "scopes": ["*"], "spaces": ["*"] });
+                    let made = service.post("/keys", body).await.assert(201);
+                    ids.push(("{key_id}", id(made, "key_id")));
+                }
                 Seed::Data => {
                     let body = json!({ "values": { "balance": "42" } });
                     service.post("/batch/set", body).await.assert(200);
@@ -746,6 +802,7 @@ fn entries_and_the_document_have_the_same_operations() {
     let system = [
         "get /cache/stats",
         "get /health",
+        "get /keys/self",
         "get /livez",
         "get /metrics",
         "get /monitoring/connections",

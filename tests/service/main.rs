@@ -14,6 +14,7 @@ mod bulk;
 mod cache;
 mod counters;
 mod inventory;
+mod keys;
 mod locks;
 mod monitoring;
 mod ratelimit;

@@ -36,7 +36,7 @@ fn counted(connection: &mut Connection) -> BTreeMap<String, u64> {
 /// The Redis commands of each operation. The runner accounts for `TIME`, for one `MGET` of all records
 /// and for one `MSET` of all records that last; a record that expires is a `SET`, an entry of a log an
 /// `RPUSH`, and a member of a sorted set a `ZADD` or `ZREM`.
-const TABLE: [&str; 83] = [
+const TABLE: [&str; 89] = [
     "accounts/open: EXISTS 1, HGET 1, HSET 2, MGET 1, MSET 1, PEXPIRE 1, RPUSH 1, TIME 1, ZADD 1",
     "accounts/transfer: HSET 1, MGET 1, MSET 1, PEXPIRE 1, RPUSH 2, TIME 1",
     "accounts/deposit: HGET 1, HSET 2, MGET 1, MSET 1, PEXPIRE 1, RPUSH 1, TIME 1",
@@ -132,6 +132,13 @@ const TABLE: [&str; 83] = [
     "scripts/delete: DEL 2, MGET 1, PTTL 1, TIME 1, ZREM 1",
     // A script is found first; the commands of the example are GET and INCRBY.
     "scripts/run: GET 1, HGET 1, INCRBY 1, MGET 1, TIME 2",
+    // A change of a key is followed by the look of this process at it.
+    "keys/create: EXISTS 1, MGET 2, MSET 1, TIME 2, ZADD 1, ZCARD 1, ZRANGEBYLEX 1",
+    "keys/list: MGET 1, TIME 2, ZRANGEBYLEX 2",
+    "keys/get: MGET 1, TIME 1",
+    "keys/update: MGET 2, MSET 1, TIME 2, ZRANGEBYLEX 1",
+    "keys/rotate: MGET 2, MSET 1, TIME 2, ZRANGEBYLEX 1",
+    "keys/revoke: MGET 2, MSET 1, SET 1, TIME 2, ZRANGEBYLEX 1, ZREM 1",
 ];
 
 #[tokio::test]

@@ -8,7 +8,7 @@ mod path;
 mod prefer;
 mod query;
 
-pub use caller::{Caller, CallerSpace, MAX_GUARDS, idempotency_key};
+pub use caller::{Caller, CallerSpace, KeyManager, MAX_GUARDS, idempotency_key};
 pub use if_match::IfMatch;
 pub use json::{Json, JsonUpTo, read_body, read_json};
 pub use path::{Path, PathNumber};

@@ -15,7 +15,7 @@ pub(in crate::store) struct RunnerArgs {
 impl RunnerArgs {
     /// Adds one script to a pipeline: EVALSHA (or EVAL with `send_source`), the keys of all steps, the
     /// runner's own arguments, and for each step its operation, its numbers of keys and arguments, its
-    /// fingerprint and its arguments. `runner.lua` reads it.
+    /// fingerprint with the caller's key, and its arguments. `runner.lua` reads it.
     pub fn encode<'a>(
         &self,
         pipeline: &mut Pipeline,
@@ -34,9 +34,13 @@ impl RunnerArgs {
         let Retention { idempotency_ttl_ms, transaction_ttl_ms, history } = self.retention;
         pipeline.arg(self.clock.ahead_ms()).arg(idempotency_ttl_ms);
         pipeline.arg(transaction_ttl_ms).arg(history);
-        for EncodedInvocation { step, keys, args, fingerprint, .. } in steps {
+        for EncodedInvocation { step, keys, args, fingerprint, actor, .. } in steps {
             let own_keys = keys.len() - usize::from(!fingerprint.is_empty());
-            pipeline.arg(*step).arg(own_keys).arg(args.len()).arg(fingerprint);
+            pipeline.arg(*step).arg(own_keys).arg(args.len());
+            match actor.is_empty() {
+                true => pipeline.arg(fingerprint),
+                false => pipeline.arg(format!("{fingerprint}@{actor}")),
+            };
             for arg in args.iter() {
                 pipeline.arg(arg);
             }

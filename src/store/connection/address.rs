@@ -52,7 +52,7 @@ impl fmt::Debug for Secret {
 
 /// The place that connections go to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum UrlPlace {
     /// The path of a socket.
     Unix(PathBuf),
     /// One or more hosts: the server itself, or sentinels.
@@ -62,7 +62,7 @@ pub(super) enum Place {
 /// The parts of a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Address {
-    pub place: Place,
+    pub place: UrlPlace,
     pub tls: bool,
     pub user: Option<String>,
     pub password: Option<Secret>,
@@ -88,7 +88,7 @@ impl Address {
         let mut urls = rest.split(&separator);
         let mut address = Address::of_hosts(urls.next().unwrap_or_default(), tls)?;
         for url in urls {
-            let Address { place: Place::Tcp(hosts), user, password, database, .. } =
+            let Address { place: UrlPlace::Tcp(hosts), user, password, database, .. } =
                 Address::of_hosts(url, tls)?
             else {
                 continue;
@@ -99,7 +99,7 @@ impl Address {
             if !same {
                 return Err("its addresses differ in user, password or database".to_owned());
             }
-            if let Place::Tcp(all) = &mut address.place {
+            if let UrlPlace::Tcp(all) = &mut address.place {
                 all.extend(hosts);
             }
         }
@@ -123,7 +123,7 @@ impl Address {
         let user = decoded("user", user)?;
         let hosts: Result<Vec<_>, _> = hosts.split(',').map(endpoint).collect();
         Ok(Address {
-            place: Place::Tcp(hosts?),
+            place: UrlPlace::Tcp(hosts?),
             tls,
             user: Some(user).filter(|user| !user.is_empty()),
             password: password
@@ -138,7 +138,7 @@ impl Address {
     fn of_socket(text: &str) -> Result<Address, String> {
         let url = Url::parse(text).map_err(|error| error.to_string())?;
         let path = url.to_file_path().map_err(|()| "it has no absolute path".to_owned())?;
-        let place = Place::Unix(path);
+        let place = UrlPlace::Unix(path);
         let mut address = Address { place, tls: false, user: None, password: None, database: 0 };
         for (name, value) in url.query_pairs() {
             match &*name {
@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     fn hosts(text: &str) -> Vec<String> {
-        let Place::Tcp(hosts) = Address::parse(text).unwrap().place else { panic!("a socket") };
+        let UrlPlace::Tcp(hosts) = Address::parse(text).unwrap().place else { panic!("a socket") };
         hosts.iter().map(HostPort::to_string).collect()
     }
 
@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn a_socket_has_a_path_and_a_query() {
         let address = Address::parse("unix:///run/a%20b.sock?db=2&user=me&pass=a%26b").unwrap();
-        assert_eq!(address.place, Place::Unix("/run/a b.sock".into()));
+        assert_eq!(address.place, UrlPlace::Unix("/run/a b.sock".into()));
         assert_eq!(address.user.as_deref(), Some("me"));
         assert_eq!((address.password, address.database), (Some(Secret(b"a&b".to_vec())), 2));
     }

@@ -28,7 +28,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Connection, RawConnection,
-    address::{Address, HostPort, Place},
+    address::{Address, HostPort, UrlPlace},
     entry::{EntrySources, ServerEntry},
     raw::RawSocket,
     replica, says_replica,
@@ -46,7 +46,7 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// The way to the server. Everything that the store sends goes over connections of one route.
 pub(in crate::store) struct Route {
-    place: Place,
+    place: UrlPlace,
     mode: StoreMode,
     /// The answer of the place, where the mode is to find out.
     found: OnceLock<SeedKind>,
@@ -134,13 +134,13 @@ impl Route {
         let address =
             Address::parse(url).map_err(|reason| format!("cannot use --redis-url: {reason}"))?;
         let (mode, node_map) = (access.mode, access.node_map.clone());
-        let several = matches!(&address.place, Place::Tcp(hosts) if hosts.len() > 1);
+        let several = matches!(&address.place, UrlPlace::Tcp(hosts) if hosts.len() > 1);
         if mode == StoreMode::Single && several {
             return Err(
                 "--redis-url has several addresses, and --redis-mode says single".to_owned()
             );
         }
-        let is_socket = matches!(address.place, Place::Unix(_));
+        let is_socket = matches!(address.place, UrlPlace::Unix(_));
         if is_socket && mode == StoreMode::Sentinel {
             return Err(
                 "sentinels are reached by redis:// or rediss://, not by a socket".to_owned()
@@ -266,11 +266,11 @@ impl Route {
         let dialing = async {
             let entry = self.read_entry().await?;
             let connection = match &self.place {
-                Place::Unix(path) => {
+                UrlPlace::Unix(path) => {
                     let target = Target::Unix(path.clone());
                     self.dial_target(&target, None, &entry, greeting).await?
                 }
-                Place::Tcp(hosts) => match self.find_out(hosts, &entry, deadline).await? {
+                UrlPlace::Tcp(hosts) => match self.find_out(hosts, &entry, deadline).await? {
                     SeedKind::Server => {
                         self.dial_host(&hosts[0], &entry, greeting, deadline).await?
                     }
@@ -287,7 +287,7 @@ impl Route {
     /// What is at the place, where that is known.
     pub(super) fn found(&self) -> Option<SeedKind> {
         match (&self.place, self.mode) {
-            (Place::Unix(_), _) | (_, StoreMode::Single) => Some(SeedKind::Server),
+            (UrlPlace::Unix(_), _) | (_, StoreMode::Single) => Some(SeedKind::Server),
             (_, StoreMode::Sentinel) => Some(SeedKind::Sentinels),
             (_, StoreMode::Auto) => self.found.get().copied(),
         }
@@ -328,8 +328,8 @@ impl Route {
     /// The addresses of `--redis-url`; none for a socket.
     pub(super) fn hosts(&self) -> &[HostPort] {
         match &self.place {
-            Place::Tcp(hosts) => hosts,
-            Place::Unix(_) => &[],
+            UrlPlace::Tcp(hosts) => hosts,
+            UrlPlace::Unix(_) => &[],
         }
     }
 

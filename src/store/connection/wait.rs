@@ -92,7 +92,8 @@ impl Connection {
         };
         let mut behind = self.clone();
         let mut waiting = Pipeline::with_capacity(1);
-        let ms = wait.timeout.as_millis() as u64;
+        // 0 would be without an end.
+        let ms = wait.timeout.as_millis().max(1) as u64;
         waiting.cmd("WAIT").arg(wait.replicas).arg(ms).ignore_errors();
         let (replies, waited) =
             in_order(self.send(pipeline, time_limit), behind.send(&waiting, time_limit)).await?;

@@ -89,3 +89,26 @@ async fn those_who_wait_get_on_when_the_record_of_the_lock_is_lost() {
     waiting.await.unwrap().assert(201);
     queue_of(&service, "l", 0).await;
 }
+
+/// The record of one of two locks that a call waits for is lost. The call is still the first in the queue of both.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_overtakes_those_who_wait_when_the_record_of_the_lock_is_lost() {
+    let service = Service::new();
+    let holder = acquire(&service, json!({ "lock": "b" })).await.assert(201);
+    acquire(&service, json!({ "lock": "a", "ttl_ms": 1 })).await.assert(201);
+    let body = json!({ "locks": ["a", "b"], "owner": "you", "wait_ms": 25_000 });
+    let waiting = tokio::spawn(acquire(&service, body).into_future());
+    queue_of(&service, "b", 1).await;
+    let (key, mut redis) = (service.key("lock", "a"), service.raw());
+    let () = redis.del(&key).unwrap();
+    // The next heartbeat writes it anew.
+    let started = Instant::now();
+    while !redis.exists::<_, bool>(&key).unwrap() {
+        assert!(started.elapsed() < Duration::from_secs(20), "no heartbeat has written the record");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let refused = acquire(&service, json!({ "lock": "a" })).await;
+    assert_eq!(refused.expect_problem(409, "lock_held")["queue_length"], 1);
+    release(&service, "b", &holder["lease_id"]).await.assert(200);
+    waiting.await.unwrap().assert(201);
+}

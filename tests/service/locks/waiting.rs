@@ -53,6 +53,25 @@ async fn waiters_are_served_in_their_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_steps_back_lets_nobody_overtake() {
+    let service = Service::new();
+    let holder = acquire(&service, json!({ "ttl_ms": 86_400_000 })).await.assert(201);
+    let wait = |owner: &str| {
+        let body = json!({ "owner": owner, "wait_ms": 25_000 });
+        tokio::spawn(acquire(&service, body).into_future())
+    };
+    let first = wait("first");
+    queue_of(&service, "l", 1).await;
+    service.advance_ms(-60_000);
+    let second = wait("second");
+    assert_eq!(queue_of(&service, "l", 2).await["queue"][0]["owner"], "first");
+    release(&service, "l", &holder["lease_id"]).await.assert(200);
+    let lease = first.await.unwrap().assert(201);
+    release(&service, "l", &lease["lease_id"]).await.assert(200);
+    second.await.unwrap().assert(201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wait_that_ends_in_vain_leaves_the_queue() {
     let service = Service::new();
     acquire(&service, json!({})).await.assert(201);
@@ -292,7 +311,7 @@ async fn a_wait_ends_with_its_connection_or_with_the_service() {
     acquire(&service, json!({})).await.assert(201);
     let body = json!({ "lock": "l", "owner": "you", "wait_ms": 25_000 }).to_string();
     let request = format!(
-        "POST /locks HTTP/1.1\r\nHost: x\r\nLockstep-Space: {}\r\nContent-Type: application/json\r\n\
+        "POST /locks HTTP/1.1\r\nHost: localhost\r\nLockstep-Space: {}\r\nContent-Type: application/json\r\n\
          Content-Length: {}\r\n\r\n{body}",
         service.space,
         body.len()

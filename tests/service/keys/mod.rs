@@ -1,0 +1,33 @@
+//! Callers' keys: each call in a file of its own, and what holds for all calls that are made with keys.
+
+mod access;
+mod actors;
+mod create;
+mod get;
+mod hosts;
+mod list;
+mod load;
+mod own;
+mod poll;
+mod processes;
+mod revoke;
+mod rls;
+mod root_key;
+mod rotate;
+mod touch;
+mod update;
+
+use serde_json::{Value, json};
+
+use crate::support::Service;
+
+/// Makes a key that may do everything, and returns the answer.
+async fn made(service: &Service) -> Value {
+    let body = json!({ "name": "everything", "scopes": ["*"], "spaces": ["*"] });
+    service.post("/keys", body).await.assert(201)
+}
+
+/// A member of an answer that is text.
+fn text<'a>(answer: &'a Value, name: &str) -> &'a str {
+    answer[name].as_str().unwrap_or_else(|| panic!("no {name} in {answer:#}"))
+}
