@@ -454,8 +454,9 @@ fn the_rights_are_those_of_the_commands_that_are_sent() {
         sent.insert(row.split('"').nth(3).unwrap().to_owned());
     }
     // Logging in needs no right, and only a URL with a database other than 0 needs SELECT.
-    // Sentinels are asked, and no server.
+    // Sentinels are asked, and no server; and only the nodes of a cluster need the rights to these.
     assert!(sent.remove("AUTH") && sent.remove("SELECT") && sent.remove("SENTINEL"));
+    assert!(sent.remove("CLUSTER") && sent.remove("ASKING"));
     // The command that runs a script is named by `library.rs`.
     sent.extend(["EVALSHA", "EVALSHA_RO", "EVAL_RO"].map(str::to_owned));
     let known = COMMANDS.iter().chain(SCRIPT_COMMANDS).chain(REPLICA_COMMANDS);

@@ -248,7 +248,7 @@ impl AdminConnection {
     /// # Errors
     ///
     /// The reason why there is none.
-    pub(super) fn to_owner(&mut self, key: &str) -> Result<&mut Connection, Failure> {
+    pub(super) fn owner_of(&mut self, key: &str) -> Result<&mut Connection, Failure> {
         match self.others.iter_mut().find(|other| owns(&other.slots, key)) {
             Some(other) => other.connection.as_mut().map_err(|failure| failure.clone()),
             None => Ok(&mut self.connection),
@@ -306,7 +306,7 @@ impl AdminConnection {
     ///
     /// The reason why the server that has the key did not answer.
     pub async fn has(&mut self, key: &str) -> Result<bool, StartRefusal> {
-        let connection = self.to_owner(key).map_err(StartRefusal::Unanswered)?;
+        let connection = self.owner_of(key).map_err(StartRefusal::Unanswered)?;
         Ok(redis::cmd("EXISTS").arg(key).query_async(connection).await?)
     }
 

@@ -192,7 +192,7 @@ impl AdminConnection {
         let mut set = redis::cmd("SET");
         set.arg("lockstep:format").arg(&own).arg("NX");
         if set.query_async::<Option<String>>(&mut self.connection).await?.is_some() {
-            let connection = self.to_owner("lockstep:migrations").map_err(unanswered)?;
+            let connection = self.owner_of("lockstep:migrations").map_err(unanswered)?;
             steps.exec_async(connection).await?;
         }
         let text = read(&mut self.connection).await?.unwrap_or(own);
@@ -200,7 +200,7 @@ impl AdminConnection {
         let mut renew = redis::cmd("EVAL");
         renew.arg(RENEW).arg(1).arg("lockstep:services");
         renew.arg(service).arg(REGISTRATION_TTL.as_millis() as u64);
-        let connection = self.to_owner("lockstep:services").map_err(unanswered)?;
+        let connection = self.owner_of("lockstep:services").map_err(unanswered)?;
         Ok(renew.exec_async(connection).await?)
     }
 
@@ -212,7 +212,7 @@ impl AdminConnection {
     pub async fn deregister(&mut self, service: &str) -> Result<(), StartRefusal> {
         let mut command = redis::cmd("ZREM");
         command.arg("lockstep:services").arg(service);
-        let connection = self.to_owner("lockstep:services").map_err(StartRefusal::Unanswered)?;
+        let connection = self.owner_of("lockstep:services").map_err(StartRefusal::Unanswered)?;
         Ok(command.exec_async(connection).await?)
     }
 

@@ -242,7 +242,7 @@ impl AdminConnection {
     async fn check_recorded(&mut self, steps: &[MigrationStep]) -> Result<(), MigrationError> {
         let mut command = redis::cmd("HGETALL");
         command.arg("lockstep:migrations");
-        let connection = self.to_owner("lockstep:migrations").map_err(MigrationError::Failed)?;
+        let connection = self.owner_of("lockstep:migrations").map_err(MigrationError::Failed)?;
         let recorded: BTreeMap<String, String> = command.query_async(connection).await?;
         for (name, sha1) in recorded {
             match steps.iter().find(|step| step.name == name) {

@@ -39,7 +39,7 @@ pub enum ExecOutcome<T> {
     /// The server does not know the script, and nothing ran.
     ScriptNotLoaded,
     /// The slot of the keys has moved to another node, and nothing ran.
-    Moved,
+    SlotMoved,
 }
 
 /// The value of a watched data key.
@@ -192,7 +192,7 @@ impl Watch {
                     Failure::Redirected(redirect)
                         if !redirect.ask && store.0.topology.may_be_cluster() =>
                     {
-                        Ok(ExecOutcome::Moved)
+                        Ok(ExecOutcome::SlotMoved)
                     }
                     failure => Err(store.explain(failure, &context.space).await.into()),
                 }

@@ -88,6 +88,18 @@ fn was_killed(failure: &Failure) -> bool {
     matches!(failure, Failure::Script(cause) if cause.contains("Script killed by user"))
 }
 
+/// The failure of a run that was sent several times, of which the last ended in `failure`. `lost` is true where the
+/// reply to one of them was lost.
+fn of_all_attempts(failure: Failure, read_only: bool, lost: bool, retry_safe: bool) -> Failure {
+    if read_only {
+        failure.without_effect()
+    } else if lost && failure.says_nothing_of_before() {
+        failure.as_unknown(retry_safe)
+    } else {
+        failure
+    }
+}
+
 /// What became of a script that ran for too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimedOut {
@@ -279,13 +291,7 @@ impl Store {
         };
         script.record(RunOutcome::Failed, started.elapsed());
         failure.report_if_torn(&[O::NAME]);
-        let failure = if script.header.read_only {
-            failure.without_effect()
-        } else if lost && failure.says_nothing_of_before() {
-            failure.as_unknown(retry_safe)
-        } else {
-            failure
-        };
+        let failure = of_all_attempts(failure, script.header.read_only, lost, retry_safe);
         Err(self.explain(failure, &context.space).await.into())
     }
 

@@ -260,8 +260,8 @@ impl CheckedTransaction {
                     return Ok(TriedOnce::Conflict(values));
                 }
                 ExecOutcome::ScriptNotLoaded => *send_source = true,
-                ExecOutcome::Moved if moves < MAX_MOVES => moves += 1,
-                ExecOutcome::Moved => return Err(codes::STORE_UNAVAILABLE.into()),
+                ExecOutcome::SlotMoved if moves < MAX_MOVES => moves += 1,
+                ExecOutcome::SlotMoved => return Err(codes::STORE_UNAVAILABLE.into()),
             }
         }
     }
