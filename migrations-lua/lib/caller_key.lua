@@ -68,8 +68,9 @@ end
 
 -- Returns a key as JSON, with instants in milliseconds. `further` are more members.
 function key_json(key_id, key, further)
-  return ('{"key_id":"%s","name":%s,"scopes":%s,"spaces":%s,"disabled":%s,"created_at":%d,"expires_at":%s,"last_used_at":%s,"revoked_at":%s,"previous_until":%s%s}')
-    :format(key_id, key.name, key.scopes, key.spaces, key.disabled == 1 and 'true' or 'false', key.created_at,
-      moment(key.expires_at), moment(key.used_at), moment(key.revoked_at),
-      moment(key.previous_until > now and key.previous_until or 0), further or '')
+  local state = ('"disabled":%s,"created_at":%d,"expires_at":%s,"last_used_at":%s,"revoked_at":%s,"previous_until":%s'):format(
+    key.disabled == 1 and 'true' or 'false', key.created_at, moment(key.expires_at), moment(key.used_at),
+    moment(key.revoked_at), moment(key.previous_until > now and key.previous_until or 0))
+  return '{"key_id":"' .. key_id .. '","name":' .. key.name .. ',"scopes":' .. key.scopes .. ',"spaces":' .. key.spaces .. ','
+    .. state .. (further or '') .. '}'
 end
