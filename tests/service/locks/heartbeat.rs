@@ -112,3 +112,18 @@ async fn nobody_overtakes_those_who_wait_when_the_record_of_the_lock_is_lost() {
     release(&service, "b", &holder["lease_id"]).await.assert(200);
     waiting.await.unwrap().assert(201);
 }
+
+/// The caller goes away right after the record of one of its two locks was lost, so before a heartbeat can write it anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_goes_away_leaves_a_queue_whose_record_is_lost() {
+    let service = Service::new();
+    acquire(&service, json!({ "lock": "b" })).await.assert(201);
+    let body = json!({ "locks": ["a", "b"], "owner": "gone", "wait_ms": 25_000 });
+    let gone = tokio::spawn(acquire(&service, body).into_future());
+    queue_of(&service, "a", 1).await;
+    let () = service.raw().del(service.key("lock", "a")).unwrap();
+    gone.abort();
+    queue_of(&service, "a", 0).await;
+    queue_of(&service, "b", 0).await;
+    acquire(&service, json!({ "lock": "a" })).await.assert(201);
+}
