@@ -60,7 +60,7 @@ test-cluster: ## The service's tests against one cluster-enabled node
 	$(call need,redis-server:redis-server curl:curl faketime:faketime)
 	LOCKSTEP_TEST_CLUSTER=1 cargo test --test service
 
-test-distributed: ## The service with sentinels, replicas and TLS
+test-distributed: ## The service with sentinels, replicas, TLS and clusters
 	$(call need,redis-server:redis-server openssl:openssl)
 	cargo test --test distributed
 

@@ -1,6 +1,8 @@
 --[[
 Ends a key for ever. A key that is revoked already stays as it is.
 
+OWN SCRIPT
+
 KEYS
   key_record         record  key
   index_key          zset    ids of all keys that are not revoked

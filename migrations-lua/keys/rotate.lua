@@ -1,6 +1,8 @@
 --[[
 Gives a key another secret. The one before works for a while longer.
 
+OWN SCRIPT
+
 KEYS
   key_record         record  key
   version_key        record  number of changes

@@ -1,6 +1,8 @@
 --[[
 Changes a key.
 
+OWN SCRIPT
+
 KEYS
   key_record         record  key
   version_key        record  number of changes

@@ -337,7 +337,9 @@ impl From<Failure> for Problem {
         let code = match &failure {
             Failure::Overloaded => codes::OVERLOADED,
             Failure::ShuttingDown => codes::SHUTTING_DOWN,
-            Failure::Unavailable(_) => codes::STORE_UNAVAILABLE,
+            Failure::Unavailable(_) | Failure::Redirected(_) | Failure::SlotUnavailable(_) => {
+                codes::STORE_UNAVAILABLE
+            }
             Failure::Busy(_) | Failure::PrerequisiteRequired { .. } => codes::STORE_BUSY,
             Failure::Loading(_) => codes::STORE_LOADING,
             Failure::ReadOnly(_) => codes::STORE_READONLY,

@@ -1,4 +1,4 @@
-//! The way in which a process learns of keys: it reads the number of changes every second, and all keys where that is another one.
+//! The way in which a process learns of keys: it reads the number of changes twice a second, and all keys where that is another one.
 //! `cli::serve` runs [`follow_keys`]; a call that changes a key has this process learn of it at once.
 
 use std::{sync::Arc, time::Duration};
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The time between two looks.
-const PERIOD: Duration = Duration::from_secs(1);
+const PERIOD: Duration = Duration::from_millis(500);
 
 /// The same before the keys are known.
 const FIRST_PERIOD: Duration = Duration::from_millis(50);

@@ -1,4 +1,4 @@
-//! `keys/poll`: asks how often keys have changed. It has no endpoint; `follow` runs it every second.
+//! `keys/poll`: asks how often keys have changed. It has no endpoint; `follow` runs it twice a second.
 
 use serde::Deserialize;
 

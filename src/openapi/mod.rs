@@ -111,6 +111,7 @@ pub fn complete(document: openapi::OpenApi, base_path: &str) -> Value {
     commands::describe_stream(&mut document);
     describe_defaults(&mut document["components"]["schemas"]);
     describe_texts(&mut document);
+    operations(&mut document).for_each(|(_, operation)| leave_out_null(operation));
     in_reading_order(document, base_path)
 }
 
@@ -153,6 +154,26 @@ fn describe_texts(document: &mut Value) {
     let parameters = operations(document)
         .filter_map(|(_, operation)| operation.get_mut("parameters")?.as_array_mut());
     parameters.flatten().filter_map(|parameter| parameter.get_mut("schema")).for_each(describe);
+}
+
+/// Takes null out of the schemas of parameters: one that need not be there is left out, and has no null.
+fn leave_out_null(operation: &mut Value) {
+    let parameters = operation["parameters"].as_array_mut().into_iter().flatten();
+    for schema in parameters.filter_map(|parameter| parameter.get_mut("schema")) {
+        for choices in ["type", "oneOf"] {
+            let Some(kinds) = schema.get_mut(choices).and_then(Value::as_array_mut) else {
+                continue;
+            };
+            kinds.retain(|kind| *kind != "null" && kind["type"] != "null");
+            let [only] = &mut kinds[..] else { continue };
+            let only = only.take();
+            if choices == "type" {
+                schema["type"] = only;
+            } else {
+                *schema = only;
+            }
+        }
+    }
 }
 
 /// The members of the document in the order in which people read them, and the methods of a path with

@@ -47,6 +47,8 @@ impl ConnectionActivity {
 pub struct ConnectionGroup {
     /// `worker-0` for a batch worker, the last ones for those whose calls wait for replicas; `pool` for probes and the sweeper; `transactions` for those by WATCH.
     pub name: String,
+    /// The address of the server, where there are several.
+    pub shard: Option<String>,
     /// Connections that were made since the process started.
     pub created: u64,
     /// Connections that wait for a user.
@@ -74,17 +76,22 @@ impl Store {
         (limit.saturating_sub(self.0.queue_room.available_permits()), limit)
     }
 
-    /// The connections to the server as they are now: those of batch workers first, then the pools.
+    /// The connections as they are now, server by server: those of batch workers first, then the pools.
     pub fn connection_groups(&self) -> Vec<ConnectionGroup> {
-        let numbers = (0..self.0.queues.len()).map(|number| format!("worker-{number}"));
-        let names = numbers.chain(iter::once("large-calls".to_owned()));
-        let queues = self.0.queues.iter().chain(iter::once(&self.0.large_queue));
-        let workers = names.zip(queues).zip(&self.0.worker_activity);
-        let mut groups: Vec<_> =
-            workers.map(|((name, queue), activity)| of_worker(name, queue, activity)).collect();
-        groups.push(of_pool("pool", &self.0.pool));
-        groups.push(of_pool("transactions", &self.0.transaction_pool));
-        groups
+        let map = self.0.topology.map();
+        let groups = map.nodes.iter().flat_map(|node| {
+            let numbers = (0..node.queues.len()).map(|number| format!("worker-{number}"));
+            let names = numbers.chain(iter::once("large-calls".to_owned()));
+            let queues = node.queues.iter().chain(iter::once(&node.large_queue));
+            let workers = names.zip(queues).zip(&node.worker_activity);
+            let workers = workers.map(|((name, queue), activity)| of_worker(name, queue, activity));
+            let pools =
+                [of_pool("pool", &node.pool), of_pool("transactions", &node.transaction_pool)];
+            let shard = map.is_cluster().then(|| node.name());
+            let of_shard = move |group| ConnectionGroup { shard: shard.clone(), ..group };
+            workers.chain(pools).map(of_shard).collect::<Vec<_>>()
+        });
+        groups.collect()
     }
 }
 
@@ -122,6 +129,7 @@ fn of_activity(activity: &ConnectionActivity) -> ConnectionGroup {
     let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
     ConnectionGroup {
         name: String::new(),
+        shard: None,
         created: read(&activity.created),
         idle: 0,
         in_use: 0,

@@ -3,6 +3,8 @@
 
 use redis::ServerError;
 
+use super::Redirect;
+
 /// Why Redis gave no reply to an operation.
 ///
 /// Every variant but [`Failure::Unknown`], [`Failure::NotDurable`], [`Failure::Torn`] and
@@ -19,6 +21,12 @@ pub enum Failure {
     /// right, its cluster is down.
     #[error("the store does not serve: {0}")]
     Unavailable(String),
+    /// Another node of the cluster serves the slot of the call.
+    #[error("the store does not serve: {0}")]
+    Redirected(Redirect),
+    /// No node of the cluster serves the slot of the call now: it is migrating, or its master is gone.
+    #[error("the store does not serve: {0}")]
+    SlotUnavailable(String),
     /// Another script has been running for too long.
     #[error("the store is busy: {0}")]
     Busy(String),
@@ -87,8 +95,14 @@ impl Failure {
             "BUSY" => Failure::Busy(message),
             "READONLY" | "MISCONF" | "MASTERDOWN" => Failure::ReadOnly(message),
             "OOM" => Failure::OutOfMemory(message),
-            "CLUSTERDOWN" | "MOVED" | "ASK" | "TRYAGAIN" | "NOREPLICAS" | "NOAUTH" | "NOPERM"
-            | "WRONGPASS" | "DENIED" => Failure::Unavailable(message),
+            "MOVED" | "ASK" => match Redirect::parse(code, details) {
+                Some(redirect) => Failure::Redirected(redirect),
+                None => Failure::Unavailable(message),
+            },
+            "CLUSTERDOWN" | "TRYAGAIN" => Failure::SlotUnavailable(message),
+            "NOREPLICAS" | "NOAUTH" | "NOPERM" | "WRONGPASS" | "DENIED" => {
+                Failure::Unavailable(message)
+            }
             "NOT_ISOLATED" => Failure::NotIsolated,
             "PREREQUISITE" => {
                 let mut words = details.split_whitespace().map(str::to_owned);
@@ -169,8 +183,16 @@ impl Failure {
 
     /// True if nothing was written and the same call may succeed in a moment.
     pub(super) fn is_transient(&self) -> bool {
-        use Failure::{Busy, Loading, ReadOnly, Unavailable};
-        matches!(self, Unavailable(_) | Busy(_) | Loading(_) | ReadOnly(_))
+        use Failure::{Busy, Loading, ReadOnly, Redirected, SlotUnavailable, Unavailable};
+        matches!(
+            self,
+            Unavailable(_)
+                | Redirected(_)
+                | SlotUnavailable(_)
+                | Busy(_)
+                | Loading(_)
+                | ReadOnly(_)
+        )
     }
 }
 
@@ -190,8 +212,12 @@ mod tests {
         assert_eq!(class("READONLY"), Failure::ReadOnly(message("READONLY")));
         assert_eq!(class("MISCONF"), Failure::ReadOnly(message("MISCONF")));
         assert_eq!(class("OOM"), Failure::OutOfMemory(message("OOM")));
-        assert_eq!(class("CLUSTERDOWN"), Failure::Unavailable(message("CLUSTERDOWN")));
+        assert_eq!(class("CLUSTERDOWN"), Failure::SlotUnavailable(message("CLUSTERDOWN")));
+        assert_eq!(class("TRYAGAIN"), Failure::SlotUnavailable(message("TRYAGAIN")));
         assert_eq!(class("MOVED"), Failure::Unavailable(message("MOVED")));
+        let ask = Failure::from_error_reply("ASK", "7 a:1");
+        assert_eq!(ask.to_string(), "the store does not serve: ASK 7 a:1");
+        assert!(matches!(ask, Failure::Redirected(Redirect { ask: true, slot: 7, .. })));
         assert_eq!(class("ABORTED"), Failure::Script("m".to_owned()));
         assert_eq!(class("TORN"), Failure::Torn("m".to_owned()));
         assert_eq!(class("NOT_ISOLATED"), Failure::NotIsolated);

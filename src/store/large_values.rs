@@ -49,14 +49,15 @@ impl Store {
             return Err(Failure::Overloaded);
         };
         let left = || deadline.saturating_duration_since(Instant::now());
-        let mut connection = checkout(&self.0.pool, left()).await?;
+        let node = self.0.topology.node_for(space.as_str());
+        let mut connection = checkout(&node.pool, left()).await?;
         let mut pipeline = Pipeline::with_capacity(1);
         pipeline.cmd("HGET").arg(format!("lockstep:{{{space}}}:{kind}:{id}")).arg(field);
         pipeline.ignore_errors();
         let replies = match connection.send(&pipeline, left()).await {
             Ok(replies) => replies,
             Err(unanswered) => {
-                self.0.route.leave(connection.generation());
+                self.0.topology.leave(&node, connection.generation());
                 return Err(Failure::Unavailable(unanswered.cause));
             }
         };

@@ -7,8 +7,8 @@
 //! order of a stream, `single_flight` lets one caller run a prerequisite for all, `notifications` are messages of scripts,
 //! `large_values` are read without a script, `local` is what domains keep in this process, `transaction` is WATCH and
 //! EXEC, `user_script` runs scripts of callers, `script_trace` steps through one, `admin` is what the service asks for
-//! itself, `server_info` and `activity` are figures of the server and of the
-//! connections to it, `replicas` counts who has what a call wrote, `rights` and `readiness` are what the user may do and
+//! itself, `topology` is the servers and which of them takes a call, `server_info` and `activity` are figures of the
+//! server and of the connections to it, `replicas` counts who has what a call wrote, `rights` and `readiness` are what the user may do and
 //! what the server can serve, `format` is the layout of the data, `migration` leads
 //! from one to the next, and `embedded` is the server that Lockstep brings along. `stored_key` shows people
 //! what is stored, with `packed`. `failure` has every way in which there is no reply.
@@ -40,23 +40,17 @@ mod server_info;
 mod settings;
 mod single_flight;
 mod stored_key;
+mod topology;
 mod transaction;
 mod user_script;
 
-use std::{
-    sync::{Arc, Mutex, atomic::AtomicUsize},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    sync::{Semaphore, mpsc},
-    task::JoinHandle,
-    time::Instant,
-};
+use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use activity::ConnectionGroup;
-pub use admin::{AdminConnection, StartRefusal};
+pub use admin::{AdminConnection, Shard, StartRefusal};
 pub use clock::Clock;
 pub use connection::HostPort;
 pub use embedded::{Embedded, StartError};
@@ -82,44 +76,33 @@ pub use settings::{Access, NodeMapping, Retention, Settings, StoreMode};
 pub use stored_key::{
     Decode, KeyContent, KeyKind, SHARED_KINDS, ShowError, json_record, text_field, text_record,
 };
+pub use topology::Redirect;
 pub use transaction::{ExecOutcome, Watch, WatchedValue};
 pub use user_script::{Kill, RunCounts, RunError, TimedOut, UserScript};
 
-use activity::ConnectionActivity;
-use batcher::{MAX_ARGS, MAX_KEYS, PendingCall, RunnerArgs};
-use connection::{Pool, Route, Wait};
+use batcher::{MAX_ARGS, MAX_KEYS, RunnerArgs};
+use connection::Wait;
 use invocation::EncodedInvocation;
 use local::Local;
 use notifications::Notifications;
 use operation::Composite;
 use single_flight::SingleFlight;
-use user_script::UserScripts;
+use topology::Topology;
 
 /// Runs operations. Cheap to clone.
 #[derive(Clone)]
 pub struct Store(Arc<Inner>);
 
 struct Inner {
-    route: Arc<Route>,
-    pool: Pool,
-    /// The connections of transactions by WATCH, each with one transaction at a time.
-    transaction_pool: Pool,
-    /// One queue for each batch worker: first of those that do not wait for replicas, then of those that do.
-    queues: Vec<mpsc::Sender<PendingCall>>,
-    /// The number of the former.
-    plain_queues: usize,
+    /// The servers, each with its connections and queues.
+    topology: Arc<Topology>,
     /// What every write waits for, where a setting asks for it.
     wait: Option<Wait>,
-    /// The queue of the worker that takes the calls with large values, so that small ones do not wait behind them.
-    large_queue: mpsc::Sender<PendingCall>,
     /// The places of those who read a large value.
     large_reads: Semaphore,
-    /// The activity of each batch worker.
-    worker_activity: Vec<Arc<ConnectionActivity>>,
     /// The bytes that calls in the queues and on their way may have in all, and what is left of them.
     queue_bytes: usize,
     queue_room: Arc<Semaphore>,
-    next_queue: AtomicUsize,
     single_flight: SingleFlight,
     timeout: Duration,
     opened: Instant,
@@ -127,14 +110,11 @@ struct Inner {
     process: ProcessId,
     notifications: Notifications,
     local: Local,
-    user_scripts: UserScripts,
     /// The places of traces, each of which is a copy of the server.
     traces: Semaphore,
     /// Tasks that go on after their caller has gone, such as giving back what was granted to it.
     background: TaskTracker,
     draining: CancellationToken,
-    closing: CancellationToken,
-    workers: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Store {

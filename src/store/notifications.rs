@@ -140,7 +140,10 @@ impl Store {
     ///
     /// The failure to connect or to subscribe, each after the store timeout at the latest.
     async fn subscribe(&self) -> Result<Subscription, Failure> {
-        let route = Arc::clone(&self.0.route);
+        // A cluster passes a message on to all of its nodes, so any of them will do.
+        let nodes = self.0.topology.map().nodes.clone();
+        let node = fastrand::choice(&nodes).ok_or(Failure::ShuttingDown)?;
+        let route = Arc::clone(&node.route);
         let (connection, generation) = route.subscribe(&self.channel()).await?;
         Ok(Subscription { messages: Box::pin(connection.into_on_message()), route, generation })
     }
@@ -148,7 +151,9 @@ impl Store {
     /// Publishes a message to this process, which says that the subscription works.
     async fn publish_alive(&self) {
         let publishing = async {
-            let mut connection = checkout(&self.0.pool, SILENCE).await?;
+            let nodes = self.0.topology.map().nodes.clone();
+            let node = fastrand::choice(&nodes).ok_or(Failure::ShuttingDown)?;
+            let mut connection = checkout(&node.pool, SILENCE).await?;
             let mut command = redis::cmd("PUBLISH");
             command.arg(self.channel()).arg("alive");
             let published: redis::RedisResult<u64> = command.query_async(&mut *connection).await;

@@ -104,13 +104,19 @@ pub(super) enum Trial {
 
 /// The commands that the service needs and the user of a connection may not run, in alphabetical order. A
 /// commit that lacks a right in its middle would have to be undone.
-pub(super) async fn missing(connection: &mut Connection, trial: Trial) -> RedisResult<Vec<String>> {
+///
+/// `tag` is one whose slot the server owns, where it is a node of a cluster: another node's keys are refused.
+pub(super) async fn missing(
+    connection: &mut Connection,
+    trial: Trial,
+    tag: &str,
+) -> RedisResult<Vec<String>> {
     let flags = match trial {
         Trial::Read => " flags=no-writes",
         Trial::Write => "",
     };
     let mut command = redis::cmd("EVAL");
-    let keys = ["lockstep:{rights}:none", "lockstep-data:{rights}:none"];
+    let keys = ["lockstep", "lockstep-data"].map(|prefix| format!("{prefix}:{{{tag}}}:none"));
     command.arg(format!("#!lua{flags}{CHECK_RIGHTS}")).arg(keys.len()).arg(&keys).arg(COMMANDS);
     command.query_async(connection).await
 }

@@ -54,6 +54,15 @@ pub enum StoreMode {
     Single,
     /// The sentinels of a group, which know the address of its primary.
     Sentinel,
+    /// Nodes of a cluster, which know all others.
+    Cluster,
+}
+
+impl StoreMode {
+    /// True if the servers may be nodes of a cluster.
+    pub fn may_be_cluster(self) -> bool {
+        matches!(self, StoreMode::Auto | StoreMode::Cluster)
+    }
 }
 
 /// How the server is found, and how it lets the service in. The default is a server without a password, or the one of
@@ -81,7 +90,7 @@ pub struct Access {
 /// The address at which a server can be reached that is announced with another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeMapping {
-    /// The address that sentinels tell.
+    /// The address that sentinels and nodes of a cluster tell.
     pub announced: HostPort,
     /// The address to connect to.
     pub reachable: HostPort,

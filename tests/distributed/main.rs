@@ -1,5 +1,5 @@
 //! The service on servers that are not one plain Redis: behind TLS and users of Redis, behind sentinels, and with
-//! replicas that have to have what is acknowledged.
+//! replicas that have to have what is acknowledged; and a cluster of several.
 //!
 //! `LOCKSTEP_TEST_FAILOVERS` is the number of failovers of each kind; 2 by default.
 
@@ -9,6 +9,7 @@
 mod support;
 
 mod certificates;
+mod cluster;
 
 mod failover;
 mod group;

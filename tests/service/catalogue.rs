@@ -40,7 +40,7 @@ pub enum Seed {
     Data,
     /// The script add-capped has two versions, of which the second runs.
     Script,
-    /// Calls have a root key.
+    /// The service has keys, and calls have one that may do everything.
     RootKey,
     /// The same, and there is another key: `{key_id}`.
     Key,
@@ -717,9 +717,9 @@ impl Seeded {
                         assert!(put.status.is_success(), "{:#}", put.body);
                     }
                 }
-                Seed::RootKey => service = service.with_root_key(),
+                Seed::RootKey => service = service.with_key_of_process(),
                 Seed::Key => {
-                    service = service.with_root_key();
+                    service = service.with_key_of_process();
                     let body = json!({ "name": "test", "scopes": ["*"], "spaces": ["*"] });
                     let made = service.post("/keys", body).await.assert(201);
                     ids.push(("{key_id}", id(made, "key_id")));

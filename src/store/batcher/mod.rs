@@ -3,7 +3,8 @@
 //!
 //! Read in this order: `worker` takes calls from the queue and decides when a batch is sent; `batch`
 //! groups calls into scripts and reads replies; `wire` writes a script and its arguments as Redis gets
-//! them; `connection` makes the shared connection; `retry` sends again what may be sent again.
+//! them; `connection` makes the shared connection; `retry` sends again what may be sent again, here or at
+//! another node.
 
 mod batch;
 mod connection;
@@ -18,6 +19,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, oneshot},
     time::Instant,
 };
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{Level, Span};
 
 use super::{Failure, Script, invocation::EncodedInvocation};
@@ -51,10 +53,34 @@ pub(super) struct PendingCall {
     pub deadline: Instant,
     /// Its share of the bytes that all calls may have, given back with it.
     #[expect(dead_code, reason = "it counts until it is dropped")]
-    pub room: OwnedSemaphorePermit,
+    pub room: QueueRoom,
+    /// Present where the call is one of a stream, whose calls keep their order. The stream sees when it is dropped.
+    pub stream: Option<TaskTrackerToken>,
+    pub progress: Progress,
     /// The span in which it was handed over; none where nobody asked for spans.
     pub span: Span,
     pub reply: oneshot::Sender<CallResult>,
+}
+
+/// The share of a call of the bytes that calls may have: of all, and of those of its node where there are several.
+pub(super) struct QueueRoom {
+    #[expect(dead_code, reason = "it counts until it is dropped")]
+    pub of_all: OwnedSemaphorePermit,
+    #[expect(dead_code, reason = "it counts until it is dropped")]
+    pub of_node: Option<OwnedSemaphorePermit>,
+}
+
+/// How far a call has come that was sent before and is to be sent again.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Progress {
+    /// The number of times that it has waited to be sent again.
+    pub pauses: u8,
+    /// The number of redirects that it has followed since it last waited.
+    pub hops: u8,
+    /// True if its slot is migrating and it is to be sent to the target, behind ASKING.
+    pub asking: bool,
+    /// True if it was sent before and no reply came, so that it may have run already.
+    pub may_have_run: bool,
 }
 
 /// The result that a pending call's caller gets.
@@ -85,6 +111,26 @@ impl PendingCall {
     fn is_retry_safe(&self) -> bool {
         let header = &self.host_script.header;
         header.read_only || header.safe_to_repeat || !self.invocation.fingerprint.is_empty()
+    }
+
+    /// The failure of this call, whose last attempt failed so.
+    fn outcome(&self, failure: &Failure) -> Failure {
+        if self.host_script.header.read_only {
+            // A read has no effect to be unsure of.
+            failure.clone().without_effect()
+        } else if self.progress.may_have_run && failure.says_nothing_of_before() {
+            // The fate of a repeat says nothing of the first attempt.
+            failure.as_unknown(self.is_retry_safe())
+        } else {
+            failure.clone()
+        }
+    }
+
+    /// Ends the call, which is not sent any more.
+    pub fn fail(self, failure: &Failure) {
+        let failure = self.outcome(failure);
+        // The caller may have gone.
+        let _ = self.reply.send(Err(failure));
     }
 }
 

@@ -1,7 +1,11 @@
 //! A batch worker: a queue, one shared connection, and the loop that turns one into calls on the other.
 //! [`super::super::Store::open`] starts the workers.
 
-use std::{future, sync::Arc, time::Duration};
+use std::{
+    future,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use futures_util::stream::{FuturesOrdered, StreamExt};
 use redis::{Pipeline, Value};
@@ -14,9 +18,10 @@ use super::{
     connection::SharedConnection,
 };
 use crate::store::{
-    Failure,
+    Failure, HostPort,
     activity::ConnectionActivity,
     connection::{Connection, Durability, Pool, Route, Unanswered, Wait, ask_role, is_replica},
+    topology::Topology,
 };
 
 /// The most batches that are on their way at a time.
@@ -26,6 +31,11 @@ const MAX_CONCURRENT_BATCHES: usize = 2;
 /// while a batch is on its way are collected and sent as the next batch, so that many calls share one
 /// script under load. There is no timer.
 pub(in crate::store) struct BatchWorker {
+    /// The id and the address of its node, and its number among the workers of that.
+    pub node: u64,
+    pub host_port: Option<HostPort>,
+    pub number: usize,
+    pub topology: Weak<Topology>,
     pub route: Arc<Route>,
     pub pool: Pool,
     pub runner_args: RunnerArgs,
@@ -50,6 +60,10 @@ impl BatchWorker {
             // other without waiting for the worker.
             let full =
                 collected.len() == self.max_calls && in_flight.len() < MAX_CONCURRENT_BATCHES;
+            if in_flight.is_empty() && !collected.is_empty() {
+                // Not while others are on their way: one of those may be redirected too, and comes first.
+                self.hand_over_misplaced(&mut collected);
+            }
             if full || in_flight.is_empty() && !collected.is_empty() {
                 let batches = group(&mut collected, &mut completions);
                 if !batches.is_empty() {

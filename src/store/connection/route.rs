@@ -164,6 +164,42 @@ impl Route {
         })
     }
 
+    /// The route to one server, which is reached as this one but for its address.
+    pub fn to_node(&self, host_port: &HostPort) -> Route {
+        Route {
+            place: UrlPlace::Tcp(vec![host_port.clone()]),
+            mode: StoreMode::Single,
+            found: OnceLock::new(),
+            sentinels: Sentinels::of_group(None),
+            node_map: self.node_map.clone(),
+            entry: Arc::clone(&self.entry),
+            timeout: self.timeout,
+            generation: watch::Sender::new(0),
+            held_back: Mutex::default(),
+        }
+    }
+
+    /// The routes to each address of `--redis-url`, as if it were that of a server.
+    pub fn seeds(&self) -> Vec<Arc<Route>> {
+        self.hosts().iter().map(|host| Arc::new(self.to_node(host))).collect()
+    }
+
+    /// The address of the server, where it is a single one that does not change.
+    pub fn host_port(&self) -> Option<HostPort> {
+        match (self.hosts(), self.found()) {
+            ([host], found) if found != Some(SeedKind::Sentinels) => Some(host.clone()),
+            _ => None,
+        }
+    }
+
+    /// The address that is no sentinel, where `--redis-url` has several.
+    pub fn misplaced(&self) -> Option<&HostPort> {
+        match (self.hosts(), self.found()) {
+            ([host, _, ..], Some(SeedKind::Server)) => Some(host),
+            _ => None,
+        }
+    }
+
     /// Makes a connection for what comes before calls: the checks of the start, and migrations.
     ///
     /// # Errors
@@ -250,11 +286,6 @@ impl Route {
         *self.held_back.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// True while no connections for calls are made.
-    pub fn is_held_back(&self) -> bool {
-        self.held_back().is_some()
-    }
-
     fn held_back(&self) -> Option<Failure> {
         self.held_back.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -271,9 +302,7 @@ impl Route {
                     self.dial_target(&target, None, &entry, greeting).await?
                 }
                 UrlPlace::Tcp(hosts) => match self.find_out(hosts, &entry, deadline).await? {
-                    SeedKind::Server => {
-                        self.dial_host(&hosts[0], &entry, greeting, deadline).await?
-                    }
+                    SeedKind::Server => self.dial_any(hosts, &entry, greeting, deadline).await?,
                     SeedKind::Sentinels => {
                         self.dial_primary(hosts, &entry, greeting, deadline).await?
                     }
@@ -287,7 +316,9 @@ impl Route {
     /// What is at the place, where that is known.
     pub(super) fn found(&self) -> Option<SeedKind> {
         match (&self.place, self.mode) {
-            (UrlPlace::Unix(_), _) | (_, StoreMode::Single) => Some(SeedKind::Server),
+            (UrlPlace::Unix(_), _) | (_, StoreMode::Single | StoreMode::Cluster) => {
+                Some(SeedKind::Server)
+            }
             (_, StoreMode::Sentinel) => Some(SeedKind::Sentinels),
             (_, StoreMode::Auto) => self.found.get().copied(),
         }
@@ -314,12 +345,6 @@ impl Route {
                 }
                 Err(_) => continue,
             };
-            if found == SeedKind::Server && hosts.len() > 1 {
-                return Err(ConnectError::Misfit(format!(
-                    "--redis-url has several addresses, and {host} is no sentinel: give the sentinels, or the \
-                     address of the primary alone"
-                )));
-            }
             return Ok(*self.found.get_or_init(|| found));
         }
         Err(failure.unwrap_or_else(|| self.entry.not_in_time()).into())
@@ -334,7 +359,7 @@ impl Route {
     }
 
     /// The address at which a server is reached that is announced as `announced`.
-    pub(super) fn reachable(&self, announced: HostPort) -> HostPort {
+    pub fn reachable(&self, announced: HostPort) -> HostPort {
         let mapping = self.node_map.iter().find(|mapping| mapping.announced == announced);
         mapping.map_or(announced, |mapping| mapping.reachable.clone())
     }
@@ -349,6 +374,26 @@ impl Route {
             self.entry.read()
         };
         read.map_err(Failure::Unavailable)
+    }
+
+    /// Connects to the first server that takes the connection: any node of a cluster knows the others.
+    async fn dial_any(
+        &self,
+        hosts: &[HostPort],
+        entry: &ServerEntry,
+        greeting: Greeting,
+        deadline: Instant,
+    ) -> Result<RawConnection, Failure> {
+        let mut failure = self.entry.not_in_time();
+        for (index, host) in hosts.iter().enumerate() {
+            let share = share(deadline, hosts.len() - index);
+            match timeout(share, self.dial_host(host, entry, greeting, deadline)).await {
+                Ok(Ok(connection)) => return Ok(connection),
+                Ok(Err(reason)) => failure = reason,
+                Err(_) => failure = self.entry.not_in_time(),
+            }
+        }
+        Err(failure)
     }
 
     /// Connects to the first address of a host that takes the connection.

@@ -27,8 +27,8 @@ impl Shared {
         Process::start_at_level("debug", log, &[&own, more].concat())
     }
 
-    fn process(&self, more: &[&str]) -> Process {
-        self.start(Stdio::null(), more)
+    async fn process(&self, more: &[&str]) -> Process {
+        ready(self.start(Stdio::null(), more)).await
     }
 
     async fn made(&self, process: &Process, body: Value) -> Value {
@@ -41,6 +41,17 @@ impl Shared {
         let text = |name: &str| made[name].as_str().unwrap().to_owned();
         (text("key_id"), text("key"))
     }
+}
+
+/// The process once it knows all keys.
+async fn ready(process: Process) -> Process {
+    let loaded = async {
+        while process.get("main", "/readyz").await.unwrap().status != 200 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), loaded).await.expect("a ready process");
+    process
 }
 
 /// Calls until the answer has this status, and panics after the bound.
@@ -57,7 +68,7 @@ async fn until(process: &Process, key: &str, status: u16, bound: Duration) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_is_known_to_another_process_within_two_seconds() {
     let shared = Shared::new();
-    let (one, two) = (shared.process(&[]), shared.process(&[]));
+    let (one, two) = (shared.process(&[]).await, shared.process(&[]).await);
     let bound = Duration::from_secs(2);
     for _ in 0..3 {
         let (id, key) = shared.key(&one).await;
@@ -73,7 +84,7 @@ async fn a_change_is_known_to_another_process_within_two_seconds() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_of_the_store_turns_no_valid_key_away() {
     let shared = Shared::new();
-    let process = shared.process(&["--store-timeout-ms", "2000"]);
+    let process = shared.process(&["--store-timeout-ms", "2000"]).await;
     let (_, key) = shared.key(&process).await;
     let hanging = shared.server.hang();
     // Each takes as long as several looks at the keys.
@@ -89,7 +100,7 @@ async fn an_outage_of_the_store_turns_no_valid_key_away() {
     // At a start without the store nothing is known of any key.
     drop(process);
     let hanging = shared.server.hang();
-    let process = shared.process(&["--store-timeout-ms", "2000"]);
+    let process = shared.start(Stdio::null(), &["--store-timeout-ms", "2000"]);
     let answer = process.call(&key, "GET", "/counters/c", &Value::Null).await.unwrap();
     answer.expect_problem(503, "store_unavailable");
     assert_eq!(process.get("main", "/readyz").await.unwrap().status, 503);
@@ -110,7 +121,8 @@ async fn forwarded(process: &Process, header: &str, value: &str, key: &str) -> A
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_may_fail_so_often_and_those_with_a_key_go_on() {
     let shared = Shared::new();
-    let process = shared.process(&["--auth-failures", "40", "--trusted-proxy", "127.0.0.0/8"]);
+    let process =
+        shared.process(&["--auth-failures", "40", "--trusted-proxy", "127.0.0.0/8"]).await;
     let (_, key) = shared.key(&process).await;
     let wrong = CallerKey::generate().unwrap();
     let process = std::sync::Arc::new(process);
@@ -137,7 +149,7 @@ async fn an_address_may_fail_so_often_and_those_with_a_key_go_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_header_of_a_stranger_does_not_change_its_address() {
     let shared = Shared::new();
-    let process = shared.process(&["--auth-failures", "3"]);
+    let process = shared.process(&["--auth-failures", "3"]).await;
     let wrong = CallerKey::generate().unwrap();
     let mut held_up = 0;
     for number in 0..8 {
@@ -154,7 +166,7 @@ async fn no_secret_is_in_redis_or_in_the_log() {
     let shared = Shared::new();
     let path = std::env::temp_dir().join(unique("lockstep-log-"));
     let log = Stdio::from(File::create(&path).unwrap());
-    let mut process = shared.start(log, &["--access-log", "--log-format", "json"]);
+    let mut process = ready(shared.start(log, &["--access-log", "--log-format", "json"])).await;
     let root = shared.root.text().to_owned();
     let body = json!({ "name": "n", "scopes": ["*"], "spaces": ["*"] });
     let request = Request::post(format!("http://{}/keys", process.address))

@@ -11,7 +11,7 @@ use axum::{
 use lockstep::{
     api::{AccessSettings, Limits, ShutdownGate},
     app::{self, app},
-    auth::{CallerKey, KeyRing},
+    auth::{CallerKey, KeyRing, KnownKey, Principal, ScopeSet, SpaceSet},
     keys::follow_keys,
     store::{Access, Retention, Settings, Store},
     telemetry::CallStatistics,
@@ -20,7 +20,7 @@ use lockstep::{
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::{Answer, Call, HOUR, Server, redis_url, unique};
+use super::{Answer, Call, Cluster, HOUR, Server, redis_url, unique};
 
 /// The whole service but its sockets, with a space that no other test uses.
 #[derive(Clone)]
@@ -46,6 +46,15 @@ impl Service {
     /// On a Redis of its own, for tests that read all keys often or leave very many.
     pub fn on_own_redis(server: &Server) -> Service {
         Service::with(|settings| settings.url.clone_from(&server.url))
+    }
+
+    /// On a cluster, found by the address of one of its nodes, with one batch worker for each master.
+    #[allow(dead_code, reason = "only tests/distributed uses it")]
+    pub fn on_cluster(cluster: &Cluster) -> Service {
+        Service::with(|settings| {
+            settings.url = cluster.url();
+            settings.batch_workers = 1;
+        })
     }
 
     pub fn with(change: impl FnOnce(&mut Settings)) -> Service {
@@ -92,6 +101,16 @@ impl Service {
             ring: Some(ring),
             ..self.clone()
         }
+    }
+
+    /// The same service with keys, whose calls have one that may do everything. Only its process knows that key.
+    pub fn with_key_of_process(&self) -> Service {
+        let service = self.with_root_key();
+        let key = CallerKey::generate().unwrap();
+        let principal = Principal::new(key.id(), "test", ScopeSet::new(["*"]), SpaceSet::all());
+        let known = KnownKey::new(principal, u64::MAX, key.digest(), 0);
+        service.ring.as_ref().unwrap().replace(0, vec![known]);
+        service.as_caller(key.text())
     }
 
     /// A service with keys that follows their changes, with a space that no other test uses.
