@@ -114,8 +114,11 @@ async fn assert_exactly_once(service: &Service, acknowledged: &[u64]) {
     }
 }
 
-async fn start(group: &Group, wait_replicas: u32) -> Service {
-    let service = group.service(|settings| settings.wait_replicas = wait_replicas);
+/// Both replicas have to have a write. One would not be enough where the primary lives on, because the failover was asked
+/// for or the sentinels took a slow primary for a dead one: the replica that is not promoted still follows it for a
+/// moment, and would confirm what is lost.
+async fn start(group: &Group) -> Service {
+    let service = group.service(|settings| settings.wait_replicas = 2);
     service.open("payer", "1000000").await;
     for caller in 0..CALLERS {
         service.open(&format!("payee-{caller}"), "0").await;
@@ -125,14 +128,12 @@ async fn start(group: &Group, wait_replicas: u32) -> Service {
 
 /// The sentinels take half a second to see that a primary is gone, and a few seconds to make all others replicas of the
 /// new one.
-const LONGEST_OUTAGE: Duration = Duration::from_secs(12);
+const LONGEST_OUTAGE: Duration = Duration::from_secs(20);
 
-/// Both replicas have to have a write: the one that is not promoted still follows the old primary for a moment, and would
-/// confirm what is lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn failovers_that_are_asked_for_lose_nothing_that_was_acknowledged() {
     let group = Group::start();
-    let service = start(&group, 2).await;
+    let service = start(&group).await;
     let load = Load::start(&service);
     for round in 0..rounds() {
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -151,11 +152,10 @@ async fn failovers_that_are_asked_for_lose_nothing_that_was_acknowledged() {
     assert_exactly_once(&service, &acknowledged).await;
 }
 
-/// One replica is enough: the one that has received most is promoted.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_primary_that_is_killed_loses_nothing_that_was_acknowledged() {
     let mut group = Group::start();
-    let service = start(&group, 1).await;
+    let service = start(&group).await;
     let load = Load::start(&service);
     for round in 0..rounds() {
         tokio::time::sleep(Duration::from_millis(300)).await;
