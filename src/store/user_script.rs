@@ -252,8 +252,7 @@ impl Store {
             let kills_before = overdue_kills();
             let run =
                 Run { script: &host_script, send_source, invocation: &invocation, retry_safe };
-            let sent = self.send_run(&node, &run).await;
-            let failure = match sent {
+            let failure = match self.send_run(&node, &run).await {
                 Ok(Value::Array(values)) if values.len() == 2 => {
                     let mut values = values.into_iter();
                     let replayed = values.next() == Some(Value::Int(1));

@@ -12,10 +12,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The count of a socket's bytes. Clones share it.
 #[derive(Clone, Default)]
-pub(super) struct Written(Arc<Mutex<Progress>>);
+pub(super) struct Written(Arc<Mutex<ByteCount>>);
 
 #[derive(Default)]
-struct Progress {
+struct ByteCount {
     bytes: u64,
     sealed: bool,
 }
@@ -28,12 +28,12 @@ impl Written {
 
     /// Lets the socket take nothing more, so that the count is final, and returns it.
     pub fn seal(&self) -> u64 {
-        let mut progress = self.lock();
-        progress.sealed = true;
-        progress.bytes
+        let mut count = self.lock();
+        count.sealed = true;
+        count.bytes
     }
 
-    fn lock(&self) -> MutexGuard<'_, Progress> {
+    fn lock(&self) -> MutexGuard<'_, ByteCount> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
