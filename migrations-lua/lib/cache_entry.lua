@@ -66,14 +66,20 @@ local function decode_entry(key, text)
   if entry.is_version_given and now >= expires_at + stale_ms + REMEMBERED_MS then
     entry.version, entry.is_version_given = 0, false
   end
+  local last_end = expires_at + stale_ms
   if has_flag(flags, HAS_LEASE) then
     local token, granted_at, ends_at, lease_since
     token, granted_at, ends_at, lease_since, at = struct.unpack(LEASE, text, at)
+    last_end = math.max(last_end, ends_at)
     if ends_at > now then
       entry.lease = { token = token, granted_at = granted_at, expires_at = ends_at, since = lease_since }
     else
       entry.lease_lapsed = true
     end
+  end
+  -- The count begins anew once neither value nor lease is left, as it does without a record.
+  if not entry.is_version_given and now >= last_end then
+    entry.version = 0
   end
   if tag_count > 0 then
     entry.tags, at = read_texts(text, at, tag_count)

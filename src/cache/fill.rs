@@ -23,13 +23,13 @@ use crate::{
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({
-    "key": "account:alice:summary",
-    "lease_token": "lease_0199f6c28f7a7c319d4e52a1b7f0c6aa",
+    "key": "account:bob:summary",
+    "lease_token": "lease_0199f6c28f7a7c319d4e52a1b7f0c6ab",
     "value": "{\"balance\":\"120.50\"}",
     "ttl_ms": 60_000,
     "stale_ms": 600_000,
     "refresh_ms": 5000,
-    "tags": ["account:alice"]
+    "tags": ["account:bob"]
 }))]
 pub struct Fill {
     /// Key of the entry.

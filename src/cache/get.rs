@@ -48,13 +48,9 @@ impl GetValue {
 /// fill the entry, also beside a value that is to be refreshed. With `filling` somebody else does.
 #[derive(Debug, Default, Serialize, ToSchema)]
 #[schema(example = json!({
-    "key": "account:alice:summary",
-    "hit": true,
-    "value": "{\"balance\":\"120.50\"}",
-    "version": 7,
-    "age_ms": 1200,
-    "expires_in_ms": 58_800,
-    "stale": false
+    "hit": false,
+    "lease_token": "lease_0199f6c28f7a7c319d4e52a1b7f0c6ab",
+    "lease_expires_at": "2026-01-31T12:00:05.000Z"
 }))]
 pub struct CacheAnswer {
     /// True if there is a value.

@@ -143,12 +143,14 @@ pub(super) fn add_to_answers(operation: &mut Value, is_command: bool, schemas: &
     // An activation changes a script without a new version of its source.
     // A version of the past never changes.
     let is_past = operation["operationId"] == "scripts/get_version";
+    // What is in the cache is no resource whose changes are conditional.
+    let is_cached = tag == "cache";
     let version_member = if tag == "scripts" { "revision" } else { "version" };
     let mut has_copies = false;
     for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
         let body = response["content"]["application/json"]["schema"]["$ref"].as_str();
         let body = body.and_then(|reference| reference.rsplit('/').next()).unwrap_or_default();
-        let has_version = !is_past && has_member(&schemas[body], version_member, schemas);
+        let has_version = !is_past && !is_cached && has_member(&schemas[body], version_member, schemas);
         has_copies |= has_version && !is_command;
         let mut headers = references(&[
             ("X-Request-Id", true),

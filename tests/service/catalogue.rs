@@ -34,7 +34,7 @@ pub enum Seed {
     Counter,
     /// The cache has the value of the key report, which has the tag daily.
     Cached,
-    /// The cache has given the lease to fill the key summary: `{lease_token}`.
+    /// The cache has given the lease to fill the key account:bob:summary: `{lease_token}`.
     Filling,
     /// The plain data key balance is 42.
     Data,
@@ -377,7 +377,7 @@ fn locks() -> Vec<Entry> {
 }
 
 fn cache() -> Vec<Entry> {
-    const SUMMARY: &[(&str, &str)] = &[("cache", "summary")];
+    const SUMMARY: &[(&str, &str)] = &[("cache", "account:bob:summary")];
     const TAGGED: &[(&str, &str)] = &[("cache", "report"), ("tags", "cache")];
     vec![
         Entry::of("cache/get", "POST", "/cache/get").json(json!({ "key": "report" })).reads(TAGGED),
@@ -387,18 +387,18 @@ fn cache() -> Vec<Entry> {
             .reads(TAGGED),
         Entry::of("cache/fill", "POST", "/cache/fill")
             .json(json!({
-                "key": "summary", "lease_token": "{lease_token}", "value": "42", "ttl_ms": 60_000
+                "key": "account:bob:summary", "lease_token": "{lease_token}", "value": "42", "ttl_ms": 60_000
             }))
             .needs(&[Seed::Filling])
             .reads(SUMMARY),
         // A large value stands beside the record.
         Entry::of("cache/fill", "POST", "/cache/fill")
             .json(json!({
-                "key": "summary", "lease_token": "{lease_token}", "value": "x".repeat(20_000),
+                "key": "account:bob:summary", "lease_token": "{lease_token}", "value": "x".repeat(20_000),
                 "ttl_ms": 60_000, "tags": ["daily"]
             }))
             .needs(&[Seed::Filling])
-            .reads(&[("cache", "summary"), ("tags", "cache")]),
+            .reads(&[("cache", "account:bob:summary"), ("tags", "cache")]),
         Entry::of("cache/set", "POST", "/cache/set")
             .json(json!({
                 "key": "report", "value": "43", "version": 7, "ttl_ms": 60_000, "tags": ["daily"]
@@ -703,7 +703,7 @@ impl Seeded {
                     service.post("/cache/set", body).await.assert(200);
                 }
                 Seed::Filling => {
-                    let body = json!({ "key": "summary", "lease_ms": 60_000 });
+                    let body = json!({ "key": "account:bob:summary", "lease_ms": 60_000 });
                     let lease = service.post("/cache/get", body).await.assert(200);
                     ids.push(("{lease_token}", id(lease, "lease_token")));
                 }

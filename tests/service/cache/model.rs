@@ -172,6 +172,10 @@ impl Model {
             if entry.is_given && self.now >= ended + REMEMBERED {
                 (entry.version, entry.is_given) = (0, false);
             }
+            // The count begins anew once neither value nor lease is left.
+            if !entry.is_given && entry.lease.is_none() && self.now >= ended {
+                entry.version = 0;
+            }
         }
     }
 

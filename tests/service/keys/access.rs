@@ -59,6 +59,7 @@ fn system_calls() -> Vec<(&'static str, &'static str, &'static str, Value)> {
         ("scripts_trace", "POST", "/scripts/add-capped/trace", run),
         ("bulk_run", "POST", "/bulk", line),
         ("keys_self", "GET", "/keys/self", Value::Null),
+        ("cache_stats", "GET", "/cache/stats", Value::Null),
         ("cache_get", "POST", "/cache/get", json!({ "key": "k" })),
         ("cache_read", "GET", "/cache/k", Value::Null),
         (

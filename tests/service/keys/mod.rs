@@ -17,9 +17,11 @@ mod rotate;
 mod touch;
 mod update;
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::support::Service;
+use crate::support::{Process, Service};
 
 /// Makes a key that may do everything, and returns the answer.
 async fn made(service: &Service) -> Value {
@@ -30,4 +32,15 @@ async fn made(service: &Service) -> Value {
 /// A member of an answer that is text.
 fn text<'a>(answer: &'a Value, name: &str) -> &'a str {
     answer[name].as_str().unwrap_or_else(|| panic!("no {name} in {answer:#}"))
+}
+
+/// The process once it knows all keys.
+async fn ready(process: Process) -> Process {
+    let loaded = async {
+        while process.get("main", "/readyz").await.unwrap().status != 200 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), loaded).await.expect("a ready process");
+    process
 }

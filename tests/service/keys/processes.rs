@@ -8,6 +8,7 @@ use redis::Commands;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use super::ready;
 use crate::support::{Answer, Process, Server, all_keys, race, unique, wait_for};
 
 /// A server, and the root key of the services on it.
@@ -41,17 +42,6 @@ impl Shared {
         let text = |name: &str| made[name].as_str().unwrap().to_owned();
         (text("key_id"), text("key"))
     }
-}
-
-/// The process once it knows all keys.
-async fn ready(process: Process) -> Process {
-    let loaded = async {
-        while process.get("main", "/readyz").await.unwrap().status != 200 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), loaded).await.expect("a ready process");
-    process
 }
 
 /// Calls until the answer has this status, and panics after the bound.

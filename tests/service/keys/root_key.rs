@@ -4,6 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use super::ready;
 use crate::support::{Process, Server, unique};
 
 fn run(arguments: &[&str]) -> (bool, String, String) {
@@ -24,8 +25,9 @@ async fn the_first_key_is_printed_and_makes_all_others() {
     let server = Server::start(&[]);
     let file = std::env::temp_dir().join(unique("lockstep-root-key-")).display().to_string();
     std::fs::write(&file, format!("{key}\n")).unwrap();
-    let by_file = Process::start(&["--redis-url", &server.url, "--root-key-file", &file]);
-    let by_digest = Process::start(&["--redis-url", &server.url, "--root-key-sha256", digest]);
+    let by_file = ready(Process::start(&["--redis-url", &server.url, "--root-key-file", &file])).await;
+    let by_digest =
+        ready(Process::start(&["--redis-url", &server.url, "--root-key-sha256", digest])).await;
     for process in [&by_file, &by_digest] {
         let body = json!({ "name": "n", "scopes": ["counters:write"], "spaces": ["*"] });
         let made = process.call(key, "POST", "/keys", &body).await.unwrap().assert(201);
