@@ -434,13 +434,7 @@ impl Route {
         let greeted = self.greet(&mut connection, entry, greeting).await;
         match greeted {
             Ok(replies) => replies.map(|()| connection),
-            Err(error) if entry.tls.is_none() && is_end(&error) => {
-                Err(Failure::Unavailable(
-                    "the server closed the connection (where it expects TLS, --redis-url begins with rediss://)"
-                        .to_owned(),
-                ))
-            }
-            Err(error) => Err(failed(error)),
+            Err(error) => Err(lost(error, entry)),
         }
     }
 
@@ -525,10 +519,15 @@ async fn open(
     Ok(Box::new(encrypted.map_err(|error| io::Error::other(format!("TLS: {error}")))?))
 }
 
-/// True for the error of a connection that the server has ended.
-fn is_end(error: &io::Error) -> bool {
+/// The failure of a connection that was lost before it was used.
+pub(super) fn lost(error: io::Error, entry: &ServerEntry) -> Failure {
     use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
-    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
+    let is_closed = matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof);
+    if is_closed && entry.tls.is_none() {
+        let cause = "the server closed the connection (where it expects TLS, --redis-url begins with rediss://)";
+        return Failure::Unavailable(cause.to_owned());
+    }
+    failed(error)
 }
 
 fn read_login(replies: &[ScriptValue]) -> Result<(), Failure> {

@@ -15,7 +15,7 @@ use super::{
     RawConnection, Route,
     address::HostPort,
     entry::ServerEntry,
-    route::{ConnectError, Greeting, SeedKind, error_reply, failed, not_in_time, share},
+    route::{ConnectError, Greeting, SeedKind, error_reply, lost, not_in_time, share},
 };
 use crate::store::{Failure, ScriptValue};
 
@@ -238,13 +238,13 @@ async fn ask(
     words: Vec<&[u8]>,
 ) -> Result<ScriptValue, Failure> {
     let question = [words];
-    let mut replies = connection.ask_all(&question).await.map_err(failed)?;
+    let mut replies = connection.ask_all(&question).await.map_err(|error| lost(error, entry))?;
     let refused = |reply: &ScriptValue| matches!(reply, ScriptValue::Error(text) if text.starts_with("NOAUTH") || text.starts_with("NOPERM"));
     if replies.first().is_some_and(refused)
         && let Some(login) = entry.login_command()
     {
         let [words] = question;
-        replies = connection.ask_all(&[login, words]).await.map_err(failed)?;
+        replies = connection.ask_all(&[login, words]).await.map_err(|error| lost(error, entry))?;
         if let Some(failure) = replies.first().and_then(error_reply) {
             return Err(failure);
         }
