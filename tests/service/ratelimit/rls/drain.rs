@@ -55,8 +55,10 @@ async fn the_end_of_the_service_loses_no_answer() {
     eventually("load", async || admitted.load(Relaxed) > 500).await;
     process.signal(Signal::TERM);
     for status in callers.await.iter() {
-        // The connection is gone, and nobody listens any more.
-        assert_eq!(status.code(), tonic::Code::Unavailable, "{status}");
+        // The connection is gone, and nobody listens any more; or it went while the gateway's library held a call that
+        // it had not sent, which it says by another code.
+        let is_gone = [tonic::Code::Unavailable, tonic::Code::Cancelled].contains(&status.code());
+        assert!(is_gone, "{status}");
     }
     assert!(process.wait().success());
     let left = service.get("/ratelimit/peek?policy=api&key=k").await.assert(200);
