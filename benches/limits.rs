@@ -216,7 +216,7 @@ fn check(fields: &str) -> Vec<u8> {
 }
 
 fn get(path: &str) -> Vec<Vec<u8>> {
-    vec![format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").into_bytes()]
+    vec![format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes()]
 }
 
 fn gcra_allowed(random: &mut Random) -> Vec<Vec<u8>> {

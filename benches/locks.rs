@@ -216,7 +216,7 @@ async fn memory_of_waiters(service: &Process, redis_pid: u32, count: usize) -> f
     }
     let queue_length = async || {
         let mut stream = connect(&service.address).await;
-        stream.write_all(b"GET /locks/crowd HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        stream.write_all(b"GET /locks/crowd HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
         let mut buffer = Vec::new();
         let answer = String::from_utf8_lossy(read_answer(&mut stream, &mut buffer).await.unwrap())
             .into_owned();

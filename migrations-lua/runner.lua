@@ -3,7 +3,8 @@
 -- of the line `--- @operations`, and `commit.lua` behind the last line.
 --
 -- ARGV: clock_ahead_ms, idempotency_ttl_ms, transaction_ttl_ms, history, then for each step
---       operation, key_count, arg_count, fingerprint, and its arguments.
+--       operation, key_count, arg_count, mark, and its arguments. A mark is a fingerprint if the step has an idempotency
+--       key, and then `@` with the caller's key if it has one: its id, a blank and its name as JSON.
 -- KEYS: for each step its keys, and after them the key of its idempotency record if it has a fingerprint.
 -- Reply: for each step two values: 1 for a replay or 0, and the operation's reply.
 -- Errors: ABORTED (nothing was written, or all of it was undone), PREREQUISITE (nothing was written, another
@@ -39,6 +40,7 @@ local persistent = nil -- the MSET command of all records without an end
 local overwritten = nil -- records that had an end and exist: key, text, time to live (0 for none), and that of an undo (false: not known yet)
 local has_written = false -- true once a step has written by itself, which only an OWN SCRIPT may
 local is_only_step = false -- true while the running step has the script to itself
+local acting_key = nil -- the caller's key of the running step, nil where it has none
 
 -- Fails the script: the key holds something that is not ours.
 --- @lazy
@@ -314,7 +316,8 @@ local function run_steps()
       end
     end
     key = key + keys
-    if ARGV[arg + 4] ~= '' then
+    local mark = ARGV[arg + 4]
+    if mark ~= '' and mark:byte(1) ~= 64 then
       key, wanted_count = key + 1, wanted_count + 1
       wanted[wanted_count] = KEYS[key]
     end
@@ -336,6 +339,10 @@ local function run_steps()
   key, arg = 0, 4
   while arg < last_arg do
     local name, fingerprint = ARGV[arg + 1], ARGV[arg + 4]
+    acting_key = nil
+    if #fingerprint > 40 or fingerprint:byte(1) == 64 then
+      fingerprint, acting_key = fingerprint:match('^(%x*)@(.*)$')
+    end
     local step = layouts and layouts[name] or layout
     local keys, args = step.keys or tonumber(ARGV[arg + 2]), step.args or tonumber(ARGV[arg + 3])
     local step_key, step_arg = key, arg + 4

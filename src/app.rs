@@ -1,23 +1,33 @@
 //! The whole service as one router: the endpoints of all modules, the OpenAPI document, Swagger UI and the
 //! console, and the middleware around them. `cli::serve` and the tests build it.
 
+use std::{sync::Arc, time::Duration};
+
 use axum::{
     Router,
-    http::Method,
+    http::{HeaderName, HeaderValue, Method},
     middleware::map_response_with_state,
     response::Redirect,
     routing::{MethodRouter, get},
 };
 use serde_json::Value;
-use tower_http::catch_panic::CatchPanicLayer;
-use utoipa::openapi::OpenApi;
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    cors::{AllowOrigin, CorsLayer},
+};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    api::{Observation, Problem, ShutdownGate, middleware},
-    atomic, batch, bulk, console, docs,
+    api::{
+        AccessControl, AccessSettings, AllowedHosts, Observation, Problem, ShutdownGate, middleware,
+    },
+    atomic,
+    auth::Requirement,
+    batch, bulk, console, docs,
     domains::{DOMAINS, expirables},
-    monitoring, openapi, problems,
+    monitoring,
+    openapi::{self, RequiredAccess, required_access},
+    problems,
     ratelimit::{self, HeaderForm},
     store::{Library, Store},
     telemetry::{self, CallStatistics},
@@ -28,7 +38,7 @@ use crate::{
 pub use problems::problem_codes;
 
 /// Settings of the router.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct RouterSettings {
     /// The prefix of every path, such as `/lockstep`; empty for none.
     pub base_path: String,
@@ -40,6 +50,12 @@ pub struct RouterSettings {
     pub statistics: Option<CallStatistics>,
     /// True to write a line of the log for each call.
     pub access_log: bool,
+    /// The check of callers' keys; `None` to take every call without one.
+    pub access: Option<AccessSettings>,
+    /// The hosts that requests may name; `None` for any.
+    pub hosts: Option<AllowedHosts>,
+    /// Origins of web pages whose scripts may call the service from a browser; `*` for any, empty for none.
+    pub cors_origins: Vec<HeaderValue>,
 }
 
 /// Builds the router of the whole service.
@@ -47,7 +63,13 @@ pub fn app(store: Store, gate: ShutdownGate, settings: &RouterSettings) -> Route
     register_counters();
     let base = settings.base_path.as_str();
     let (router, document) = routes(gate.clone()).split_for_parts();
-    let operations = observed(&document, base);
+    let operations = required_access(&document);
+    let access = settings.access.clone().map(|keys| access_control(keys, &operations, base));
+    access.into_iter().for_each(|access| gate.require_keys(access));
+    let operations = operations.into_iter().filter(is_observed).map(|operation| {
+        (operation.method, format!("{base}{}", operation.path), operation.operation)
+    });
+    let operations: Vec<_> = operations.collect();
     let document = openapi::complete(document, base);
     let router = router.with_state(store).merge(docs::router(document)).merge(console::router());
     let last = base.rsplit('/').next().unwrap_or_default();
@@ -63,14 +85,63 @@ pub fn app(store: Store, gate: ShutdownGate, settings: &RouterSettings) -> Route
     let gate = gate
         .with_base_path(base)
         .with_body_limit(settings.body_limit_bytes)
-        .with_observation(observation);
+        .with_observation(observation)
+        .with_hosts(settings.hosts.clone());
     let router = router
         .fallback(async || Problem::from(codes::ROUTE_NOT_FOUND))
         .method_not_allowed_fallback(async || Problem::from(codes::METHOD_NOT_ALLOWED))
         .layer(map_response_with_state(settings.limit_headers, ratelimit::add_headers))
         .layer(CatchPanicLayer::custom(middleware::panicked));
-    middleware::around(router, gate)
+    let router = middleware::around(router, gate);
+    match settings.cors_origins.as_slice() {
+        [] => router,
+        origins => router.layer(cors(origins)),
+    }
 }
+
+/// Lets scripts of these origins call the service from a browser, and read what headers tell.
+fn cors(origins: &[HeaderValue]) -> CorsLayer {
+    let names = |names: &[&'static str]| -> Vec<HeaderName> {
+        names.iter().copied().map(HeaderName::from_static).collect()
+    };
+    let origin = match origins.iter().any(|origin| origin == "*") {
+        true => AllowOrigin::any(),
+        false => AllowOrigin::list(origins.iter().cloned()),
+    };
+    let methods = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+    CorsLayer::new()
+        .allow_origin(origin)
+        .allow_methods(methods)
+        .allow_headers(names(&CORS_REQUEST_HEADERS))
+        .expose_headers(names(&CORS_ANSWER_HEADERS))
+        .max_age(Duration::from_secs(600))
+}
+
+/// Headers that a script may send.
+const CORS_REQUEST_HEADERS: [&str; 10] = [
+    "authorization",
+    "content-type",
+    "idempotency-key",
+    "if-match",
+    "if-none-match",
+    "lockstep-guard",
+    "lockstep-space",
+    "prefer",
+    "traceparent",
+    "x-request-id",
+];
+
+/// Headers that a script may read.
+const CORS_ANSWER_HEADERS: [&str; 8] = [
+    "etag",
+    "idempotent-replayed",
+    "location",
+    "ratelimit",
+    "ratelimit-policy",
+    "retry-after",
+    "www-authenticate",
+    "x-request-id",
+];
 
 /// Lets counters exist before their first event, so that a rate or an alert does not miss it.
 fn register_counters() {
@@ -83,30 +154,55 @@ fn register_counters() {
     telemetry::register_counter("lockstep_swept_total", "kind", kinds);
     let deciders = ["local", "on_store_error"].into_iter();
     telemetry::register_counter("lockstep_limits_without_store_total", "by", deciders);
+    let results = ["hit", "stale", "miss"].into_iter();
+    telemetry::register_counter("lockstep_cache_gets_total", "result", results);
+    let reasons = ["lapsed", "refused"].into_iter();
+    telemetry::register_counter("lockstep_cache_leases_lost_total", "reason", reasons);
     let directions = ["below", "above"].into_iter();
     telemetry::register_counter("lockstep_low_stock_crossings_total", "direction", directions);
 }
 
-/// The operations whose calls are counted, each as method, path and name: all but those of the service itself,
-/// and `POST /bulk`, each line of which is a call.
-fn observed(document: &OpenApi, base_path: &str) -> Vec<(Method, String, String)> {
-    let mut operations = Vec::new();
-    for (path, item) in &document.paths.paths {
-        for (method, operation) in [
-            (Method::GET, &item.get),
-            (Method::POST, &item.post),
-            (Method::PUT, &item.put),
-            (Method::PATCH, &item.patch),
-            (Method::DELETE, &item.delete),
-        ] {
-            let name = operation.as_ref().and_then(|operation| operation.operation_id.as_deref());
-            let Some(name) = name else { continue };
-            if !["monitoring/", "problems/", "bulk/"].iter().any(|own| name.starts_with(own)) {
-                operations.push((method, format!("{base_path}{path}"), name.to_owned()));
+/// True for an operation whose calls are counted: all but those of the service itself, and `POST /bulk`, each line of
+/// which is a call.
+fn is_observed(operation: &RequiredAccess) -> bool {
+    let own = ["monitoring/", "problems/", "bulk/", "cache/stats"];
+    !own.iter().any(|own| operation.operation.starts_with(own))
+}
+
+/// Paths of static pages, and of what leads to them.
+const OPEN_PATHS: [&str; 9] = [
+    "",
+    "/",
+    "/openapi.json",
+    "/docs",
+    "/docs/",
+    "/docs/{*name}",
+    "/console",
+    "/console/",
+    "/console/{*name}",
+];
+
+/// The check of callers' keys, with the requirement of every route. An operation without one, which
+/// `tests/contracts.rs` would find, and a route that is not here need the scope `*`.
+fn access_control(
+    settings: AccessSettings,
+    operations: &[RequiredAccess],
+    base: &str,
+) -> Arc<AccessControl> {
+    let mut access = AccessControl::new(settings);
+    for RequiredAccess { method, path, operation, requirement } in operations {
+        let requirement = requirement.clone().unwrap_or(Requirement::Everything);
+        if operation == "ratelimit/authorize" {
+            for path in ratelimit::AUTHORIZE_PATHS {
+                access.add(None, format!("{base}{path}"), None, requirement.clone());
             }
         }
+        access.add(Some(method.clone()), format!("{base}{path}"), Some(operation), requirement);
     }
-    operations
+    for path in OPEN_PATHS {
+        access.add(None, format!("{base}{path}"), None, Requirement::Open);
+    }
+    Arc::new(access)
 }
 
 /// Redirects to a path relative to that of the request.

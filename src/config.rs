@@ -3,6 +3,7 @@
 
 use std::{ffi::OsStr, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
+use axum::http::{HeaderValue, uri::Authority};
 use clap::{
     Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
     builder::{
@@ -12,6 +13,8 @@ use clap::{
 };
 
 use crate::{
+    api::AllowedHosts,
+    auth::{AddressRange, KeyDigest},
     ratelimit::HeaderForm,
     rls,
     server::Timeouts,
@@ -51,6 +54,21 @@ pub enum CliCommand {
     /// It only reads, also while services run. Amounts are whole numbers of minor units, and instants are
     /// milliseconds since 1970 where their name says nothing else.
     Show(Show),
+    /// Make keys of callers
+    Keys {
+        /// The command about keys.
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
+}
+
+/// The commands about keys.
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Print a new key for --root-key-file, and its SHA-256 to standard error
+    ///
+    /// The key is kept nowhere: it works once a service is started with it or with its SHA-256.
+    Create,
 }
 
 /// Settings of `serve`.
@@ -64,15 +82,42 @@ pub struct Serve {
     #[arg(long, env = "LOCKSTEP_RLS_LISTEN", value_parser = trimmed(SocketAddr::from_str))]
     pub rls_listen: Option<SocketAddr>,
 
-    /// Allow an address other than loopback although callers are not authenticated; a gateway or
+    /// Let callers in without keys on an address other than loopback, and on data that have keys; a gateway or
     /// firewall in front must keep strangers out
     #[arg(long, env = "LOCKSTEP_INSECURE", value_parser = trimmed(BoolishValueParser::new()))]
     pub insecure: bool,
 
-    /// Redis or Valkey to use, redis://HOST:PORT/DB or unix:///PATH; by default the service starts
-    /// an embedded server of its own
-    #[arg(long, env = "LOCKSTEP_REDIS_URL", value_parser = trimmed(StringValueParser::new()))]
-    pub redis_url: Option<String>,
+    /// File with the root key, which makes all other keys; with it every call needs a key. `lockstep keys create`
+    /// prints one
+    #[arg(long, env = "LOCKSTEP_ROOT_KEY_FILE", conflicts_with = "root_key_sha256", value_parser = trimmed(PathBufValueParser::new()))]
+    pub root_key_file: Option<PathBuf>,
+
+    /// SHA-256 of the root key in place of the file, 64 hexadecimal digits
+    #[arg(long, env = "LOCKSTEP_ROOT_KEY_SHA256", value_parser = trimmed(KeyDigest::from_hex))]
+    pub root_key_sha256: Option<KeyDigest>,
+
+    /// Calls without a valid key that an address may make in a minute; further ones are refused as too_many_failures
+    #[arg(long, env = "LOCKSTEP_AUTH_FAILURES", default_value_t = 100, value_parser = trimmed(clap::value_parser!(u32).range(1..=1_000_000)))]
+    pub auth_failures: u32,
+
+    /// Addresses of gateways whose X-Forwarded-For or Forwarded tells the address of a caller, such as 10.0.0.0/8;
+    /// can be given several times
+    #[arg(long = "trusted-proxy", env = "LOCKSTEP_TRUSTED_PROXIES", value_delimiter = ',', value_parser = trimmed(AddressRange::from_str))]
+    pub trusted_proxies: Vec<AddressRange>,
+
+    /// Host beside those of loopback that requests may name, where the service listens on loopback and has no keys; *
+    /// for any; can be given several times
+    #[arg(long = "allow-host", env = "LOCKSTEP_ALLOW_HOSTS", value_delimiter = ',', value_parser = trimmed(host))]
+    pub allow_hosts: Vec<String>,
+
+    /// Origin of web pages whose scripts may call the service from a browser, such as https://app.example; * for any;
+    /// can be given several times
+    #[arg(long = "cors-origin", env = "LOCKSTEP_CORS_ORIGINS", value_delimiter = ',', value_parser = trimmed(origin))]
+    pub cors_origins: Vec<HeaderValue>,
+
+    /// The server of one's own.
+    #[command(flatten)]
+    pub server: ServerSettings,
 
     /// Directory in which the embedded server keeps its data
     #[arg(long, env = "LOCKSTEP_DATA_DIR", default_value = "lockstep-data", value_parser = trimmed(PathBufValueParser::new()))]
@@ -149,6 +194,16 @@ pub struct Serve {
     #[arg(long, env = "LOCKSTEP_STORE_TIMEOUT_MS", default_value_t = 5000, value_parser = trimmed(positive()))]
     pub store_timeout_ms: u64,
 
+    /// Replicas that have to have what a call wrote before it is acknowledged; a call that too few have in time is
+    /// answered with not_durable
+    #[arg(long, env = "LOCKSTEP_WAIT_REPLICAS", default_value_t = 0, value_parser = trimmed(clap::value_parser!(u32).range(..=100)))]
+    pub wait_replicas: u32,
+
+    /// Longest wait for replicas, in milliseconds, less than --store-timeout-ms; grants of locks wait for one replica
+    /// wherever the server has some
+    #[arg(long, env = "LOCKSTEP_WAIT_TIMEOUT_MS", default_value_t = 1000, value_parser = trimmed(positive()))]
+    pub wait_timeout_ms: u64,
+
     /// Largest request body in bytes
     #[arg(long, env = "LOCKSTEP_BODY_LIMIT_BYTES", default_value_t = 262_144, value_parser = trimmed(positive()))]
     pub body_limit_bytes: u64,
@@ -189,6 +244,77 @@ pub struct Serve {
     pub max_connections: u64,
 }
 
+/// Where a server of one's own is, and how it lets the service in.
+#[derive(Debug, Clone, Args)]
+pub struct ServerSettings {
+    /// Redis or Valkey to use, redis://HOST:PORT/DB, rediss://HOST:PORT/DB for TLS, or unix:///PATH; of sentinels all,
+    /// between commas; by default the service starts an embedded server of its own
+    #[arg(long, env = "LOCKSTEP_REDIS_URL", hide_env_values = true, value_parser = trimmed(StringValueParser::new()))]
+    pub redis_url: Option<String>,
+
+    /// What is at --redis-url; auto asks it
+    #[arg(long, env = "LOCKSTEP_REDIS_MODE", default_value = "auto", value_parser = trimmed(EnumValueParser::<store::StoreMode>::new()))]
+    pub redis_mode: store::StoreMode,
+
+    /// Name under which the sentinels know the group; needed where they know several
+    #[arg(long, env = "LOCKSTEP_SENTINEL_MASTER", value_parser = trimmed(StringValueParser::new()))]
+    pub sentinel_master: Option<String>,
+
+    /// User of Redis, where --redis-url has none
+    #[arg(long, env = "LOCKSTEP_REDIS_USER", value_parser = trimmed(StringValueParser::new()))]
+    pub redis_user: Option<String>,
+
+    /// File with the password of the Redis user; it is read for each connection, so that it may change
+    #[arg(long, env = "LOCKSTEP_REDIS_PASSWORD_FILE", value_parser = trimmed(PathBufValueParser::new()))]
+    pub redis_password_file: Option<PathBuf>,
+
+    /// PEM file with the authorities that may sign certificates of servers, instead of those that browsers trust
+    #[arg(long, env = "LOCKSTEP_REDIS_CA_FILE", value_parser = trimmed(PathBufValueParser::new()))]
+    pub redis_ca_file: Option<PathBuf>,
+
+    /// PEM file with the certificate that the service shows to servers
+    #[arg(long, env = "LOCKSTEP_REDIS_CLIENT_CERT", value_parser = trimmed(PathBufValueParser::new()))]
+    pub redis_client_cert: Option<PathBuf>,
+
+    /// PEM file with the private key of that certificate
+    #[arg(long, env = "LOCKSTEP_REDIS_CLIENT_KEY", value_parser = trimmed(PathBufValueParser::new()))]
+    pub redis_client_key: Option<PathBuf>,
+
+    /// Where a server is reached that sentinels announce with another address, such as
+    /// 10.0.0.1:6379=redis-1.example:6379; can be given several times
+    #[arg(long, env = "LOCKSTEP_REDIS_NODE_MAP", value_delimiter = ',', value_parser = trimmed(store::NodeMapping::from_str))]
+    pub redis_node_map: Vec<store::NodeMapping>,
+}
+
+impl ServerSettings {
+    /// What the store is told beside the URL.
+    pub fn access(&self) -> store::Access {
+        store::Access {
+            mode: self.redis_mode,
+            sentinel_master: self.sentinel_master.clone(),
+            user: self.redis_user.clone(),
+            password_file: self.redis_password_file.clone(),
+            ca_file: self.redis_ca_file.clone(),
+            client_cert: self.redis_client_cert.clone(),
+            client_key: self.redis_client_key.clone(),
+            node_map: self.redis_node_map.clone(),
+        }
+    }
+
+    /// Refuses settings of a server of one's own where there is none: a URL that was forgotten would otherwise mean
+    /// an empty server.
+    ///
+    /// # Errors
+    ///
+    /// The sentence about them.
+    pub fn check_unused(&self) -> Result<(), String> {
+        if self.access() == store::Access::default() {
+            return Ok(());
+        }
+        Err("the settings of a server (--redis-..., --sentinel-master) need --redis-url".to_owned())
+    }
+}
+
 /// Settings of `healthcheck`.
 #[derive(Debug, Clone, Args)]
 pub struct Healthcheck {
@@ -220,10 +346,9 @@ pub struct Show {
 /// The store of a command that runs beside services or without them.
 #[derive(Debug, Clone, Args)]
 pub struct StoreAddress {
-    /// Redis or Valkey that has the data, redis://HOST:PORT/DB or unix:///PATH; by default an embedded
-    /// server is started on --data-dir
-    #[arg(long, env = "LOCKSTEP_REDIS_URL", value_parser = trimmed(StringValueParser::new()))]
-    pub redis_url: Option<String>,
+    /// The server that has the data; without one an embedded server is started on --data-dir.
+    #[command(flatten)]
+    pub server: ServerSettings,
 
     /// Directory in which the embedded server keeps its data
     #[arg(long, env = "LOCKSTEP_DATA_DIR", default_value = "lockstep-data", value_parser = trimmed(PathBufValueParser::new()))]
@@ -286,6 +411,27 @@ fn positive() -> clap::builder::RangedU64ValueParser<u64> {
     clap::value_parser!(u64).range(1..=1 << 40)
 }
 
+/// Parses the name of a host, without a port.
+fn host(text: &str) -> Result<String, String> {
+    let is_host = text == "*" || text.parse::<Authority>().is_ok_and(|host| host.host() == text);
+    is_host
+        .then(|| text.to_owned())
+        .ok_or_else(|| "a host is a name without a port, or *".to_owned())
+}
+
+/// Parses the origin of a page: scheme, host and port, as browsers send it.
+fn origin(text: &str) -> Result<HeaderValue, String> {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let is_origin = |host: &str| {
+        host.parse::<Authority>().is_ok_and(|authority| authority.as_str() == host)
+            && !host.contains('@')
+    };
+    let value = HeaderValue::from_str(text).ok();
+    value
+        .filter(|_| text == "*" || host.is_some_and(is_origin))
+        .ok_or_else(|| "an origin is https://HOST or https://HOST:PORT, or *".to_owned())
+}
+
 /// Parses a prefix of paths and removes slashes at its end.
 fn base_path(text: &str) -> Result<String, String> {
     let path = text.trim_end_matches('/');
@@ -303,17 +449,34 @@ impl Serve {
     pub fn store(&self, url: String) -> store::Settings {
         store::Settings {
             url,
+            access: self.server.access(),
             batch_workers: count(self.store_connections),
             transactions: count(self.store_transactions),
             queue: count(self.store_queue),
             queue_bytes: count(self.store_queue_bytes),
             timeout: Duration::from_millis(self.store_timeout_ms),
+            wait_replicas: self.wait_replicas,
+            wait_timeout: Duration::from_millis(self.wait_timeout_ms),
             retention: store::Retention {
                 idempotency_ttl_ms: self.idempotency_ttl_ms,
                 transaction_ttl_ms: self.transaction_ttl_ms,
                 history: self.history,
             },
         }
+    }
+
+    /// True if callers need keys.
+    pub fn has_root_key(&self) -> bool {
+        self.root_key_file.is_some() || self.root_key_sha256.is_some()
+    }
+
+    /// The hosts that requests may name; `None` for any, where callers have keys or the service listens on another
+    /// address than loopback.
+    pub fn hosts(&self, has_keys: bool) -> Option<AllowedHosts> {
+        let is_open = !has_keys && self.listen.ip().is_loopback();
+        let origins = self.cors_origins.iter().filter_map(|origin| origin.to_str().ok());
+        let origins = origins.map(str::to_owned).collect();
+        is_open.then(|| AllowedHosts::new(self.allow_hosts.clone(), origins))
     }
 
     /// Bounds of the rate limit service, which may have `max_connections`.

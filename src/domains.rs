@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{
     accounts,
     api::{CommandEntry, Problem},
-    counters, inventory, locks, ratelimit, scripts,
+    cache, counters, inventory, keys, locks, ratelimit, scripts,
     store::{self, Context, KeyKind, SHARED_KINDS, Store},
     types::{Code, Id},
 };
@@ -115,12 +115,30 @@ pub static DOMAINS: &[Domain] = &[
         expires: &[],
     },
     Domain {
+        name: "cache",
+        description: "Cache-aside without its races",
+        router: cache::router,
+        commands: cache::COMMANDS,
+        key_kinds: cache::KEY_KINDS,
+        codes: cache::CODES,
+        expires: &[],
+    },
+    Domain {
         name: "scripts",
         description: "Callers' own scripts over their data keys",
         router: scripts::router,
         commands: &[],
         key_kinds: scripts::KEY_KINDS,
         codes: scripts::CODES,
+        expires: &[],
+    },
+    Domain {
+        name: "keys",
+        description: "Keys of callers: who may do what",
+        router: keys::router,
+        commands: &[],
+        key_kinds: keys::KEY_KINDS,
+        codes: keys::CODES,
         expires: &[],
     },
 ];

@@ -11,6 +11,9 @@
 pub mod telemetry;
 pub mod types;
 
+// Floor: callers, and what they may do.
+pub mod auth;
+
 // Floor: the only code that speaks to Redis.
 pub mod store;
 
@@ -19,8 +22,10 @@ pub mod api;
 
 // Floor: the domains, one folder each, one file an operation.
 pub mod accounts;
+pub mod cache;
 pub mod counters;
 pub mod inventory;
+pub mod keys;
 pub mod locks;
 pub mod ratelimit;
 pub mod scripts;

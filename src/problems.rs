@@ -45,6 +45,7 @@ struct Problems {
     operation_id = "problems/list",
     tag = "problems",
     responses((status = OK, body = Problems, description = "All codes.")),
+    extensions(("x-access" = json!("open"))),
 )]
 async fn list() -> Json<Problems> {
     Json(Problems { problems: problem_codes() })
@@ -60,7 +61,7 @@ async fn list() -> Json<Problems> {
     tag = "problems",
     params(("code" = String, Path, description = "The code of a problem.", example = "insufficient_funds")),
     responses((status = OK, body = Code, description = "The code and its explanation.")),
-    extensions(("x-refusals" = json!(["route_not_found"]))),
+    extensions(("x-access" = json!("open")), ("x-refusals" = json!(["route_not_found"]))),
 )]
 async fn explain(Path(code): Path<String>) -> Result<Json<Code>, Problem> {
     let known = problem_codes().iter().find(|known| known.code == code);

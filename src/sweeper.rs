@@ -2,44 +2,55 @@
 //! answer depends on it, because every operation compares times with the clock itself; it keeps
 //! memory from filling up. `cli::serve` starts it; `domains` names what expires.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
+use futures_util::future::join_all;
 use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::{
     domains::{Expirable, expirables},
-    store::{self, Context, Failure, Store},
+    store::{self, Context, Failure, Shard, Store},
     telemetry::{LoggedFailure, log_failure},
     types::Id,
 };
 
-/// Scans through all keys for as long as it is polled, one page about every `period`. Every instance
-/// of the service does so, independently of the others.
+/// Scans through all keys for as long as it is polled, one page of each server about every `period`. Every
+/// instance of the service does so, independently of the others.
 pub async fn run(store: Store, period: Duration) {
-    let mut cursor = 0;
+    let mut cursors = HashMap::new();
     loop {
         // A pause of 3/4 to 5/4 of the period, so that instances do not sweep at the same moment.
         let chance = f64::from(Uuid::now_v7().as_bytes()[15]) / 256.0;
         sleep(period.mul_f64(0.75 + chance / 2.0)).await;
-        match sweep_page(&store, cursor).await {
-            Ok(next) => cursor = next,
-            // The same page is asked for again after the next pause.
-            Err(failure) => tracing::debug!(%failure, "the sweeper had no answer"),
+        let shards = store.shards();
+        // A server that has left the cluster is forgotten.
+        cursors.retain(|id, _| shards.iter().any(|shard| shard.id() == *id));
+        let pages = shards.iter().map(|shard| {
+            let cursor = cursors.get(&shard.id()).copied().unwrap_or_default();
+            sweep_page(&store, shard, cursor)
+        });
+        let swept = join_all(pages).await;
+        for (shard, swept) in shards.iter().zip(swept) {
+            match swept {
+                Ok(next) => drop(cursors.insert(shard.id(), next)),
+                // The same page is asked for again after the next pause.
+                Err(failure) => tracing::debug!(%failure, "the sweeper had no answer"),
+            }
         }
     }
 }
 
-/// Reads one page of the scan, ends what has expired on it, and returns the cursor of the next page.
+/// Reads one page of the scan of a server, ends what has expired on it, and returns the cursor of the next page.
 /// A scan begins and ends with the cursor 0. A resource that cannot be swept is logged and left for
 /// the next scan.
 ///
 /// # Errors
 ///
 /// The failure of the scan itself.
-pub async fn sweep_page(store: &Store, cursor: u64) -> Result<u64, Failure> {
+pub async fn sweep_page(store: &Store, shard: &Shard, cursor: u64) -> Result<u64, Failure> {
     let kinds: Vec<&str> = expirables().map(|expirable| expirable.kind).collect();
-    let (next, found) = store.scan(&kinds, cursor).await?;
+    let (next, found) = store.scan(shard, &kinds, cursor).await?;
     for (kind, space, id) in found {
         let Some(expirable) = expirables().find(|expirable| expirable.kind == kind) else {
             continue;

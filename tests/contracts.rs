@@ -11,7 +11,7 @@ use std::{
 
 use lockstep::{
     app,
-    store::{self, COMMANDS, Library, SCRIPT_COMMANDS},
+    store::{self, COMMANDS, Library, REPLICA_COMMANDS, SCRIPT_COMMANDS},
     types,
 };
 use serde_json::Value;
@@ -168,7 +168,8 @@ fn every_refusal_is_explained_and_tested() {
 /// Every code is reached by a test of the service.
 #[test]
 fn every_problem_code_is_reached() {
-    let tests: String = files("tests/service", "rs").into_iter().map(read).collect();
+    let roots = ["tests/service", "tests/distributed"];
+    let tests: String = roots.iter().flat_map(|root| files(root, "rs")).map(read).collect();
     let tests = tests.replace('\\', "");
     for code in app::problem_codes() {
         assert!(tests.contains(&format!("\"{}\"", code.code)), "{} is not tested", code.code);
@@ -433,6 +434,7 @@ fn the_rights_are_those_of_the_commands_that_are_sent() {
             ("'", "queue_cleanup("),
             ("'", "{"),
             ("\"", "cmd("),
+            ("\"", "vec![b"),
         ];
         for (at, _) in text.match_indices(['\'', '"']) {
             let (before, rest) = (text[..at].trim_end(), &text[at + 1..]);
@@ -452,10 +454,13 @@ fn the_rights_are_those_of_the_commands_that_are_sent() {
         sent.insert(row.split('"').nth(3).unwrap().to_owned());
     }
     // Logging in needs no right, and only a URL with a database other than 0 needs SELECT.
-    assert!(sent.remove("AUTH") && sent.remove("SELECT"));
+    // Sentinels are asked, and no server; and only the nodes of a cluster need the rights to these.
+    assert!(sent.remove("AUTH") && sent.remove("SELECT") && sent.remove("SENTINEL"));
+    assert!(sent.remove("CLUSTER") && sent.remove("ASKING"));
     // The command that runs a script is named by `library.rs`.
     sent.extend(["EVALSHA", "EVALSHA_RO", "EVAL_RO"].map(str::to_owned));
-    let known = COMMANDS.iter().chain(SCRIPT_COMMANDS).map(|command| (*command).to_owned());
+    let known = COMMANDS.iter().chain(SCRIPT_COMMANDS).chain(REPLICA_COMMANDS);
+    let known = known.map(|command| (*command).to_owned());
     assert_eq!(sent, known.collect());
     assert!(COMMANDS.is_sorted());
 

@@ -30,6 +30,15 @@ const REFILL: Duration = Duration::from_secs(2);
 /// What each example prints, in every language.
 const EXAMPLES: &[(&str, &[&str])] = &[
     (
+        "cache",
+        &[
+            "20 callers: alice has 20.00, computed 1 time",
+            "after the transfer: alice has 15.00",
+            "the slow reader: cache_lease_lost",
+            "everybody else: alice has 15.00",
+        ],
+    ),
+    (
         "checkout",
         &[
             "order-1: no result yet, sending it again",

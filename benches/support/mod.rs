@@ -84,7 +84,7 @@ impl Random {
 /// Returns a POST request with a JSON body, as bytes. `headers` are whole lines.
 pub fn request(path: &str, headers: &str, body: &str) -> Vec<u8> {
     format!(
-        "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{headers}Content-Length: {}\r\n\r\n{body}",
         body.len()
     )
     .into_bytes()
@@ -141,7 +141,7 @@ pub async fn measure(scenario: &Scenario, redis_pid: u32) -> Measurement {
             while Instant::now() < end {
                 let mut lease: Option<Vec<u8>> = None;
                 for mut request in requests(&mut random) {
-                    // The second request of a lock has a placeholder for the lease at its end.
+                    // The second request of a lock, and of a miss, has a placeholder for the lease at its end.
                     if let Some(lease) = &lease {
                         let place = request.len() - 2 - lease.len();
                         request[place..place + lease.len()].copy_from_slice(lease);
@@ -157,9 +157,9 @@ pub async fn measure(scenario: &Scenario, redis_pid: u32) -> Measurement {
                     }
                     let text = String::from_utf8_lossy(answer);
                     lease = text
-                        .split("\"lease_id\":\"")
-                        .nth(1)
-                        .map(|rest| rest.as_bytes()[..38].to_vec());
+                        .split_once("\"lease_id\":\"")
+                        .or_else(|| text.split_once("\"lease_token\":\""))
+                        .map(|(_, rest)| rest.as_bytes()[..38].to_vec());
                 }
             }
             (latencies, failed)

@@ -11,5 +11,5 @@ function lease_fields(lease_id)
     locks[i] = ('{"lock":"%s","fencing_token":%d}'):format(args_of_line(i), lease.token)
   end
   return lease_id, lease.owner, mode, permits > 0 and permits, '[' .. table.concat(locks, ',') .. ']', lease.expires_at,
-    lease.expires_at - now, lease.metadata
+    lease.expires_at - now, (split_actor(lease.metadata))
 end

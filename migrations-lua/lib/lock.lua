@@ -1,3 +1,4 @@
+--- @include "lib/actor"
 --- @export open_lock, encode_lock, free_after_ms, lease_of, grant_lease, end_lease, lease_refusal, next_token, holders_json
 
 -- The record of a lock, packed: its version byte, the mode of its leases, the permits of a lock that has some,
@@ -5,7 +6,8 @@
 -- nobody waits), and until when the index has its name. Then the leases, and those that lapsed last. All leases of a
 -- lock have one mode.
 local HEAD = '<BBI2I2Bddd'
--- A lease: its end, its fencing token, how many locks it is over, its id, and owner and metadata as JSON.
+-- A lease: its end, its fencing token, how many locks it is over, its id, and owner and metadata as JSON,
+-- with the caller's key by `lib/actor.lua`.
 local LEASE = '<ddBsss'
 -- A lease that lapsed: when, its id, and as JSON the reason of the operator who broke it, or null.
 local LAPSED = '<dss'
@@ -148,6 +150,7 @@ end
 -- Adds a lease to a lock that it may enter.
 function grant_lease(lock, mode, permits, lease)
   lease.token = next_token(lock)
+  lease.metadata = acting_key and with_actor(lease.metadata) or lease.metadata
   lock.last_token = lease.token
   lock.mode, lock.permits = mode, permits
   lock.leases[#lock.leases + 1] = lease
@@ -180,8 +183,9 @@ function holders_json(lock, owner)
     local lease = lock.leases[i]
     if count < MAX_LISTED and (not owner or lease.owner == owner) then
       count = count + 1
-      holders[count] = ('{"owner":%s,"mode":"%s","fencing_token":%d,"expires_in_ms":%d,"metadata":%s}'):format(
-        lease.owner, lock.mode, lease.token, lease.expires_at - now, lease.metadata
+      local metadata, actor = split_actor(lease.metadata)
+      holders[count] = ('{"owner":%s,"mode":"%s","fencing_token":%d,"expires_in_ms":%d,"metadata":%s%s}'):format(
+        lease.owner, lock.mode, lease.token, lease.expires_at - now, metadata, actor
       )
     end
   end

@@ -1,6 +1,6 @@
 -- The layout of a movement of units that a reservation holds, for `struct.pack`; `src/inventory/movement_record.rs`
 -- reads it. It has the movement's code, the units, those on hand and reserved after it, the instant in milliseconds,
--- the 16 bytes of the reservation's id, and the customer. The code says which of the figures have changed by the
+-- the 16 bytes of the reservation's id, the customer, and the caller's key if there is one. The code says which of the figures have changed by the
 -- units, and in which direction. `lib/adjustment.lua` has the other layout.
 --- @export HELD_MOVEMENT, RESERVED, SOLD, RELEASED, EXPIRED
 

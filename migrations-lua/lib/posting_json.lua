@@ -1,3 +1,4 @@
+--- @include "lib/actor"
 --- @include "lib/amount"
 --- @include "lib/posting_layout"
 --- @include "lib/transaction"
@@ -6,7 +7,8 @@
 local UUID = ('%02x'):rep(16)
 
 -- Returns the parts of a posting: its code (direction and kind), amount, balance and whether that is below
--- zero, instant in microseconds, 16 bytes of the transaction's id, counterparty, description and metadata.
+-- zero, instant in microseconds, 16 bytes of the transaction's id, counterparty, description, and metadata with the
+-- caller's key.
 function unpack_posting(log, text)
   local layout_byte = text:byte(1)
   local _, code, amount, balance, at_us, field, counterparty, description, position
@@ -28,12 +30,13 @@ end
 -- Replaces the postings in a list by the JSON that callers read, with instants in microseconds.
 function postings_json(log, postings, scale)
   for i = 1, #postings do
-    local code, amount, balance, is_negative, at_us, field, counterparty, description, metadata = unpack_posting(log, postings[i])
+    local code, amount, balance, is_negative, at_us, field, counterparty, description, rest = unpack_posting(log, postings[i])
+    local metadata, actor = split_actor(rest)
     postings[i] = '{"direction":"' .. (code >= CREDIT and 'credit' or 'debit') .. '","counterparty":"' .. counterparty
       .. '","balance_after":"' .. decimal(balance, scale, is_negative) .. '","amount":"' .. decimal(amount, scale)
       .. '","kind":"' .. kind_name(code % CREDIT) .. '","description":' .. (description == '' and 'null' or description)
       .. ',"metadata":' .. (metadata == '' and '{}' or metadata)
-      .. (',"created_at_us":%d,"transaction_id":"tx_'):format(at_us) .. UUID:format(field:byte(1, 16)) .. '"}'
+      .. (',"created_at_us":%d,"transaction_id":"tx_'):format(at_us) .. UUID:format(field:byte(1, 16)) .. '"' .. actor .. '}'
   end
   return postings
 end

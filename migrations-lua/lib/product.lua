@@ -12,10 +12,12 @@ local STOCK = '<BBdddddddd'
 local DETAILS_AT = 67
 
 -- Appends a change of the units that are held of a product to its log, by its code (see
--- `lib/movement_layout.lua`); `reserved` are those after it. `actor` is empty where there is none.
-function append_movement(product, code, quantity, reserved, reservation, actor, at)
+-- `lib/movement_layout.lua`); `reserved` are those after it. `customer_id` is empty for what has expired, which no
+-- caller has done.
+function append_movement(product, code, quantity, reserved, reservation, customer_id, at)
   product.movements = product.movements + 1
-  append(product.log_key, struct.pack(HELD_MOVEMENT, code, quantity, product.on_hand, reserved, at, reservation, actor))
+  local movement = struct.pack(HELD_MOVEMENT, code, quantity, product.on_hand, reserved, at, reservation, customer_id)
+  append(product.log_key, acting_key and customer_id ~= '' and movement .. acting_key or movement)
 end
 
 -- Takes back the units of reservations that have ended: they are free again at that millisecond, for whoever

@@ -1,10 +1,11 @@
+--- @include "lib/actor"
 --- @include "lib/amount"
 --- @export DEPOSIT, WITHDRAWAL, TRANSFER, CAPTURE, REVERSAL, SWEEP, kind_name, pack_transaction, open_transaction, change_transaction, transaction_json
 
 -- The record of a transaction, by which it is found and reversed: a field of a hash that has the transactions
 -- of one second and ends as a whole. The field is the 16 bytes of the transaction's id. `reversed` is how much
 -- of it was reversed. A text is packed as an account is, with amounts as numbers or, where one of them is 10^15
--- or more, as digits.
+-- or more, as digits. Behind the metadata stands the caller's key, by `lib/actor.lua`.
 local NARROW = '<BBBdddssssss'
 local WIDE = '<BBBdssssssss'
 -- The same with the rest of the text, for packing.
@@ -98,6 +99,7 @@ function transaction_json(transaction_id, transaction)
     status = transaction.reversed == transaction.amount and 'reversed' or 'partially_reversed'
   end
   local hold_id = transaction.hold_id and '"' .. transaction.hold_id .. '"' or 'null'
+  local metadata, actor = split_actor(transaction.metadata)
   local reverses = transaction.reverses and '"' .. transaction.reverses .. '"' or 'null'
   return '{"transaction_id":"' .. transaction_id .. '","kind":"' .. kind_name(transaction.kind) .. '","status":"' .. status
     .. '","from_account":"' .. transaction.from_account .. '","to_account":"' .. transaction.to_account
@@ -105,5 +107,5 @@ function transaction_json(transaction_id, transaction)
     .. '","reversed":"' .. decimal(transaction.reversed, transaction.scale)
     .. '","currency":"' .. transaction.currency .. '","hold_id":' .. hold_id .. ',"reverses":' .. reverses
     .. (',"created_at":%d'):format(transaction.created_at)
-    .. ',"description":' .. transaction.description .. ',"metadata":' .. transaction.metadata .. '}'
+    .. ',"description":' .. transaction.description .. ',"metadata":' .. metadata .. actor .. '}'
 end

@@ -2,6 +2,8 @@
 Acquires one lock, or several of which all are acquired or none. A caller that waits is queued where it cannot
 have them yet, and tries again when it is told.
 
+AWAITS REPLICAS
+
 KEYS
   processes_key    zset    processes in which somebody waits
   index_key        zset    names of the locks of the space

@@ -1,6 +1,8 @@
 --[[
 Renews a lease, counted from now.
 
+AWAITS REPLICAS
+
 KEYS
   processes_key    zset    processes in which somebody waits
   index_key        zset    names of the locks of the space

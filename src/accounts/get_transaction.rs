@@ -58,6 +58,14 @@ pub struct Transaction {
     pub description: Option<String>,
     /// Entries that the caller keeps with the transaction.
     pub metadata: Metadata,
+    /// Id of the key with which the call was made; missing where the service had no keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "4fTzPq81LmXw")]
+    pub actor: Option<String>,
+    /// Name that this key had then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "checkout")]
+    pub actor_name: Option<String>,
 }
 
 /// Command that moved the money.

@@ -7,7 +7,10 @@ use super::{
     HOLDS,
     transaction_place::{TRANSACTIONS, transaction_id_of},
 };
-use crate::store::{KeyContent, KeyKind, PackedRecord, text_field};
+use crate::{
+    auth::Actor,
+    store::{KeyContent, KeyKind, PackedRecord, text_field},
+};
 
 /// The kinds of keys that this domain writes.
 pub const KEY_KINDS: &[KeyKind] = &[
@@ -77,7 +80,7 @@ fn posting_to_json(bytes: &[u8]) -> Option<Value> {
         Some(amounts) => amounts,
         None => [amount(&mut record, layout)?, amount(&mut record, layout)?],
     };
-    Some(json!({
+    let mut posting = json!({
         "kind": name_of(&KINDS, code % CREDIT)?,
         "direction": if code >= CREDIT { "credit" } else { "debit" },
         "amount": amount,
@@ -86,8 +89,18 @@ fn posting_to_json(bytes: &[u8]) -> Option<Value> {
         "transaction_id": transaction_id_of(&id),
         "counterparty": record.text()?,
         "description": record.json(Value::Null)?,
-        "metadata": record.json_to_end(json!({}))?,
-    }))
+    });
+    add_metadata(&mut posting, record.json_with_actor(json!({}))?);
+    Some(posting)
+}
+
+/// Adds the metadata, and the key of the caller where there is one.
+fn add_metadata(record: &mut Value, (metadata, actor): (Value, Option<Actor>)) {
+    record["metadata"] = metadata;
+    if let Some(Actor { key_id, name }) = actor {
+        record["actor"] = key_id.into();
+        record["actor_name"] = name.into();
+    }
 }
 
 /// Returns the record of a transaction as JSON, its amounts as strings of minor units, and `hold_id` and
@@ -95,7 +108,7 @@ fn posting_to_json(bytes: &[u8]) -> Option<Value> {
 fn transaction_to_json(bytes: &[u8]) -> Option<Value> {
     let mut record = PackedRecord::new(bytes);
     let layout = record.byte()?;
-    Some(json!({
+    let mut transaction = json!({
         "kind": name_of(&KINDS, record.byte()?)?,
         "scale": record.byte()?,
         "created_at": record.whole()?,
@@ -107,8 +120,9 @@ fn transaction_to_json(bytes: &[u8]) -> Option<Value> {
         "hold_id": record.text()?,
         "reverses": record.text()?,
         "description": record.json(Value::Null)?,
-        "metadata": record.json_to_end(Value::Null)?,
-    }))
+    });
+    add_metadata(&mut transaction, record.json_with_actor(Value::Null)?);
+    Some(transaction)
 }
 
 /// Returns the record of a hold as JSON, its amounts as strings of minor units; `None` where the bytes are none.

@@ -67,6 +67,14 @@ pub struct Posting {
         deserialize_with = "Timestamp::from_microseconds"
     )]
     pub created_at: Timestamp,
+    /// Id of the key with which the call was made; missing where the service had no keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "4fTzPq81LmXw")]
+    pub actor: Option<String>,
+    /// Name that this key had then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "checkout")]
+    pub actor_name: Option<String>,
 }
 
 /// The direction in which the money of a posting moves: `debit` out of the account, `credit` into it.

@@ -14,6 +14,9 @@ use crate::{store::Completed, types::codes};
 /// The header on the stored answer to a repeated call: `Idempotent-Replayed: true`.
 pub const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
+/// The header with the least number of replicas that have what the call wrote, where it waited for them.
+pub const REPLICAS: HeaderName = HeaderName::from_static("lockstep-replicas");
+
 /// The answer to a call that succeeded: a status, a body of type `T`, and headers.
 #[derive(Debug)]
 pub struct Answer<T> {

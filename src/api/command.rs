@@ -5,8 +5,9 @@ use std::pin::Pin;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use super::{Problem, Result, read_json};
+use super::{Problem, Result, check_requirement, read_json};
 use crate::{
+    auth::Requirement,
     store::{self, Completed, Context, ErasedOperation, Operation, RawReply, Store},
     types::codes,
 };
@@ -89,17 +90,23 @@ impl CommandEntry {
         }
     }
 
-    /// Reads the body of the command from `input` and prepares it, as its own endpoint does.
+    /// Checks that the caller may run the command, reads its body from `input` and prepares it, as its own endpoint
+    /// does.
     ///
     /// # Errors
     ///
-    /// The problems of its own endpoint, with pointers into `input`.
+    /// `insufficient_scope`, and the problems of its own endpoint, with pointers into `input`.
     pub async fn prepare(
         &self,
         input: &RawValue,
         store: &Store,
         context: &Context,
     ) -> std::result::Result<Box<dyn PreparedCommand>, Problem> {
+        if let Some(principal) = &context.principal {
+            // Every command of the table writes.
+            let requirement = Requirement::of_operation(self.name, true, None, false);
+            check_requirement(principal, &requirement.unwrap_or(Requirement::Everything))?;
+        }
         (self.prepare)(input, store, context).await
     }
 }

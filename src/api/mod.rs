@@ -13,15 +13,18 @@ mod paging;
 mod problem;
 mod reserved;
 
-pub use answer::{Answer, REPLAYED};
+pub use answer::{Answer, REPLAYED, REPLICAS};
 pub use command::{Command, CommandEntry, PreparedCommand};
 pub use conditional::Conditional;
 pub use extract::{
-    Caller, CallerSpace, IfMatch, Json, MAX_GUARDS, NoParameters, Path, PathNumber, Query,
-    idempotency_key, read_body, read_json,
+    Caller, CallerSpace, IfMatch, Json, JsonUpTo, KeyManager, MAX_GUARDS, MAX_WAIT_MS,
+    NoParameters, Path, PathNumber, PreferredWait, Query, idempotency_key, read_body, read_json,
 };
 pub use later::Later;
-pub use middleware::{EndedCall, InFlight, Limits, Observation, RequestInfo, ShutdownGate};
+pub use middleware::{
+    AccessControl, AccessSettings, AllowedHosts, EndedCall, InFlight, Limits, Observation,
+    PeerAddress, RequestInfo, ShutdownGate, check_requirement, check_space,
+};
 pub use paging::{
     KeysetScan, ListPage, ListReply, Listed, LogPage, LogPageQuery, LogRange, Page, ScanStep,
 };

@@ -97,7 +97,8 @@ pub struct ListReply<T> {
         alias = "reservations",
         alias = "policies",
         alias = "locks",
-        alias = "scripts"
+        alias = "scripts",
+        alias = "keys"
     )]
     pub items: Vec<T>,
     /// The ids that the next call reads; none at the end of the list.

@@ -337,12 +337,15 @@ impl From<Failure> for Problem {
         let code = match &failure {
             Failure::Overloaded => codes::OVERLOADED,
             Failure::ShuttingDown => codes::SHUTTING_DOWN,
-            Failure::Unavailable(_) => codes::STORE_UNAVAILABLE,
+            Failure::Unavailable(_) | Failure::Redirected(_) | Failure::SlotUnavailable(_) => {
+                codes::STORE_UNAVAILABLE
+            }
             Failure::Busy(_) | Failure::PrerequisiteRequired { .. } => codes::STORE_BUSY,
             Failure::Loading(_) => codes::STORE_LOADING,
             Failure::ReadOnly(_) => codes::STORE_READONLY,
             Failure::OutOfMemory(_) => codes::STORE_OUT_OF_MEMORY,
             Failure::Unknown { .. } => codes::OUTCOME_UNKNOWN,
+            Failure::NotDurable { .. } => codes::NOT_DURABLE,
             Failure::Script(_)
             | Failure::NotIsolated
             | Failure::Torn(_)
@@ -353,7 +356,15 @@ impl From<Failure> for Problem {
         if failure.may_have_written() {
             problem.outcome = Outcome::Unknown;
         }
-        if let Failure::Unknown { retry_safe, .. } = failure {
+        if let Failure::NotDurable { reached, wanted, .. } = failure {
+            problem = problem.with("required", wanted);
+            if let Some(reached) = reached {
+                problem = problem.with("replicas", reached);
+            }
+        }
+        if let Failure::Unknown { retry_safe, .. } | Failure::NotDurable { retry_safe, .. } =
+            failure
+        {
             problem.code.retryable = retry_safe;
             if !retry_safe {
                 problem.detail.push_str(

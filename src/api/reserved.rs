@@ -50,12 +50,21 @@ impl ReservedNames {
     ///
     /// `invalid_id` if the id is reserved.
     pub fn check_id(&self, id: Id) -> Result<Id, Invalid> {
-        match self.0.contains(id.as_str()) {
+        self.check_name(id.as_str()).map(|()| id)
+    }
+
+    /// The same for a name that is no id.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_id` if the name is reserved.
+    pub fn check_name(&self, name: &str) -> Result<(), Invalid> {
+        match self.0.contains(name) {
             true => {
-                let detail = format!("The id {id} is a word of this service.");
+                let detail = format!("The id {name} is a word of this service.");
                 Err(Invalid::new("invalid_id", detail))
             }
-            false => Ok(id),
+            false => Ok(()),
         }
     }
 }

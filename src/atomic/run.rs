@@ -117,6 +117,7 @@ pub struct AtomicResult {
     tag = "atomic",
     request_body = Atomic,
     responses((status = OK, body = AtomicResults, description = "All operations were applied.")),
+    extensions(("x-access" = json!("any key"))),
 )]
 pub async fn run(
     State(store): State<Store>,

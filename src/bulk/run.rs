@@ -6,7 +6,7 @@ use axum::{
     Extension,
     body::{Body, Bytes},
     extract::{Request, State},
-    http::{HeaderName, header},
+    http::{HeaderName, HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use futures_util::{StreamExt, stream::FuturesOrdered};
@@ -24,8 +24,10 @@ use super::lines::{LineReader, NextLine};
 use crate::{
     api::{
         self, Caller, EndedCall, InFlight, MAX_GUARDS, PreparedCommand, Problem, ProblemBody,
-        RequestInfo, ShutdownGate, idempotency_key, middleware::count_replay, read_json,
+        RequestInfo, ShutdownGate, check_space, idempotency_key, middleware::count_replay,
+        read_json,
     },
+    auth::Principal,
     domains::command,
     store::{Context, Guard, OrderedQueue, PendingReply, Store},
     types::{codes, objects},
@@ -141,7 +143,7 @@ pub enum BulkBody<'a> {
         description = "One JSON object a line: a `BulkResult` for each line of the body.",
         example = "{\"index\":0,\"status\":201,\"replayed\":true,\"body\":{\"account_id\":\"dave\"}}\n"
     )),
-    extensions(("x-refusals" = json!([
+    extensions(("x-access" = json!("any key")), ("x-refusals" = json!([
         "unsupported_media_type", "idempotency_key_invalid", "invalid_id", "validation_failed", "shutting_down"
     ]))),
 )]
@@ -161,13 +163,14 @@ pub async fn run(
         let detail = "A stream has no Idempotency-Key; each line may have an idempotency_key.";
         return Err(Problem::new(codes::IDEMPOTENCY_KEY_INVALID, detail));
     }
+    let authorization = request.headers().get(header::AUTHORIZATION).cloned();
     let body_timeout = request_info.limits.body_timeout;
     let mut lines = LineReader::new(request.into_body(), body_timeout);
     lines.start().await;
     let (submitted, received) = mpsc::channel(MAX_SUBMITTED);
     let (results, body) = Channel::new(1);
     let _in_flight = gate.enter().ok_or(codes::SHUTTING_DOWN)?;
-    let stream = Arc::new(Stream { store, context, request_info, gate, _in_flight });
+    let stream = Arc::new(Stream { store, context, request_info, authorization, gate, _in_flight });
     tokio::spawn(Arc::clone(&stream).read(lines, submitted).in_current_span());
     tokio::spawn(stream.write(received, results, body_timeout).in_current_span());
     let headers = [
@@ -190,6 +193,8 @@ struct Stream {
     store: Store,
     context: Context,
     request_info: RequestInfo,
+    /// The header with the key of the caller.
+    authorization: Option<HeaderValue>,
     gate: ShutdownGate,
     /// Counts the stream as a request in flight until both tasks have ended.
     _in_flight: InFlight,
@@ -279,9 +284,23 @@ impl Stream {
         read.operation = entry.name;
         let idempotency_key = key.as_deref().map(idempotency_key).transpose()?;
         let guards = self.context.guards.iter().cloned().chain(guards).collect();
-        let context = Context { idempotency_key, guards, space: self.context.space.clone() };
+        let space = self.context.space.clone();
+        let principal = self.check_caller()?;
+        let context = Context { idempotency_key, guards, space, principal };
         let prepared = entry.prepare(input, &self.store, &context).await;
         Ok((prepared.map_err(|problem| problem.prefix_pointer("/input"))?, context))
+    }
+}
+
+impl Stream {
+    /// Finds out who sends this line. A stream can last for hours, and its key can be revoked meanwhile.
+    fn check_caller(&self) -> Result<Option<Arc<Principal>>, Problem> {
+        let Some(access) = &self.request_info.access else { return Ok(None) };
+        let authorization = self.authorization.iter().cloned();
+        let headers = authorization.map(|value| (header::AUTHORIZATION, value)).collect();
+        let principal = access.check_key(&headers, None)?;
+        check_space(&principal, &self.context.space)?;
+        Ok(Some(principal))
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::store_address::with_store;
 use crate::{
     config::StoreAddress,
-    store::{AdminConnection, Migrated, MigrationStep},
+    store::{Access, AdminConnection, Migrated, MigrationStep},
 };
 
 /// The longest wait for one piece, which takes milliseconds unless the server is busy with other things.
@@ -17,11 +17,11 @@ const PROGRESS_PERIOD: Duration = Duration::from_secs(5);
 /// Runs every step that the data have not been through, and prints what it did.
 #[tokio::main]
 pub(super) async fn run(store: &StoreAddress) -> Result<(), String> {
-    with_store(store, async |url| migrate(url).await).await
+    with_store(store, async |url, access| migrate(url, access).await).await
 }
 
-async fn migrate(url: &str) -> Result<(), String> {
-    let connecting = AdminConnection::connect(url, TIMEOUT).await;
+async fn migrate(url: &str, access: &Access) -> Result<(), String> {
+    let connecting = AdminConnection::connect(url, access, TIMEOUT).await;
     let mut connection = connecting.map_err(|failure| failure.to_string())?;
     connection.check_server().await.map_err(|refusal| refusal.to_string())?;
     let mut told = Instant::now();

@@ -1,10 +1,12 @@
-//! The commands of the program: `serve`, `openapi`, `healthcheck`, `migrate` and `show`. `main` calls [`run`].
+//! The commands of the program: `serve`, `openapi`, `healthcheck`, `migrate`, `show` and `keys`. `main` calls [`run`].
 
 mod descriptors;
 mod healthcheck;
+mod keys;
 mod migrate;
 mod openapi;
 mod registration;
+mod root_key;
 mod serve;
 mod show;
 mod store_address;
@@ -13,7 +15,7 @@ use std::{process::ExitCode, sync::mpsc::sync_channel, thread, time::Duration};
 
 pub use show::show_key;
 
-use crate::config::{Cli, CliCommand};
+use crate::config::{Cli, CliCommand, KeysCommand};
 
 /// The longest wait for a message to be written, where nobody reads it.
 const PRINT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -41,6 +43,7 @@ pub fn run() -> ExitCode {
         Some(CliCommand::Healthcheck(settings)) => healthcheck::ask(&settings),
         Some(CliCommand::Migrate(store)) => migrate::run(&store),
         Some(CliCommand::Show(settings)) => show::run(&settings),
+        Some(CliCommand::Keys { command: KeysCommand::Create }) => keys::create(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -10,7 +10,10 @@ use std::{
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use crate::store::{AdminConnection, Failure, REGISTRATION_TTL, StartRefusal, Store};
+use crate::{
+    keys,
+    store::{AdminConnection, Failure, REGISTRATION_TTL, StartRefusal, Store},
+};
 
 /// The time between two attempts, while the server does not serve yet.
 const RETRY_PERIOD: Duration = Duration::from_millis(250);
@@ -21,18 +24,18 @@ const END_TIMEOUT: Duration = Duration::from_secs(1);
 /// A service that is to run on a store.
 #[derive(Clone)]
 pub(super) struct Registration {
-    url: String,
-    timeout: Duration,
     /// The name under which it is registered. Two containers may listen on the same address.
     service: String,
+    /// True for a service that takes calls without keys, and so must not run on data that have some.
+    is_open: bool,
     /// Set once the server has been found good and the service is registered.
     registered: Arc<OnceLock<()>>,
 }
 
 impl Registration {
-    pub(super) fn new(url: String, timeout: Duration, address: SocketAddr) -> Registration {
+    pub(super) fn new(address: SocketAddr, is_open: bool) -> Registration {
         let service = format!("{address} {}", Uuid::now_v7());
-        Registration { url, timeout, service, registered: Arc::default() }
+        Registration { service, is_open, registered: Arc::default() }
     }
 
     /// Checks the server and the format of the data and registers the service, as soon as the server lets
@@ -43,7 +46,7 @@ impl Registration {
         let mut attempted = Some(attempted);
         let mut told = None;
         loop {
-            match self.register().await {
+            match self.register(&store).await {
                 Ok(()) => {
                     store.admit();
                     attempted.take().into_iter().for_each(|attempted| attempted());
@@ -81,12 +84,12 @@ impl Registration {
     }
 
     /// Ends the registration, where there is one. If that fails, it ends by itself soon.
-    pub(super) async fn end(&self) {
+    pub(super) async fn end(&self, store: &Store) {
         if !self.is_registered() {
             return;
         }
         let end = async {
-            if let Ok(mut connection) = AdminConnection::connect(&self.url, self.timeout).await {
+            if let Ok(mut connection) = store.connect_admin().await {
                 let _ = connection.deregister(&self.service).await;
             }
         };
@@ -94,19 +97,37 @@ impl Registration {
     }
 
     /// Registers the service; the first time, checks the server before.
-    async fn register(&self) -> Result<(), StartRefusal> {
-        let connecting = AdminConnection::connect(&self.url, self.timeout).await;
-        let mut connection = connecting.map_err(StartRefusal::Unanswered)?;
+    async fn register(&self, store: &Store) -> Result<(), StartRefusal> {
+        let mut connection = store.connect_admin().await?;
         let first = !self.is_registered();
         if first {
             connection.check_server().await?;
+            if store.awaits_replicas() {
+                connection.check_wait().await?;
+            }
+            if self.is_open && connection.has(&keys::version_key()).await? {
+                return Err(StartRefusal::HasKeys);
+            }
         }
         connection.register(&self.service).await?;
         if first {
             warn_of_eviction(&mut connection).await;
+            warn_of_grants(&mut connection, store.timeout()).await;
             let _ = self.registered.set(());
         }
         Ok(())
+    }
+}
+
+/// Warns of a server whose replicas cannot be waited for, although there are some.
+async fn warn_of_grants(connection: &mut AdminConnection, timeout: Duration) {
+    if let Ok(1..) = connection.count_replicas(timeout).await
+        && let Err(StartRefusal::NoWait(cause)) = connection.check_wait().await
+    {
+        tracing::warn!(
+            %cause,
+            "a failover can forget the grant of a lock, because Redis refuses the command WAIT"
+        );
     }
 }
 

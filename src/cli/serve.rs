@@ -3,6 +3,7 @@
 use std::{
     io::{self, Write},
     net::SocketAddr,
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,11 +16,12 @@ use tokio::{
     time::timeout,
 };
 
-use super::{descriptors, print_in_time, registration::Registration};
+use super::{descriptors, print_in_time, registration::Registration, root_key};
 use crate::{
-    api::{Limits, ShutdownGate},
+    api::{AccessSettings, Limits, ShutdownGate},
     app,
     config::{Serve, count},
+    keys::follow_keys,
     monitoring::Flusher,
     ratelimit::follow_policies,
     rls,
@@ -46,18 +48,26 @@ pub(super) async fn serve(settings: Serve) -> Result<(), String> {
 
 /// Takes the port, starts the embedded server where there is to be one, and serves.
 async fn start(settings: &Serve) -> Result<(), String> {
+    match &settings.server.redis_url {
+        None if settings.wait_replicas > 0 => {
+            return Err("--wait-replicas needs a server with replicas: give --redis-url".to_owned());
+        }
+        None => settings.server.check_unused()?,
+        Some(url) => settings.store(url.clone()).check()?,
+    }
     tokio::spawn(telemetry::run_upkeep());
+    let access = root_key::access(settings)?;
     // Bound before the embedded server is started: if the port is taken, the program ends at once.
-    let listeners = Listeners::bind(settings).await?;
+    let listeners = Listeners::bind(settings, access.is_some()).await?;
     let stop = Stop::default();
     stop_on_signals(&stop).map_err(|error| format!("cannot wait for signals: {error}"))?;
 
     settings.currencies.iter().cloned().for_each(Currency::declare);
-    let embedded = match settings.redis_url {
+    let embedded = match settings.server.redis_url {
         None => Some(Embedded::on(&settings.data_dir).map_err(|error| error.to_string())?),
         Some(_) => None,
     };
-    let result = serve_on(embedded.clone(), listeners, settings, &stop).await;
+    let result = serve_on(embedded.clone(), listeners, access, settings, &stop).await;
     if let Some(embedded) = embedded {
         embedded.stop().await;
     }
@@ -74,10 +84,11 @@ struct Listeners {
 }
 
 impl Listeners {
-    async fn bind(settings: &Serve) -> Result<Listeners, String> {
-        let http = listen(settings.listen, "--listen", settings.insecure).await?;
+    async fn bind(settings: &Serve, has_keys: bool) -> Result<Listeners, String> {
+        let may_be_open = has_keys || settings.insecure;
+        let http = listen(settings.listen, "--listen", may_be_open).await?;
         let rls = match settings.rls_listen {
-            Some(address) => Some(listen(address, "--rls-listen", settings.insecure).await?),
+            Some(address) => Some(listen(address, "--rls-listen", may_be_open).await?),
             None => None,
         };
         Ok(Listeners { http, rls })
@@ -93,22 +104,24 @@ impl Listeners {
 async fn serve_on(
     embedded: Option<Embedded>,
     listeners: Listeners,
+    access: Option<AccessSettings>,
     settings: &Serve,
     stop: &Stop,
 ) -> Result<(), String> {
     let address = listeners.http.local_addr().map_err(|error| error.to_string())?;
     let rls_address = listeners.rls.as_ref().and_then(|listener| listener.local_addr().ok());
-    let url = embedded.as_ref().map(Embedded::url).or_else(|| settings.redis_url.clone());
-    let url = url.unwrap_or_default();
-    let store_settings = settings.store(url.clone());
+    let own_url = embedded.as_ref().map(Embedded::url);
+    let url = own_url.or_else(|| settings.server.redis_url.clone()).unwrap_or_default();
+    let store_settings = settings.store(url);
     let store_connections = store_settings.connections() as u64;
-    let (most, listening) = (settings.max_connections, listeners.count());
-    let connections = descriptors::fit_connections(most, listening, store_connections)?;
-    let store = open_store(&store_settings, settings.sweep_interval_ms)?;
+    let most = settings.max_connections;
+    let connections = descriptors::fit_connections(most, listeners.count(), store_connections)?;
+    let store = open_store(&store_settings, settings.sweep_interval_ms, access.as_ref())?;
+    let is_open = access.is_none() && !settings.insecure;
     let statistics = settings.statistics.then(CallStatistics::default);
-    let (app, gate) = router(settings, &store, statistics.clone());
+    let (app, gate) = router(settings, &store, access, statistics.clone());
     let mut flusher = Flusher::new(store.clone(), statistics.clone().unwrap_or_default());
-    let registration = Registration::new(url, store_settings.timeout, address);
+    let registration = Registration::new(address, is_open);
     let addresses = (address, rls_address);
     let mut keeping =
         keep_registered(embedded, registration.clone(), store.clone(), settings.clone(), addresses);
@@ -140,7 +153,7 @@ async fn serve_on(
     finish_statistics(&mut flusher).await;
     store.close().await;
     keeping.abort();
-    registration.end().await;
+    registration.end(&store).await;
     refusal.map_or(Ok(()), Err)
 }
 
@@ -165,12 +178,19 @@ fn keep_registered(
 }
 
 /// Opens the store, which refuses calls until the server has been looked at, and starts what goes on beside calls.
-fn open_store(settings: &store::Settings, sweep_interval_ms: u64) -> Result<Store, String> {
-    let store =
-        Store::open(settings).map_err(|error| format!("cannot use --redis-url: {error}"))?;
+fn open_store(
+    settings: &store::Settings,
+    sweep_interval_ms: u64,
+    access: Option<&AccessSettings>,
+) -> Result<Store, String> {
+    let store = Store::open(settings)?;
     store.hold_back(Failure::Unavailable("the service has not looked at it yet".to_owned()));
     tokio::spawn(sweeper::run(store.clone(), Duration::from_millis(sweep_interval_ms)));
     tokio::spawn(follow_policies(store.clone()));
+    if let Some(access) = access {
+        // The end of the service waits for it, because it stores when keys were last used.
+        store.spawn(follow_keys(store.clone(), Arc::clone(&access.ring)));
+    }
     Ok(store)
 }
 
@@ -203,6 +223,7 @@ async fn finish_statistics(flusher: &mut Flusher) {
 fn router(
     settings: &Serve,
     store: &Store,
+    access: Option<AccessSettings>,
     statistics: Option<CallStatistics>,
 ) -> (Router, ShutdownGate) {
     let body_timeout = Duration::from_millis(settings.body_timeout_ms);
@@ -213,16 +234,23 @@ fn router(
         limit_headers: settings.ratelimit_headers,
         statistics,
         access_log: settings.access_log,
+        hosts: settings.hosts(access.is_some()),
+        cors_origins: settings.cors_origins.clone(),
+        access,
     };
     (app::app(store.clone(), gate.clone(), &app_settings), gate)
 }
 
-/// Listens on the address of a setting. Callers are not authenticated, so other addresses than loopback need
-/// `--insecure`.
-async fn listen(address: SocketAddr, setting: &str, insecure: bool) -> Result<TcpListener, String> {
-    if !address.ip().is_loopback() && !insecure {
+/// Listens on the address of a setting. Without keys, other addresses than loopback need `--insecure`:
+/// `may_be_open` says that there is one of the two.
+async fn listen(
+    address: SocketAddr,
+    setting: &str,
+    may_be_open: bool,
+) -> Result<TcpListener, String> {
+    if !address.ip().is_loopback() && !may_be_open {
         return Err(format!(
-            "{address} is not a loopback address, and there is no authentication: give --insecure if \
+            "{address} is not a loopback address, and callers have no keys: give --root-key-file, or --insecure if \
              something in front keeps strangers out"
         ));
     }
@@ -267,10 +295,11 @@ fn welcome(address: SocketAddr, rls_address: Option<SocketAddr>, settings: &Serv
         false => "the Redis of --redis-url".to_owned(),
     };
     tracing::info!(%address, "listening, with {data}");
+    let key = if settings.has_root_key() { " -H 'Authorization: Bearer lsk_...'" } else { "" };
     let mut text = format!(
         "Lockstep listens on {home} ({data}).\n\
          Swagger UI:  {home}/docs/\n\
-         Try:         curl -s {home}/accounts -H 'Content-Type: application/json' \
+         Try:         curl -s {home}/accounts{key} -H 'Content-Type: application/json' \
          -d '{{\"account_id\":\"alice\",\"initial_balance\":\"100.00\"}}'"
     );
     if let Some(address) = rls_address {

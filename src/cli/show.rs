@@ -11,7 +11,7 @@ use super::store_address::{running_url, with_store};
 use crate::{
     config::{Show, count},
     domains, monitoring,
-    store::{AdminConnection, ShowError},
+    store::{Access, AdminConnection, ShowError},
 };
 
 /// The longest wait for the connection, and for the reply.
@@ -22,15 +22,15 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 #[tokio::main]
 pub(super) async fn run(settings: &Show) -> Result<(), String> {
     let Show { key, limit, store } = settings;
-    let print = async |url: &str| print(url, key, count(*limit)).await;
+    let print = async |url: &str, access: &Access| print(url, access, key, count(*limit)).await;
     match running_url(store).await {
-        Some(url) => print(&url).await,
+        Some(url) => print(&url, &Access::default()).await,
         None => with_store(store, print).await,
     }
 }
 
-async fn print(url: &str, key: &str, limit: usize) -> Result<(), String> {
-    let connecting = AdminConnection::connect(url, TIMEOUT).await;
+async fn print(url: &str, access: &Access, key: &str, limit: usize) -> Result<(), String> {
+    let connecting = AdminConnection::connect(url, access, TIMEOUT).await;
     let mut connection = connecting.map_err(|failure| failure.to_string())?;
     let shown = show_key(&mut connection, key, limit).await.map_err(|error| error.to_string())?;
     writeln!(io::stdout(), "{shown:#}").map_err(|error| error.to_string())

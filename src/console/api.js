@@ -1,9 +1,13 @@
 // The calls of the public API that the console makes. It makes none that changes anything.
 
 const root = new URL('../', document.baseURI);
+// The key stays in the memory of this tab: it is in no address, no cookie, and on no disk.
+const KEY = 'lockstep-key';
 let space = 'main';
 
 export const setSpace = (name) => { space = name; };
+export const key = () => sessionStorage.getItem(KEY) ?? '';
+export const setKey = (text) => { if (text) sessionStorage.setItem(KEY, text); else sessionStorage.removeItem(KEY); };
 
 /** A problem that the service has answered, or a sentence about why there is no answer. */
 export class CallFailed extends Error {
@@ -22,7 +26,9 @@ export async function get(path, query = {}) {
   }
   let response;
   try {
-    response = await fetch(url, { headers: { 'Lockstep-Space': space }, signal: AbortSignal.timeout(10_000) });
+    const headers = { 'Lockstep-Space': space };
+    if (key()) headers.Authorization = `Bearer ${key()}`;
+    response = await fetch(url, { headers, signal: AbortSignal.timeout(10_000) });
   } catch {
     throw new CallFailed(0, 'no_answer', 'The service does not answer.');
   }

@@ -1,6 +1,6 @@
 // The console: shows the section that the address names, and reads on once a second while somebody looks.
 
-import { setSpace } from './api.js';
+import { key, setKey, setSpace } from './api.js';
 import { make } from './elements.js';
 import { overview } from './overview.js';
 import { account, accounts, customer, hold, limits, lock, locks, policy, product, reservation, stock } from './records.js';
@@ -25,6 +25,7 @@ const SECTIONS = {
 const content = document.getElementById('content');
 const connection = document.getElementById('connection');
 const spaceInput = document.getElementById('space');
+const keyInput = document.getElementById('key');
 let view = null;
 let turn = 0;
 let timer = null; // of the next step; null while one runs
@@ -67,6 +68,7 @@ async function step() {
       if (shown === view) {
         say(failure.message, true);
         if (failure.status === 404) content.replaceChildren(make('p', { class: 'empty' }, failure.message));
+        if (failure.status === 401) content.replaceChildren(make('p', { class: 'empty' }, 'This service asks for a key: put one in above. It stays in this tab.'));
       }
     }
   }
@@ -99,6 +101,12 @@ spaceInput.addEventListener('change', () => {
   spaceInput.value = spaceInput.value.trim() || 'main';
   setSpace(spaceInput.value);
   history.replaceState(null, '', `?space=${encodeURIComponent(spaceInput.value)}${location.hash}`);
+  open();
+});
+keyInput.value = key();
+keyInput.addEventListener('change', () => {
+  keyInput.value = keyInput.value.trim();
+  setKey(keyInput.value);
   open();
 });
 window.addEventListener('hashchange', () => { open(); content.focus({ preventScroll: true }); });

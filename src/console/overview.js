@@ -39,11 +39,11 @@ function byMinute(statistics) {
 
 /**
  * The overview, of one operation where `operation` is given. Each refresh makes one call, in turns: the minutes of
- * the hour, the operations, the newest failures, and the server.
+ * the hour, the operations, the newest failures, the server, and the cache of the space in the process that answers.
  */
 export function overview(operation) {
-  const state = { minutes: null, operations: null, failures: [], health: null, live: [], before: null };
-  const reads = [readMinutes, readOperations, readMinutes, readFailures, readMinutes, readHealth];
+  const state = { minutes: null, operations: null, failures: [], health: null, cache: null, live: [], before: null };
+  const reads = [readMinutes, readOperations, readMinutes, readFailures, readMinutes, readHealth, readMinutes, readCache];
 
   async function readMinutes() {
     const statistics = await get('monitoring/transactions', { hours: 1, group_by: 'minute', operation });
@@ -63,6 +63,9 @@ export function overview(operation) {
   }
   async function readFailures() {
     state.failures = (await get('monitoring/failures', { limit: 15, operation })).failures;
+  }
+  async function readCache() {
+    state.cache = await get('cache/stats');
   }
   async function readHealth() {
     state.health = await get('health');
@@ -101,7 +104,7 @@ export function overview(operation) {
   }
 
   function render() {
-    const { minutes, operations, failures, health } = state;
+    const { minutes, operations, failures, health, cache } = state;
     const title = operation ? `Calls of ${operation}, last hour` : 'Calls, last hour';
     if (!minutes) return make('p', {}, 'Reading …');
     if (minutes.total.count === 0) {
@@ -118,6 +121,7 @@ export function overview(operation) {
         ['Refused', number(refusedOf(total)), refusedOf(total) ? 'refused' : ''],
         ['Failed', number(total.failed), total.failed ? 'failed' : ''],
         ['p99', ms(total.p99_ms)],
+        cache && cache.hit_rate !== null && ['Cache hits', percent(cache.hit_rate)],
         health && ['Server', `${health.server.name} ${health.server.version}`],
         health && ['Ping', ms(health.ping_ms)],
         health && ['Up', stretch(health.server.uptime_s * 1000)],

@@ -3,6 +3,7 @@
 
 use super::movements::Movement;
 use crate::{
+    auth::Actor,
     store::{GeneratedId, RedisValue},
     types::{Id, Timestamp},
 };
@@ -42,9 +43,14 @@ fn unpack_held(reason: &str, mut rest: &[u8]) -> Option<Movement> {
     let [units, on_hand, reserved] =
         [take(&mut rest, 5)?, take(&mut rest, 5)?, take(&mut rest, 5)?];
     let created_at = Timestamp::from_us(take(&mut rest, 6)? * 1000);
-    let (id, actor) = rest.split_first_chunk::<16>()?;
-    let actor = std::str::from_utf8(actor.strip_suffix(&[0])?).ok()?;
-    let actor = if actor.is_empty() { None } else { Some(Id::try_from(actor.to_owned()).ok()?) };
+    let (id, rest) = rest.split_first_chunk::<16>()?;
+    let (customer, actor) = rest.split_at(rest.iter().position(|byte| *byte == 0)?);
+    let customer = std::str::from_utf8(customer).ok()?.to_owned();
+    let customer_id = if customer.is_empty() { None } else { Some(Id::try_from(customer).ok()?) };
+    let actor = match &actor[1..] {
+        [] => None,
+        actor => Some(Actor::read(actor)?),
+    };
     let units = i64::try_from(units).ok()?;
     Some(Movement {
         reason: reason.to_owned(),
@@ -52,7 +58,9 @@ fn unpack_held(reason: &str, mut rest: &[u8]) -> Option<Movement> {
         reserved_change: if reason == "reserved" { units } else { -units },
         on_hand,
         reserved,
-        actor,
+        actor_name: actor.as_ref().map(|actor| actor.name.clone()),
+        customer_id: customer_id.clone().filter(|_| actor.is_some()),
+        actor: actor.map(|actor| actor.key_id).or(customer_id.map(String::from)),
         reference: Some(GeneratedId::of_bytes("res_", *id).to_string()),
         created_at,
     })
@@ -63,7 +71,8 @@ fn unpack_adjustment(reason: &str, mut rest: &[u8]) -> Option<Movement> {
     let delta = (take(&mut rest, 6)? << 16).cast_signed() >> 16;
     let [on_hand, reserved] = [take(&mut rest, 5)?, take(&mut rest, 5)?];
     let created_at = Timestamp::from_us(take(&mut rest, 6)? * 1000);
-    let reference = match rest {
+    let (reference, actor) = Actor::split(rest)?;
+    let reference = match reference {
         [] => None,
         json => Some(serde_json::from_slice(json).ok()?),
     };
@@ -73,7 +82,9 @@ fn unpack_adjustment(reason: &str, mut rest: &[u8]) -> Option<Movement> {
         reserved_change: 0,
         on_hand,
         reserved,
-        actor: None,
+        actor_name: actor.as_ref().map(|actor| actor.name.clone()),
+        actor: actor.map(|actor| actor.key_id),
+        customer_id: None,
         reference,
         created_at,
     })

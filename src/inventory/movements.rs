@@ -36,9 +36,17 @@ pub struct Movement {
     pub on_hand: u64,
     /// Units reserved right after the change: 0 to `on_hand`.
     pub reserved: u64,
-    /// Id of the customer whose call reserved, bought or released the units; null for every
+    /// Id of the key with which the call was made. Where the service had no keys: that of the customer for whom units
+    /// were reserved, bought or released, and null for every other change.
+    pub actor: Option<String>,
+    /// Name that the key had then; missing where the service had no keys.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "checkout")]
+    pub actor_name: Option<String>,
+    /// Where `actor` is a key: id of the customer for whom units were reserved, bought or released; missing for every
     /// other change.
-    pub actor: Option<Id>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub customer_id: Option<Id>,
     /// Id of the reservation, or the `reference` of the adjustment; null if there is none.
     pub reference: Option<String>,
     /// Moment of the change, by the clock of Redis. An expired reservation is written down by the next

@@ -1,12 +1,6 @@
 //! `POST /locks`: acquires a lock, or several, for a limited time.
 
-use std::convert::Infallible;
-
-use axum::{
-    Extension,
-    extract::{FromRequestParts, State},
-    http::{HeaderMap, HeaderName, HeaderValue, request::Parts},
-};
+use axum::{Extension, extract::State, http::HeaderValue};
 use futures_util::future::join_all;
 use serde::Deserialize;
 use serde_json::Value;
@@ -21,19 +15,13 @@ use super::{
     waiters::Waiters,
 };
 use crate::{
-    api::{self, Answer, Caller, Json, Later, Problem},
+    api::{self, Answer, Caller, Json, Later, MAX_WAIT_MS, PreferredWait, Problem},
     store::{Completed, Context, Error, GeneratedId, Refusal, Store},
     types::{FencingToken, Metadata, Text, Ttl, enum_from_str},
 };
 
-/// The longest wait of a call in milliseconds. Most proxies cut a call off after 30 or 60 seconds.
-const MAX_WAIT_MS: u64 = 25_000;
-
 /// The most permits of a lock.
 const MAX_PERMITS: u32 = 1000;
-
-const PREFER: &str = "prefer";
-const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// Acquires a lock, or several of which all are acquired or none.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -78,12 +66,12 @@ impl Acquire {
         Ttl::from_ms(30_000)
     }
 
-    /// Checks what can be checked without Redis. `preferred_wait_ms` is that of the header `Prefer`.
+    /// Checks what can be checked without Redis.
     ///
     /// # Errors
     ///
     /// `validation_failed` with a pointer to the field.
-    fn check(self, preferred_wait_ms: Option<u64>) -> Result<LockRequest, Problem> {
+    fn check(self, preferred: PreferredWait) -> Result<LockRequest, Problem> {
         let Acquire { lock, locks, owner, ttl_ms, wait_ms, mode, permits, metadata } = self;
         let permits = match (mode, permits) {
             (Mode::Permit, Some(permits)) if (1..=MAX_PERMITS).contains(&permits) => permits,
@@ -108,7 +96,7 @@ impl Acquire {
             mode,
             permits,
             metadata,
-            wait_ms: wait_ms.or(preferred_wait_ms).unwrap_or_default(),
+            wait_ms: preferred.or(wait_ms),
             lease_id: GeneratedId::new("lease_"),
         })
     }
@@ -136,17 +124,17 @@ pub async fn acquire(
     State(store): State<Store>,
     Extension(waiters): Extension<Waiters>,
     Caller(context): Caller,
-    PreferredWait(preferred): PreferredWait,
+    preferred: PreferredWait,
     Json(request): Json<Acquire>,
 ) -> Result<Later, Problem> {
-    let applied = preferred.filter(|_| request.wait_ms.is_none());
+    let applied = preferred.unless(request.wait_ms);
     let mut acquisition = Acquisition::new(store, context, waiters, request.check(preferred)?);
     // By reference: the future of a function that takes it would have room for it twice.
     Ok(Later::new(async move { lease_of(&mut acquisition, applied).await }))
 }
 
-/// Waits for the lease, and answers it. `applied` is the wait in milliseconds that the header `Prefer` asked for.
-async fn lease_of(acquisition: &mut Acquisition, applied: Option<u64>) -> api::Result<Lease> {
+/// Waits for the lease, and answers it. `applied` is the wait that the header `Prefer` asked for.
+async fn lease_of(acquisition: &mut Acquisition, applied: PreferredWait) -> api::Result<Lease> {
     let acquired = acquisition.run().await;
     let names = acquisition.names();
     let Completed { reply: (mut lease, waited_ms), replayed } =
@@ -157,11 +145,7 @@ async fn lease_of(acquisition: &mut Acquisition, applied: Option<u64>) -> api::R
         lease = Box::pin(still_held(lease, store, context)).await?;
     }
     let reply = lease.into_lease(names, Some(waited_ms));
-    let answer = Answer::created(Completed { reply, replayed });
-    Ok(match applied.and_then(|ms| HeaderValue::try_from(format!("wait={}", ms / 1000)).ok()) {
-        Some(applied) => answer.with_header(PREFERENCE_APPLIED, applied),
-        None => answer,
-    })
+    Ok(applied.applied_to(Answer::created(Completed { reply, replayed })))
 }
 
 /// The problem of an acquire that was refused. The sentence about a held lock names its first holder.
@@ -233,30 +217,4 @@ async fn still_held(
         Some((expires_at, expires_in_ms)) => LeaseReply { expires_at, expires_in_ms, ..lease },
         None => lease,
     })
-}
-
-/// The wait in milliseconds that the header `Prefer` asks for. A handler that took all headers would keep them
-/// for as long as the call waits.
-pub struct PreferredWait(Option<u64>);
-
-impl<S: Sync> FromRequestParts<S> for PreferredWait {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<PreferredWait, Infallible> {
-        Ok(PreferredWait(preferred_wait_ms(&parts.headers)))
-    }
-}
-
-/// The wait that the header `Prefer` asks for (RFC 7240, section 4.3), in milliseconds. A preference that
-/// is not understood is ignored, as its standard has it; a longer wait than the longest is cut to that.
-fn preferred_wait_ms(headers: &HeaderMap) -> Option<u64> {
-    let values = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
-    let mut preferences = values.flat_map(|value| value.split(','));
-    let seconds = preferences.find_map(|preference| {
-        let preference = preference.split(';').next().unwrap_or_default();
-        let (name, value) = preference.split_once('=')?;
-        let value = value.trim().trim_matches('"');
-        name.trim().eq_ignore_ascii_case("wait").then(|| value.parse::<u64>().ok())?
-    })?;
-    Some(seconds.saturating_mul(1000).min(MAX_WAIT_MS))
 }

@@ -76,6 +76,14 @@ pub struct Holder {
     pub expires_in_ms: u64,
     /// Metadata that the caller gave when the lock was acquired.
     pub metadata: Metadata,
+    /// Id of the key with which the lock was acquired; missing where the service had no keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "4fTzPq81LmXw")]
+    pub actor: Option<String>,
+    /// Name that this key had then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "checkout")]
+    pub actor_name: Option<String>,
 }
 
 /// A call that waits for a lock.

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::store::PackedRecord;
+use crate::{auth::Actor, store::PackedRecord};
 
 const MODES: [&str; 3] = ["exclusive", "shared", "permit"];
 
@@ -34,14 +34,21 @@ pub fn lock_to_json(bytes: &[u8]) -> Option<Value> {
 }
 
 fn lease(record: &mut PackedRecord<'_>) -> Option<Value> {
-    Some(json!({
+    let mut lease = json!({
         "expires_at": record.whole()?,
         "fencing_token": record.whole()?,
         "locks": record.byte()?,
         "lease_id": record.text()?,
         "owner": record.json(Value::Null)?,
-        "metadata": record.json(Value::Null)?,
-    }))
+    });
+    let (metadata, actor) =
+        PackedRecord::new(record.text()?.as_bytes()).json_with_actor(Value::Null)?;
+    lease["metadata"] = metadata;
+    if let Some(Actor { key_id, name }) = actor {
+        lease["actor"] = key_id.into();
+        lease["actor_name"] = name.into();
+    }
+    Some(lease)
 }
 
 fn lapsed(record: &mut PackedRecord<'_>) -> Option<Value> {

@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{acquisition::LockRequest, heartbeat::Heartbeat, names::LockNames};
 use crate::{
-    store::{Context, Store},
+    store::{Context, Listener, Notification, Store},
     types::{Id, Text},
 };
 
@@ -31,12 +31,6 @@ const LOCKS_PER_HEARTBEAT: usize = 200;
 /// Heartbeats and subscription go on for so long after the last waiter, because the next one may be near.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// A subscription on which nothing is heard for so long is made anew: each heartbeat sends a message.
-const SILENCE: Duration = Duration::from_secs(2);
-
-/// The pause before a subscription that failed is tried again.
-const RECONNECT: Duration = Duration::from_millis(200);
-
 /// The first word of the message that a call under an idempotency key is answered. The others are its space and
 /// the key.
 const ENDED: &str = "ended";
@@ -49,7 +43,7 @@ pub struct Waiters(Arc<WaitersInner>);
 struct WaitersInner {
     state: Mutex<WaiterTable>,
     /// Messages may have been lost, so a heartbeat should ask at once who is the first.
-    subscribed_anew: Notify,
+    messages_lost: Notify,
 }
 
 #[derive(Default)]
@@ -207,7 +201,7 @@ impl Waiters {
         let beats = std::mem::replace(&mut of_space.is_beating, true);
         drop(state);
         if !listens {
-            tokio::spawn(listen(Arc::downgrade(&self.0), store.clone()));
+            tokio::spawn(listen(Arc::downgrade(&self.0), store.listen()));
         }
         if !beats {
             tokio::spawn(beat(Arc::downgrade(&self.0), store.clone(), space.clone()));
@@ -255,44 +249,23 @@ impl Drop for LockWait {
 }
 
 /// Hears messages until nobody has waited for a while.
-async fn listen(waiters: Weak<WaitersInner>, store: Store) {
+async fn listen(waiters: Weak<WaitersInner>, mut listener: Listener) {
     let mut last_used = Instant::now();
     loop {
-        let mut subscription = match store.subscribe().await {
-            Ok(subscription) => {
-                if let Some(waiters) = waiters.upgrade() {
-                    waiters.subscribed_anew.notify_waiters();
-                }
-                Some(subscription)
-            }
-            Err(failure) => {
-                // Heartbeats go on, so those who wait get on more slowly.
-                let waiters = waiters.upgrade().map(Waiters);
-                if waiters.is_some_and(|waiters| !waiters.lock().turns.is_empty()) {
-                    tracing::warn!(%failure, "cannot hear messages of Redis");
-                }
-                sleep(RECONNECT).await;
-                None
-            }
-        };
-        loop {
-            let message = match &mut subscription {
-                Some(subscription) => subscription.next(SILENCE).await,
-                None => None,
-            };
-            let Some(waiters) = waiters.upgrade().map(Waiters) else { return };
-            let mut state = waiters.lock();
-            if !state.turns.is_empty() {
-                last_used = Instant::now();
-            } else if last_used.elapsed() > IDLE {
-                state.is_listening = false;
-                return;
-            }
-            drop(state);
-            match message {
-                Some(message) => waiters.deliver(&message),
-                None => break,
-            }
+        let notification = listener.next(IDLE).await;
+        let Some(waiters) = waiters.upgrade().map(Waiters) else { return };
+        let mut state = waiters.lock();
+        if !state.turns.is_empty() {
+            last_used = Instant::now();
+        } else if last_used.elapsed() > IDLE {
+            state.is_listening = false;
+            return;
+        }
+        drop(state);
+        match notification {
+            Some(Notification::Message(message)) => waiters.deliver(&message),
+            Some(Notification::Gap) => waiters.0.messages_lost.notify_waiters(),
+            None => {}
         }
     }
 }
@@ -335,7 +308,7 @@ async fn beat(waiters: Weak<WaitersInner>, store: Store, space: Id) {
                 None => break,
             }
         }
-        let heard_again = shared.0.subscribed_anew.notified();
+        let heard_again = shared.0.messages_lost.notified();
         tokio::select! {
             () = heard_again => {}
             () = sleep(pause) => {}

@@ -15,7 +15,7 @@ use crate::{
     "process": "0199f6c28f7a7c319d4e52a1b7f0c6aa",
     "uptime_ms": 86_400_000,
     "groups": [{
-        "name": "worker-0", "created": 1, "idle": 0, "in_use": 1, "waiting": 0, "waiting_limit": 8192, "reconnects": 0,
+        "name": "worker-0", "shard": null, "created": 1, "idle": 0, "in_use": 1, "waiting": 0, "waiting_limit": 8192, "reconnects": 0,
         "commands": 5160, "errors": 0, "mean_ms": 0.31, "commands_per_second": 0.06
     }]
 }))]
@@ -26,8 +26,10 @@ pub struct Connections {
     /// Time since the process opened its store, in milliseconds.
     #[schema(example = 86_400_000)]
     uptime_ms: u64,
-    /// Batch workers, `worker-0` and so on, each of which shares one connection among all calls; `pool`, for checks
-    /// and upkeep; and `transactions`, for transactions with `watch` or `guards`.
+    /// Batch workers, `worker-0` and so on, each of which shares one connection among all calls, the last of them among
+    /// those that wait for replicas; `large-calls`, the batch worker for calls of more than 16 KiB; `pool`, for checks,
+    /// upkeep and large values that are read; and `transactions`, for transactions with `watch` or `guards`. Of a
+    /// cluster, each master has all of these.
     groups: Vec<ConnectionFigures>,
 }
 
@@ -37,6 +39,9 @@ pub struct ConnectionFigures {
     /// Name of the batch worker or pool.
     #[schema(example = "worker-0")]
     name: String,
+    /// Address of the master to which they lead; null for a single server.
+    #[schema(example = json!(null))]
+    shard: Option<String>,
     /// Connections that were made.
     #[schema(example = 1)]
     created: u64,
@@ -75,6 +80,7 @@ impl ConnectionFigures {
         let busy_ms = group.busy.as_micros() as f64 / 1000.0;
         ConnectionFigures {
             name: group.name,
+            shard: group.shard,
             created: group.created,
             idle: group.idle,
             in_use: group.in_use,

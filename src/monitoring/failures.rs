@@ -82,6 +82,14 @@ pub struct StoredFailure {
     attempts: u64,
     /// What the problem is about, by the names of its members, such as `account_id`.
     ids: BTreeMap<String, String>,
+    /// Id of the key with which the call was made; missing where the service had no keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "4fTzPq81LmXw")]
+    actor: Option<String>,
+    /// Name that this key had then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "checkout")]
+    actor_name: Option<String>,
 }
 
 impl FailuresQuery {

@@ -290,7 +290,7 @@ impl OpenWindow {
 
 /// A failure as it is stored, and as `GET /monitoring/failures` reads it.
 fn to_json(failed: &FailedCall, at_ms: u64, id: &str) -> Value {
-    json!({
+    let mut failure = json!({
         "failure_id": id,
         "at": at_ms,
         "operation": failed.operation,
@@ -302,5 +302,10 @@ fn to_json(failed: &FailedCall, at_ms: u64, id: &str) -> Value {
         "duration_ms": failed.duration.as_micros() as f64 / 1000.0,
         "attempts": failed.attempts,
         "ids": failed.ids,
-    })
+    });
+    if let Some((key_id, name)) = &failed.actor {
+        failure["actor"] = key_id.as_str().into();
+        failure["actor_name"] = name.as_str().into();
+    }
+    failure
 }

@@ -1,12 +1,14 @@
 //! `GET /health`: the state of the server behind the service, and what is wrong with it.
 
 use axum::{Json, extract::State};
+use futures_util::future::join_all;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
     api::{NoParameters, Problem, Query},
-    store::{ServerInfo, Store},
+    store::{Failure, ServerInfo, Store},
+    types::codes,
 };
 
 /// The share of its memory, in per cent, from which a server is warned of.
@@ -15,7 +17,8 @@ const HIGH_MEMORY_PERCENT: f64 = 90.0;
 /// The difference of clocks, in milliseconds, from which it is warned of.
 const LARGE_CLOCK_DIFFERENCE_MS: u64 = 1000;
 
-/// The state of the Redis or Valkey server.
+/// The state of the Redis or Valkey server. Of a cluster, `status` and `warnings` are those of all masters, and the
+/// figures those of the first one that answers; `shards` has each.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({
     "status": "ok",
@@ -27,7 +30,8 @@ const LARGE_CLOCK_DIFFERENCE_MS: u64 = 1000;
     "commands_processed": 5160,
     "persistence": { "appendonly": true, "last_append_ok": true, "last_snapshot_ok": true, "loading": false },
     "clock_difference_ms": 2,
-    "replicas": []
+    "replicas": [],
+    "shards": []
 }))]
 pub struct ServerHealth {
     /// `ok`, or `warning` where there are warnings. A server that does not serve is a problem instead.
@@ -55,6 +59,49 @@ pub struct ServerHealth {
     #[schema(example = 2)]
     clock_difference_ms: i64,
     /// Replicas that are connected to the server.
+    replicas: Vec<Replica>,
+    /// Masters of the cluster; empty for a single server.
+    shards: Vec<ShardHealth>,
+}
+
+/// The state of one master of a cluster.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "address": "10.0.0.5:6379", "slots": 5461, "status": "ok", "reason": null, "warnings": [], "ping_ms": 0.21,
+    "role": "primary", "version": "9.0.1", "used_bytes": 1_048_576, "limit_bytes": null, "replicas": []
+}))]
+pub struct ShardHealth {
+    /// Its address.
+    #[schema(example = "10.0.0.5:6379")]
+    address: String,
+    /// Number of hash slots that it owns.
+    #[schema(example = 5461)]
+    slots: usize,
+    /// `ok`; `warning` where there are warnings; `unavailable` where it does not answer. Calls for its spaces fail
+    /// then, and no others.
+    #[schema(example = "ok")]
+    status: &'static str,
+    /// Why it is unavailable; null where it answers.
+    #[schema(example = json!(null))]
+    reason: Option<String>,
+    /// Sentences that say what is wrong with it.
+    warnings: Vec<String>,
+    /// Time of a round trip to it, in milliseconds; null where it does not answer.
+    #[schema(example = 0.21)]
+    ping_ms: Option<f64>,
+    /// `primary` or `replica`; null where it does not tell.
+    #[schema(example = "primary")]
+    role: Option<&'static str>,
+    /// Its version; null where it does not tell.
+    #[schema(example = "9.0.1")]
+    version: Option<String>,
+    /// Bytes of memory in use; null where it does not tell.
+    #[schema(example = 1_048_576)]
+    used_bytes: Option<u64>,
+    /// The most bytes that it may use (`maxmemory`); null without a limit.
+    #[schema(example = json!(null))]
+    limit_bytes: Option<u64>,
+    /// Replicas that are connected to it.
     replicas: Vec<Replica>,
 }
 
@@ -144,7 +191,75 @@ pub async fn health(
     State(store): State<Store>,
     Query(NoParameters {}): Query<NoParameters>,
 ) -> Result<Json<ServerHealth>, Problem> {
-    Ok(Json(ServerHealth::of(&store.server_info().await?)))
+    let shards = store.shards();
+    let mut infos = join_all(shards.iter().map(|shard| store.server_info(shard))).await;
+    let Some(first) = infos.iter().position(Result::is_ok) else {
+        let failure = infos.into_iter().find_map(Result::err);
+        return Err(failure.map_or_else(|| codes::STORE_UNAVAILABLE.into(), Problem::from));
+    };
+    let states = shards.iter().zip(&infos).filter_map(|(shard, info)| {
+        Some(ShardHealth::of(shard.address(), shard.slots()?, info.as_ref()))
+    });
+    let states: Vec<_> = states.collect();
+    let mut health = ServerHealth::of(&infos.swap_remove(first)?);
+    if !states.is_empty() {
+        health.warnings = states.iter().flat_map(ShardHealth::sentences).collect();
+        if store.unowned_slots() > 0 {
+            let sentence = format!("{} slots of the cluster have no owner.", store.unowned_slots());
+            health.warnings.push(sentence);
+        }
+        health.status = status(&health.warnings);
+    }
+    health.shards = states;
+    Ok(Json(health))
+}
+
+fn status(warnings: &[String]) -> &'static str {
+    if warnings.is_empty() { "ok" } else { "warning" }
+}
+
+impl ShardHealth {
+    fn of(address: String, slots: usize, info: Result<&ServerInfo, &Failure>) -> ShardHealth {
+        let health = info.ok().map(ServerHealth::of);
+        let reason = info.err().map(Failure::to_string);
+        let Some(health) = health else {
+            return ShardHealth {
+                address,
+                slots,
+                status: "unavailable",
+                reason,
+                warnings: Vec::new(),
+                ping_ms: None,
+                role: None,
+                version: None,
+                used_bytes: None,
+                limit_bytes: None,
+                replicas: Vec::new(),
+            };
+        };
+        ShardHealth {
+            address,
+            slots,
+            status: health.status,
+            reason,
+            warnings: health.warnings,
+            ping_ms: Some(health.ping_ms),
+            role: health.server.role,
+            version: health.server.version,
+            used_bytes: health.memory.used_bytes,
+            limit_bytes: health.memory.limit_bytes,
+            replicas: health.replicas,
+        }
+    }
+
+    /// The warnings, and the reason why it is unavailable, each with its address.
+    fn sentences(&self) -> impl Iterator<Item = String> {
+        let reason = self.reason.iter().map(|reason| {
+            format!("{} does not answer, and calls for its spaces fail: {reason}.", self.address)
+        });
+        let warnings = self.warnings.iter();
+        reason.chain(warnings.map(|warning| format!("{}: {warning}", self.address)))
+    }
 }
 
 impl ServerHealth {
@@ -153,7 +268,7 @@ impl ServerHealth {
         let persistence = ServerPersistence::of(info);
         let warnings = warnings(&memory, &persistence, info);
         ServerHealth {
-            status: if warnings.is_empty() { "ok" } else { "warning" },
+            status: status(&warnings),
             warnings,
             ping_ms: info.ping.as_micros() as f64 / 1000.0,
             server: ServerState::of(info),
@@ -163,6 +278,7 @@ impl ServerHealth {
             persistence,
             clock_difference_ms: info.clock_difference_ms,
             replicas: replicas(info),
+            shards: Vec::new(),
         }
     }
 }

@@ -28,6 +28,7 @@ pub struct Health {
     operation_id = "monitoring/livez",
     tag = "monitoring",
     responses((status = OK, body = Health, description = "The process runs.")),
+    extensions(("x-access" = json!("open"))),
 )]
 pub async fn livez() -> Json<Health> {
     Json(Health { status: "ok" })
@@ -36,7 +37,7 @@ pub async fn livez() -> Json<Health> {
 /// Check readiness
 ///
 /// Finds out whether Redis can serve every call now, without changing anything. If not, `check` says what
-/// fails (`connection`, `writes` or `rights`) and `reason` why. A service that is shutting down is not
+/// fails (`connection`, `writes`, `rights` or `keys`) and `reason` why. A service that is shutting down is not
 /// ready either.
 #[utoipa::path(
     get,
@@ -44,7 +45,7 @@ pub async fn livez() -> Json<Health> {
     operation_id = "monitoring/readyz",
     tag = "monitoring",
     responses((status = OK, body = Health, description = "The service can serve calls.")),
-    extensions(("x-refusals" = json!([
+    extensions(("x-access" = json!("open")), ("x-refusals" = json!([
         "shutting_down", "overloaded", "store_unavailable", "store_busy", "store_loading",
         "store_readonly", "store_out_of_memory"
     ]))),
@@ -60,5 +61,9 @@ pub async fn readyz(
         let reason = failure.to_string();
         Problem::from(failure).with("check", <&str>::from(check)).with("reason", reason)
     })?;
+    if gate.access().is_some_and(|access| !access.ring().is_loaded()) {
+        let problem = Problem::from(codes::STORE_UNAVAILABLE).with("check", "keys");
+        return Err(problem.with("reason", "the keys of callers are not known yet"));
+    }
     Ok(Json(Health { status: "ok" }))
 }

@@ -72,6 +72,18 @@ fn of_answers() -> Value {
             "required": false,
             "schema": { "type": "string", "enum": ["true"] },
         },
+        "LockstepReplicas": {
+            "description": "Number of replicas that have what the call wrote, where the service waits for them \
+                (`--wait-replicas`; grants of locks wherever there are replicas).",
+            "required": false,
+            "schema": { "type": "integer", "minimum": 1 },
+            "example": 1,
+        },
+        "WWWAuthenticate": {
+            "description": "`Bearer`: how a caller sends its key.",
+            "required": false,
+            "schema": { "type": "string", "enum": ["Bearer"] },
+        },
         "RetryAfter": {
             "description": "Seconds to wait before the call is sent again.",
             "required": false,
@@ -103,7 +115,11 @@ pub(super) fn add_parameters(operation: &mut Value, is_command: bool) {
     if ["monitoring", "problems"].contains(&tag) {
         return;
     }
-    let mut headers = vec![json!({ "$ref": "#/components/parameters/LockstepSpace" })];
+    let mut headers = Vec::new();
+    // Keys belong to no space.
+    if tag != "keys" {
+        headers.push(json!({ "$ref": "#/components/parameters/LockstepSpace" }));
+    }
     // A line of a stream has a key of its own.
     if is_command && tag != "bulk" {
         headers.push(json!({ "$ref": "#/components/parameters/IdempotencyKey" }));
@@ -123,20 +139,23 @@ pub(super) fn add_to_answers(operation: &mut Value, is_command: bool, schemas: &
     let tag = operation["tags"][0].as_str().unwrap_or_default();
     let is_replayed = is_command && !["monitoring", "problems", "bulk"].contains(&tag);
     let is_limited = tag == "ratelimit";
-    let has_place = ["accounts", "inventory", "ratelimit", "scripts"].contains(&tag);
+    let has_place = ["accounts", "inventory", "ratelimit", "scripts", "keys"].contains(&tag);
     // An activation changes a script without a new version of its source.
     // A version of the past never changes.
     let is_past = operation["operationId"] == "scripts/get_version";
+    // What is in the cache is no resource whose changes are conditional.
+    let is_cached = tag == "cache";
     let version_member = if tag == "scripts" { "revision" } else { "version" };
     let mut has_copies = false;
     for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
         let body = response["content"]["application/json"]["schema"]["$ref"].as_str();
         let body = body.and_then(|reference| reference.rsplit('/').next()).unwrap_or_default();
-        let has_version = !is_past && has_member(&schemas[body], version_member, schemas);
+        let has_version = !is_past && !is_cached && has_member(&schemas[body], version_member, schemas);
         has_copies |= has_version && !is_command;
         let mut headers = references(&[
             ("X-Request-Id", true),
             ("Idempotent-Replayed", is_replayed),
+            ("Lockstep-Replicas", is_replayed),
             ("ETag", has_version),
             ("Location", has_place && status == "201"),
             ("RateLimit-Policy", is_limited),
@@ -183,10 +202,13 @@ pub(super) fn of_problems(status: u16, codes: &[&Code], is_command: bool) -> Val
         !codes::CODES.contains(code) || on_state.contains(code)
     };
     let is_limited = codes.iter().any(|code| code.code == "rate_limited");
-    let waits = status == 503 || codes.iter().any(|code| code.code == "lock_held");
+    let waiting = ["lock_held", codes::TOO_MANY_FAILURES.code];
+    let waits = status == 503 || codes.iter().any(|code| waiting.contains(&code.code));
     Value::Object(references(&[
         ("X-Request-Id", true),
+        ("WWW-Authenticate", codes.contains(&&codes::UNAUTHENTICATED)),
         ("Idempotent-Replayed", is_command && codes.iter().any(is_remembered)),
+        ("Lockstep-Replicas", is_command && codes.iter().any(is_remembered)),
         ("Retry-After", waits || is_limited),
         ("RateLimit-Policy", is_limited),
         ("RateLimit", is_limited),

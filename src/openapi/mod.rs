@@ -5,6 +5,7 @@
 //! script, and `x-refusals` among the `extensions` of its `#[utoipa::path]`, which names the codes
 //! that the handler decides itself.
 
+mod access;
 mod commands;
 mod headers;
 mod members;
@@ -17,6 +18,8 @@ use utoipa::{
     OpenApi,
     openapi::{self, tag::TagBuilder},
 };
+
+pub use access::{RequiredAccess, required_access};
 
 use crate::{
     api::ProblemBody,
@@ -77,11 +80,13 @@ pub fn complete(document: openapi::OpenApi, base_path: &str) -> Value {
     let mut document = serde_json::to_value(document).unwrap_or_default();
     commands::add_components(&mut document);
     headers::add_components(&mut document["components"]);
+    access::add_components(&mut document["components"]);
     let mut used = BTreeSet::new();
     let schemas = document["components"]["schemas"].clone();
     let mut codes_by_name = BTreeMap::new();
     for (is_command, operation) in operations(&mut document) {
-        let codes = codes_of(operation, is_command, &schemas);
+        let mut codes = codes_of(operation, is_command, &schemas);
+        codes.append(&mut access::describe(operation, !is_command));
         codes_by_name
             .insert(operation["operationId"].as_str().unwrap_or_default().to_owned(), codes);
     }
@@ -106,6 +111,7 @@ pub fn complete(document: openapi::OpenApi, base_path: &str) -> Value {
     commands::describe_stream(&mut document);
     describe_defaults(&mut document["components"]["schemas"]);
     describe_texts(&mut document);
+    operations(&mut document).for_each(|(_, operation)| leave_out_null(operation));
     in_reading_order(document, base_path)
 }
 
@@ -150,6 +156,26 @@ fn describe_texts(document: &mut Value) {
     parameters.flatten().filter_map(|parameter| parameter.get_mut("schema")).for_each(describe);
 }
 
+/// Takes null out of the schemas of parameters: one that need not be there is left out, and has no null.
+fn leave_out_null(operation: &mut Value) {
+    let parameters = operation["parameters"].as_array_mut().into_iter().flatten();
+    for schema in parameters.filter_map(|parameter| parameter.get_mut("schema")) {
+        for choices in ["type", "oneOf"] {
+            let Some(kinds) = schema.get_mut(choices).and_then(Value::as_array_mut) else {
+                continue;
+            };
+            kinds.retain(|kind| *kind != "null" && kind["type"] != "null");
+            let [only] = &mut kinds[..] else { continue };
+            let only = only.take();
+            if choices == "type" {
+                schema["type"] = only;
+            } else {
+                *schema = only;
+            }
+        }
+    }
+}
+
 /// The members of the document in the order in which people read them, and the methods of a path with
 /// what makes a resource before what reads it.
 fn in_reading_order(mut document: Value, base_path: &str) -> Value {
@@ -158,9 +184,7 @@ fn in_reading_order(mut document: Value, base_path: &str) -> Value {
         *methods = pick(methods, &METHODS);
     }
     document["servers"] = json!([{ "url": if base_path.is_empty() { "/" } else { base_path } }]);
-    // Whoever reaches the service may make every call.
-    document["security"] = json!([]);
-    pick(&mut document, &["openapi", "info", "servers", "security", "tags", "paths", "components"])
+    pick(&mut document, &["openapi", "info", "servers", "tags", "paths", "components"])
 }
 
 /// The members of these names, in this order.
@@ -201,6 +225,7 @@ const OF_COMMANDS: &[Code] = &[
     codes::STORE_READONLY,
     codes::STORE_OUT_OF_MEMORY,
     codes::OUTCOME_UNKNOWN,
+    codes::NOT_DURABLE,
 ];
 
 /// Problems of every command that the runner runs: it keeps idempotency keys and checks guards.

@@ -90,6 +90,9 @@ fn own_members(code: &Code) -> BTreeMap<String, bool> {
     if located.contains(code) {
         members.insert("errors".to_owned(), true);
     }
+    if *code == codes::NOT_DURABLE {
+        members.extend([("replicas".to_owned(), false), ("required".to_owned(), true)]);
+    }
     if code.code == "rate_limited" {
         members.insert("decided_by".to_owned(), false);
     }
@@ -101,7 +104,7 @@ fn own_members(code: &Code) -> BTreeMap<String, bool> {
 
 /// A problem of that code, as a caller gets it.
 fn example(code: &Code) -> Value {
-    let unknown = *code == codes::OUTCOME_UNKNOWN;
+    let unknown = [codes::OUTCOME_UNKNOWN, codes::NOT_DURABLE].contains(code);
     let in_sentence: Vec<&str> = code.placeholders().collect();
     let mut own = own_members(code);
     own.retain(|name, always| *always || in_sentence.contains(&name.as_str()));
@@ -140,7 +143,15 @@ pub(super) fn add_responses(operation: &mut Value, codes: &BTreeSet<String>, is_
     }
     let refuses = by_status.keys().any(|status| (400..500).contains(status));
     for (status, codes) in by_status {
-        operation["responses"][status.to_string()] = response(status, &codes, is_command);
+        let declared = &mut operation["responses"][status.to_string()];
+        let mut problems = response(status, &codes, is_command);
+        // The operation itself may say something of the status.
+        if let (Some(own), Some(codes)) =
+            (declared["description"].as_str(), problems["description"].as_str())
+        {
+            problems["description"] = format!("- {own}\n{codes}").into();
+        }
+        *declared = problems;
     }
     if !refuses {
         operation["responses"]["4XX"] = json!({

@@ -8,6 +8,7 @@ use axum::{
     response::Response,
 };
 use serde::Deserialize;
+use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
@@ -116,8 +117,10 @@ fn header<T>(
 ) -> Result<Option<T>, Problem> {
     let refuse = |invalid: &Invalid| {
         let code = general::of_value(invalid.code);
+        let error = json!({ "pointer": "", "header": name, "detail": invalid.detail });
         Problem::new(code, format_args!("The header {name}: {}", invalid.detail))
             .with("header", name)
+            .with("errors", vec![error])
     };
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
@@ -175,14 +178,15 @@ async fn answer(
         AuthorizeQuery,
         ("Lockstep-Policy" = Option<Id>, Header, description = "Policy to check, where the query has none.", example = "api"),
         ("Lockstep-Key" = Option<LimitKey>, Header, description = "Name of what is limited, where the query has none."),
-        ("Lockstep-Cost" = Option<u64>, Header, description = "Units to take, where the query has none.", minimum = 1),
+        ("Lockstep-Cost" = Option<u64>, Header, description = "Units to take, where the query has none.",
+            minimum = 1, maximum = 9_007_199_254_740_991_u64),
     ),
     responses(
         (status = NO_CONTENT, description = "The request may pass; the units were taken."),
         (status = UNAUTHORIZED, description = "The denial `rate_limited`, with `deny_status=401`."),
         (status = FORBIDDEN, description = "The denial `rate_limited`, with `deny_status=403`."),
     ),
-    extensions(("x-refusals" = json!([
+    extensions(("x-access" = json!("ratelimit:write")), ("x-refusals" = json!([
         "invalid_query", "invalid_id", "validation_failed", "policy_not_found", "cost_exceeds_limit", "rate_limited",
         "overloaded", "shutting_down", "store_unavailable", "store_busy", "store_loading", "store_readonly",
         "store_out_of_memory", "outcome_unknown", "internal_error"

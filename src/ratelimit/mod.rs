@@ -39,6 +39,9 @@ pub use headers::{HeaderForm, LimitState, add_headers};
 pub use known_policies::follow_policies;
 pub use record::KEY_KINDS;
 
+/// The paths at which Envoy asks for `GET /ratelimit/authorize`: it appends the path of its caller's request.
+pub const AUTHORIZE_PATHS: [&str; 2] = ["/ratelimit/authorize/", "/ratelimit/authorize/{*path}"];
+
 /// The endpoints of this domain.
 pub fn router() -> OpenApiRouter<Store> {
     OpenApiRouter::new()
@@ -46,8 +49,8 @@ pub fn router() -> OpenApiRouter<Store> {
         .routes(routes!(check_all::check_all))
         .routes(routes!(peek::peek))
         .routes(routes!(authorize::authorize))
-        .route("/ratelimit/authorize/", any(authorize::authorize_path))
-        .route("/ratelimit/authorize/{*path}", any(authorize::authorize_path))
+        .route(AUTHORIZE_PATHS[0], any(authorize::authorize_path))
+        .route(AUTHORIZE_PATHS[1], any(authorize::authorize_path))
         .routes(routes!(refund::refund))
         .routes(routes!(reset::reset))
         .routes(routes!(release::release))

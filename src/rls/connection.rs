@@ -55,8 +55,9 @@ pub(super) struct GatewayContext {
 pub(super) async fn run(socket: TcpStream, context: Arc<GatewayContext>) {
     // Without this a small answer waits until the one before it is acknowledged (Nagle's algorithm).
     let _ = socket.set_nodelay(true);
+    let peer = socket.peer_addr().ok().map(|address| address.ip());
     let Some(stream) = begin(socket, context.first_bytes).await else { return };
-    let calls = service_fn(|request| context.service.clone().answer(request));
+    let calls = service_fn(|request| context.service.clone().answer(request, peer));
     let connection = bounded().serve_connection(TokioIo::new(stream), calls);
     let mut connection = pin!(connection);
     tokio::select! {

@@ -11,7 +11,8 @@ use super::{
     },
 };
 use crate::{
-    api::Problem,
+    api::{Problem, check_space},
+    auth::Principal,
     ratelimit::{Decided, HeaderForm, LimitState, MAX_CHECKS, PolicyCheck, codes, decide},
     store::{Context, Store},
     types::Id,
@@ -21,14 +22,17 @@ use crate::{
 ///
 /// # Errors
 ///
-/// `validation_failed` or `invalid_id` for a request that names no limits, `policy_not_found`, and the problems of
-/// the store.
+/// `validation_failed` or `invalid_id` for a request that names no limits, `space_not_allowed`, `policy_not_found`, and
+/// the problems of the store.
 pub(super) async fn should_rate_limit(
     store: &Store,
     form: HeaderForm,
+    principal: Option<&Principal>,
     request: &RateLimitRequest,
 ) -> Result<RateLimitResponse, Problem> {
-    let context = Context::of_space(space(&request.domain)?);
+    let space = space(&request.domain)?;
+    principal.map_or(Ok(()), |principal| check_space(principal, &space))?;
+    let context = Context::of_space(space);
     let checks = checks(request)?;
     match decide(store, &context, checks.clone()).await {
         Ok(decided) => Ok(response(checks.len(), decided, form)),

@@ -65,7 +65,7 @@ pub async fn serve(
     report(&health, ServingStatus::Serving).await;
     let limits = Limits { body_timeout: timeouts.body, body_bytes: body_limit_bytes };
     let context = Arc::new(GatewayContext {
-        service: Service::new(store, limits, limit_headers, statistics, health.clone()),
+        service: Service::new(store, &gate, limits, limit_headers, statistics, health.clone()),
         first_bytes: timeouts.first_byte,
         closing: CancellationToken::new(),
     });

@@ -3,11 +3,12 @@
 
 use std::{
     convert::Infallible,
+    net::IpAddr,
     sync::Arc,
     task::{Context, Poll},
 };
 
-use axum::http::{Method, Request, Response};
+use axum::http::{HeaderMap, Method, Request, Response};
 use futures_util::future::BoxFuture;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -25,7 +26,10 @@ use super::{
     messages::{LimitCode, RateLimitRequest, RateLimitResponse, SHOULD_RATE_LIMIT},
 };
 use crate::{
-    api::{EndedCall, Limits, Observation, Problem, RequestInfo, read_body},
+    api::{
+        AccessControl, EndedCall, Limits, Observation, Problem, RequestInfo, ShutdownGate,
+        read_body,
+    },
     ratelimit::{HeaderForm, codes},
     store::Store,
     telemetry::{CallStatistics, record_request},
@@ -33,6 +37,9 @@ use crate::{
 
 /// The name under which statistics have the calls of gateways. One is a call, whatever number of limits it checks.
 const OPERATION: &str = "rls/should_rate_limit";
+
+/// The operation that a gateway's key has to allow.
+const REQUIRED_OPERATION: &str = "ratelimit/authorize";
 
 /// The beginning of all paths of the health service.
 const HEALTH: &str = "/grpc.health.v1.Health/";
@@ -47,12 +54,15 @@ pub(super) struct Service {
     base_path: Arc<str>,
     /// The statistics that calls go into. It knows no routes of HTTP.
     observation: Arc<Observation>,
+    /// The check of gateways' keys; `None` where the service has none.
+    access: Option<Arc<AccessControl>>,
     health: HealthServer<HealthService>,
 }
 
 impl Service {
     pub(super) fn new(
         store: Store,
+        gate: &ShutdownGate,
         limits: Limits,
         limit_headers: HeaderForm,
         statistics: Option<CallStatistics>,
@@ -66,6 +76,7 @@ impl Service {
             limit_headers,
             base_path: Arc::from(""),
             observation: Arc::new(Observation::new(statistics, [], false)),
+            access: gate.access().cloned(),
             health,
         }
     }
@@ -74,6 +85,7 @@ impl Service {
     pub(super) async fn answer(
         mut self,
         request: Request<Incoming>,
+        peer: Option<IpAddr>,
     ) -> Result<Response<Body>, Infallible> {
         let path = request.uri().path();
         if path.starts_with(HEALTH) {
@@ -85,10 +97,13 @@ impl Service {
         }
         let started = Instant::now();
         let (head, body) = request.into_parts();
-        let info = RequestInfo::of(&head.headers, self.limits, self.base_path, self.observation);
+        let (limits, base_path) = (self.limits, self.base_path);
+        let mut info =
+            RequestInfo::of(&head.headers, limits, base_path, self.observation, self.access);
         let body = axum::body::Body::new(body);
-        let limits = self.limits;
-        let message = match read_body(body, limits).await {
+        let admitted = admit(&mut info, &head.headers, peer);
+        let read = async { admitted.map(|()| read_body(body, limits))?.await };
+        let message = match read.await {
             Ok(message) => Request::from_parts(head, Full::new(message)),
             Err(problem) => {
                 problem.report(&info, format_args!(""));
@@ -102,6 +117,18 @@ impl Service {
         let mut method = Grpc::new(codec).max_decoding_message_size(limits.body_bytes);
         Ok(method.unary(call, message).await)
     }
+}
+
+/// Checks the key of a gateway, which is in the metadata `authorization`, and notes in `info` whose it is.
+fn admit(
+    info: &mut RequestInfo,
+    metadata: &HeaderMap,
+    peer: Option<IpAddr>,
+) -> Result<(), Problem> {
+    if let Some(access) = &info.access {
+        info.principal = Some(access.admit_operation(REQUIRED_OPERATION, metadata, peer)?);
+    }
+    Ok(())
 }
 
 /// One call of the method, as tonic runs it once the message is decoded.
@@ -133,7 +160,8 @@ impl tower::Service<tonic::Request<RateLimitRequest>> for ShouldRateLimit {
         // A denial is counted as the problem that it is over HTTP. Its figures are in the answer.
         let denial = Problem::from(codes::RATE_LIMITED);
         let decide = async move {
-            let result = should_rate_limit(&store, form, request.get_ref()).await;
+            let principal = info.principal.as_deref();
+            let result = should_rate_limit(&store, form, principal, request.get_ref()).await;
             let problem = match &result {
                 Ok(response) if response.overall_code() == LimitCode::Ok => None,
                 Ok(_) => Some(&denial),
@@ -165,9 +193,11 @@ fn record(problem: Option<&Problem>, started: Instant, info: &RequestInfo) {
 fn status_of(problem: &Problem, info: &RequestInfo) -> Status {
     let code = match problem.status().as_u16() {
         400 | 422 => tonic::Code::InvalidArgument,
+        401 => tonic::Code::Unauthenticated,
+        403 => tonic::Code::PermissionDenied,
         404 => tonic::Code::NotFound,
         408 | 504 => tonic::Code::DeadlineExceeded,
-        413 => tonic::Code::ResourceExhausted,
+        413 | 429 => tonic::Code::ResourceExhausted,
         503 => tonic::Code::Unavailable,
         _ => tonic::Code::Internal,
     };

@@ -30,6 +30,7 @@ pub struct ScriptsFlushed {
     operation_id = "scripts/flush",
     tag = "scripts",
     responses((status = OK, body = ScriptsFlushed, description = "The server has forgotten all other scripts.")),
+    extensions(("x-all-spaces" = json!(true))),
 )]
 pub async fn flush(State(store): State<Store>, Caller(_): Caller) -> api::Result<ScriptsFlushed> {
     let reloaded = store.flush_scripts().await.map_err(store_problem)?;

@@ -28,7 +28,7 @@ pub struct ScriptKilled {
     operation_id = "scripts/kill",
     tag = "scripts",
     responses((status = OK, body = ScriptKilled, description = "No script is running any more.")),
-    extensions(("x-refusals" = json!(["script_not_killable"]))),
+    extensions(("x-all-spaces" = json!(true)), ("x-refusals" = json!(["script_not_killable"]))),
 )]
 pub async fn kill(State(store): State<Store>, Caller(_): Caller) -> api::Result<ScriptKilled> {
     let killed = match store.kill_script().await.map_err(store_problem)? {

@@ -38,16 +38,22 @@ pub struct PutScript {
     pub description: Option<Text<0, 500>>,
     /// Names of the keys that it takes, up to 64. A run with another number of keys is refused.
     #[serde(default)]
-    #[schema(value_type = Vec<String>, max_items = 64)]
-    pub keys: Vec<Text<1, 100>>,
+    #[schema(max_items = 64)]
+    pub keys: Vec<ParameterName>,
     /// Names of the arguments that it takes, up to 64. A run with another number of arguments is refused.
     #[serde(default)]
-    #[schema(value_type = Vec<String>, max_items = 64)]
-    pub args: Vec<Text<1, 100>>,
+    #[schema(max_items = 64)]
+    pub args: Vec<ParameterName>,
     /// True for a script that only reads. The server refuses it every write, and it can be killed at any time.
     #[serde(default)]
     pub read_only: bool,
 }
+
+/// Name of a key or of an argument: 1 to 100 characters.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(transparent)]
+#[schema(value_type = String, min_length = 1, max_length = 100, example = "total")]
+pub struct ParameterName(Text<1, 100>);
 
 /// A script that was registered.
 #[derive(Debug, Serialize, ToSchema)]
@@ -107,12 +113,12 @@ impl Operation for ScriptRegistration {
 }
 
 /// Refuses too many names of keys or arguments.
-fn check_names(names: &[Text<1, 100>], pointer: &str) -> Result<Vec<String>, Problem> {
+fn check_names(names: &[ParameterName], pointer: &str) -> Result<Vec<String>, Problem> {
     if names.len() > MAX_NAMES {
         let detail = format!("A script takes at most {MAX_NAMES} of them.");
         return Err(Problem::validation(pointer, detail));
     }
-    Ok(names.iter().map(ToString::to_string).collect())
+    Ok(names.iter().map(|ParameterName(name)| name.to_string()).collect())
 }
 
 /// Put a script

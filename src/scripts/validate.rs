@@ -51,6 +51,7 @@ pub struct ScriptValidation {
     tag = "scripts",
     request_body = ValidateScript,
     responses((status = OK, body = ScriptValidation, description = "The state of the source.")),
+    extensions(("x-access" = json!("scripts:read"))),
 )]
 pub async fn validate(
     State(store): State<Store>,

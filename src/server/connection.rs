@@ -34,6 +34,7 @@ use super::{
     exchange::answer,
     stream::CallerStream,
 };
+use crate::api::PeerAddress;
 
 /// The most bytes of a head; also the most bytes that are read at a time.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -54,6 +55,8 @@ const DISCARD_AT_END: Duration = Duration::from_millis(500);
 pub(super) struct ConnectionContext {
     pub(super) app: Router,
     pub(super) timeouts: Timeouts,
+    /// True if the service asks for the address of a caller.
+    pub(super) tells_peer: bool,
     /// Every answer from now on is the last one of its connection.
     pub(super) leaving: CancellationToken,
     /// Connections without a call in progress end now, and the others after it.
@@ -66,6 +69,8 @@ pub(super) struct ConnectionContext {
 pub(super) async fn run(mut socket: TcpStream, context: &ConnectionContext) {
     // Without this a small answer waits until the one before it is acknowledged (Nagle's algorithm).
     let _ = socket.set_nodelay(true);
+    let peer = socket.peer_addr().ok().filter(|_| context.tells_peer);
+    let peer = peer.map(|address| PeerAddress(address.ip()));
     let (mut left_over, mut answered) = (Bytes::new(), None);
     let mut wait = context.timeouts.first_byte;
     loop {
@@ -73,7 +78,7 @@ pub(super) async fn run(mut socket: TcpStream, context: &ConnectionContext) {
             return;
         }
         // In boxes, so that a parked connection does not keep the room for them.
-        match Box::pin(serve(socket, left_over, answered.take(), context)).await {
+        match Box::pin(serve(socket, peer, left_over, answered.take(), context)).await {
             Stretch::Idle(idle, read) => (socket, left_over) = (idle, read),
             Stretch::Waiting(waiting) => {
                 let (idle, read, call) = waiting.await;
@@ -153,6 +158,7 @@ fn wait_for_answer<'c>(socket: TcpStream, mut read: Vec<u8>, mut call: Call<'c>)
 /// whose answer was waited for, and whose head `left_over` begins with.
 async fn serve<'c>(
     socket: TcpStream,
+    peer: Option<PeerAddress>,
     left_over: Bytes,
     answered: Option<Call<'c>>,
     context: &'c ConnectionContext,
@@ -162,19 +168,13 @@ async fn serve<'c>(
     let stream = CallerStream::new(socket, left_over, Arc::clone(&activity), body);
     let current = CurrentCall::new(answered);
     let calls = service_fn(|request| {
-        current.answer(request, &activity, |request| {
+        current.answer(request, &activity, |mut request| {
+            peer.map(|peer| request.extensions_mut().insert(peer));
             let is_ending = || context.leaving.is_cancelled();
             answer(context.app.clone(), request, &activity, is_ending)
         })
     });
-    let mut connection = http1::Builder::new()
-        // Copying a small answer into one buffer costs less than a vectored write.
-        .writev(false)
-        .max_buf_size(BUFFER_BYTES)
-        .max_header_size(BUFFER_BYTES)
-        // `activity` measures it: the timer of the library would run between calls as well.
-        .header_read_timeout(None)
-        .serve_connection(TokioIo::new(stream), calls);
+    let mut connection = bounded().serve_connection(TokioIo::new(stream), calls);
     let mut closing = pin!(context.closing.cancelled());
     let mut is_closing = false;
     let mut look = pin!(sleep(PARK_AFTER.min(header)));
@@ -210,6 +210,19 @@ async fn serve<'c>(
         (true, Some(call)) => Stretch::Waiting(wait_for_answer(socket, read, call)),
         (false, _) => Stretch::Over(socket),
     }
+}
+
+/// Makes the bounds of a connection.
+fn bounded() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        // Copying a small answer into one buffer costs less than a vectored write.
+        .writev(false)
+        .max_buf_size(BUFFER_BYTES)
+        .max_header_size(BUFFER_BYTES)
+        // `activity` measures it: the timer of the library would run between calls as well.
+        .header_read_timeout(None);
+    builder
 }
 
 /// True for the error of a connection whose caller does not read what is written.

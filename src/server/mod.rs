@@ -70,6 +70,7 @@ pub async fn serve(
     let context = Arc::new(ConnectionContext {
         app,
         timeouts,
+        tells_peer: gate.access().is_some(),
         leaving: stop.in_order.clone(),
         closing: CancellationToken::new(),
         crowded: Notify::new(),

@@ -2,6 +2,7 @@
 //! its pool or of its batch worker; `monitoring` shows both.
 
 use std::{
+    iter,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
@@ -44,8 +45,10 @@ impl ConnectionActivity {
 /// The connections of one pool, or of one batch worker, and what was sent on them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConnectionGroup {
-    /// `worker-0` for a batch worker; `pool` for probes and the sweeper; `transactions` for those by WATCH.
+    /// `worker-0` for a batch worker, the last ones for those whose calls wait for replicas; `pool` for probes and the sweeper; `transactions` for those by WATCH.
     pub name: String,
+    /// The address of the server, where there are several.
+    pub shard: Option<String>,
     /// Connections that were made since the process started.
     pub created: u64,
     /// Connections that wait for a user.
@@ -73,26 +76,34 @@ impl Store {
         (limit.saturating_sub(self.0.queue_room.available_permits()), limit)
     }
 
-    /// The connections to the server as they are now: those of batch workers first, then the pools.
+    /// The connections as they are now, server by server: those of batch workers first, then the pools.
     pub fn connection_groups(&self) -> Vec<ConnectionGroup> {
-        let workers = self.0.queues.iter().zip(&self.0.worker_activity).enumerate();
-        let mut groups: Vec<_> =
-            workers.map(|(number, (queue, activity))| of_worker(number, queue, activity)).collect();
-        groups.push(of_pool("pool", &self.0.pool));
-        groups.push(of_pool("transactions", &self.0.transaction_pool));
-        groups
+        let map = self.0.topology.map();
+        let groups = map.nodes.iter().flat_map(|node| {
+            let numbers = (0..node.queues.len()).map(|number| format!("worker-{number}"));
+            let names = numbers.chain(iter::once("large-calls".to_owned()));
+            let queues = node.queues.iter().chain(iter::once(&node.large_queue));
+            let workers = names.zip(queues).zip(&node.worker_activity);
+            let workers = workers.map(|((name, queue), activity)| of_worker(name, queue, activity));
+            let pools =
+                [of_pool("pool", &node.pool), of_pool("transactions", &node.transaction_pool)];
+            let shard = map.is_cluster().then(|| node.name());
+            let of_shard = move |group| ConnectionGroup { shard: shard.clone(), ..group };
+            workers.chain(pools).map(of_shard).collect::<Vec<_>>()
+        });
+        groups.collect()
     }
 }
 
 fn of_worker<T>(
-    number: usize,
+    name: String,
     queue: &mpsc::Sender<T>,
     activity: &ConnectionActivity,
 ) -> ConnectionGroup {
     let created = activity.created.load(Ordering::Relaxed);
     let waiting = queue.max_capacity() - queue.capacity();
     ConnectionGroup {
-        name: format!("worker-{number}"),
+        name,
         in_use: created.min(1),
         waiting: waiting as u64,
         waiting_limit: Some(queue.max_capacity() as u64),
@@ -118,6 +129,7 @@ fn of_activity(activity: &ConnectionActivity) -> ConnectionGroup {
     let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
     ConnectionGroup {
         name: String::new(),
+        shard: None,
         created: read(&activity.created),
         idle: 0,
         in_use: 0,

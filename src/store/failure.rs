@@ -3,10 +3,12 @@
 
 use redis::ServerError;
 
+use super::Redirect;
+
 /// Why Redis gave no reply to an operation.
 ///
-/// Every variant but [`Failure::Unknown`], [`Failure::Torn`] and [`Failure::UnexpectedReply`] means
-/// that nothing was written.
+/// Every variant but [`Failure::Unknown`], [`Failure::NotDurable`], [`Failure::Torn`] and
+/// [`Failure::UnexpectedReply`] means that nothing was written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// The queue is full; nothing was sent.
@@ -19,6 +21,12 @@ pub enum Failure {
     /// right, its cluster is down.
     #[error("the store does not serve: {0}")]
     Unavailable(String),
+    /// Another node of the cluster serves the slot of the call.
+    #[error("the store does not serve: {0}")]
+    Redirected(Redirect),
+    /// No node of the cluster serves the slot of the call now: it is migrating, or its master is gone.
+    #[error("the store does not serve: {0}")]
+    SlotUnavailable(String),
     /// Another script has been running for too long.
     #[error("the store is busy: {0}")]
     Busy(String),
@@ -37,6 +45,16 @@ pub enum Failure {
         /// The error that took the place of a reply.
         cause: String,
         /// True if a repeat finds out and has no second effect: the call carries an idempotency key.
+        retry_safe: bool,
+    },
+    /// The call ran, and too few replicas have what it wrote, so that a failover could lose it.
+    #[error("{} of {wanted} replicas have it", reached.map_or("nobody knows how many".to_owned(), |reached| reached.to_string()))]
+    NotDurable {
+        /// The number of replicas that have it; `None` where that is not known.
+        reached: Option<u32>,
+        /// The number that should.
+        wanted: u32,
+        /// True if a repeat waits for them and has no second effect: the call carries an idempotency key.
         retry_safe: bool,
     },
     /// The script ended before its first write and asks for another operation to run first.
@@ -77,8 +95,14 @@ impl Failure {
             "BUSY" => Failure::Busy(message),
             "READONLY" | "MISCONF" | "MASTERDOWN" => Failure::ReadOnly(message),
             "OOM" => Failure::OutOfMemory(message),
-            "CLUSTERDOWN" | "MOVED" | "ASK" | "TRYAGAIN" | "NOREPLICAS" | "NOAUTH" | "NOPERM"
-            | "WRONGPASS" | "DENIED" => Failure::Unavailable(message),
+            "MOVED" | "ASK" => match Redirect::parse(code, details) {
+                Some(redirect) => Failure::Redirected(redirect),
+                None => Failure::Unavailable(message),
+            },
+            "CLUSTERDOWN" | "TRYAGAIN" => Failure::SlotUnavailable(message),
+            "NOREPLICAS" | "NOAUTH" | "NOPERM" | "WRONGPASS" | "DENIED" => {
+                Failure::Unavailable(message)
+            }
             "NOT_ISOLATED" => Failure::NotIsolated,
             "PREREQUISITE" => {
                 let mut words = details.split_whitespace().map(str::to_owned);
@@ -113,6 +137,9 @@ impl Failure {
     pub(super) fn as_unknown(&self, retry_safe: bool) -> Failure {
         match self {
             Failure::Unknown { cause, .. } => Failure::Unknown { cause: cause.clone(), retry_safe },
+            Failure::NotDurable { reached, wanted, .. } => {
+                Failure::NotDurable { reached: *reached, wanted: *wanted, retry_safe }
+            }
             other => Failure::Unknown { cause: other.to_string(), retry_safe },
         }
     }
@@ -137,7 +164,8 @@ impl Failure {
 
     /// True if the effect of the call is not known.
     pub fn may_have_written(&self) -> bool {
-        matches!(self, Failure::Unknown { .. } | Failure::Torn(_) | Failure::UnexpectedReply(_))
+        use Failure::{NotDurable, Torn, UnexpectedReply, Unknown};
+        matches!(self, Unknown { .. } | NotDurable { .. } | Torn(_) | UnexpectedReply(_))
     }
 
     /// True if the failure of a repeat leaves open whether the first time had an effect. A script asks
@@ -149,13 +177,22 @@ impl Failure {
     /// True if the server is the reason: it cannot be reached, cannot serve, or did not answer. The service's own
     /// bounds and faults are none of these.
     pub fn is_of_server(&self) -> bool {
-        matches!(self, Failure::OutOfMemory(_) | Failure::Unknown { .. }) || self.is_transient()
+        use Failure::{NotDurable, OutOfMemory, Unknown};
+        matches!(self, OutOfMemory(_) | Unknown { .. } | NotDurable { .. }) || self.is_transient()
     }
 
     /// True if nothing was written and the same call may succeed in a moment.
     pub(super) fn is_transient(&self) -> bool {
-        use Failure::{Busy, Loading, ReadOnly, Unavailable};
-        matches!(self, Unavailable(_) | Busy(_) | Loading(_) | ReadOnly(_))
+        use Failure::{Busy, Loading, ReadOnly, Redirected, SlotUnavailable, Unavailable};
+        matches!(
+            self,
+            Unavailable(_)
+                | Redirected(_)
+                | SlotUnavailable(_)
+                | Busy(_)
+                | Loading(_)
+                | ReadOnly(_)
+        )
     }
 }
 
@@ -175,8 +212,12 @@ mod tests {
         assert_eq!(class("READONLY"), Failure::ReadOnly(message("READONLY")));
         assert_eq!(class("MISCONF"), Failure::ReadOnly(message("MISCONF")));
         assert_eq!(class("OOM"), Failure::OutOfMemory(message("OOM")));
-        assert_eq!(class("CLUSTERDOWN"), Failure::Unavailable(message("CLUSTERDOWN")));
+        assert_eq!(class("CLUSTERDOWN"), Failure::SlotUnavailable(message("CLUSTERDOWN")));
+        assert_eq!(class("TRYAGAIN"), Failure::SlotUnavailable(message("TRYAGAIN")));
         assert_eq!(class("MOVED"), Failure::Unavailable(message("MOVED")));
+        let ask = Failure::from_error_reply("ASK", "7 a:1");
+        assert_eq!(ask.to_string(), "the store does not serve: ASK 7 a:1");
+        assert!(matches!(ask, Failure::Redirected(Redirect { ask: true, slot: 7, .. })));
         assert_eq!(class("ABORTED"), Failure::Script("m".to_owned()));
         assert_eq!(class("TORN"), Failure::Torn("m".to_owned()));
         assert_eq!(class("NOT_ISOLATED"), Failure::NotIsolated);

@@ -54,6 +54,15 @@ end
 return text
 ";
 
+/// Registers a service, or renews its registration. KEYS: `lockstep:services`. ARGV: the service and its time to
+/// live.
+const RENEW: &str = "#!lua flags=allow-oom
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
+";
+
 /// The value of `lockstep:format`, as JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct DataFormat {
@@ -157,6 +166,9 @@ impl AdminConnection {
             None if self.has_data().await? => return Err(FormatError::Unlabelled.into()),
             None => {}
         }
+        if ["lockstep:migrations", "lockstep:services"].iter().any(|key| self.is_elsewhere(key)) {
+            return self.register_apart(service).await;
+        }
         let mut command = redis::cmd("EVAL");
         command.arg(REGISTER).arg(0).arg(DataFormat::settled(FORMAT).text());
         command.arg(service).arg(REGISTRATION_TTL.as_millis() as u64);
@@ -167,6 +179,31 @@ impl AdminConnection {
         Ok(check_text(&text)?)
     }
 
+    /// Registers a service where the keys are at several masters, which no script can write together. No migration
+    /// runs on such data, and only one can tell the order.
+    async fn register_apart(&mut self, service: &str) -> Result<(), StartRefusal> {
+        let unanswered = StartRefusal::Unanswered;
+        let mut steps = redis::cmd("HSET");
+        steps.arg("lockstep:migrations");
+        for step in MigrationStep::embedded() {
+            steps.arg(step.name).arg(step.sha1);
+        }
+        let own = DataFormat::settled(FORMAT).text();
+        let mut set = redis::cmd("SET");
+        set.arg("lockstep:format").arg(&own).arg("NX");
+        if set.query_async::<Option<String>>(&mut self.connection).await?.is_some() {
+            let connection = self.owner_of("lockstep:migrations").map_err(unanswered)?;
+            steps.exec_async(connection).await?;
+        }
+        let text = read(&mut self.connection).await?.unwrap_or(own);
+        check_text(&text)?;
+        let mut renew = redis::cmd("EVAL");
+        renew.arg(RENEW).arg(1).arg("lockstep:services");
+        renew.arg(service).arg(REGISTRATION_TTL.as_millis() as u64);
+        let connection = self.owner_of("lockstep:services").map_err(unanswered)?;
+        Ok(renew.exec_async(connection).await?)
+    }
+
     /// Ends the registration of a service.
     ///
     /// # Errors
@@ -175,7 +212,8 @@ impl AdminConnection {
     pub async fn deregister(&mut self, service: &str) -> Result<(), StartRefusal> {
         let mut command = redis::cmd("ZREM");
         command.arg("lockstep:services").arg(service);
-        Ok(command.exec_async(&mut self.connection).await?)
+        let connection = self.owner_of("lockstep:services").map_err(StartRefusal::Unanswered)?;
+        Ok(command.exec_async(connection).await?)
     }
 
     /// The text of `lockstep:format`, where there is one.
@@ -183,34 +221,37 @@ impl AdminConnection {
         read(&mut self.connection).await
     }
 
-    /// True if the store has a record of any space among the first keys of a scan, a million of them. It
+    /// True if the store has a record of any space among the first keys of a scan, a million of each server. It
     /// returns keys in no order, so records of ours that are more than a few stand among them.
     pub(super) async fn has_data(&mut self) -> RedisResult<bool> {
-        let mut cursor = 0;
-        for _ in 0..MAX_LOOKS {
-            let (next, keys) = self.scan_page(cursor, "lockstep:{*", KEYS_OF_A_LOOK).await?;
-            if !keys.is_empty() {
-                return Ok(true);
+        for (connection, _) in self.servers() {
+            let mut cursor = 0;
+            for _ in 0..MAX_LOOKS {
+                let (next, keys) =
+                    scan_page(connection, cursor, "lockstep:{*", KEYS_OF_A_LOOK).await?;
+                if !keys.is_empty() {
+                    return Ok(true);
+                }
+                if next == 0 {
+                    break;
+                }
+                cursor = next;
             }
-            if next == 0 {
-                break;
-            }
-            cursor = next;
         }
         Ok(false)
     }
+}
 
-    /// One page of a scan through the keys that match `pattern`, with the cursor of the next one.
-    pub(super) async fn scan_page(
-        &mut self,
-        cursor: u64,
-        pattern: &str,
-        count: usize,
-    ) -> RedisResult<(u64, Vec<Vec<u8>>)> {
-        let mut command = redis::cmd("SCAN");
-        command.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(count);
-        command.query_async(&mut self.connection).await
-    }
+/// One page of a scan through the keys that match `pattern`, with the cursor of the next one.
+pub(super) async fn scan_page(
+    connection: &mut Connection,
+    cursor: u64,
+    pattern: &str,
+    count: usize,
+) -> RedisResult<(u64, Vec<Vec<u8>>)> {
+    let mut command = redis::cmd("SCAN");
+    command.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(count);
+    command.query_async(connection).await
 }
 
 #[cfg(test)]

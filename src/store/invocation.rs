@@ -117,6 +117,24 @@ impl Invocation {
         self
     }
 
+    /// Binds bytes that the caller chose, behind bytes of the service that are no part of the fingerprint.
+    pub fn stamped_arg(
+        &mut self,
+        name: &'static str,
+        stamp: &[u8],
+        bytes: &[u8],
+    ) -> &mut Invocation {
+        self.args.push_joined(stamp, bytes);
+        update_digest(&mut self.fingerprint, bytes);
+        self.name_arg(name);
+        self
+    }
+
+    /// Binds bytes that the caller chose, as [`Invocation::arg`] binds text.
+    pub fn bytes_arg(&mut self, name: &'static str, bytes: &[u8]) -> &mut Invocation {
+        self.stamped_arg(name, &[], bytes)
+    }
+
     /// Binds an argument without a name: one of a list whose length the script reads from the
     /// arguments before it.
     pub fn raw_arg(&mut self, bytes: impl AsRef<[u8]>) -> &mut Invocation {
@@ -209,6 +227,8 @@ pub(super) struct EncodedInvocation {
     /// Hexadecimal SHA-1, or empty without an idempotency key. With one, the last key is that of the
     /// idempotency record.
     pub fingerprint: String,
+    /// The caller's key as records have it, or empty without one and for a read.
+    pub actor: String,
     /// The number of steps this counts for against [`MAX_STEPS`].
     pub weight: usize,
 }
@@ -230,20 +250,23 @@ impl EncodedInvocation {
         }
         let fingerprint = invocation.finish(idempotency_key);
         let Invocation { keys, args, .. } = invocation;
-        EncodedInvocation { step, keys, args, fingerprint, weight }
+        let writes = !script.header.read_only;
+        let principal = context.principal.as_deref().filter(|_| writes);
+        let actor = principal.map_or_else(String::new, |principal| principal.actor().to_owned());
+        EncodedInvocation { step, keys, args, fingerprint, actor, weight }
     }
 
     /// Binds a prerequisite, which takes keys and no arguments.
     pub fn of_keys(step: &'static str, keys: &[String]) -> Self {
         let mut packed = PackedStrings::default();
         keys.iter().for_each(|key| packed.push_bytes(key.as_bytes()));
-        let (args, fingerprint) = (PackedStrings::default(), String::new());
-        EncodedInvocation { step, keys: packed, args, fingerprint, weight: 1 }
+        let (args, fingerprint, actor) = (PackedStrings::default(), String::new(), String::new());
+        EncodedInvocation { step, keys: packed, args, fingerprint, actor, weight: 1 }
     }
 
     /// The bytes that it takes in memory.
     pub fn bytes(&self) -> usize {
-        self.keys.bytes() + self.args.bytes() + self.fingerprint.len()
+        self.keys.bytes() + self.args.bytes() + self.fingerprint.len() + self.actor.len()
     }
 }
 
@@ -319,7 +342,13 @@ impl PackedStrings {
     }
 
     fn push_bytes(&mut self, bytes: &[u8]) {
-        self.text.extend_from_slice(bytes);
+        self.push_joined(&[], bytes);
+    }
+
+    fn push_joined(&mut self, head: &[u8], tail: &[u8]) {
+        self.text.reserve(head.len() + tail.len());
+        self.text.extend_from_slice(head);
+        self.text.extend_from_slice(tail);
         self.ends.push(self.text.len());
     }
 

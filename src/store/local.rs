@@ -7,9 +7,9 @@ use super::Store;
 
 /// The values of one store: a list that only grows, so that reading it takes no lock.
 #[derive(Default)]
-pub(super) struct Local(OnceLock<Box<Node>>);
+pub(super) struct Local(OnceLock<Box<LocalValue>>);
 
-struct Node {
+struct LocalValue {
     value: Box<dyn Any + Send + Sync>,
     next: Local,
 }
@@ -19,7 +19,7 @@ impl Local {
         let mut place = self;
         loop {
             let node = place.0.get_or_init(|| {
-                Box::new(Node { value: Box::new(T::default()), next: Local::default() })
+                Box::new(LocalValue { value: Box::new(T::default()), next: Local::default() })
             });
             if let Some(value) = node.value.downcast_ref() {
                 return value;

@@ -13,7 +13,11 @@ use std::collections::BTreeMap;
 use include_dir::{Dir, include_dir};
 use redis::RedisError;
 
-use super::{AdminConnection, Failure, FormatError, admin::read_failure, format::DataFormat};
+use super::{
+    AdminConnection, Failure, FormatError,
+    admin::read_failure,
+    format::{DataFormat, scan_page},
+};
 
 static FOLDER: Dir = include_dir!("$CARGO_MANIFEST_DIR/migrations-lua/once");
 
@@ -118,6 +122,11 @@ pub enum MigrationError {
         /// The error of the server.
         cause: String,
     },
+    /// The data are those of a cluster.
+    #[error(
+        "the data are on several masters of a cluster, which no migration can change yet: use the version that wrote them"
+    )]
+    SeveralMasters,
     /// The steps are not numbered 1, 2, 3 and so on.
     #[error("the steps are not numbered one after the other from 1 on")]
     Misnumbered,
@@ -212,6 +221,9 @@ impl AdminConnection {
         if newest > to {
             return Err(FormatError::Newer { found: newest, own: to }.into());
         }
+        if from < to && !self.others.is_empty() {
+            return Err(MigrationError::SeveralMasters);
+        }
         self.check_recorded(steps).await?;
         let mut text = text.unwrap_or_default();
         for step in steps.iter().filter(|step| step.number > from) {
@@ -229,8 +241,9 @@ impl AdminConnection {
     /// Refuses steps that are not those that have run.
     async fn check_recorded(&mut self, steps: &[MigrationStep]) -> Result<(), MigrationError> {
         let mut command = redis::cmd("HGETALL");
-        let recorded: BTreeMap<String, String> =
-            command.arg("lockstep:migrations").query_async(&mut self.connection).await?;
+        command.arg("lockstep:migrations");
+        let connection = self.owner_of("lockstep:migrations").map_err(MigrationError::Failed)?;
+        let recorded: BTreeMap<String, String> = command.query_async(connection).await?;
         for (name, sha1) in recorded {
             match steps.iter().find(|step| step.name == name) {
                 None => return Err(MigrationError::StepUnknown(name)),
@@ -271,7 +284,8 @@ impl AdminConnection {
         let (mut cursor, mut count) = (0, 0);
         loop {
             // Most keys may be those of others, and Redis looks at a thousand of them in no time.
-            let (next, keys) = self.scan_page(cursor, pattern, step.batch.max(1000)).await?;
+            let page = step.batch.max(1000);
+            let (next, keys) = scan_page(&mut self.connection, cursor, pattern, page).await?;
             for piece in keys.chunks(step.batch) {
                 let mut command = redis::cmd("EVAL");
                 command.arg(&step.source).arg(0).arg(format).arg(piece);

@@ -5,10 +5,10 @@
 //! back), `script` (the script that ran, and the reading of its reply). Beside that way: `open` starts and
 //! ends the batch workers, `connection` makes and leaves connections to the server, `ordered` keeps the
 //! order of a stream, `single_flight` lets one caller run a prerequisite for all, `notifications` are messages of scripts,
-//! `local` is what domains keep in this process, `transaction` is WATCH and
+//! `large_values` are read without a script, `local` is what domains keep in this process, `transaction` is WATCH and
 //! EXEC, `user_script` runs scripts of callers, `script_trace` steps through one, `admin` is what the service asks for
-//! itself, `server_info` and `activity` are figures of the server and of the
-//! connections to it, `rights` and `readiness` are what the user may do and
+//! itself, `topology` is the servers and which of them takes a call, `server_info` and `activity` are figures of the
+//! server and of the connections to it, `replicas` counts who has what a call wrote, `rights` and `readiness` are what the user may do and
 //! what the server can serve, `format` is the layout of the data, `migration` leads
 //! from one to the next, and `embedded` is the server that Lockstep brings along. `stored_key` shows people
 //! what is stored, with `packed`. `failure` has every way in which there is no reply.
@@ -22,6 +22,7 @@ mod embedded;
 mod failure;
 mod format;
 mod invocation;
+mod large_values;
 mod local;
 mod migration;
 mod notifications;
@@ -31,6 +32,7 @@ mod ordered;
 mod packed;
 mod pending;
 mod readiness;
+mod replicas;
 mod rights;
 mod script;
 mod script_trace;
@@ -38,89 +40,81 @@ mod server_info;
 mod settings;
 mod single_flight;
 mod stored_key;
+mod topology;
 mod transaction;
 mod user_script;
 
-use std::{
-    sync::{Arc, Mutex, atomic::AtomicUsize},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    sync::{Semaphore, mpsc},
-    task::JoinHandle,
-    time::Instant,
-};
+use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use activity::ConnectionGroup;
-pub use admin::{AdminConnection, StartRefusal};
+pub use admin::{AdminConnection, Shard, StartRefusal};
 pub use clock::Clock;
+pub use connection::HostPort;
 pub use embedded::{Embedded, StartError};
 pub use failure::Failure;
 pub use format::{FORMAT, FormatError, REGISTRATION_TTL};
 pub use invocation::{GeneratedId, Invocation};
+pub use large_values::{LARGE_BYTES, LargeValue};
 pub use migration::{Migrated, MigrationError, MigrationStep};
-pub use notifications::{ProcessId, Subscription};
+pub use notifications::{Listener, Notification, ProcessId};
 pub use operation::{Completed, Context, ErasedOperation, Error, Guard, Operation, Refusal};
 pub use ordered::OrderedQueue;
 pub use packed::PackedRecord;
 pub use pending::PendingReply;
 pub use readiness::{NotReady, ReadinessCheck};
-pub use rights::{COMMANDS, SCRIPT_COMMANDS};
+pub use replicas::counting_replicas;
+pub use rights::{COMMANDS, REPLICA_COMMANDS, SCRIPT_COMMANDS};
 pub use script::{
     Field, FieldKind, Header, KeyType, Library, Params, RawReply, RedisValue, Script, ScriptValue,
 };
 pub use script_trace::{ScriptTrace, TraceError, TraceStep};
 pub use server_info::{ScriptRuns, ServerInfo};
-pub use settings::{Retention, Settings};
+pub use settings::{Access, NodeMapping, Retention, Settings, StoreMode};
 pub use stored_key::{
     Decode, KeyContent, KeyKind, SHARED_KINDS, ShowError, json_record, text_field, text_record,
 };
+pub use topology::Redirect;
 pub use transaction::{ExecOutcome, Watch, WatchedValue};
 pub use user_script::{Kill, RunCounts, RunError, TimedOut, UserScript};
 
-use activity::ConnectionActivity;
-use batcher::{MAX_ARGS, MAX_KEYS, PendingCall, RunnerArgs};
-use connection::{Pool, Route};
+use batcher::{MAX_ARGS, MAX_KEYS, RunnerArgs};
+use connection::Wait;
 use invocation::EncodedInvocation;
 use local::Local;
+use notifications::Notifications;
 use operation::Composite;
 use single_flight::SingleFlight;
-use user_script::UserScripts;
+use topology::Topology;
 
 /// Runs operations. Cheap to clone.
 #[derive(Clone)]
 pub struct Store(Arc<Inner>);
 
 struct Inner {
-    route: Arc<Route>,
-    pool: Pool,
-    /// The connections of transactions by WATCH, each with one transaction at a time.
-    transaction_pool: Pool,
-    /// One queue for each batch worker.
-    queues: Vec<mpsc::Sender<PendingCall>>,
-    /// The activity of each batch worker.
-    worker_activity: Vec<Arc<ConnectionActivity>>,
+    /// The servers, each with its connections and queues.
+    topology: Arc<Topology>,
+    /// What every write waits for, where a setting asks for it.
+    wait: Option<Wait>,
+    /// The places of those who read a large value.
+    large_reads: Semaphore,
     /// The bytes that calls in the queues and on their way may have in all, and what is left of them.
     queue_bytes: usize,
     queue_room: Arc<Semaphore>,
-    next_queue: AtomicUsize,
     single_flight: SingleFlight,
     timeout: Duration,
     opened: Instant,
     runner_args: RunnerArgs,
     process: ProcessId,
-    subscriber: redis::Client,
+    notifications: Notifications,
     local: Local,
-    user_scripts: UserScripts,
     /// The places of traces, each of which is a copy of the server.
     traces: Semaphore,
     /// Tasks that go on after their caller has gone, such as giving back what was granted to it.
     background: TaskTracker,
     draining: CancellationToken,
-    closing: CancellationToken,
-    workers: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Store {

@@ -1,38 +1,75 @@
-//! Opening and closing a store: its connection pools, its queues and its batch workers.
+//! Opening and closing a store.
 
-use std::{
-    io,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
-};
+use std::sync::Arc;
 
-use redis::IntoConnectionInfo;
 use tokio::{
-    sync::{Semaphore, mpsc},
+    sync::Semaphore,
     time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Clock, Failure, Inner, ProcessId, Settings, Store,
-    batcher::{BatchWorker, RunnerArgs},
-    connection::{Route, pool},
+    AdminConnection, Clock, Failure, Inner, ProcessId, Settings, StartRefusal, Store,
+    batcher::RunnerArgs,
+    connection::{Route, Wait},
+    large_values::MAX_LARGE_READS,
     local::Local,
+    notifications::Notifications,
     script_trace::MAX_TRACES,
     single_flight::SingleFlight,
-    user_script::UserScripts,
+    topology::Topology,
 };
 
 /// The connections for what is no batch: probes, the sweeper, a worker that replaces its connection, and
 /// callers' own scripts.
-const SPARE_CONNECTIONS: usize = 16;
+pub(super) const SPARE_CONNECTIONS: usize = 16;
 
 /// The most bytes that the queues can be bounded by; a permit of the semaphore is a byte.
-const MOST_QUEUE_BYTES: usize = u32::MAX as usize;
+pub(super) const MOST_QUEUE_BYTES: usize = u32::MAX as usize;
+
+/// The batch workers that wait for replicas, where every write does: while one waits, another sends.
+const WAITING_WORKERS: usize = 2;
 
 impl Settings {
-    /// The most connections to the server that a store has at a time.
+    /// The number of batch workers whose calls wait for replicas. Without the setting these are the grants of
+    /// locks alone.
+    pub(super) fn waiting_workers(&self) -> usize {
+        if self.wait_replicas > 0 { self.batch_workers.max(WAITING_WORKERS) } else { 1 }
+    }
+
+    /// The number of all batch workers; one takes the calls with large values.
+    pub(super) fn workers(&self) -> usize {
+        self.batch_workers + self.waiting_workers() + 1
+    }
+
+    /// What every write waits for, where that is asked for.
+    pub(super) fn demanded_wait(&self) -> Option<Wait> {
+        let (replicas, timeout) = (self.wait_replicas, self.wait_timeout);
+        (replicas > 0).then_some(Wait { replicas, timeout, is_demanded: true })
+    }
+
+    /// What writes wait for that wait in any case, where the server has replicas.
+    pub(super) fn usual_wait(&self) -> Wait {
+        let timeout = self.wait_timeout.min(self.timeout / 2);
+        Wait { replicas: 1, timeout, is_demanded: false }
+    }
+
+    /// Finds out whether the settings of the way to the server fit each other, and whether their files can be
+    /// used.
+    ///
+    /// # Errors
+    ///
+    /// The sentence about what is wrong.
+    pub fn check(&self) -> Result<(), String> {
+        if self.wait_replicas > 0 && self.wait_timeout >= self.timeout {
+            return Err("--wait-timeout-ms has to be less than --store-timeout-ms".to_owned());
+        }
+        Route::new(&self.url, &self.access, self.timeout).map(drop)
+    }
+
+    /// The most connections to one server that a store has at a time.
     pub fn connections(&self) -> usize {
-        self.batch_workers + SPARE_CONNECTIONS + self.transactions
+        self.workers() + SPARE_CONNECTIONS + self.transactions
     }
 }
 
@@ -42,73 +79,57 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// When the URL is not one of Redis.
-    pub fn open(settings: &Settings) -> redis::RedisResult<Store> {
-        let route = Arc::new(Route::new(&settings.url, settings.timeout)?);
-        let pool = |size| pool(&route, size, settings.timeout).map_err(io::Error::other);
-        // Two pools: probes and the sweeper do not wait behind transactions.
-        let transaction_pool = pool(settings.transactions)?;
-        let pool = pool(settings.batch_workers + SPARE_CONNECTIONS)?;
-
+    /// The sentence about a setting of the way to the server that is wrong.
+    pub fn open(settings: &Settings) -> Result<Store, String> {
         let runner_args = RunnerArgs { clock: Clock::default(), retention: settings.retention };
-        let closing = CancellationToken::new();
-        let queue_length = settings.queue.div_ceil(settings.batch_workers).max(1);
-        let (mut queues, mut workers) = (Vec::new(), Vec::new());
-        let mut worker_activity = Vec::new();
-        for _ in 0..settings.batch_workers {
-            let activity = Arc::default();
-            worker_activity.push(Arc::clone(&activity));
-            let worker = BatchWorker {
-                route: Arc::clone(&route),
-                pool: pool.clone(),
-                runner_args: runner_args.clone(),
-                timeout: settings.timeout,
-                activity,
-            };
-            let (sender, queue) = mpsc::channel(queue_length);
-            queues.push(sender);
-            workers.push(tokio::spawn(worker.run(queue, closing.clone())));
-        }
         let queue_bytes = settings.queue_bytes.clamp(1, MOST_QUEUE_BYTES);
         Ok(Store(Arc::new(Inner {
-            route,
-            pool,
-            transaction_pool,
-            queues,
-            worker_activity,
+            topology: Topology::open(settings, &runner_args)?,
+            wait: settings.demanded_wait(),
+            large_reads: Semaphore::new(MAX_LARGE_READS),
             queue_bytes,
             queue_room: Arc::new(Semaphore::new(queue_bytes)),
-            next_queue: AtomicUsize::new(0),
             single_flight: SingleFlight::default(),
             timeout: settings.timeout,
             opened: Instant::now(),
             runner_args,
             process: ProcessId::new(),
-            subscriber: subscriber(&settings.url)?,
+            notifications: Notifications::new(),
             local: Local::default(),
-            user_scripts: UserScripts::default(),
             traces: Semaphore::new(MAX_TRACES),
             background: TaskTracker::new(),
             draining: CancellationToken::new(),
-            closing,
-            workers: Mutex::new(workers),
         })))
+    }
+
+    /// True if every write waits for replicas.
+    pub fn awaits_replicas(&self) -> bool {
+        self.0.wait.is_some()
+    }
+
+    /// Makes a connection for what the service does beside calls.
+    ///
+    /// # Errors
+    ///
+    /// The reason why there is none.
+    pub async fn connect_admin(&self) -> Result<AdminConnection, StartRefusal> {
+        self.0.topology.connect_admin().await
     }
 
     /// Sends no calls from now on; they fail with `reason`. A service does so until it has looked at the
     /// server and at the format of its data.
     pub fn hold_back(&self, reason: Failure) {
-        self.0.route.hold_back(reason);
+        self.0.topology.hold_back(&reason);
     }
 
     /// True while calls are held back.
     pub fn is_held_back(&self) -> bool {
-        self.0.route.is_held_back()
+        self.0.topology.is_held_back()
     }
 
     /// Ends what [`Store::hold_back`] began.
     pub fn admit(&self) {
-        self.0.route.admit();
+        self.0.topology.admit();
     }
 
     /// Waits for the tasks in the background, closes the queues, and returns when every call that was taken
@@ -118,22 +139,6 @@ impl Store {
         self.0.background.close();
         // A task that cannot reach Redis gives up by itself; what it holds there ends by its time.
         let _ = timeout(self.0.timeout, self.0.background.wait()).await;
-        self.0.closing.cancel();
-        let workers = {
-            let mut workers = self.0.workers.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(&mut *workers)
-        };
-        for worker in workers {
-            // A worker that panicked has nothing left to wait for.
-            let _ = worker.await;
-        }
+        self.0.topology.close().await;
     }
-}
-
-/// The client that makes the connection of a subscription.
-fn subscriber(url: &str) -> redis::RedisResult<redis::Client> {
-    let info = url.into_connection_info()?;
-    // The user need not have the right to name its library.
-    let settings = info.redis_settings().clone().set_skip_set_lib_name();
-    redis::Client::open(info.set_redis_settings(settings))
 }

@@ -1,12 +1,17 @@
 //! Operations: one atomic piece of business, its context, its reply and its errors. Every domain
 //! implements [`Operation`] for its requests and hands them to [`super::Store`].
 
+use std::sync::Arc;
+
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::{Failure, Invocation};
-use crate::types::{Code, FencingToken, Id};
+use crate::{
+    auth::Principal,
+    types::{Code, FencingToken, Id},
+};
 
 /// One atomic business operation. The implementing type is the request.
 pub trait Operation: Sync {
@@ -68,7 +73,7 @@ impl ErasedOperation for Composite<'_> {
     }
 }
 
-/// The space of a call, its idempotency key, and its guards.
+/// The space of a call, its idempotency key, its guards, and its caller.
 #[derive(Debug, Clone)]
 pub struct Context {
     /// All keys of a space share one hash tag.
@@ -77,6 +82,8 @@ pub struct Context {
     pub idempotency_key: Option<String>,
     /// Locks that have to be held while the call runs, with the fencing tokens of their leases.
     pub guards: Vec<Guard>,
+    /// The caller; `None` where the service has no keys, and for what it does itself.
+    pub principal: Option<Arc<Principal>>,
 }
 
 /// A lock that has to be held by the lease with this fencing token. The script that does the work checks
@@ -99,7 +106,7 @@ impl Context {
 
     /// The context of what the service itself does in a space.
     pub fn of_space(space: Id) -> Context {
-        Context { space, idempotency_key: None, guards: Vec::new() }
+        Context { space, idempotency_key: None, guards: Vec::new(), principal: None }
     }
 }
 

@@ -3,6 +3,8 @@
 
 use serde_json::Value;
 
+use crate::auth::Actor;
+
 /// The fields of a packed record that have not been read yet. Every method takes the next one, and returns
 /// `None` where the bytes end before it or are not of that type.
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +62,13 @@ impl<'a> PackedRecord<'a> {
     /// A JSON text that ends with a zero byte; `absent` where it is empty.
     pub fn json(&mut self, absent: Value) -> Option<Value> {
         parse(self.text()?.as_bytes(), absent)
+    }
+
+    /// The JSON text that takes all bytes that are left but for the caller's key behind it; `absent` where there is
+    /// none.
+    pub fn json_with_actor(self, absent: Value) -> Option<(Value, Option<Actor>)> {
+        let (json, actor) = Actor::split(self.0)?;
+        Some((parse(json, absent)?, actor))
     }
 
     /// The JSON text that takes all bytes that are left; `absent` where there are none.

@@ -1,21 +1,29 @@
 //! Pending replies: handing a call to a batch worker and waiting for its result. A script may ask for a
 //! prerequisite; it is run here, once for all callers that need it, and the call is sent again.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 use tokio::{
-    sync::{OwnedSemaphorePermit, mpsc::error::TrySendError, oneshot},
+    sync::{Semaphore, mpsc::error::TrySendError, oneshot},
     time::Instant,
 };
 
 use super::{
-    Context, ErasedOperation, Error, Failure, Inner, Library, RawReply, Script, Store,
-    batcher::{CallResult, PendingCall, StepReply},
+    Context, ErasedOperation, Error, Failure, Library, RawReply, Script, Store,
+    batcher::{CallResult, PendingCall, Progress, QueueRoom, StepReply},
     invocation::EncodedInvocation,
+    large_values::LARGE_BYTES,
+    replicas::note_replicas,
     script::RunOutcome,
     single_flight::Leader,
+    topology::Node,
 };
 use crate::types::Id;
+
+/// The bytes that a call counts for, of `most` in all. One that is larger takes all of them.
+fn counted_bytes(invocation: &EncodedInvocation, most: usize) -> u32 {
+    u32::try_from(invocation.bytes().min(most)).unwrap_or(u32::MAX)
+}
 
 /// An operation that was handed to a batch worker. [`Store::wait`] waits for its reply.
 pub struct PendingReply {
@@ -55,14 +63,18 @@ impl Store {
         invocation: EncodedInvocation,
         space: &Id,
     ) -> PendingReply {
-        let Inner { queues, next_queue, queue_room, .. } = &*self.0;
-        let bytes = self.counted_bytes(&invocation);
-        let Ok(room) = Arc::clone(queue_room).try_acquire_many_owned(bytes) else {
+        let map = self.0.topology.map();
+        let node = map.node_for(space.as_str());
+        let is_large = invocation.bytes() > LARGE_BYTES;
+        let Some(room) = self.try_room(&invocation, node) else {
             return PendingReply::failed(Failure::Overloaded);
         };
         let host_script = script.host_of(invocation.step);
         let (call, pending) = self.pending_call(script, &host_script, invocation, space, room);
-        let queue = &queues[next_queue.fetch_add(1, Ordering::Relaxed) % queues.len()];
+        let queue = match is_large {
+            true => &node.large_queue,
+            false => node.queue(node.next_worker(self.awaits(script))),
+        };
         match queue.try_send(call) {
             Ok(()) => pending,
             Err(TrySendError::Full(_)) => PendingReply::failed(Failure::Overloaded),
@@ -70,9 +82,38 @@ impl Store {
         }
     }
 
-    /// The bytes that a call counts for. One that is larger than the whole bound takes all of it.
-    pub(super) fn counted_bytes(&self, invocation: &EncodedInvocation) -> u32 {
-        u32::try_from(invocation.bytes().min(self.0.queue_bytes)).unwrap_or(u32::MAX)
+    /// True if a call of this script waits for replicas.
+    pub(super) fn awaits(&self, script: &Script) -> bool {
+        (self.0.wait.is_some() || script.header.awaits_replicas) && !script.header.read_only
+    }
+
+    /// Takes the share of a call of the bytes that calls may have. `None` where they are used up.
+    fn try_room(&self, invocation: &EncodedInvocation, node: &Node) -> Option<QueueRoom> {
+        let try_take = |room: &Arc<Semaphore>, most| {
+            Arc::clone(room).try_acquire_many_owned(counted_bytes(invocation, most)).ok()
+        };
+        let of_node = match &node.room {
+            Some((room, most)) => Some(try_take(room, *most)?),
+            None => None,
+        };
+        Some(QueueRoom { of_all: try_take(&self.0.queue_room, self.0.queue_bytes)?, of_node })
+    }
+
+    /// Waits for the share of a call of the bytes that calls may have. `None` where the store has ended.
+    pub(super) async fn room(
+        &self,
+        invocation: &EncodedInvocation,
+        node: &Node,
+    ) -> Option<QueueRoom> {
+        let take = |room: &Arc<Semaphore>, most| {
+            Arc::clone(room).acquire_many_owned(counted_bytes(invocation, most))
+        };
+        let of_node = match &node.room {
+            Some((room, most)) => Some(take(room, *most).await.ok()?),
+            None => None,
+        };
+        let of_all = take(&self.0.queue_room, self.0.queue_bytes).await.ok()?;
+        Some(QueueRoom { of_all, of_node })
     }
 
     /// Builds the queue entry and the handle that its caller waits on. `host_script` is the script that
@@ -83,7 +124,7 @@ impl Store {
         host_script: &Arc<Script>,
         invocation: EncodedInvocation,
         space: &Id,
-        room: OwnedSemaphorePermit,
+        room: QueueRoom,
     ) -> (PendingCall, PendingReply) {
         let (reply, result) = oneshot::channel();
         let started = Instant::now();
@@ -94,6 +135,8 @@ impl Store {
             space: space.to_string(),
             deadline: started + self.0.timeout,
             room,
+            stream: None,
+            progress: Progress::default(),
             span: PendingCall::current_span(),
             reply,
         };
@@ -141,12 +184,13 @@ impl Store {
         };
         let script = Library::embedded().script(operation.name());
         match result {
-            Ok(StepReply { replayed, reply }) => {
+            Ok(StepReply { replayed, reply, replicas }) => {
+                note_replicas(replicas);
                 Ok(RawReply { script, reply, replayed, started: Some(started) })
             }
             Err(failure) => {
                 script.record(RunOutcome::Failed, started.elapsed());
-                Err(Box::pin(self.explain(failure)).await.into())
+                Err(Box::pin(self.explain(failure, &context.space)).await.into())
             }
         }
     }

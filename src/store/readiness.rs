@@ -1,6 +1,7 @@
 //! Readiness: whether the server can serve every call now, and if not, which check it fails.
 //! `monitoring` asks for it.
 
+use futures_util::future::select_ok;
 use tokio::time::timeout;
 
 use super::{
@@ -8,7 +9,9 @@ use super::{
     admin::read_failure,
     connection::checkout,
     rights::{self, Trial},
+    topology::Node,
 };
+use crate::types::Id;
 
 /// The reason why a store is not ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub struct NotReady {
 pub enum ReadinessCheck {
     /// The server can be reached, lets the service in, is no replica, and has data of this format.
     Connection,
+    /// Every slot of a cluster has an owner.
+    Slots,
     /// The server takes writes: it has loaded its data, and has memory, disk and enough replicas.
     Writes,
     /// The Redis user may run every command that the service needs.
@@ -32,25 +37,38 @@ pub enum ReadinessCheck {
 }
 
 impl Store {
-    /// Finds out whether the server can serve every call now, within one store timeout. Changes nothing.
+    /// Finds out whether the server can serve every call now, within one store timeout. Of a cluster one master that
+    /// can is enough, as long as every slot has an owner: the calls of the others fail, and those alone. Changes
+    /// nothing.
     ///
     /// # Errors
     ///
     /// The first check that fails.
     pub async fn check_ready(&self) -> Result<(), NotReady> {
-        let answered = timeout(self.0.timeout, self.ask_ready()).await;
-        answered.unwrap_or_else(|_| {
+        let map = self.0.topology.map();
+        if map.unowned() > 0 {
+            self.0.topology.request_refresh();
+            let failure =
+                Failure::SlotUnavailable(format!("{} slots have no owner", map.unowned()));
+            return Err(NotReady { check: ReadinessCheck::Slots, failure });
+        }
+        let asked = map.nodes.iter().map(|node| Box::pin(self.ask_ready(node)));
+        let answered = timeout(self.0.timeout, select_ok(asked)).await;
+        let no_answer = |_| {
             let failure = Failure::Unavailable("no answer in time".to_owned());
             Err(NotReady { check: ReadinessCheck::Connection, failure })
-        })
+        };
+        answered.unwrap_or_else(no_answer).map(drop)
     }
 
-    async fn ask_ready(&self) -> Result<(), NotReady> {
+    async fn ask_ready(&self, node: &Node) -> Result<(), NotReady> {
         let not_ready = |check| move |failure| NotReady { check, failure };
-        let checkout = checkout(&self.0.pool, self.0.timeout).await;
+        let checkout = checkout(&node.pool, self.0.timeout).await;
         let mut connection = checkout.map_err(not_ready(ReadinessCheck::Connection))?;
-        let missing = rights::missing(&mut connection, Trial::Write).await.map_err(|error| {
-            self.0.route.leave(connection.generation());
+        let tag = self.0.topology.map().tag_at(node);
+        let missing = rights::missing(&mut connection, Trial::Write, &tag).await;
+        let missing = missing.map_err(|error| {
+            self.0.topology.leave(node, connection.generation());
             let check = match error.code() {
                 Some("NOPERM") => ReadinessCheck::Rights,
                 Some(_) => ReadinessCheck::Writes,
@@ -64,12 +82,13 @@ impl Store {
 
     /// Finds out why a script failed, where that may have been a right that the Redis user lacks: the error
     /// of a script has no code that would tell. Every other failure stays.
-    pub(super) async fn explain(&self, failure: Failure) -> Failure {
+    pub(super) async fn explain(&self, failure: Failure, space: &Id) -> Failure {
         let Failure::Script(_) = failure else { return failure };
-        let Ok(mut connection) = checkout(&self.0.pool, self.0.timeout).await else {
+        let node = self.0.topology.node_for(space.as_str());
+        let Ok(mut connection) = checkout(&node.pool, self.0.timeout).await else {
             return failure;
         };
-        match rights::missing(&mut connection, Trial::Read).await {
+        match rights::missing(&mut connection, Trial::Read, space.as_str()).await {
             Ok(missing) => lacking(&missing).unwrap_or(failure),
             Err(_) => failure,
         }

@@ -47,6 +47,7 @@ pub const COMMANDS: &[&str] = &[
     "WATCH",
     "ZADD",
     "ZCARD",
+    "ZMSCORE",
     "ZRANGE",
     "ZRANGEBYLEX",
     "ZRANGEBYSCORE",
@@ -60,6 +61,9 @@ pub const COMMANDS: &[&str] = &[
 /// The commands of the calls under `/scripts`. Without one of them, the calls that need it fail and no
 /// others. SCRIPT stands for its subcommands EXISTS, FLUSH, KILL, LOAD and DEBUG.
 pub const SCRIPT_COMMANDS: &[&str] = &["EVALSHA_RO", "EVAL_RO", "SCRIPT"];
+
+/// The command by which writes wait for replicas. It is checked where a setting demands it.
+pub const REPLICA_COMMANDS: &[&str] = &["WAIT"];
 
 /// Returns those of the commands in ARGV that the user may not run on every key in KEYS. EVAL and EVALSHA
 /// need their number of keys here: Redis 7.0 reads it without looking whether it is there, and crashes.
@@ -100,13 +104,19 @@ pub(super) enum Trial {
 
 /// The commands that the service needs and the user of a connection may not run, in alphabetical order. A
 /// commit that lacks a right in its middle would have to be undone.
-pub(super) async fn missing(connection: &mut Connection, trial: Trial) -> RedisResult<Vec<String>> {
+///
+/// `tag` is one whose slot the server owns, where it is a node of a cluster: another node's keys are refused.
+pub(super) async fn missing(
+    connection: &mut Connection,
+    trial: Trial,
+    tag: &str,
+) -> RedisResult<Vec<String>> {
     let flags = match trial {
         Trial::Read => " flags=no-writes",
         Trial::Write => "",
     };
     let mut command = redis::cmd("EVAL");
-    let keys = ["lockstep:{rights}:none", "lockstep-data:{rights}:none"];
+    let keys = ["lockstep", "lockstep-data"].map(|prefix| format!("{prefix}:{{{tag}}}:none"));
     command.arg(format!("#!lua{flags}{CHECK_RIGHTS}")).arg(keys.len()).arg(&keys).arg(COMMANDS);
     command.query_async(connection).await
 }

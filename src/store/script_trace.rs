@@ -86,7 +86,13 @@ impl Store {
         let Ok(_place) = self.0.traces.try_acquire() else {
             return Err(TraceError::Failed(Failure::Overloaded));
         };
-        let connection = self.0.route.connect_raw().await.map_err(TraceError::Failed)?;
+        let node = self.0.topology.node_for(context.space.as_str());
+        if node.route.encrypts() {
+            // The server ends the encryption when it forks, and the copy has the same connection.
+            let cause = "the server's debugger does not work over TLS".to_owned();
+            return Err(TraceError::Unavailable(cause));
+        }
+        let connection = node.route.connect_raw().await.map_err(TraceError::Failed)?;
         let mut debugger = Debugger(Some(connection));
         let Some(connection) = &mut debugger.0 else {
             return Err(TraceError::Failed(Failure::ShuttingDown));

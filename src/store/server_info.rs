@@ -1,12 +1,12 @@
 //! The server's own figures: the reply to INFO, its clock and the time of a round trip; and which scripts it has
 //! loaded. `monitoring` asks for both.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use redis::{Pipeline, Value};
 use tokio::time::Instant;
 
-use super::{Failure, Library, Store, connection::checkout};
+use super::{Failure, Library, Shard, Store, connection::checkout, topology::Node};
 use crate::telemetry::DurationHistogram;
 
 /// What a server says of itself.
@@ -48,13 +48,13 @@ pub struct ScriptRuns {
 }
 
 impl Store {
-    /// Asks the server for its figures, in two round trips, within one store timeout each.
+    /// Asks a server for its figures, in two round trips, within one store timeout each.
     ///
     /// # Errors
     ///
     /// The failure that took the place of a reply.
-    pub async fn server_info(&self) -> Result<ServerInfo, Failure> {
-        let mut connection = checkout(&self.0.pool, self.0.timeout).await?;
+    pub async fn server_info(&self, shard: &Shard) -> Result<ServerInfo, Failure> {
+        let mut connection = checkout(&shard.node.pool, self.0.timeout).await?;
         let mut ping = Pipeline::new();
         ping.cmd("PING").ignore_errors();
         let started = Instant::now();
@@ -77,8 +77,8 @@ impl Store {
         Ok(ServerInfo { ping, clock_us, clock_difference_ms: here_ms - clock_ms, fields })
     }
 
-    /// The runs of every script by this process, and which of them the server has loaded, in the order of their
-    /// names.
+    /// The runs of every script by this process, and which of them every server has loaded that answers, in the order
+    /// of their names.
     ///
     /// # Errors
     ///
@@ -86,21 +86,33 @@ impl Store {
     pub async fn script_runs(&self) -> Result<Vec<ScriptRuns>, Failure> {
         let mut scripts: Vec<_> = Library::embedded().iter().collect();
         scripts.sort_by_key(|script| script.name);
-        let mut connection = checkout(&self.0.pool, self.0.timeout).await?;
-        let mut pipeline = Pipeline::new();
         let digests: Vec<_> = scripts.iter().map(|script| script.sha1.as_str()).collect();
-        pipeline.cmd("SCRIPT").arg("EXISTS").arg(&digests).ignore_errors();
-        let sent = connection.send(&pipeline, self.0.timeout).await;
-        let replies = sent.map_err(|unanswered| Failure::Unavailable(unanswered.cause))?;
-        let loaded = match &replies[0] {
-            Value::Array(flags) => flags.iter().map(|flag| Some(*flag == Value::Int(1))).collect(),
-            _ => vec![None; scripts.len()],
-        };
-        let runs = scripts.into_iter().zip(loaded).map(|(script, loaded)| {
+        let digests = &digests;
+        let ask = |node: Arc<Node>| async move { self.loaded_at(&node, digests).await };
+        let loaded = self.on_every_node(ask).await?;
+        let runs = scripts.into_iter().enumerate().map(|(place, script)| {
             let (durations, loads) = script.runs();
+            let loaded = loaded.iter().map(|flags| flags.get(place).copied());
+            let loaded = loaded.collect::<Option<Vec<bool>>>();
+            let loaded = loaded.map(|flags| !flags.contains(&false));
             ScriptRuns { name: script.name, durations, loads, loaded }
         });
         Ok(runs.collect())
+    }
+}
+
+impl Store {
+    /// Finds out which scripts a server has loaded, by their SHA-1. Returns nothing where the Redis user may not ask.
+    async fn loaded_at(&self, node: &Node, digests: &[&str]) -> Result<Vec<bool>, Failure> {
+        let mut connection = checkout(&node.pool, self.0.timeout).await?;
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("SCRIPT").arg("EXISTS").arg(digests).ignore_errors();
+        let sent = connection.send(&pipeline, self.0.timeout).await;
+        let replies = sent.map_err(|unanswered| Failure::Unavailable(unanswered.cause))?;
+        Ok(match &replies[0] {
+            Value::Array(flags) => flags.iter().map(|flag| *flag == Value::Int(1)).collect(),
+            _ => Vec::new(),
+        })
     }
 }
 

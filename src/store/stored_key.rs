@@ -233,7 +233,8 @@ impl AdminConnection {
         mut pipe: Pipeline,
     ) -> Result<Parts<T>, ShowError> {
         pipe.cmd("PTTL").arg(key);
-        let parts = pipe.query_async::<Parts<Option<T>>>(&mut self.connection).await;
+        let connection = self.owner_of(key).map_err(ShowError::Failed)?;
+        let parts = pipe.query_async::<Parts<Option<T>>>(connection).await;
         match parts {
             Ok((_, _, -2) | (_, None, _)) => Err(ShowError::Missing(key.to_owned())),
             Ok((count, Some(value), ttl_ms)) => Ok((count, value, ttl_ms)),

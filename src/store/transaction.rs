@@ -1,22 +1,30 @@
 //! Transactions by WATCH: read data keys, then run one script by MULTI and EXEC if none of them has
 //! changed. `transactions` calls it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use redis::{Pipeline, Value};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::{
-    Completed, Context, Error, Failure, Library, Operation, RawReply, Store,
-    connection::{PooledConnection, checkout},
+    Completed, Context, Error, Failure, Library, Operation, RawReply, Redirect, Store,
+    connection::{Durability, PooledConnection, Wait, checkout},
     invocation::{EncodedInvocation, data_prefix},
+    replicas::note_replicas,
+    topology::{MAX_HOPS, Node},
 };
 use crate::types::Id;
+
+/// The most times that keys are watched whose slot no node serves, and the pause before the first repeat. The pause
+/// grows with each.
+const ATTEMPTS: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(40);
 
 /// A WATCH on a connection of its own. The connection goes back to the pool only after EXEC has ended the
 /// WATCH. Dropped before that, as when the caller goes away, it is closed.
 pub struct Watch {
     connection: Option<PooledConnection>,
+    node: Arc<Node>,
     started: Instant,
     store: Store,
 }
@@ -30,6 +38,8 @@ pub enum ExecOutcome<T> {
     Conflict,
     /// The server does not know the script, and nothing ran.
     ScriptNotLoaded,
+    /// The slot of the keys has moved to another node, and nothing ran.
+    SlotMoved,
 }
 
 /// The value of a watched data key.
@@ -62,9 +72,40 @@ impl Store {
         context: &Context,
     ) -> Result<(Watch, Vec<WatchedValue>), Failure> {
         let started = Instant::now();
-        let connection = checkout(&self.0.transaction_pool, self.0.timeout).await?;
+        let (mut hops, mut attempt) = (0, 1);
+        loop {
+            let node = self.0.topology.node_for(context.space.as_str());
+            let failure = match self.watch_at(node, keys, max_bytes, context).await {
+                Ok(watching) => return Ok(watching),
+                Err(failure) => failure,
+            };
+            let is_over = started.elapsed() >= self.0.timeout;
+            if is_over || !self.0.topology.may_be_cluster() {
+                return Err(failure);
+            }
+            match &failure {
+                Failure::Redirected(Redirect { ask: false, .. }) if hops < MAX_HOPS => hops += 1,
+                Failure::Redirected(_) | Failure::SlotUnavailable(_) if attempt < ATTEMPTS => {
+                    (hops, attempt) = (0, attempt + 1);
+                    sleep(PAUSE * attempt).await;
+                }
+                _ => return Err(failure),
+            }
+        }
+    }
+
+    async fn watch_at(
+        &self,
+        node: Arc<Node>,
+        keys: &[Id],
+        max_bytes: usize,
+        context: &Context,
+    ) -> Result<(Watch, Vec<WatchedValue>), Failure> {
+        let started = Instant::now();
+        let connection = checkout(&node.transaction_pool, self.0.timeout).await?;
         let generation = connection.generation();
-        let mut watch = Watch { connection: Some(connection), started, store: self.clone() };
+        let connection = Some(connection);
+        let mut watch = Watch { connection, node, started, store: self.clone() };
         let prefix = data_prefix(&format!("lockstep:{{{}}}:", context.space));
         let names: Vec<String> = keys.iter().map(|key| format!("{prefix}{key}")).collect();
         let mut pipeline = Pipeline::with_capacity(1 + 2 * keys.len());
@@ -78,16 +119,25 @@ impl Store {
         match watch.read(pipeline).await.map_err(Failure::without_effect) {
             Ok(values) => Ok((watch, values)),
             Err(failure) => {
-                self.leave_after(&failure, generation);
+                self.after_failure(&failure, &watch.node, generation);
                 Err(failure)
             }
         }
     }
 
-    /// Leaves the server of a connection on which a transaction failed, where another may serve.
-    fn leave_after(&self, failure: &Failure, generation: u64) {
-        if failure.is_transient() || matches!(failure, Failure::Unknown { .. }) {
-            self.0.route.leave(generation);
+    /// Looks for another server, where a transaction failed because of the one that a connection leads to: notes the
+    /// new owner of its slot, or leaves the server.
+    fn after_failure(&self, failure: &Failure, node: &Node, generation: u64) {
+        let topology = &self.0.topology;
+        match failure {
+            Failure::Redirected(redirect) if !redirect.ask => {
+                topology.follow(redirect, node.host_port.as_ref());
+            }
+            Failure::Redirected(_) | Failure::SlotUnavailable(_) => topology.request_refresh(),
+            failure if failure.is_transient() || matches!(failure, Failure::Unknown { .. }) => {
+                topology.leave(node, generation);
+            }
+            _ => {}
         }
     }
 }
@@ -95,7 +145,8 @@ impl Store {
 impl Watch {
     async fn read(&mut self, pipeline: Pipeline) -> Result<Vec<WatchedValue>, Failure> {
         let left = self.store.0.timeout.saturating_sub(self.started.elapsed());
-        let mut replies = self.send(pipeline, left, false).await?.into_iter();
+        let (replies, _) = self.send(pipeline, left, None, false).await?;
+        let mut replies = replies.into_iter();
         fail_on_error(replies.next())?;
         fail_on_error(replies.next_back())?;
         let mut values = Vec::with_capacity(replies.len() / 2);
@@ -129,14 +180,22 @@ impl Watch {
         send_source: bool,
         context: &Context,
     ) -> Result<ExecOutcome<Completed<O::Reply>>, Error> {
-        let store = self.store.clone();
+        let (store, node) = (self.store.clone(), Arc::clone(&self.node));
         let generation = self.connection.as_ref().map(|connection| connection.generation());
         match self.execute(operation, send_source, context).await {
             Err(Error::Failed(failure)) => {
                 if let Some(generation) = generation {
-                    store.leave_after(&failure, generation);
+                    store.after_failure(&failure, &node, generation);
                 }
-                Err(store.explain(failure).await.into())
+                match failure {
+                    // A slot that moves ends the WATCH, and the keys are watched again at its new owner.
+                    Failure::Redirected(redirect)
+                        if !redirect.ask && store.0.topology.may_be_cluster() =>
+                    {
+                        Ok(ExecOutcome::SlotMoved)
+                    }
+                    failure => Err(store.explain(failure, &context.space).await.into()),
+                }
             }
             result => result,
         }
@@ -159,7 +218,9 @@ impl Watch {
         }
         self.store.0.runner_args.encode(&mut pipeline, &host_script, send_source, steps);
         pipeline.cmd("EXEC");
-        let replies = self.send(pipeline, self.store.0.timeout, retry_safe).await?;
+        let wait = self.store.0.wait;
+        let (replies, durability) =
+            self.send(pipeline, self.store.0.timeout, wait, retry_safe).await?;
         let mut replies = replies.into_iter();
         let (Some(queued), Some(executed)) = (replies.next(), replies.next()) else {
             return Err(unexpected_reply().into());
@@ -185,6 +246,7 @@ impl Watch {
                 Ok(ExecOutcome::ScriptNotLoaded)
             }
             Some(Value::Array(values)) if values.len() == 2 => {
+                note_replicas(durability.confirm(retry_safe)?);
                 let mut values = values.into_iter();
                 let replayed = values.next() == Some(Value::Int(1));
                 let reply = values.next().unwrap_or_default();
@@ -199,17 +261,18 @@ impl Watch {
         }
     }
 
-    /// Sends a pipeline, and returns its replies within `time_limit`. Where EXEC was not written whole, the
-    /// call has not run.
+    /// Sends a pipeline, and returns its replies within `time_limit`, with what is known of the replicas that have
+    /// what it wrote. Where EXEC was not written whole, the call has not run.
     async fn send(
         &mut self,
         mut pipeline: Pipeline,
         time_limit: Duration,
+        wait: Option<Wait>,
         retry_safe: bool,
-    ) -> Result<Vec<Value>, Failure> {
+    ) -> Result<(Vec<Value>, Durability), Failure> {
         pipeline.ignore_errors();
         let Some(connection) = &mut self.connection else { return Err(unexpected_reply()) };
-        connection.send(&pipeline, time_limit).await.map_err(|unanswered| {
+        connection.send_and_wait(&pipeline, time_limit, wait).await.map_err(|unanswered| {
             let end = pipeline.get_packed_pipeline().len() as u64;
             unanswered.failure(end, retry_safe)
         })

@@ -2,8 +2,8 @@
 //! server knows of scripts. `scripts` calls it.
 //!
 //! A script of a caller may run for seconds, so it does not share a connection with the batches of a worker. The
-//! server runs one script at a time, so the runs of a process take turns on one connection, and a kill ends the run
-//! whose time is over.
+//! server runs one script at a time, so the runs of a process at one server take turns on one connection, and a kill
+//! ends the run whose time is over.
 
 use std::{
     sync::{
@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use redis::{Cmd, Pipeline, Value};
 use tokio::{
     sync::{Mutex, Semaphore, oneshot},
@@ -20,11 +21,14 @@ use tokio::{
 };
 
 use super::{
-    Completed, Context, Error, Failure, Library, Operation, RawReply, Script, Store,
-    connection::{Connection, RECHECK_PERIOD},
+    Completed, Context, Error, Failure, Library, Operation, RawReply, Redirect, Script, Store,
+    connection::{Connection, RECHECK_PERIOD, is_error},
     invocation::EncodedInvocation,
+    replicas::{counting_replicas, note_replicas},
     script::RunOutcome,
+    topology::{MAX_HOPS, Node},
 };
+use crate::types::Id;
 
 /// The most runs that run or wait for their turn.
 const MAX_RUNNING: usize = 64;
@@ -82,6 +86,18 @@ impl RunError {
 /// True for the reply to a script that was killed, which has written nothing.
 fn was_killed(failure: &Failure) -> bool {
     matches!(failure, Failure::Script(cause) if cause.contains("Script killed by user"))
+}
+
+/// The failure of a run that was sent several times, of which the last ended in `failure`. `lost` is true where the
+/// reply to one of them was lost.
+fn of_all_attempts(failure: Failure, read_only: bool, lost: bool, retry_safe: bool) -> Failure {
+    if read_only {
+        failure.without_effect()
+    } else if lost && failure.says_nothing_of_before() {
+        failure.as_unknown(retry_safe)
+    } else {
+        failure
+    }
 }
 
 /// What became of a script that ran for too long.
@@ -148,11 +164,17 @@ impl Store {
         let (sender, receiver) = oneshot::channel();
         let (store, script, context) = (self.clone(), script.clone(), context.clone());
         self.spawn(async move {
+            let run = store.run_watched(&script, &operation, &context, time_limit);
             // The caller may have gone. The effect stays.
-            let _ = sender.send(store.run_watched(&script, &operation, &context, time_limit).await);
+            let _ = sender.send(counting_replicas(run).await);
         });
-        let ended = receiver.await;
-        ended.unwrap_or(Err(RunError::Store(Failure::ShuttingDown.into())))
+        match receiver.await {
+            Ok((result, replicas)) => {
+                note_replicas(replicas);
+                result
+            }
+            Err(_) => Err(RunError::Store(Failure::ShuttingDown.into())),
+        }
     }
 
     /// Runs a script and watches its time.
@@ -163,7 +185,8 @@ impl Store {
         context: &Context,
         time_limit: Duration,
     ) -> Result<Completed<O::Reply>, RunError> {
-        let scripts = &self.0.user_scripts;
+        let node = self.0.topology.node_for(context.space.as_str());
+        let scripts = &node.user_scripts;
         let turn = timeout(self.0.timeout, async {
             let room = scripts.room.acquire().await.ok()?;
             Some((room, scripts.turn.lock().await))
@@ -181,7 +204,7 @@ impl Store {
         }
         is_overdue.store(true, Ordering::Relaxed);
         scripts.overdue_kills.fetch_add(1, Ordering::Relaxed);
-        let mut kill = std::pin::pin!(self.kill_script());
+        let mut kill = std::pin::pin!(self.kill_script_at(&node));
         let killed = tokio::select! {
             biased;
             result = &mut run => match result {
@@ -222,12 +245,14 @@ impl Store {
         let invocation = EncodedInvocation::of(operation, script, context);
         let retry_safe = script.header.read_only || !invocation.fingerprint.is_empty();
         let host_script = script.host_of(invocation.step);
-        let (mut send_source, mut attempt, mut lost) = (false, 1, false);
-        let overdue_kills = || self.0.user_scripts.overdue_kills.load(Ordering::Relaxed);
+        let (mut send_source, mut attempt, mut lost, mut hops) = (false, 1, false, 0);
         let failure = loop {
+            let node = self.0.topology.node_for(context.space.as_str());
+            let overdue_kills = || node.user_scripts.overdue_kills.load(Ordering::Relaxed);
             let kills_before = overdue_kills();
-            let sent = self.send_run(&host_script, send_source, &invocation, retry_safe).await;
-            let failure = match sent {
+            let run =
+                Run { script: &host_script, send_source, invocation: &invocation, retry_safe };
+            let failure = match self.send_run(&node, &run).await {
                 Ok(Value::Array(values)) if values.len() == 2 => {
                     let mut values = values.into_iter();
                     let replayed = values.next() == Some(Value::Int(1));
@@ -244,6 +269,13 @@ impl Store {
                 Ok(other) => Failure::UnexpectedReply(format!("{other:?}")),
                 Err(failure) => failure,
             };
+            if let Failure::Redirected(Redirect { ask: false, .. }) = failure
+                && self.0.topology.may_be_cluster()
+                && hops < MAX_HOPS
+            {
+                hops += 1;
+                continue;
+            }
             let is_lost = matches!(failure, Failure::Unknown { .. });
             let is_mistaken = was_killed(&failure)
                 && overdue_kills() > kills_before
@@ -258,56 +290,62 @@ impl Store {
         };
         script.record(RunOutcome::Failed, started.elapsed());
         failure.report_if_torn(&[O::NAME]);
-        let failure = if script.header.read_only {
-            failure.without_effect()
-        } else if lost && failure.says_nothing_of_before() {
-            failure.as_unknown(retry_safe)
-        } else {
-            failure
-        };
-        Err(self.explain(failure).await.into())
+        let failure = of_all_attempts(failure, script.header.read_only, lost, retry_safe);
+        Err(self.explain(failure, &context.space).await.into())
     }
 
-    /// Sends a run once, and returns its reply.
-    async fn send_run(
-        &self,
-        script: &Script,
-        send_source: bool,
-        invocation: &EncodedInvocation,
-        retry_safe: bool,
-    ) -> Result<Value, Failure> {
-        let mut connection = self.script_connection().await?;
-        if send_source {
-            script.count_load();
+    /// Sends a run once to a node, and returns its reply when the replicas that it waits for have what it wrote.
+    async fn send_run(&self, node: &Node, run: &Run<'_>) -> Result<Value, Failure> {
+        let topology = &self.0.topology;
+        let connected = self.script_connection(node).await;
+        let mut connection = connected.inspect_err(|_| topology.request_refresh())?;
+        if run.send_source {
+            run.script.count_load();
         }
         let mut pipeline = Pipeline::with_capacity(1);
-        self.0.runner_args.encode(&mut pipeline, script, send_source, [invocation].into_iter());
+        let steps = [run.invocation].into_iter();
+        self.0.runner_args.encode(&mut pipeline, run.script, run.send_source, steps);
         let generation = connection.generation();
-        match connection.send(&pipeline, self.0.timeout).await {
-            Ok(replies) => {
+        let wait = self.0.wait.filter(|_| !run.script.header.read_only);
+        match connection.send_and_wait(&pipeline, self.0.timeout, wait).await {
+            Ok((replies, durability)) => {
                 let reply = replies.into_iter().next().unwrap_or_default();
-                if let Value::ServerError(error) = &reply
-                    && Failure::from_server_error(error).is_transient()
-                {
-                    self.leave_script_connection(generation).await;
+                if let Value::ServerError(error) = &reply {
+                    match Failure::from_server_error(error) {
+                        Failure::Redirected(redirect) if !redirect.ask => {
+                            topology.follow(&redirect, node.host_port.as_ref());
+                        }
+                        Failure::Redirected(_) | Failure::SlotUnavailable(_) => {
+                            topology.request_refresh();
+                        }
+                        failure if failure.is_transient() => {
+                            self.leave_script_connection(node, generation).await;
+                        }
+                        _ => {}
+                    }
+                }
+                if durability.is_lost() {
+                    self.leave_script_connection(node, generation).await;
+                }
+                if !is_error(&reply) {
+                    note_replicas(durability.confirm(run.retry_safe)?);
                 }
                 Ok(reply)
             }
             Err(unanswered) => {
-                self.leave_script_connection(generation).await;
+                self.leave_script_connection(node, generation).await;
                 let end = pipeline.get_packed_pipeline().len() as u64;
-                Err(unanswered.failure(end, retry_safe))
+                Err(unanswered.failure(end, run.retry_safe))
             }
         }
     }
 
-    /// The connection of callers' scripts; makes one where there is none that is alive and leads to the server of
-    /// now.
-    async fn script_connection(&self) -> Result<Connection, Failure> {
-        let scripts = &self.0.user_scripts;
-        let mut shared = scripts.connection.lock().await;
+    /// The connection of callers' scripts to a node; makes one where there is none that is alive and leads to the
+    /// server of now.
+    async fn script_connection(&self, node: &Node) -> Result<Connection, Failure> {
+        let mut shared = node.user_scripts.connection.lock().await;
         if let Some((connection, last_used)) = shared.as_mut()
-            && connection.generation() == self.0.route.generation()
+            && connection.generation() == node.route.generation()
         {
             let is_idle = last_used.elapsed() >= RECHECK_PERIOD;
             let mut ping = Pipeline::new();
@@ -318,31 +356,39 @@ impl Store {
                 return Ok(connection.clone());
             }
         }
-        let fresh = self.0.route.connect_for_calls().await?;
+        let fresh = node.route.connect_for_calls().await?;
         metrics::counter!("lockstep_store_connections_total").increment(1);
         *shared = Some((fresh.clone(), Instant::now()));
         Ok(fresh)
     }
 
     /// Leaves the server of a connection, where another may serve.
-    async fn leave_script_connection(&self, generation: u64) {
-        self.0.route.leave(generation);
-        let mut shared = self.0.user_scripts.connection.lock().await;
+    async fn leave_script_connection(&self, node: &Node, generation: u64) {
+        self.0.topology.leave(node, generation);
+        let mut shared = node.user_scripts.connection.lock().await;
         drop(shared.take_if(|(connection, _)| connection.generation() == generation));
     }
 
-    /// Ends the script that the server is running, if it has written nothing. The server takes a kill only after
-    /// its `busy-reply-threshold`, so this waits for it, two store timeouts at most.
+    /// Ends the scripts that the servers are running, if they have written nothing. A server takes a kill only after
+    /// its `busy-reply-threshold`, so this waits for it, two store timeouts at most. Of several masters the answer is
+    /// that of one whose script was killed, or else of one whose script cannot be.
     ///
     /// # Errors
     ///
-    /// The failure that took the place of a reply.
+    /// The failure that took the place of a reply, where no server has answered.
     pub async fn kill_script(&self) -> Result<Kill, Failure> {
+        let kill = |node: Arc<Node>| async move { self.kill_script_at(&node).await };
+        let kills = self.on_every_node(kill).await?;
+        let is = |kill| kills.contains(&kill).then_some(kill);
+        Ok(is(Kill::Killed).or(is(Kill::NotKillable)).unwrap_or(Kill::NotBusy))
+    }
+
+    async fn kill_script_at(&self, node: &Node) -> Result<Kill, Failure> {
         let deadline = Instant::now() + 2 * self.0.timeout;
         loop {
             let mut kill = redis::cmd("SCRIPT");
             kill.arg("KILL");
-            let failure = match self.ask(&kill).await {
+            let failure = match self.ask(node, &kill).await {
                 Ok(Value::ServerError(error)) => match error.code() {
                     "NOTBUSY" => return Ok(Kill::NotBusy),
                     "UNKILLABLE" => return Ok(Kill::NotKillable),
@@ -358,9 +404,30 @@ impl Store {
         }
     }
 
+    /// Asks every master, all at the same time.
+    ///
+    /// # Errors
+    ///
+    /// The failure of one of them, where none has answered.
+    pub(super) async fn on_every_node<T, F>(
+        &self,
+        ask: impl Fn(Arc<Node>) -> F,
+    ) -> Result<Vec<T>, Failure>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let map = self.0.topology.map();
+        let asked = join_all(map.nodes.iter().cloned().map(ask)).await;
+        let (answers, failures): (Vec<_>, Vec<_>) = asked.into_iter().partition(Result::is_ok);
+        match failures.into_iter().find_map(Result::err) {
+            Some(failure) if answers.is_empty() => Err(failure),
+            _ => Ok(answers.into_iter().filter_map(Result::ok).collect()),
+        }
+    }
+
     /// Sends one command on a new connection that nothing else uses.
-    async fn ask(&self, command: &Cmd) -> Result<Value, Failure> {
-        let mut connection = self.0.route.connect().await?;
+    async fn ask(&self, node: &Node, command: &Cmd) -> Result<Value, Failure> {
+        let mut connection = node.route.connect().await?;
         let mut pipeline = Pipeline::with_capacity(1);
         pipeline.add_command(command.clone()).ignore_errors();
         let sent = connection.send(&pipeline, self.0.timeout).await;
@@ -368,7 +435,7 @@ impl Store {
         Ok(replies.into_iter().next().unwrap_or_default())
     }
 
-    /// Has the server compile a script and keep it, so that the first run finds it.
+    /// Has every server compile a script and keep it, so that the first run finds it.
     ///
     /// # Errors
     ///
@@ -376,32 +443,40 @@ impl Store {
     pub async fn load_script(&self, script: &UserScript) -> Result<(), Failure> {
         let mut load = redis::cmd("SCRIPT");
         load.arg("LOAD").arg(&script.0.source);
-        fail_on_error(self.ask(&load).await?).map(drop)
+        let load = &load;
+        let ask = |node: Arc<Node>| async move { fail_on_error(self.ask(&node, load).await?) };
+        self.on_every_node(ask).await.map(drop)
     }
 
-    /// Has the server forget all scripts, and then keep those of the service again.
+    /// Has every server forget all scripts, and then keep those of the service again. Returns their number.
     ///
     /// # Errors
     ///
     /// The failure that took the place of a reply. Scripts that are forgotten are loaded by their next run.
     pub async fn flush_scripts(&self) -> Result<usize, Failure> {
+        let flush = |node: Arc<Node>| async move { self.flush_scripts_at(&node).await };
+        let counts = self.on_every_node(flush).await?;
+        Ok(counts.into_iter().next().unwrap_or_default())
+    }
+
+    async fn flush_scripts_at(&self, node: &Node) -> Result<usize, Failure> {
         let mut flush = redis::cmd("SCRIPT");
         flush.arg("FLUSH");
-        fail_on_error(self.ask(&flush).await?)?;
+        fail_on_error(self.ask(node, &flush).await?)?;
         let mut pipeline = Pipeline::new();
         for script in Library::embedded().iter() {
             pipeline.cmd("SCRIPT").arg("LOAD").arg(&script.source);
         }
         pipeline.ignore_errors();
         let count = pipeline.len();
-        let mut connection = self.0.route.connect().await?;
+        let mut connection = node.route.connect().await?;
         let sent = connection.send(&pipeline, self.0.timeout).await;
         let replies = sent.map_err(|unanswered| Failure::Unavailable(unanswered.cause))?;
         replies.into_iter().try_for_each(|reply| fail_on_error(reply).map(drop))?;
         Ok(count)
     }
 
-    /// The runs of scripts that the server has counted since it began to count.
+    /// The runs of scripts that the servers have counted since they began to count.
     ///
     /// # Errors
     ///
@@ -409,27 +484,36 @@ impl Store {
     pub async fn run_counts(&self) -> Result<RunCounts, Failure> {
         let mut info = redis::cmd("INFO");
         info.arg("commandstats");
-        match fail_on_error(self.ask(&info).await?)? {
-            Value::BulkString(text) => Ok(run_counts(&String::from_utf8_lossy(&text))),
-            other => Err(Failure::Unavailable(format!("unexpected reply: {other:?}"))),
-        }
+        let info = &info;
+        let counts = self.on_every_node(|node| async move {
+            match fail_on_error(self.ask(&node, info).await?)? {
+                Value::BulkString(text) => Ok(run_counts(&String::from_utf8_lossy(&text))),
+                other => Err(Failure::Unavailable(format!("unexpected reply: {other:?}"))),
+            }
+        });
+        let add = |sum: RunCounts, one: RunCounts| RunCounts {
+            calls: sum.calls + one.calls,
+            usec: sum.usec + one.usec,
+        };
+        Ok(counts.await?.into_iter().fold(RunCounts::default(), add))
     }
 
-    /// Deletes data keys by their whole names.
+    /// Deletes data keys of a space by their whole names.
     ///
     /// # Errors
     ///
     /// The failure that took the place of a reply.
-    pub async fn delete_data_keys(&self, names: &[String]) -> Result<(), Failure> {
+    pub async fn delete_data_keys(&self, names: &[String], space: &Id) -> Result<(), Failure> {
+        let node = self.0.topology.node_for(space.as_str());
         for names in names.chunks(MAX_DELETED) {
             let mut delete = redis::cmd("DEL");
             delete.arg(names);
-            fail_on_error(self.ask(&delete).await?)?;
+            fail_on_error(self.ask(&node, &delete).await?)?;
         }
         Ok(())
     }
 
-    /// Finds out which of these scripts, by their SHA-1, the server has.
+    /// Finds out which of these scripts, by their SHA-1, every server has that answers.
     ///
     /// # Errors
     ///
@@ -437,11 +521,25 @@ impl Store {
     pub async fn loaded_scripts(&self, sha1s: &[&str]) -> Result<Vec<bool>, Failure> {
         let mut exists = redis::cmd("SCRIPT");
         exists.arg("EXISTS").arg(sha1s);
-        match fail_on_error(self.ask(&exists).await?)? {
-            Value::Array(found) => Ok(found.iter().map(|found| *found == Value::Int(1)).collect()),
-            other => Err(Failure::Unavailable(format!("unexpected reply: {other:?}"))),
-        }
+        let exists = &exists;
+        let found = self.on_every_node(|node| async move {
+            match fail_on_error(self.ask(&node, exists).await?)? {
+                Value::Array(found) => Ok(found),
+                other => Err(Failure::Unavailable(format!("unexpected reply: {other:?}"))),
+            }
+        });
+        let found = found.await?;
+        let is_at = |place| found.iter().all(|found| found.get(place) == Some(&Value::Int(1)));
+        Ok((0..sha1s.len()).map(is_at).collect())
     }
+}
+
+/// One run of a script, as it is sent.
+struct Run<'a> {
+    script: &'a Script,
+    send_source: bool,
+    invocation: &'a EncodedInvocation,
+    retry_safe: bool,
 }
 
 /// The runs of scripts that a server has counted, of all its clients.

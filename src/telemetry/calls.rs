@@ -3,7 +3,7 @@
 //! second and keeps them in Redis.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap},
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::Duration,
@@ -16,7 +16,7 @@ use super::{
     histogram::{DurationHistogram, put_number, take_number},
 };
 
-/// The most failures that wait to be collected; the oldest give way.
+/// The most failures that wait to be collected.
 const MAX_FAILURES: usize = 100;
 
 /// The layout of [`CallWindow::encode`], its first byte.
@@ -29,7 +29,7 @@ pub struct CallStatistics(Arc<Recorded>);
 #[derive(Debug, Default)]
 struct Recorded {
     operations: RwLock<HashMap<Arc<str>, Arc<OperationCalls>>>,
-    failures: Mutex<VecDeque<FailedCall>>,
+    failures: Mutex<Vec<FailedCall>>,
     contention: Mutex<ContendedKeys>,
 }
 
@@ -75,6 +75,8 @@ pub struct FailedCall {
     pub outcome: &'static str,
     /// Members of the problem that are ids, such as `account_id`.
     pub ids: BTreeMap<String, String>,
+    /// The id and the name of the caller's key, where the service has keys.
+    pub actor: Option<(String, String)>,
 }
 
 /// The calls of a span of time.
@@ -107,13 +109,13 @@ impl CallStatistics {
         })
     }
 
-    /// Keeps a failure until it is collected, in place of the oldest one where there are 100.
-    pub fn record_failure(&self, failure: FailedCall) {
+    /// Keeps a failure until it is collected. Where 100 wait, it is not even made: under many refusals, to write each of
+    /// them down would cost more than to count it.
+    pub fn record_failure(&self, failure: impl FnOnce() -> FailedCall) {
         let mut failures = lock(&self.0.failures);
-        if failures.len() >= MAX_FAILURES {
-            failures.pop_front();
+        if failures.len() < MAX_FAILURES {
+            failures.push(failure());
         }
-        failures.push_back(failure);
     }
 
     /// Counts an attempt of a transaction by WATCH that met a conflict, and the keys that had changed, each with its
@@ -139,7 +141,7 @@ impl CallStatistics {
     }
 
     /// Takes the failures since the last time, the oldest first.
-    pub fn take_failures(&self) -> VecDeque<FailedCall> {
+    pub fn take_failures(&self) -> Vec<FailedCall> {
         mem::take(&mut *lock(&self.0.failures))
     }
 }
@@ -255,25 +257,31 @@ mod tests {
     }
 
     #[test]
-    fn of_many_failures_the_newest_are_kept() {
+    fn of_many_failures_the_first_are_kept_and_no_other_is_made() {
         let statistics = CallStatistics::default();
+        let mut made = 0;
         for attempts in 0..250 {
-            statistics.record_failure(FailedCall {
-                operation: "locks/acquire".into(),
-                code: "lock_held",
-                status: 409,
-                request_id: String::new(),
-                part: String::new(),
-                at: Instant::now(),
-                duration: MS,
-                attempts,
-                outcome: "not_applied",
-                ids: BTreeMap::new(),
+            statistics.record_failure(|| {
+                made += 1;
+                FailedCall {
+                    operation: "locks/acquire".into(),
+                    code: "lock_held",
+                    status: 409,
+                    request_id: String::new(),
+                    part: String::new(),
+                    at: Instant::now(),
+                    duration: MS,
+                    attempts,
+                    outcome: "not_applied",
+                    ids: BTreeMap::new(),
+                    actor: None,
+                }
             });
         }
+        assert_eq!(made, 100);
         let kept: Vec<_> =
             statistics.take_failures().iter().map(|failure| failure.attempts).collect();
-        assert_eq!(kept, (150..250).collect::<Vec<_>>());
+        assert_eq!(kept, (0..100).collect::<Vec<_>>());
         assert!(statistics.take_failures().is_empty());
     }
 }

@@ -69,6 +69,16 @@ const HISTOGRAMS: &[(&str, Unit, &str)] = &[
         "Time from queueing an operation for Redis to its decoded reply, by operation and outcome",
     ),
     ("lockstep_coalesced_steps", Unit::Count, "Operations sent to Redis in one script"),
+    (
+        "lockstep_cache_fill_seconds",
+        Unit::Seconds,
+        "Time from the lease to fill a cache entry to its fill",
+    ),
+    (
+        "lockstep_cache_wait_seconds",
+        Unit::Seconds,
+        "Time of calls that waited until somebody else had filled a cache entry",
+    ),
 ];
 
 /// Counters without labels, which are 0 before their first event.
@@ -82,6 +92,7 @@ const COUNTERS: &[(&str, &str)] = &[
         "Commits that failed after their first write and could not be undone",
     ),
     ("lockstep_store_connections_total", "Connections to Redis opened for batches of operations"),
+    ("lockstep_cache_leases_total", "Leases to fill a cache entry that were given to callers"),
     ("lockstep_replays_total", "Calls that were answered from the record of their idempotency key"),
     (
         "lockstep_statistics_lost_total",
@@ -97,6 +108,11 @@ const COUNTERS: &[(&str, &str)] = &[
 /// Counters with a label. [`register_counter`] lets them exist before their first event.
 const LABELLED_COUNTERS: &[(&str, &str)] = &[
     ("lockstep_problems_total", "Problems answered to callers, by code"),
+    ("lockstep_cache_gets_total", "Calls of POST /cache/get, by result (hit, stale, miss)"),
+    (
+        "lockstep_cache_leases_lost_total",
+        "Leases to fill a cache entry that ended without a fill (lapsed), and fills that came too late (refused)",
+    ),
     ("lockstep_limits_without_store_total", "Checks decided without Redis, by what decided"),
     ("lockstep_script_loads_total", "Scripts sent to Redis with their source, by operation"),
     (
@@ -130,6 +146,7 @@ const GAUGES: &[(&str, &str)] = &[
     ("lockstep_rls_connections", "Open connections of gateways"),
     ("lockstep_http_requests_in_flight", "Requests that are not answered yet, this one among them"),
     ("lockstep_lock_waiters", "Calls that may wait for a lock"),
+    ("lockstep_cache_waiters", "Calls that may wait for a cache entry"),
     ("lockstep_store_queue_depth", "Calls in the queue of a batch worker"),
     ("lockstep_store_queue_limit", "Most calls that may be in the queue of a batch worker"),
     ("lockstep_store_queue_bytes", "Bytes of calls that wait for Redis or are on their way"),

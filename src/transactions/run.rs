@@ -24,7 +24,7 @@ use crate::{
     },
     store::{Completed, Context, ExecOutcome, Invocation, Operation, Store, WatchedValue},
     telemetry::CallStatistics,
-    types::{Code, Id, objects},
+    types::{Code, Id, codes, objects},
 };
 
 /// The most operations, watched keys and guards of one call, each.
@@ -34,6 +34,9 @@ const MAX_OPERATIONS: usize = 128;
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 /// The longest pause before any attempt.
 const MAX_PAUSE: Duration = Duration::from_millis(100);
+
+/// The most times that the slot of the keys may move to another node of the cluster during one attempt.
+const MAX_MOVES: u32 = 5;
 
 /// The most bytes of a value that is watched or guarded.
 const MAX_WATCHED_BYTES: usize = 64 * 1024;
@@ -239,6 +242,7 @@ impl CheckedTransaction {
         store: &Store,
         context: &Context,
     ) -> Result<TriedOnce, Problem> {
+        let mut moves = 0;
         loop {
             let (watch, values) =
                 store.watch(&self.watched_keys, MAX_WATCHED_BYTES + 1, context).await?;
@@ -256,6 +260,8 @@ impl CheckedTransaction {
                     return Ok(TriedOnce::Conflict(values));
                 }
                 ExecOutcome::ScriptNotLoaded => *send_source = true,
+                ExecOutcome::SlotMoved if moves < MAX_MOVES => moves += 1,
+                ExecOutcome::SlotMoved => return Err(codes::STORE_UNAVAILABLE.into()),
             }
         }
     }

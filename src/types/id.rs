@@ -17,6 +17,11 @@ use super::{Invalid, limits::MAX_ID_LENGTH};
 pub struct Id(String);
 
 impl Id {
+    /// The name of a space that is the service's own. It begins with a character that no caller can give.
+    pub fn of_service(name: &str) -> Id {
+        Id(format!("${name}"))
+    }
+
     /// The text of the id.
     pub fn as_str(&self) -> &str {
         &self.0

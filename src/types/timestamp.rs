@@ -18,6 +18,11 @@ impl Timestamp {
         Timestamp(jiff::Timestamp::from_microsecond(us).unwrap_or(jiff::Timestamp::MAX))
     }
 
+    /// Milliseconds since 1970; 0 for a moment before.
+    pub fn as_ms(self) -> u64 {
+        u64::try_from(self.0.as_millisecond()).unwrap_or_default()
+    }
+
     /// Reads microseconds since 1970, for serde's `deserialize_with`.
     ///
     /// # Errors
@@ -27,6 +32,15 @@ impl Timestamp {
         deserializer: D,
     ) -> Result<Timestamp, D::Error> {
         u64::deserialize(deserializer).map(Timestamp::from_us)
+    }
+}
+
+/// Reads RFC 3339.
+impl FromStr for Timestamp {
+    type Err = jiff::Error;
+
+    fn from_str(text: &str) -> Result<Timestamp, jiff::Error> {
+        text.parse().map(Timestamp)
     }
 }
 

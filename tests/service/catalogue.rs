@@ -32,10 +32,18 @@ pub enum Seed {
     Taken,
     /// The counter seats-left is at 48.
     Counter,
+    /// The cache has the value of the key report, which has the tag daily.
+    Cached,
+    /// The cache has given the lease to fill the key account:bob:summary: `{lease_token}`.
+    Filling,
     /// The plain data key balance is 42.
     Data,
     /// The script add-capped has two versions, of which the second runs.
     Script,
+    /// The service has keys, and calls have one that may do everything.
+    RootKey,
+    /// The same, and there is another key: `{key_id}`.
+    Key,
 }
 
 /// Adds to a number up to a limit.
@@ -47,7 +55,7 @@ end
 return redis.call('INCRBY', KEYS[1], ARGV[1])";
 
 impl Seed {
-    pub const ALL: [Seed; 12] = [
+    pub const ALL: [Seed; 15] = [
         Seed::Accounts,
         Seed::Frozen,
         Seed::Hold,
@@ -58,8 +66,11 @@ impl Seed {
         Seed::Policies,
         Seed::Taken,
         Seed::Counter,
+        Seed::Cached,
+        Seed::Filling,
         Seed::Data,
         Seed::Script,
+        Seed::Key,
     ];
 }
 
@@ -96,16 +107,27 @@ impl Entry {
 
     /// True where the call may change something, and so takes an idempotency key.
     pub fn is_command(&self) -> bool {
-        self.method != "GET" && !["batch/get", "locks/validate"].contains(&self.name)
+        self.method != "GET" && !["batch/get", "cache/get", "locks/validate"].contains(&self.name)
     }
 }
 
 /// All entries, grouped by domain. An operation that works in two ways has two.
 pub fn catalogue() -> Vec<Entry> {
-    [accounts(), holds(), inventory(), counters(), locks(), limits(), data(), scripts()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        accounts(),
+        holds(),
+        inventory(),
+        counters(),
+        locks(),
+        cache(),
+        limits(),
+        data(),
+        scripts(),
+        keys(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn accounts() -> Vec<Entry> {
@@ -354,6 +376,43 @@ fn locks() -> Vec<Entry> {
     ]
 }
 
+fn cache() -> Vec<Entry> {
+    const SUMMARY: &[(&str, &str)] = &[("cache", "account:bob:summary")];
+    const TAGGED: &[(&str, &str)] = &[("cache", "report"), ("tags", "cache")];
+    vec![
+        Entry::of("cache/get", "POST", "/cache/get").json(json!({ "key": "report" })).reads(TAGGED),
+        Entry::of("cache/get", "POST", "/cache/get")
+            .json(json!({ "key": "report" }))
+            .needs(&[Seed::Cached])
+            .reads(TAGGED),
+        Entry::of("cache/fill", "POST", "/cache/fill")
+            .json(json!({
+                "key": "account:bob:summary", "lease_token": "{lease_token}", "value": "42", "ttl_ms": 60_000
+            }))
+            .needs(&[Seed::Filling])
+            .reads(SUMMARY),
+        // A large value stands beside the record.
+        Entry::of("cache/fill", "POST", "/cache/fill")
+            .json(json!({
+                "key": "account:bob:summary", "lease_token": "{lease_token}", "value": "x".repeat(20_000),
+                "ttl_ms": 60_000, "tags": ["daily"]
+            }))
+            .needs(&[Seed::Filling])
+            .reads(&[("cache", "account:bob:summary"), ("tags", "cache")]),
+        Entry::of("cache/set", "POST", "/cache/set")
+            .json(json!({
+                "key": "report", "value": "43", "version": 7, "ttl_ms": 60_000, "tags": ["daily"]
+            }))
+            .needs(&[Seed::Cached])
+            .reads(TAGGED),
+        Entry::of("cache/invalidate", "POST", "/cache/invalidate")
+            .json(json!({ "keys": ["report"], "tags": ["daily", "weekly"] }))
+            .needs(&[Seed::Cached])
+            .reads(TAGGED),
+        Entry::of("cache/read", "GET", "/cache/{key}").needs(&[Seed::Cached]).reads(TAGGED),
+    ]
+}
+
 fn limits() -> Vec<Entry> {
     const LIMIT: &[(&str, &str)] = &[("limit", "api/tenant-7"), ("limit_policy", "api")];
     const LEASES: &[(&str, &str)] = &[
@@ -522,6 +581,39 @@ fn scripts() -> Vec<Entry> {
     ]
 }
 
+fn keys() -> Vec<Entry> {
+    const CHANGED: &[(&str, &str)] = &[("caller_key", "{key_id}"), ("caller_keys", "version")];
+    const NEEDS: &[Seed] = &[Seed::Key];
+    vec![
+        Entry::of("keys/create", "POST", "/keys")
+            .json(json!({ "name": "n", "scopes": ["accounts:read"], "spaces": ["main"] }))
+            .needs(&[Seed::RootKey])
+            .reads(&[("caller_keys", "version"), ("index", "caller_keys")]),
+        Entry::of("keys/list", "GET", "/keys")
+            .needs(NEEDS)
+            .reads(&[("caller_key", "{key_id}"), ("index", "caller_keys")]),
+        Entry::of("keys/get", "GET", "/keys/{key_id}")
+            .needs(NEEDS)
+            .reads(&[("caller_key", "{key_id}")]),
+        Entry::of("keys/update", "PATCH", "/keys/{key_id}")
+            .json(json!({ "disabled": true }))
+            .needs(NEEDS)
+            .reads(CHANGED),
+        Entry::of("keys/rotate", "POST", "/keys/rotate")
+            .json(json!({ "key_id": "{key_id}" }))
+            .needs(NEEDS)
+            .reads(CHANGED),
+        Entry::of("keys/revoke", "POST", "/keys/revoke")
+            .json(json!({ "key_id": "{key_id}" }))
+            .needs(NEEDS)
+            .reads(&[
+                ("caller_key", "{key_id}"),
+                ("caller_keys", "version"),
+                ("index", "caller_keys"),
+            ]),
+    ]
+}
+
 /// A space with what an entry needs, and the ids that were generated for it.
 pub struct Seeded {
     pub service: Service,
@@ -537,13 +629,14 @@ impl Seeded {
             ("{customer_id}", "carol"),
             ("{lock}", "nightly-report"),
             ("{counter}", "seats-left"),
+            ("{key}", "report"),
             ("{policy}", "api"),
             ("{name}", "add-capped"),
             ("{version}", "1"),
         ]
         .map(|(place, id)| (place, id.to_owned()))
         .into();
-        let service = service.in_new_space();
+        let mut service = service.in_new_space();
         let id = |body: Value, name: &str| body[name].as_str().unwrap().to_owned();
         for seed in seeds {
             match seed {
@@ -603,6 +696,17 @@ impl Seeded {
                         }
                     }
                 }
+                Seed::Cached => {
+                    let body = json!({
+                        "key": "report", "value": "42", "ttl_ms": 60_000, "tags": ["daily"]
+                    });
+                    service.post("/cache/set", body).await.assert(200);
+                }
+                Seed::Filling => {
+                    let body = json!({ "key": "account:bob:summary", "lease_ms": 60_000 });
+                    let lease = service.post("/cache/get", body).await.assert(200);
+                    ids.push(("{lease_token}", id(lease, "lease_token")));
+                }
                 Seed::Counter => drop(service.increment("seats-left", 48).await.assert(200)),
                 Seed::Script => {
                     for source in ["return redis.call('INCRBY', KEYS[1], ARGV[1])", ADD_CAPPED] {
@@ -612,6 +716,13 @@ impl Seeded {
                         let put = service.put("/scripts/add-capped", body).await;
                         assert!(put.status.is_success(), "{:#}", put.body);
                     }
+                }
+                Seed::RootKey => service = service.with_key_of_process(),
+                Seed::Key => {
+                    service = service.with_key_of_process();
+                    let body = json!({ "name": "test", "scopes": ["*"], "spaces": ["*"] });
+                    let made = service.post("/keys", body).await.assert(201);
+                    ids.push(("{key_id}", id(made, "key_id")));
                 }
                 Seed::Data => {
                     let body = json!({ "values": { "balance": "42" } });
@@ -689,7 +800,9 @@ fn entries_and_the_document_have_the_same_operations() {
         }
     }
     let system = [
+        "get /cache/stats",
         "get /health",
+        "get /keys/self",
         "get /livez",
         "get /metrics",
         "get /monitoring/connections",

@@ -115,6 +115,16 @@ fn value_of(setting: &Arg) -> String {
         ("insecure" | "access_log", _) => "true".to_owned(),
         ("otlp_endpoint", _) => "http://127.0.0.1:1".to_owned(),
         ("redis_url", _) => "redis://127.0.0.1:1".to_owned(),
+        ("root_key_file", _) => "/nowhere/root.key".to_owned(),
+        ("root_key_sha256", _) => "0".repeat(64),
+        ("trusted_proxies", _) => "10.0.0.0/8 , ::1".to_owned(),
+        ("allow_hosts", _) => "pay.example , *".to_owned(),
+        ("cors_origins", _) => "https://app.example , *".to_owned(),
+        ("redis_node_map", _) => "10.0.0.1:1=127.0.0.1:1 , 10.0.0.2:1=[::1]:1".to_owned(),
+        ("sentinel_master" | "redis_user", _) => "a".to_owned(),
+        ("redis_password_file" | "redis_ca_file" | "redis_client_cert" | "redis_client_key", _) => {
+            "/dev/null".to_owned()
+        }
         ("rls_listen", _) => "127.0.0.1:0".to_owned(),
         ("currencies", _) => "POINTS=0 , BTC=8".to_owned(),
         ("base_path", _) => "/lockstep".to_owned(),
@@ -150,7 +160,19 @@ fn every_setting_takes_blanks_around_its_value_and_may_be_empty() {
                 tried += 1;
             }
             let (code, said) = end(&arguments, variable, "\u{1}\u{1}");
-            let is_text = matches!(setting.get_id().as_str(), "redis_url" | "data_dir" | "log");
+            let is_text = matches!(
+                setting.get_id().as_str(),
+                "redis_url"
+                    | "sentinel_master"
+                    | "redis_user"
+                    | "redis_password_file"
+                    | "redis_ca_file"
+                    | "redis_client_cert"
+                    | "redis_client_key"
+                    | "data_dir"
+                    | "log"
+                    | "root_key_file"
+            );
             assert_eq!(code == 2, !is_text, "{name}: {variable}: {said}");
         }
     }

@@ -14,12 +14,12 @@ use tokio::{
 
 use crate::support::{Process, redis_url, unique};
 
-const LIVEZ: &[u8] = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+const LIVEZ: &[u8] = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const BODY: &str = r#"{"account_id":"alice"}"#;
 
 fn head(space: &str, more: &str) -> String {
     format!(
-        "POST /accounts HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nLockstep-Space: {space}\r\n\
+        "POST /accounts HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nLockstep-Space: {space}\r\n\
          Content-Length: {}\r\n{more}\r\n",
         BODY.len()
     )
@@ -135,7 +135,7 @@ async fn idle_connections_answer_the_next_call() {
 fn waiting_call(space: &str, version: &str, more: &str) -> String {
     let body = r#"{"lock":"l","owner":"you","wait_ms":25000}"#;
     format!(
-        "POST /locks HTTP/{version}\r\nHost: x\r\nContent-Type: application/json\r\nLockstep-Space: {space}\r\n\
+        "POST /locks HTTP/{version}\r\nHost: localhost\r\nContent-Type: application/json\r\nLockstep-Space: {space}\r\n\
          Content-Length: {}\r\n{more}\r\n{body}",
         body.len()
     )
@@ -248,7 +248,10 @@ async fn connections_above_the_limit_wait() {
     let mut byte = [0];
     first.read_exact(&mut byte).await.unwrap();
     let mut second = TcpStream::connect(&process.address).await.unwrap();
-    second.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    second
+        .write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
     assert!(timeout(Duration::from_millis(200), second.read_exact(&mut byte)).await.is_err());
     drop(first);
     assert!(rest(&mut second).await.starts_with("HTTP/1.1 200"));
@@ -290,7 +293,7 @@ async fn a_refusal_reaches_a_caller_that_first_sends_its_body() {
                     false => format!("Content-Length: {size}"),
                     true => "Transfer-Encoding: chunked".to_owned(),
                 };
-                let head = format!("{start}\r\nHost: x\r\n{length}\r\n\r\n");
+                let head = format!("{start}\r\nHost: localhost\r\n{length}\r\n\r\n");
                 let body = vec![b'x'; size];
                 let body = match chunked {
                     false => body,
@@ -326,7 +329,7 @@ async fn a_body_that_is_too_large_is_refused_in_order() {
     ] {
         let mut stream = TcpStream::connect(&process.address).await.unwrap();
         let head = format!(
-            "POST /accounts HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{start}"
+            "POST /accounts HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{start}"
         );
         stream.write_all(head.as_bytes()).await.unwrap();
         stream.write_all(&body).await.unwrap();
@@ -342,8 +345,9 @@ async fn a_refused_body_is_not_asked_for() {
     let process = service(&[]);
     for (start, status) in REFUSED {
         let mut stream = TcpStream::connect(&process.address).await.unwrap();
-        let head =
-            format!("{start}\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 60000\r\n\r\n");
+        let head = format!(
+            "{start}\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 60000\r\n\r\n"
+        );
         stream.write_all(head.as_bytes()).await.unwrap();
         let (found, head) = read_answer(&mut stream).await;
         assert!(found == status && head.contains("connection: close"), "{start}: {head}");
@@ -358,8 +362,9 @@ async fn a_head_is_refused_above_its_limit() {
     {
         let mut stream = TcpStream::connect(&process.address).await.unwrap();
         let padding = "x".repeat(bytes);
-        let head =
-            format!("GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\nx: {padding}\r\n\r\n");
+        let head = format!(
+            "GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nx: {padding}\r\n\r\n"
+        );
         stream.write_all(head.as_bytes()).await.unwrap();
         let answer = rest(&mut stream).await;
         assert!(answer.starts_with(expected), "{bytes}: {answer}");
@@ -370,12 +375,12 @@ async fn a_head_is_refused_above_its_limit() {
 async fn a_request_names_one_host() {
     let process = service(&[]);
     for (head, expected) in [
-        ("GET /livez HTTP/1.1\r\nHost: x\r\n", 200),
+        ("GET /livez HTTP/1.1\r\nHost: localhost\r\n", 200),
         ("GET /livez HTTP/1.0\r\n", 200),
         ("GET /livez HTTP/1.1\r\n", 400),
-        ("GET /livez HTTP/1.1\r\nHost: x\r\nHost: x\r\n", 400),
-        ("GET /livez HTTP/1.1\r\nHost: x\r\nHost: y\r\n", 400),
-        ("GET /livez HTTP/1.0\r\nHost: x\r\nHost: y\r\n", 400),
+        ("GET /livez HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n", 400),
+        ("GET /livez HTTP/1.1\r\nHost: localhost\r\nHost: y\r\n", 400),
+        ("GET /livez HTTP/1.0\r\nHost: localhost\r\nHost: y\r\n", 400),
     ] {
         let mut stream = TcpStream::connect(&process.address).await.unwrap();
         stream.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes()).await.unwrap();
@@ -390,9 +395,9 @@ async fn a_request_names_one_host() {
 #[tokio::test(flavor = "multi_thread")]
 async fn callers_who_do_not_read_are_cut_off() {
     let process = service(&["--max-connections", "2", "--body-timeout-ms", "300"]);
-    let lines = "POST /bulk HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\n\
+    let lines = "POST /bulk HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n\
                  Content-Length: 900000000\r\n\r\n";
-    let requests = "GET /problems HTTP/1.1\r\nHost: x\r\n\r\n".repeat(500);
+    let requests = "GET /problems HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(500);
     let mut open = Vec::new();
     for (first, more) in [(lines, "x\n".repeat(8000)), ("", requests)] {
         let mut stream = TcpStream::connect(&process.address).await.unwrap();
@@ -413,8 +418,8 @@ async fn connections_that_callers_leave_are_closed() {
     let process = service(&[]);
     for start in [
         "GET /li",
-        "POST /accounts HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc",
-        "POST /bulk HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\nContent-Length: 10\r\n\r\n",
+        "POST /accounts HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nabc",
+        "POST /bulk HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\nContent-Length: 10\r\n\r\n",
     ] {
         let mut stream = TcpStream::connect(&process.address).await.unwrap();
         stream.write_all(start.as_bytes()).await.unwrap();
@@ -521,7 +526,7 @@ async fn shutdown_finishes_requests_in_flight_and_refuses_new_ones() {
     process.signal(Signal::TERM);
     let late = loop {
         let mut late = TcpStream::connect(&process.address).await.unwrap();
-        late.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        late.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             .await
             .unwrap();
         let answer = rest(&mut late).await;

@@ -60,7 +60,7 @@ impl Drop for Limited {
     }
 }
 
-const READ: &[u8] = b"GET /counters/none HTTP/1.1\r\nHost: x\r\n\r\n";
+const READ: &[u8] = b"GET /counters/none HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// Sends a read on a connection and returns the status of its answer.
 async fn status(stream: &mut TcpStream) -> u16 {

@@ -161,3 +161,31 @@ async fn keyed_calls_survive_the_move_with_one_effect_each() {
     }
     assert_eq!(service.balance("alice").await, "400.00");
 }
+
+/// The connection on which waiters hear of their turn leads to the new server too, although the old one would go on
+/// passing on messages.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_lock_hears_the_new_server() {
+    let pair = Pair::start().await;
+    let service = &pair.service;
+    let lease = service.acquire("l", "me", 3_600_000).await.assert(201);
+    let waits = json!({ "lock": "l", "owner": "you", "wait_ms": 20_000, "ttl_ms": 1000 });
+    let waiting = tokio::spawn(service.post("/locks", waits).into_future());
+    let channel = format!("lockstep:process:{}", service.store.process());
+    let hears = |server: &Server| {
+        let mut connection = server.connection();
+        wait_for("the subscription", || {
+            let (_, count): (String, u64) =
+                redis::cmd("PUBSUB").arg("NUMSUB").arg(&channel).query(&mut connection).unwrap();
+            (count > 0).then_some(())
+        });
+    };
+    hears(&pair.primary);
+    pair.promote().await;
+    pair.relay.move_to(&pair.replica);
+    hears(&pair.replica);
+    let released = json!({ "lock": "l", "lease_id": lease["lease_id"] });
+    let release = service.post("/locks/release", released).key("r");
+    while release.clone().await.status.as_u16() != 200 {}
+    waiting.await.unwrap().assert(201);
+}

@@ -8,7 +8,7 @@ use std::{
 };
 
 use lockstep::store::{
-    AdminConnection, FORMAT, FormatError, Migrated, MigrationError, MigrationStep,
+    Access, AdminConnection, FORMAT, FormatError, Migrated, MigrationError, MigrationStep,
 };
 use redis::Commands;
 use serde_json::json;
@@ -46,7 +46,9 @@ fn steps(second: &str) -> Vec<MigrationStep> {
 }
 
 pub async fn connect(server: &Server) -> AdminConnection {
-    AdminConnection::connect(&server.url, Duration::from_secs(20)).await.unwrap()
+    AdminConnection::connect(&server.url, &Access::default(), Duration::from_secs(20))
+        .await
+        .unwrap()
 }
 
 /// A store with things of two spaces, which a service has used.

@@ -266,6 +266,12 @@ async fn nothing_is_made_that_a_path_would_hide() {
                         json!({ "operations": [{ "counter": word, "action": "set", "value": 1 }] }),
                     ),
                 ],
+                "key" => vec![
+                    ("/cache/get", json!({ "key": word })),
+                    ("/cache/set", json!({ "key": word, "value": "v", "ttl_ms": 1000 })),
+                ],
+                // The service makes the ids of keys.
+                "key_id" => continue,
                 // A script is made by PUT at its own path, which the word already is.
                 "name" => {
                     let made = service.put(&format!("/scripts/{word}"), json!({})).await;

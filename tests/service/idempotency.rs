@@ -42,6 +42,11 @@ async fn every_command_answers_a_repeat_as_the_first_time() {
                 // A lease that is answered again says how much is left of it.
                 body["expires_in_ms"] = first.body["expires_in_ms"].clone();
             }
+            if ["keys/create", "keys/rotate"].contains(&name) {
+                // Nothing remembers the text of a key.
+                assert!(body["key"].is_null() && first.body["key"].is_string(), "{name}");
+                body["key"] = first.body["key"].clone();
+            }
             if name == "scripts/run" {
                 // The time is that of the repeat.
                 body["duration_us"] = first.body["duration_us"].clone();

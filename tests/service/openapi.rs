@@ -245,6 +245,8 @@ fn with_places(text: &str) -> String {
     let text = text.replace("lease_0199f6c28f7a7c319d4e52a1b7f0c6aax1", "{limit_lease_id}");
     // The fencing token of the lease stands in the place of a text with this name.
     let text = text.replace("1769860800000000", "\"{fencing_token}\"");
+    let text = text.replace("4fTzPq81LmXw", "{key_id}");
+    let text = text.replace("lease_0199f6c28f7a7c319d4e52a1b7f0c6ab", "{lease_token}");
     places.iter().fold(text, |text, (prefix, place)| {
         text.replace(&format!("{prefix}0199f6c28f7a7c319d4e52a1b7f0c6aa"), place)
     })

@@ -36,7 +36,7 @@ fn counted(connection: &mut Connection) -> BTreeMap<String, u64> {
 /// The Redis commands of each operation. The runner accounts for `TIME`, for one `MGET` of all records
 /// and for one `MSET` of all records that last; a record that expires is a `SET`, an entry of a log an
 /// `RPUSH`, and a member of a sorted set a `ZADD` or `ZREM`.
-const TABLE: [&str; 76] = [
+const TABLE: [&str; 89] = [
     "accounts/open: EXISTS 1, HGET 1, HSET 2, MGET 1, MSET 1, PEXPIRE 1, RPUSH 1, TIME 1, ZADD 1",
     "accounts/transfer: HSET 1, MGET 1, MSET 1, PEXPIRE 1, RPUSH 2, TIME 1",
     "accounts/deposit: HGET 1, HSET 2, MGET 1, MSET 1, PEXPIRE 1, RPUSH 1, TIME 1",
@@ -89,6 +89,16 @@ const TABLE: [&str; 76] = [
     "locks/break: MGET 1, SET 1, TIME 1",
     "locks/get: MGET 1, TIME 1, ZRANGE 1",
     "locks/list: MGET 1, TIME 2, ZRANGEBYLEX 2",
+    // The first lease of a space makes the set of its tags.
+    "cache/get: EXISTS 1, MGET 1, PEXPIRE 1, PTTL 1, SET 1, TIME 1, ZADD 2, ZMSCORE 1",
+    // The entry has a tag; without one, a hit does not ask for tags.
+    "cache/get: MGET 1, TIME 1, ZMSCORE 1",
+    "cache/fill: MGET 1, SET 1, TIME 1",
+    // A large value stands in a hash, from which the old one is removed.
+    "cache/fill: HDEL 1, HSET 1, MGET 1, PEXPIRE 1, PTTL 1, SET 1, TIME 1, ZMSCORE 2",
+    "cache/set: MGET 1, PTTL 1, SET 1, TIME 1, ZMSCORE 1",
+    "cache/invalidate: DEL 1, MGET 1, PTTL 1, TIME 1, ZADD 3, ZCARD 1, ZMSCORE 2",
+    "cache/read: MGET 1, TIME 1, ZMSCORE 1",
     "ratelimit/check: EXISTS 1, MGET 1, SET 1, TIME 1",
     "ratelimit/check: MGET 1, PEXPIRE 1, TIME 1, ZADD 1, ZRANGE 1, ZREMRANGEBYSCORE 1",
     "ratelimit/check: EXISTS 1, MGET 1, SET 1, TIME 1",
@@ -122,6 +132,13 @@ const TABLE: [&str; 76] = [
     "scripts/delete: DEL 2, MGET 1, PTTL 1, TIME 1, ZREM 1",
     // A script is found first; the commands of the example are GET and INCRBY.
     "scripts/run: GET 1, HGET 1, INCRBY 1, MGET 1, TIME 2",
+    // A change of a key is followed by the look of this process at it.
+    "keys/create: EXISTS 1, MGET 2, MSET 1, TIME 2, ZADD 1, ZCARD 1, ZRANGEBYLEX 1",
+    "keys/list: MGET 1, TIME 2, ZRANGEBYLEX 2",
+    "keys/get: MGET 1, TIME 1",
+    "keys/update: MGET 2, MSET 1, TIME 2, ZRANGEBYLEX 1",
+    "keys/rotate: MGET 2, MSET 1, TIME 2, ZRANGEBYLEX 1",
+    "keys/revoke: MGET 2, MSET 1, SET 1, TIME 2, ZRANGEBYLEX 1, ZREM 1",
 ];
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::{
     net::TcpListener,
 };
 
-use lockstep::store::{AdminConnection, COMMANDS, StartRefusal};
+use lockstep::store::{Access, AdminConnection, COMMANDS, StartRefusal};
 
 use crate::{
     catalogue::{Seeded, catalogue},
@@ -38,7 +38,7 @@ pub fn url_without(server: &Server, lacking: &[&str], instead: &[&str]) -> Strin
 
 async fn check(url: &str) -> Result<(), StartRefusal> {
     let timeout = std::time::Duration::from_secs(20);
-    AdminConnection::connect(url, timeout).await.unwrap().check_server().await
+    AdminConnection::connect(url, &Access::default(), timeout).await.unwrap().check_server().await
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use std::{
 use lockstep::{
     cli::show_key,
     domains,
-    store::{AdminConnection, ShowError},
+    store::{Access, AdminConnection, ShowError},
 };
 use redis::Commands;
 use serde_json::{Value, json};
@@ -21,7 +21,9 @@ use crate::{
 };
 
 async fn connect(server: &Server) -> AdminConnection {
-    AdminConnection::connect(&server.url, Duration::from_secs(20)).await.unwrap()
+    AdminConnection::connect(&server.url, &Access::default(), Duration::from_secs(20))
+        .await
+        .unwrap()
 }
 
 /// Runs `lockstep show`, and returns the JSON that it prints.

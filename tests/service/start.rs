@@ -40,7 +40,8 @@ impl Starting {
     fn get(&self, path: &str) -> String {
         let mut stream =
             wait_for("the service to listen", || TcpStream::connect(("127.0.0.1", self.port)).ok());
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .unwrap();
         stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();

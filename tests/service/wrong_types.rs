@@ -18,7 +18,7 @@ fn own_type(kind: &str) -> &'static str {
         "postings" | "movements" => "list",
         "external" | "transactions" | "script_versions" => "hash",
         "product_holds" | "account_holds" | "index" | "lock_queue" | "limit_log"
-        | "reservations" => "zset",
+        | "reservations" | "tags" => "zset",
         _ => "string",
     }
 }

@@ -1,4 +1,7 @@
-//! Headers that every call takes: `Lockstep-Space`, `Idempotency-Key` and `Lockstep-Guard`.
+//! Headers that every call takes: `Lockstep-Space`, `Idempotency-Key` and `Lockstep-Guard`. The space is checked here
+//! against those that the caller's key may be used in, so that no handler can have one without the check.
+
+use std::sync::Arc;
 
 use axum::{
     extract::FromRequestParts,
@@ -8,7 +11,8 @@ use axum::{
 use serde_json::json;
 
 use crate::{
-    api::Problem,
+    api::{AccessControl, Problem, RequestInfo, check_space},
+    auth::Principal,
     store::{Context, Guard},
     types::{FencingToken, Id, Invalid, codes},
 };
@@ -39,7 +43,7 @@ impl<S: Sync> FromRequestParts<S> for CallerSpace {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<CallerSpace, Problem> {
-        space(&parts.headers).map(CallerSpace)
+        space(parts).map(CallerSpace)
     }
 }
 
@@ -47,19 +51,64 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Caller, Problem> {
-        let query = parts.uri.query().unwrap_or_default();
-        if !query.is_empty() && parts.extensions.get::<QueryIsRead>().is_none() {
-            return Err(Problem::new(codes::INVALID_QUERY, "This call takes no query string."));
-        }
-        Ok(Caller(Context {
-            space: space(&parts.headers)?,
-            idempotency_key: key_of(&parts.headers)?,
-            guards: guards(&parts.headers)?,
-        }))
+        let space = space(parts)?;
+        context(parts, space).map(Caller)
     }
 }
 
-fn space(headers: &HeaderMap) -> Result<Id, Problem> {
+/// The caller of an operation on keys, which belong to no space: the check that has the keys, and the context of the
+/// call in the space where they are stored.
+pub struct KeyManager {
+    /// The check of callers' keys.
+    pub access: Arc<AccessControl>,
+    /// The context.
+    pub context: Context,
+}
+
+/// Fails with `keys_disabled` where the service has no keys.
+impl<S: Sync> FromRequestParts<S> for KeyManager {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<KeyManager, Problem> {
+        let access = parts.extensions.get::<RequestInfo>().and_then(|info| info.access.clone());
+        let access = access.ok_or(codes::KEYS_DISABLED)?;
+        let context = context(parts, access.ring().space().clone())?;
+        Ok(KeyManager { access, context })
+    }
+}
+
+/// The context of a call in a space.
+fn context(parts: &Parts, space: Id) -> Result<Context, Problem> {
+    let query = parts.uri.query().unwrap_or_default();
+    if !query.is_empty() && parts.extensions.get::<QueryIsRead>().is_none() {
+        return Err(Problem::new(codes::INVALID_QUERY, "This call takes no query string."));
+    }
+    Ok(Context {
+        space,
+        idempotency_key: key_of(&parts.headers)?,
+        guards: guards(&parts.headers)?,
+        principal: principal(parts).cloned(),
+    })
+}
+
+/// The caller, where the service has keys.
+fn principal(parts: &Parts) -> Option<&Arc<Principal>> {
+    parts.extensions.get::<RequestInfo>()?.principal.as_ref()
+}
+
+/// The space that the header names; without it, the only one of the caller's key, or `main`.
+fn space(parts: &Parts) -> Result<Id, Problem> {
+    let principal = principal(parts);
+    let only = principal.and_then(|principal| principal.spaces().only());
+    let space = match only.filter(|_| !parts.headers.contains_key(SPACE)) {
+        Some(only) => only.clone(),
+        None => named_space(&parts.headers)?,
+    };
+    principal.map_or(Ok(()), |principal| check_space(principal, &space))?;
+    Ok(space)
+}
+
+fn named_space(headers: &HeaderMap) -> Result<Id, Problem> {
     let refuse = |detail: &str| {
         Problem::new(codes::INVALID_ID, format_args!("The header Lockstep-Space: {detail}"))
             .with("header", "Lockstep-Space")

@@ -37,6 +37,22 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
     }
 }
 
+/// A JSON object as a body of up to `BYTES`, or of as many as any body may have if that is more.
+#[derive(Debug)]
+pub struct JsonUpTo<T, const BYTES: usize>(pub T);
+
+impl<T: DeserializeOwned, S: Sync, const BYTES: usize> FromRequest<S> for JsonUpTo<T, BYTES> {
+    type Rejection = Problem;
+
+    async fn from_request(mut request: Request, state: &S) -> Result<Self, Problem> {
+        if let Some(info) = request.extensions_mut().get_mut::<RequestInfo>() {
+            info.limits.body_bytes = info.limits.body_bytes.max(BYTES);
+        }
+        let Json(body) = Json::from_request(request, state).await?;
+        Ok(JsonUpTo(body))
+    }
+}
+
 /// Reads a body within its limits.
 ///
 /// # Errors

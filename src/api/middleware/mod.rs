@@ -1,7 +1,9 @@
-//! The code around every request: its id and span, the shutdown gate, problems and panics, headers that
-//! all answers have, and its duration. `app` puts it around the router.
+//! The code around every request: its id and span, the shutdown gate, the key of its caller, problems and panics,
+//! headers that all answers have, and its duration. `app` puts it around the router.
 
+mod access;
 mod headers;
+mod hosts;
 mod observation;
 mod request_info;
 mod shutdown_gate;
@@ -19,12 +21,15 @@ use tokio::time::Instant;
 use tower::{Service, layer::layer_fn, service_fn};
 use tracing::{Instrument, Span, field::Empty};
 
+pub use access::{AccessControl, AccessSettings, PeerAddress, check_requirement, check_space};
+pub use hosts::AllowedHosts;
 pub use observation::{EndedCall, Observation};
 pub use request_info::{Limits, RequestInfo};
 pub use shutdown_gate::{InFlight, ShutdownGate};
 
-use super::{Later, Problem, REPLAYED};
+use super::{Later, Problem, REPLAYED, REPLICAS};
 use crate::{
+    store::counting_replicas,
     telemetry::{self, panic_text},
     types::codes,
 };
@@ -52,23 +57,26 @@ fn handle(
     let started = Instant::now();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let (limits, base_path) = (gate.limits, Arc::clone(&gate.base_path));
-    let mut info =
-        RequestInfo::of(request.headers(), limits, base_path, Arc::clone(&gate.observation));
+    let observation = Arc::clone(&gate.observation);
+    let access = gate.access().cloned();
+    let mut info = RequestInfo::of(request.headers(), limits, base_path, observation, access);
     let span = request_span(&request, route.as_ref(), &info.request_id);
     info.trace_id = info.trace_id.take().or_else(|| telemetry::trace_id_of(&span));
-    request.extensions_mut().insert(info.clone());
     let method = request.method().clone();
     let asked = Asked::of(&method, request.headers());
-    let host = check_host(request.version(), request.headers());
-    let answering = match (gate.enter(), host) {
-        (_, Err(problem)) => Err(Box::new(problem)),
-        (None, Ok(())) => Err(Box::new(codes::SHUTTING_DOWN.into())),
-        (Some(in_flight), Ok(())) => Ok((in_flight, Box::pin(service.clone().call(request)))),
+    let refused = check(&request, route.as_ref(), gate.hosts.as_deref(), &mut info).err();
+    request.extensions_mut().insert(info.clone());
+    let answering = match (gate.enter(), refused) {
+        (_, Some(problem)) => Err(Box::new(problem)),
+        (None, None) => Err(Box::new(codes::SHUTTING_DOWN.into())),
+        (Some(in_flight), None) => Ok((in_flight, Box::pin(service.clone().call(request)))),
     };
     Box::pin(async move {
-        let response = match answering {
-            Err(problem) => problem.into_response(),
-            Ok((_in_flight, answering)) => answer_of(answering).instrument(span.clone()).await,
+        let (response, replicas) = match answering {
+            Err(problem) => (problem.into_response(), None),
+            Ok((_in_flight, answering)) => {
+                counting_replicas(answer_of(answering)).instrument(span.clone()).await
+            }
         };
         let mut response = asked.answer_options(with_problem(response));
         let problem = response.extensions_mut().remove::<Problem>();
@@ -81,7 +89,9 @@ fn handle(
         };
         let mut response = asked.finish(response, &info);
         response.headers_mut().insert(REQUEST_ID, info.request_id.clone());
-
+        if let Some(replicas) = replicas {
+            response.headers_mut().insert(REPLICAS, replicas.into());
+        }
         if response.headers().contains_key(REPLAYED) {
             count_replay();
         }
@@ -98,6 +108,30 @@ fn handle(
         observation.log(&method, route, status, duration, &info);
         Ok(response)
     })
+}
+
+/// Checks what is known of a request before its handler runs, and notes in `info` who makes it.
+///
+/// # Errors
+///
+/// `invalid_host`, `host_not_allowed` or `origin_not_allowed`, or that the caller may not make this call.
+fn check(
+    request: &Request,
+    route: Option<&MatchedPath>,
+    hosts: Option<&AllowedHosts>,
+    info: &mut RequestInfo,
+) -> Result<(), Problem> {
+    check_host(request.version(), request.headers())?;
+    hosts.map_or(Ok(()), |hosts| hosts.check(request.uri(), request.headers()))?;
+    let Some(access) = &info.access else { return Ok(()) };
+    let route = route.map(MatchedPath::as_str);
+    let Some(requirement) = access.requirement(route, request.method()) else { return Ok(()) };
+    let peer = request.extensions().get().map(|PeerAddress(address)| *address);
+    let principal = access.check_key(request.headers(), peer)?;
+    let checked = check_requirement(&principal, requirement);
+    // Of a refused call too, for the list of failures.
+    info.principal = Some(principal);
+    checked
 }
 
 /// The answer of a handler, whether it is there with the handler's end or later.

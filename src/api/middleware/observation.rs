@@ -10,6 +10,7 @@ use super::RequestInfo;
 use crate::{
     api::{Outcome, Problem},
     telemetry::{CallOutcome, CallStatistics, FailedCall, OperationCalls},
+    types::codes,
 };
 
 /// The statistics of a service, and which request belongs to which operation.
@@ -72,8 +73,13 @@ impl Observation {
         };
         calls.record(outcome, call.duration);
         let Some(problem) = call.problem else { return };
+        // Strangers must not push the failures of callers out of the list.
+        let of_strangers = [codes::UNAUTHENTICATED.code, codes::TOO_MANY_FAILURES.code];
+        if of_strangers.contains(&problem.code()) {
+            return;
+        }
         let Some(statistics) = &self.statistics else { return };
-        statistics.record_failure(FailedCall {
+        statistics.record_failure(|| FailedCall {
             operation: Arc::clone(&calls.operation),
             code: problem.code(),
             status: call.status,
@@ -87,6 +93,10 @@ impl Observation {
                 Outcome::Unknown => "unknown",
             },
             ids: problem.ids(),
+            actor: info
+                .principal
+                .as_ref()
+                .map(|caller| (caller.key_id.to_string(), caller.name.clone())),
         });
     }
 

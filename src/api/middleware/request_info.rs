@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
 
-use super::Observation;
+use super::{AccessControl, Observation};
+use crate::auth::Principal;
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: &str = "traceparent";
@@ -27,7 +28,7 @@ impl Default for Limits {
 }
 
 /// Request extension of every request: what its handler and its problems need.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct RequestInfo {
     /// Its limits.
     pub limits: Limits,
@@ -39,6 +40,10 @@ pub struct RequestInfo {
     pub base_path: Arc<str>,
     /// The statistics that the call goes into.
     pub observation: Arc<Observation>,
+    /// The check of callers' keys; `None` where the service has none.
+    pub access: Option<Arc<AccessControl>>,
+    /// The caller, as the key of the request makes it known.
+    pub principal: Option<Arc<Principal>>,
 }
 
 impl RequestInfo {
@@ -48,10 +53,19 @@ impl RequestInfo {
         limits: Limits,
         base_path: Arc<str>,
         observation: Arc<Observation>,
+        access: Option<Arc<AccessControl>>,
     ) -> RequestInfo {
         let trace_id = trace_id(headers).map(Arc::from);
         let request_id = request_id(headers);
-        RequestInfo { limits, request_id, trace_id, base_path, observation }
+        RequestInfo {
+            limits,
+            request_id,
+            trace_id,
+            base_path,
+            observation,
+            access,
+            principal: None,
+        }
     }
 
     /// The id as text.

@@ -1,21 +1,24 @@
 //! Graceful shutdown: which requests are in flight, and whether new ones are still taken.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio_util::{
     sync::CancellationToken,
     task::{TaskTracker, task_tracker::TaskTrackerToken},
 };
 
-use super::{Limits, Observation};
+use super::{AccessControl, AllowedHosts, Limits, Observation};
 
 /// Counts the requests in flight and refuses new ones once the service shuts down. All clones share
 /// one state. It also holds the settings that every request is given.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ShutdownGate {
     pub(super) limits: Limits,
     pub(super) base_path: Arc<str>,
     pub(super) observation: Arc<Observation>,
+    /// Set once by the router, for all clones.
+    access: Arc<OnceLock<Arc<AccessControl>>>,
+    pub(super) hosts: Option<Arc<AllowedHosts>>,
     in_flight: TaskTracker,
     leaving: CancellationToken,
     closed: CancellationToken,
@@ -40,6 +43,8 @@ impl ShutdownGate {
             limits,
             base_path: Arc::from(""),
             observation: Arc::default(),
+            access: Arc::default(),
+            hosts: None,
             in_flight: TaskTracker::new(),
             leaving: CancellationToken::new(),
             closed: CancellationToken::new(),
@@ -63,6 +68,22 @@ impl ShutdownGate {
     #[must_use]
     pub fn with_observation(self, observation: Observation) -> ShutdownGate {
         ShutdownGate { observation: Arc::new(observation), ..self }
+    }
+
+    /// Has all clones of the gate ask callers for their keys.
+    pub fn require_keys(&self, access: Arc<AccessControl>) {
+        let _ = self.access.set(access);
+    }
+
+    /// The same gate for a service that answers for these hosts only; `None` for any.
+    #[must_use]
+    pub fn with_hosts(self, hosts: Option<AllowedHosts>) -> ShutdownGate {
+        ShutdownGate { hosts: hosts.map(Arc::new), ..self }
+    }
+
+    /// The check of callers' keys; `None` where the service has none.
+    pub fn access(&self) -> Option<&Arc<AccessControl>> {
+        self.access.get()
     }
 
     /// Announces the end: the service is not ready any more, but still answers requests.

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::words::{Place, Words};
+use super::words::{WordPlace, Words};
 
 /// The open blocks, the innermost one last.
 pub(super) struct Blocks(Vec<Block>);
@@ -12,7 +12,7 @@ pub(super) struct Block {
     /// Its kind.
     pub kind: BlockKind,
     /// The place of the word that opened it.
-    pub opened_at: Place,
+    pub opened_at: WordPlace,
     /// True if something in it ends the loop.
     pub ends: bool,
     /// The local variables that end with it.
@@ -37,7 +37,7 @@ pub(super) enum BlockKind {
 impl Blocks {
     /// The block of a whole source, which is a function to Lua.
     pub fn of_chunk() -> Blocks {
-        Blocks(vec![Block::new(BlockKind::Function, Place::default())])
+        Blocks(vec![Block::new(BlockKind::Function, WordPlace::default())])
     }
 
     /// True if the innermost block is a table.
@@ -122,7 +122,7 @@ impl Blocks {
 }
 
 impl Block {
-    fn new(kind: BlockKind, opened_at: Place) -> Block {
+    fn new(kind: BlockKind, opened_at: WordPlace) -> Block {
         Block { kind, opened_at, ends: false, locals: HashSet::new(), awaits_do: false }
     }
 }

@@ -13,7 +13,7 @@ mod words;
 mod write_before_check;
 
 use blocks::Blocks;
-use words::{Place, Words};
+use words::{WordPlace, Words};
 use write_before_check::Writes;
 
 use super::source::{Diagnostic, Severity, without_shebang};
@@ -42,11 +42,11 @@ pub fn lint(source: &str) -> Vec<Diagnostic> {
 fn missing_shebang(source: &str) -> Option<Diagnostic> {
     let message = "The first line is not `#!lua`: without it, the server checks keys less strictly where this script runs elsewhere";
     let is_missing = !source.starts_with("#!");
-    is_missing.then(|| warning(Place::default(), "missing-shebang", message.to_owned()))
+    is_missing.then(|| warning(WordPlace::default(), "missing-shebang", message.to_owned()))
 }
 
-fn warning(at: Place, rule: &'static str, message: String) -> Diagnostic {
-    let Place { line, column } = at;
+fn warning(at: WordPlace, rule: &'static str, message: String) -> Diagnostic {
+    let WordPlace { line, column } = at;
     Diagnostic { line, column: Some(column), severity: Severity::Warning, rule, message }
 }
 

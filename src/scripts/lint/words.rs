@@ -9,7 +9,7 @@ pub(super) struct Words(Vec<Word>);
 
 struct Word {
     text: String,
-    at: Place,
+    at: WordPlace,
     is_name: bool,
     /// The content of a string without its quotes.
     string: Option<String>,
@@ -17,17 +17,17 @@ struct Word {
 
 /// The place of a word, both numbers from 1.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct WordPlace {
     /// Number of its line.
     pub line: usize,
     /// Number of its first character in that line.
     pub column: usize,
 }
 
-impl Default for Place {
+impl Default for WordPlace {
     /// The beginning of a source.
-    fn default() -> Place {
-        Place { line: 1, column: 1 }
+    fn default() -> WordPlace {
+        WordPlace { line: 1, column: 1 }
     }
 }
 
@@ -36,9 +36,9 @@ pub(super) struct CommandCall<'a> {
     /// The name of the command in capitals.
     pub name: String,
     /// The place of the name.
-    pub at: Place,
+    pub at: WordPlace,
     /// The first argument where it is a string, with its place.
-    pub first_string: Option<(&'a str, Place)>,
+    pub first_string: Option<(&'a str, WordPlace)>,
 }
 
 impl Words {
@@ -64,7 +64,7 @@ impl Words {
     }
 
     /// The place of a word.
-    pub fn place(&self, at: usize) -> Place {
+    pub fn place(&self, at: usize) -> WordPlace {
         self.0.get(at).map(|word| word.at).unwrap_or_default()
     }
 
@@ -95,7 +95,7 @@ impl Word {
         let at = token.start_position();
         is_code.then(|| Word {
             text: token.to_string(),
-            at: Place { line: at.line(), column: at.character() },
+            at: WordPlace { line: at.line(), column: at.character() },
             is_name: matches!(kind, TokenType::Identifier { .. }),
             string: match kind {
                 TokenType::StringLiteral { literal, .. } => Some(literal.to_string()),

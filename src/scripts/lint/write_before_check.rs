@@ -2,7 +2,7 @@
 
 use super::{
     warning,
-    words::{Place, Words},
+    words::{WordPlace, Words},
 };
 use crate::scripts::source::Diagnostic;
 
@@ -60,7 +60,7 @@ const WRITES: &[&str] = &[
 
 /// The first write of a source behind which no refusal was found yet.
 #[derive(Default)]
-pub(super) struct Writes(Option<Place>);
+pub(super) struct Writes(Option<WordPlace>);
 
 impl Writes {
     /// Notes a write, or judges a word that may begin a refusal. Each write is told once.

@@ -6,13 +6,15 @@ use tokio::time::Instant;
 use super::BatchWorker;
 use crate::store::{
     Failure,
-    connection::{Connection, PooledConnection, RECHECK_PERIOD, checkout},
+    connection::{Connection, PooledConnection, RECHECK_PERIOD, Wait, checkout},
 };
 
 /// The connection of a batch worker, on which all of its batches are pipelined.
 pub(super) struct SharedConnection {
     connection: Connection,
     last_used: Instant,
+    /// The number of replicas of the server, and when it was asked for.
+    replicas: Option<(u32, Instant)>,
 }
 
 impl SharedConnection {
@@ -66,7 +68,41 @@ impl BatchWorker {
         metrics::counter!("lockstep_store_connections_total").increment(1);
         self.activity.count_created();
         fresh.count_into(&self.activity);
-        let fresh = SharedConnection { connection: fresh, last_used: Instant::now() };
+        let fresh =
+            SharedConnection { connection: fresh, last_used: Instant::now(), replicas: None };
         Ok(connection.insert(fresh).connection.clone())
+    }
+
+    /// Decides what the next batch on a connection waits for. Where no setting demands it, the server is asked once
+    /// a second whether it has replicas, and one of them is waited for then.
+    pub(super) async fn decide_wait(
+        &self,
+        connection: &mut Option<SharedConnection>,
+        connected: Result<Connection, Failure>,
+    ) -> (Result<Connection, Failure>, Option<Wait>) {
+        let (Some(wait), Ok(_), Some(shared)) = (self.wait, &connected, connection.as_mut()) else {
+            return (connected, None);
+        };
+        if wait.is_demanded {
+            return (connected, Some(wait));
+        }
+        let known = shared.replicas.filter(|(_, asked)| asked.elapsed() < RECHECK_PERIOD);
+        let replicas = match known {
+            Some((replicas, _)) => replicas,
+            None => {
+                match shared.connection.count_replicas(RECHECK_PERIOD.min(self.timeout / 2)).await {
+                    Ok(replicas) => replicas,
+                    Err(unanswered) => {
+                        self.route.leave(shared.generation());
+                        *connection = None;
+                        return (Err(Failure::Unavailable(unanswered.cause)), None);
+                    }
+                }
+            }
+        };
+        if known.is_none() {
+            shared.replicas = Some((replicas, Instant::now()));
+        }
+        (connected, (replicas > 0).then_some(wait))
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! Read in this order: `worker` takes calls from the queue and decides when a batch is sent; `batch`
 //! groups calls into scripts and reads replies; `wire` writes a script and its arguments as Redis gets
-//! them; `connection` makes the shared connection; `retry` sends again what may be sent again.
+//! them; `connection` makes the shared connection; `retry` sends again what may be sent again, here or at
+//! another node.
 
 mod batch;
 mod connection;
@@ -18,6 +19,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, oneshot},
     time::Instant,
 };
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{Level, Span};
 
 use super::{Failure, Script, invocation::EncodedInvocation};
@@ -28,6 +30,9 @@ pub(super) use worker::BatchWorker;
 /// The most steps in one script; a step is one operation. A thousand would block Redis for tens of
 /// milliseconds.
 pub(super) const MAX_STEPS: usize = 128;
+
+/// The most calls with large values that are sent at a time.
+pub(super) const MAX_LARGE_CALLS: usize = 4;
 
 /// The most keys in one script, well under the limit of Lua's `unpack`.
 pub(super) const MAX_KEYS: usize = 2000;
@@ -48,10 +53,34 @@ pub(super) struct PendingCall {
     pub deadline: Instant,
     /// Its share of the bytes that all calls may have, given back with it.
     #[expect(dead_code, reason = "it counts until it is dropped")]
-    pub room: OwnedSemaphorePermit,
+    pub room: QueueRoom,
+    /// Present where the call is one of a stream, whose calls keep their order. The stream sees when it is dropped.
+    pub stream: Option<TaskTrackerToken>,
+    pub progress: Progress,
     /// The span in which it was handed over; none where nobody asked for spans.
     pub span: Span,
     pub reply: oneshot::Sender<CallResult>,
+}
+
+/// The share of a call of the bytes that calls may have: of all, and of those of its node where there are several.
+pub(super) struct QueueRoom {
+    #[expect(dead_code, reason = "it counts until it is dropped")]
+    pub of_all: OwnedSemaphorePermit,
+    #[expect(dead_code, reason = "it counts until it is dropped")]
+    pub of_node: Option<OwnedSemaphorePermit>,
+}
+
+/// How far a call has come that was sent before and is to be sent again.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Progress {
+    /// The number of times that it has waited to be sent again.
+    pub pauses: u8,
+    /// The number of redirects that it has followed since it last waited.
+    pub hops: u8,
+    /// True if its slot is migrating and it is to be sent to the target, behind ASKING.
+    pub asking: bool,
+    /// True if it was sent before and no reply came, so that it may have run already.
+    pub may_have_run: bool,
 }
 
 /// The result that a pending call's caller gets.
@@ -61,6 +90,8 @@ pub(super) type CallResult = Result<StepReply, Failure>;
 pub(super) struct StepReply {
     pub replayed: bool,
     pub reply: Value,
+    /// The number of replicas that have what it wrote, where it waited for them.
+    pub replicas: Option<u32>,
 }
 
 impl PendingCall {
@@ -78,7 +109,28 @@ impl PendingCall {
 
     /// True if sending it twice has no second effect.
     fn is_retry_safe(&self) -> bool {
-        self.host_script.header.read_only || !self.invocation.fingerprint.is_empty()
+        let header = &self.host_script.header;
+        header.read_only || header.safe_to_repeat || !self.invocation.fingerprint.is_empty()
+    }
+
+    /// The failure of this call, whose last attempt failed so.
+    fn outcome(&self, failure: &Failure) -> Failure {
+        if self.host_script.header.read_only {
+            // A read has no effect to be unsure of.
+            failure.clone().without_effect()
+        } else if self.progress.may_have_run && failure.says_nothing_of_before() {
+            // The fate of a repeat says nothing of the first attempt.
+            failure.as_unknown(self.is_retry_safe())
+        } else {
+            failure.clone()
+        }
+    }
+
+    /// Ends the call, which is not sent any more.
+    pub fn fail(self, failure: &Failure) {
+        let failure = self.outcome(failure);
+        // The caller may have gone.
+        let _ = self.reply.send(Err(failure));
     }
 }
 

@@ -1,8 +1,6 @@
 //! The wire: one script and its steps as Redis gets them. `worker` encodes batches, `transaction` the one
 //! step of an EXEC, `user_script` a script of a caller.
 
-use std::borrow::Cow;
-
 use redis::Pipeline;
 
 use crate::store::{Clock, Retention, Script, invocation::EncodedInvocation};
@@ -17,7 +15,7 @@ pub(in crate::store) struct RunnerArgs {
 impl RunnerArgs {
     /// Adds one script to a pipeline: EVALSHA (or EVAL with `send_source`), the keys of all steps, the
     /// runner's own arguments, and for each step its operation, its numbers of keys and arguments, its
-    /// fingerprint and its arguments. `runner.lua` reads it.
+    /// fingerprint with the caller's key, and its arguments. `runner.lua` reads it.
     pub fn encode<'a>(
         &self,
         pipeline: &mut Pipeline,
@@ -36,23 +34,27 @@ impl RunnerArgs {
         let Retention { idempotency_ttl_ms, transaction_ttl_ms, history } = self.retention;
         pipeline.arg(self.clock.ahead_ms()).arg(idempotency_ttl_ms);
         pipeline.arg(transaction_ttl_ms).arg(history);
-        for EncodedInvocation { step, keys, args, fingerprint, .. } in steps {
+        for EncodedInvocation { step, keys, args, fingerprint, actor, .. } in steps {
             let own_keys = keys.len() - usize::from(!fingerprint.is_empty());
-            pipeline.arg(*step).arg(own_keys).arg(args.len()).arg(fingerprint);
+            pipeline.arg(*step).arg(own_keys).arg(args.len());
+            match actor.is_empty() {
+                true => pipeline.arg(fingerprint),
+                false => pipeline.arg(format!("{fingerprint}@{actor}")),
+            };
             for arg in args.iter() {
                 pipeline.arg(arg);
             }
         }
         pipeline.ignore_errors();
     }
-    /// The words of EVAL for one step, as the debugger is sent them. Keys and arguments are text, because those of
-    /// callers come as JSON.
-    pub fn words<'a>(&self, script: &'a Script, step: &'a EncodedInvocation) -> Vec<Cow<'a, str>> {
+
+    /// The words of EVAL for one step, as the debugger is sent them.
+    pub fn words(&self, script: &Script, step: &EncodedInvocation) -> Vec<Vec<u8>> {
         let mut pipeline = Pipeline::with_capacity(1);
         self.encode(&mut pipeline, script, true, [step].into_iter());
         let words = pipeline.cmd_iter().flat_map(redis::Cmd::args_iter).map(|word| match word {
-            redis::Arg::Simple(bytes) => String::from_utf8_lossy(bytes).into_owned().into(),
-            _ => Cow::Borrowed(""),
+            redis::Arg::Simple(bytes) => bytes.to_vec(),
+            _ => Vec::new(),
         });
         words.collect()
     }

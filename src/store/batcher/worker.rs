@@ -1,7 +1,11 @@
 //! A batch worker: a queue, one shared connection, and the loop that turns one into calls on the other.
 //! [`super::super::Store::open`] starts the workers.
 
-use std::{future, sync::Arc, time::Duration};
+use std::{
+    future,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use futures_util::stream::{FuturesOrdered, StreamExt};
 use redis::{Pipeline, Value};
@@ -9,14 +13,15 @@ use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Completions, MAX_STEPS, PendingCall, RunnerArgs,
+    Completions, PendingCall, RunnerArgs,
     batch::{ScriptBatch, group},
     connection::SharedConnection,
 };
 use crate::store::{
-    Failure,
+    Failure, HostPort,
     activity::ConnectionActivity,
-    connection::{Connection, Pool, Route, Unanswered, ask_role, is_replica},
+    connection::{Connection, Durability, Pool, Route, Unanswered, Wait, ask_role, is_replica},
+    topology::Topology,
 };
 
 /// The most batches that are on their way at a time.
@@ -26,10 +31,19 @@ const MAX_CONCURRENT_BATCHES: usize = 2;
 /// while a batch is on its way are collected and sent as the next batch, so that many calls share one
 /// script under load. There is no timer.
 pub(in crate::store) struct BatchWorker {
+    /// The id and the address of its node, and its number among the workers of that.
+    pub node: u64,
+    pub host_port: Option<HostPort>,
+    pub number: usize,
+    pub topology: Weak<Topology>,
     pub route: Arc<Route>,
     pub pool: Pool,
     pub runner_args: RunnerArgs,
     pub timeout: Duration,
+    /// What its writes wait for; of a wait that no setting demands only where the server has replicas.
+    pub wait: Option<Wait>,
+    /// The most calls of one batch.
+    pub max_calls: usize,
     pub activity: Arc<ConnectionActivity>,
 }
 
@@ -37,14 +51,19 @@ impl BatchWorker {
     /// Runs until the queue is closed and every call in it has its result. `closing` closes the queue.
     pub async fn run(self, mut queue: mpsc::Receiver<PendingCall>, closing: CancellationToken) {
         let mut connection = None;
-        let mut collected = Vec::with_capacity(MAX_STEPS);
+        let mut collected = Vec::with_capacity(self.max_calls);
         let mut in_flight = FuturesOrdered::new();
         let mut completions = Completions::default();
         let mut open = true;
         while open || !collected.is_empty() || !in_flight.is_empty() {
             // A second batch is pipelined only when it is full, so that Redis goes from one to the
             // other without waiting for the worker.
-            let full = collected.len() == MAX_STEPS && in_flight.len() < MAX_CONCURRENT_BATCHES;
+            let full =
+                collected.len() == self.max_calls && in_flight.len() < MAX_CONCURRENT_BATCHES;
+            if in_flight.is_empty() && !collected.is_empty() {
+                // Not while others are on their way: one of those may be redirected too, and comes first.
+                self.hand_over_misplaced(&mut collected);
+            }
             if full || in_flight.is_empty() && !collected.is_empty() {
                 let batches = group(&mut collected, &mut completions);
                 if !batches.is_empty() {
@@ -54,7 +73,7 @@ impl BatchWorker {
                     in_flight.push_back(async move { (batches, deadline, sent.await) });
                 }
             }
-            let room = MAX_STEPS - collected.len();
+            let room = self.max_calls - collected.len();
             tokio::select! {
                 biased;
                 Some((batches, deadline, sent)) = in_flight.next() => {
@@ -94,6 +113,7 @@ impl BatchWorker {
             completions.deliver();
         }
         let connected = self.connect(connection, deadline).await;
+        let (connected, wait) = self.decide_wait(connection, connected).await;
         let mut pipeline = Pipeline::with_capacity(batches.len() + 1);
         let asks_role = connected.as_ref().is_ok_and(Connection::needs_role_check);
         if asks_role {
@@ -117,10 +137,10 @@ impl BatchWorker {
             };
             let generation = connected.generation();
             let left = deadline.saturating_duration_since(Instant::now()).min(time_limit);
-            match connected.send(&pipeline, left).await {
-                Ok(mut replies) => {
+            match connected.send_and_wait(&pipeline, left, wait).await {
+                Ok((mut replies, durability)) => {
                     let role = asks_role.then(|| Role::of(&replies.remove(0)));
-                    Sent::Complete { replies, role, generation }
+                    Sent::Complete { replies, role, durability, generation }
                 }
                 Err(unanswered) => Sent::Unanswered { unanswered, generation },
             }
@@ -135,7 +155,7 @@ pub(super) enum Sent {
     /// They were sent on a connection of `generation`, and the replies did not come.
     Unanswered { unanswered: Unanswered, generation: u64 },
     /// Each has a reply. `role` is that of the server, where it was asked for.
-    Complete { replies: Vec<Value>, role: Option<Role>, generation: u64 },
+    Complete { replies: Vec<Value>, role: Option<Role>, durability: Durability, generation: u64 },
 }
 
 /// The role of a server.

@@ -1,13 +1,18 @@
 //! Connections to the server: how they are made, when they are left, and what was sent on them.
 //!
-//! `route` knows where the server is and makes connections, `pool` keeps idle ones, `raw` is one without a driver, and
-//! `stream` counts what was written. The batcher, `transaction` and `admin` use them; nothing else connects to Redis but
-//! the subscription of `notifications`.
+//! `route` knows where the server is and makes connections of every kind: `address` reads the URL, `entry` what lets
+//! the service in, and `sentinel` asks for the primary of a group. `pool` keeps idle connections, `raw` is one without a
+//! driver, `stream` counts what was written, and `wait` has replicas confirm it. The batcher, `transaction`, `admin` and `notifications` use them;
+//! nothing else connects to Redis.
 
+mod address;
+mod entry;
 mod pool;
 mod raw;
 mod route;
+mod sentinel;
 mod stream;
+mod wait;
 
 use std::{
     sync::Arc,
@@ -21,9 +26,11 @@ use redis::{
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
+pub use address::HostPort;
 pub(super) use pool::{Pool, PooledConnection, checkout, pool};
 pub(super) use raw::RawConnection;
 pub(super) use route::Route;
+pub(super) use wait::{Durability, Wait};
 
 use super::{Failure, activity::ConnectionActivity};
 use stream::Written;
@@ -125,7 +132,8 @@ impl ConnectionLike for Connection {
     }
 }
 
-fn is_error(reply: &Value) -> bool {
+/// True for an error reply.
+pub(super) fn is_error(reply: &Value) -> bool {
     matches!(reply, Value::ServerError(_))
 }
 
@@ -159,13 +167,21 @@ pub(super) fn ask_role(pipeline: &mut Pipeline) {
 /// True if a server has answered [`ask_role`] by saying that it is a replica. A server that does not
 /// tell is taken for none: a write will tell.
 pub(super) fn is_replica(reply: &Value) -> bool {
-    let text = match reply {
-        Value::BulkString(bytes) => bytes.as_slice(),
-        Value::VerbatimString { text, .. } => text.as_bytes(),
-        Value::SimpleString(text) => text.as_bytes(),
-        _ => return false,
-    };
-    text.split(|byte| *byte == b'\n').any(|line| line.trim_ascii_end() == b"role:slave")
+    info_text(reply).is_some_and(says_replica)
+}
+
+/// The text of a reply to INFO.
+fn info_text(reply: &Value) -> Option<&[u8]> {
+    match reply {
+        Value::BulkString(bytes) => Some(bytes),
+        Value::VerbatimString { text, .. } | Value::SimpleString(text) => Some(text.as_bytes()),
+        _ => None,
+    }
+}
+
+/// True if the text of INFO says that the server is a replica.
+fn says_replica(info: &[u8]) -> bool {
+    info.split(|byte| *byte == b'\n').any(|line| line.trim_ascii_end() == b"role:slave")
 }
 
 /// The failure of a call whose server is a replica.

@@ -1,5 +1,6 @@
-//! A connection without a driver: the debugger of Redis answers one command with several replies. `script_trace`
-//! uses it.
+//! A connection without a driver: each command is written, and each reply read, when it is asked for. `route` greets
+//! a server on it and `sentinel` asks one question; `script_trace` uses it because the debugger of Redis answers one
+//! command with several replies.
 
 use std::{io, pin::Pin};
 
@@ -23,14 +24,42 @@ impl RawConnection {
         RawConnection(BufStream::new(socket))
     }
 
+    /// The socket. Every command has its reply, so nothing is left of either.
+    pub(super) fn into_socket(self) -> Box<dyn RawSocket> {
+        self.0.into_inner()
+    }
+
     /// Sends a command.
-    pub async fn send(&mut self, words: &[impl AsRef<str>]) -> io::Result<()> {
-        let mut text = format!("*{}\r\n", words.len());
-        for word in words.iter().map(AsRef::as_ref) {
-            text += &format!("${}\r\n{word}\r\n", word.len());
-        }
-        self.0.write_all(text.as_bytes()).await?;
+    pub async fn send(&mut self, words: &[impl AsRef<[u8]>]) -> io::Result<()> {
+        self.write(words).await?;
         self.0.flush().await
+    }
+
+    async fn write(&mut self, words: &[impl AsRef<[u8]>]) -> io::Result<()> {
+        let mut text = format!("*{}\r\n", words.len()).into_bytes();
+        for word in words.iter().map(AsRef::as_ref) {
+            text.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+            text.extend_from_slice(word);
+            text.extend_from_slice(b"\r\n");
+        }
+        self.0.write_all(&text).await
+    }
+
+    /// Sends commands at once and reads their replies.
+    ///
+    /// # Errors
+    ///
+    /// The error of the socket. An error reply is a reply.
+    pub async fn ask_all(&mut self, commands: &[Vec<&[u8]>]) -> io::Result<Vec<ScriptValue>> {
+        for words in commands {
+            self.write(words).await?;
+        }
+        self.0.flush().await?;
+        let mut replies = Vec::with_capacity(commands.len());
+        for _ in commands {
+            replies.push(self.reply().await?);
+        }
+        Ok(replies)
     }
 
     /// Sends a command and reads its reply.

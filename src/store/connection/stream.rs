@@ -12,10 +12,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The count of a socket's bytes. Clones share it.
 #[derive(Clone, Default)]
-pub(super) struct Written(Arc<Mutex<Progress>>);
+pub(super) struct Written(Arc<Mutex<ByteCount>>);
 
 #[derive(Default)]
-struct Progress {
+struct ByteCount {
     bytes: u64,
     sealed: bool,
 }
@@ -28,12 +28,12 @@ impl Written {
 
     /// Lets the socket take nothing more, so that the count is final, and returns it.
     pub fn seal(&self) -> u64 {
-        let mut progress = self.lock();
-        progress.sealed = true;
-        progress.bytes
+        let mut count = self.lock();
+        count.sealed = true;
+        count.bytes
     }
 
-    fn lock(&self) -> MutexGuard<'_, Progress> {
+    fn lock(&self) -> MutexGuard<'_, ByteCount> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -42,6 +42,9 @@ impl Written {
 pub(super) struct CountedStream<S> {
     pub socket: S,
     pub written: Written,
+    /// True if the socket encrypts: a write that fails may have sent some of its bytes, which are then all
+    /// counted.
+    pub encrypts: bool,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for CountedStream<S> {
@@ -58,17 +61,19 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for CountedStream<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-        bytes: &[u8],
+        buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let CountedStream { socket, written } = self.get_mut();
+        let CountedStream { socket, written, encrypts } = self.get_mut();
         // Held over the write, so that no byte goes out after `seal` has counted.
         let mut progress = written.lock();
         if progress.sealed {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let taken = Pin::new(socket).poll_write(context, bytes);
-        if let Poll::Ready(Ok(count)) = taken {
-            progress.bytes += count as u64;
+        let taken = Pin::new(socket).poll_write(context, buffer);
+        match taken {
+            Poll::Ready(Ok(count)) => progress.bytes += count as u64,
+            Poll::Ready(Err(_)) if *encrypts => progress.bytes += buffer.len() as u64,
+            _ => {}
         }
         taken
     }
@@ -94,12 +99,24 @@ mod tests {
         // The pipe holds 8 bytes that nobody reads.
         let (socket, _unread) = tokio::io::duplex(8);
         let written = Written::default();
-        let mut stream = CountedStream { socket, written: written.clone() };
+        let mut stream = CountedStream { socket, written: written.clone(), encrypts: false };
         stream.write_all(b"12345").await.unwrap();
         assert_eq!(written.bytes(), 5);
         assert_eq!(stream.write(b"6789").await.unwrap(), 3);
         assert_eq!(written.seal(), 8);
         assert_eq!(stream.write(b"9").await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
         assert_eq!(written.bytes(), 8);
+    }
+
+    #[tokio::test]
+    async fn counts_all_of_a_write_that_an_encrypting_socket_failed_at() {
+        for (encrypts, counted) in [(true, 3), (false, 0)] {
+            let (socket, other_end) = tokio::io::duplex(8);
+            drop(other_end);
+            let written = Written::default();
+            let mut stream = CountedStream { socket, written: written.clone(), encrypts };
+            stream.write(b"123").await.unwrap_err();
+            assert_eq!(written.seal(), counted);
+        }
     }
 }

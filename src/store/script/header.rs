@@ -14,6 +14,13 @@ pub struct Header {
     pub read_only: bool,
     /// `INTERNAL`: only the service itself runs it, so it is no operation of the OpenAPI document.
     pub internal: bool,
+    /// `AWAITS REPLICAS`: its answer is of use only if it outlasts a failover, so it is given when a replica has
+    /// what was written, wherever there is one.
+    #[serde(skip)]
+    pub awaits_replicas: bool,
+    /// `SAFE TO REPEAT`: a second run with the same arguments changes nothing and answers as the first, so it is sent
+    /// again after a lost reply.
+    pub safe_to_repeat: bool,
     /// `OWN SCRIPT`: it writes by itself, so it never shares a script with another step.
     pub own_script: bool,
     /// `RUNS OPERATIONS`: it runs operations that it is given. All commands are in its script.
@@ -135,6 +142,8 @@ impl Header {
         match words {
             ["READ", "ONLY"] => self.read_only = true,
             ["INTERNAL"] => self.internal = true,
+            ["AWAITS", "REPLICAS"] => self.awaits_replicas = true,
+            ["SAFE", "TO", "REPEAT"] => self.safe_to_repeat = true,
             ["OWN", "SCRIPT"] => self.own_script = true,
             ["RUNS", "ONE", "OPERATION"] => self.runs_one_operation = true,
             ["RUNS", "OPERATIONS"] => self.runs_operations = true,

@@ -145,9 +145,10 @@ async fn many_callers_spend_reclaimed_money_once() {
 
 /// The sweeper reads all spaces, so these tests have a server of their own.
 async fn sweep(service: &Service) {
+    let shards = service.store.shards();
     let mut cursor = 0;
     loop {
-        cursor = sweeper::sweep_page(&service.store, cursor).await.unwrap();
+        cursor = sweeper::sweep_page(&service.store, &shards[0], cursor).await.unwrap();
         if cursor == 0 {
             return;
         }

@@ -342,7 +342,7 @@ async fn expect_100_continue_is_answered_at_once() {
     let mut stream = TcpStream::connect(&process.address).await.unwrap();
     let line = increment("n").to_string();
     let head = format!(
-        "POST /bulk HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-ndjson\r\n\
+        "POST /bulk HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-ndjson\r\n\
          lockstep-space: {}\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
         unique("asked-"),
         line.len()

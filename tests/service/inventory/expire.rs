@@ -68,9 +68,10 @@ async fn open_reservations_stay_held_while_expired_ones_are_reclaimed() {
 #[tokio::test]
 async fn the_sweeper_reclaims_reservations_that_no_call_touches() {
     let (_server, service) = with_ended_holds(1500).await;
+    let shards = service.store.shards();
     let mut cursor = 0;
     loop {
-        cursor = sweeper::sweep_page(&service.store, cursor).await.unwrap();
+        cursor = sweeper::sweep_page(&service.store, &shards[0], cursor).await.unwrap();
         if cursor == 0 {
             break;
         }

@@ -311,7 +311,7 @@ async fn a_wait_ends_with_its_connection_or_with_the_service() {
     acquire(&service, json!({})).await.assert(201);
     let body = json!({ "lock": "l", "owner": "you", "wait_ms": 25_000 }).to_string();
     let request = format!(
-        "POST /locks HTTP/1.1\r\nHost: x\r\nLockstep-Space: {}\r\nContent-Type: application/json\r\n\
+        "POST /locks HTTP/1.1\r\nHost: localhost\r\nLockstep-Space: {}\r\nContent-Type: application/json\r\n\
          Content-Length: {}\r\n\r\n{body}",
         service.space,
         body.len()

@@ -29,9 +29,27 @@ impl Call {
         Call { router, method, path: path.to_owned(), headers, body: None }
     }
 
+    /// With this key of a caller in place of the one that it has.
+    pub fn with_caller_key(mut self, key: &str) -> Call {
+        self.headers.retain(|(name, _)| name != "authorization");
+        self.header("authorization", &format!("Bearer {key}"))
+    }
+
+    /// Without any key of a caller.
+    pub fn without_caller_key(mut self) -> Call {
+        self.headers.retain(|(name, _)| name != "authorization");
+        self
+    }
+
     pub fn json(mut self, body: Value) -> Call {
         self.body = Some(body);
         self.header("content-type", "application/json")
+    }
+
+    /// With this content type in place of the one that it has.
+    pub fn content_type(mut self, kind: &str) -> Call {
+        self.headers.retain(|(name, _)| name != "content-type");
+        self.header("content-type", kind)
     }
 
     /// Under an idempotency key: sent again, it has no second effect.

@@ -1,10 +1,12 @@
-//! A test's tools: a Redis (`server`), an address in front of it (`relay`), the service in this process (`service`) or as a program
+//! A test's tools: a Redis (`server`), a cluster of several (`cluster`), an address in front of it (`relay`), the service in this process (`service`) or as a program
 //! (`process`), the answers of both (`answer`), many callers at once (`race`), the contents of a space
 //! (`keys`), and checks that several operations share (`checks`).
 
 mod answer;
 mod call;
 mod checks;
+#[allow(dead_code, reason = "only tests/distributed uses it")]
+mod cluster;
 mod keys;
 mod process;
 mod race;
@@ -20,10 +22,13 @@ use std::{
 
 use serde_json::{Value, json};
 
+#[allow(unused_imports, reason = "only tests/distributed uses it")]
+pub use self::cluster::slot_of;
 pub use self::{
     answer::Answer,
     call::Call,
     checks::{Paging, assert_if_match, assert_rejects_invalid_paging, pages},
+    cluster::Cluster,
     keys::{all_keys, pack_account, seed},
     process::Process,
     race::{race, race_each},

@@ -122,6 +122,19 @@ impl Process {
         self.send(request.body(Body::empty()).unwrap()).await
     }
 
+    /// One call with the key of a caller; `None` where no answer came. A null body is none.
+    pub async fn call(&self, key: &str, method: &str, path: &str, body: &Value) -> Option<Answer> {
+        let request = Request::builder().method(method).uri(self.url(path));
+        let request = request.header("authorization", format!("Bearer {key}"));
+        let request = match body {
+            Value::Null => request.body(Body::empty()),
+            body => request
+                .header("content-type", "application/json")
+                .body(Body::from(body.to_string())),
+        };
+        self.send(request.unwrap()).await
+    }
+
     /// The body of a path that answers no JSON.
     pub async fn get_text(&self, path: &str) -> String {
         let request = Request::get(self.url(path)).body(Body::empty()).unwrap();
@@ -149,7 +162,8 @@ impl Process {
         format!("http://{}{path}", self.address)
     }
 
-    async fn send(&self, request: Request<Body>) -> Option<Answer> {
+    /// Sends a request whose URI begins with its address.
+    pub async fn send(&self, request: Request<Body>) -> Option<Answer> {
         let (head, body) = self.client.request(request).await.ok()?.into_parts();
         let bytes = body.collect().await.ok()?.to_bytes();
         Some(Answer::new(head.status, head.headers, &bytes))

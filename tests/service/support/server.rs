@@ -34,6 +34,9 @@ pub fn raw() -> redis::Connection {
 pub struct Server {
     pub url: String,
     pub folder: String,
+    /// The port at which the nodes of a cluster talk to it.
+    #[allow(dead_code, reason = "only tests/distributed uses it")]
+    pub bus_port: Option<u16>,
     shell: Child,
 }
 
@@ -62,12 +65,24 @@ impl Server {
 
     /// Starts a server on this port.
     pub fn start_on(port: u16) -> Server {
-        Server::launch(port, &unique("lockstep-test-"), &[])
+        Server::start_on_with(port, &[])
+    }
+
+    /// Starts a server on this port with these arguments.
+    #[allow(dead_code, reason = "only tests/distributed uses it")]
+    pub fn start_on_with(port: u16, arguments: &[&str]) -> Server {
+        Server::launch(port, &unique("lockstep-test-"), arguments)
     }
 
     /// Starts a server whose data folder has this name within the system's temporary folder.
     pub fn start_in(name: &str, arguments: &[&str]) -> Server {
         Server::launch(free_port(), name, arguments)
+    }
+
+    /// Starts a server on this port with these arguments.
+    #[allow(dead_code, reason = "only tests/distributed uses it")]
+    pub fn start_at(port: u16, arguments: &[&str]) -> Server {
+        Server::launch(port, &unique("lockstep-test-"), arguments)
     }
 
     fn launch(port: u16, name: &str, arguments: &[&str]) -> Server {
@@ -83,19 +98,54 @@ impl Server {
         );
         let shell = Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).spawn();
         let shell = shell.expect("a shell to start redis-server from");
-        let server = Server { url: format!("redis://127.0.0.1:{port}"), folder, shell };
+        let url = format!("redis://127.0.0.1:{port}");
+        let server = Server { url, folder, bus_port: None, shell };
         drop(server.connection());
         server
     }
 
+    /// Its id in a cluster.
+    #[allow(dead_code, reason = "only tests/distributed uses it")]
+    pub fn cluster_id(&self) -> String {
+        redis::cmd("CLUSTER").arg("MYID").query(&mut self.connection()).unwrap()
+    }
+
+    /// A new connection, if the server accepts one now.
+    #[allow(dead_code, reason = "only tests/distributed uses it")]
+    pub fn try_connection(&self) -> Option<redis::Connection> {
+        redis::Client::open(self.url.as_str()).unwrap().get_connection().ok()
+    }
+
+    /// True until it is killed.
+    #[allow(dead_code, reason = "only tests/distributed uses it")]
+    pub fn is_running(&self) -> bool {
+        self.try_connection().is_some()
+    }
+
     /// Has the server hang: it accepts connections and answers nothing until the result is dropped.
     pub fn hang(&self) -> Hanging {
+        let process = self.process();
+        kill_process(process, Signal::STOP).unwrap();
+        Hanging(process)
+    }
+
+    /// Ends the server with SIGKILL.
+    #[allow(dead_code, reason = "the tests of groups use it")]
+    pub fn kill(&self) {
+        kill_process(self.process(), Signal::KILL).unwrap();
+    }
+
+    fn process(&self) -> Pid {
         let info: String = redis::cmd("INFO").arg("server").query(&mut self.connection()).unwrap();
         let id =
             info.lines().find_map(|line| line.strip_prefix("process_id:")?.trim().parse().ok());
-        let process = Pid::from_raw(id.unwrap()).unwrap();
-        kill_process(process, Signal::STOP).unwrap();
-        Hanging(process)
+        Pid::from_raw(id.unwrap()).unwrap()
+    }
+
+    /// Its port.
+    #[allow(dead_code, reason = "the tests of groups use it")]
+    pub fn port(&self) -> u16 {
+        self.url.rsplit(':').next().unwrap().parse().unwrap()
     }
 
     /// Runs one command, such as `CONFIG SET maxmemory 1`.

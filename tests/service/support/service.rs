@@ -1,7 +1,7 @@
 //! The service within the test's process, and the verbs in which tests tell what callers do. Most give
 //! a [`Call`], which is sent when it is awaited.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -9,15 +9,18 @@ use axum::{
     http::{HeaderValue, Method, Request},
 };
 use lockstep::{
-    api::{Limits, ShutdownGate},
+    api::{AccessSettings, Limits, ShutdownGate},
     app::{self, app},
-    store::{Retention, Settings, Store},
+    auth::{CallerKey, KeyRing, KnownKey, Principal, ScopeSet, SpaceSet},
+    keys::follow_keys,
+    store::{Access, Retention, Settings, Store},
     telemetry::CallStatistics,
+    types::Id,
 };
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::{Answer, Call, HOUR, Server, redis_url, unique};
+use super::{Answer, Call, Cluster, HOUR, Server, redis_url, unique};
 
 /// The whole service but its sockets, with a space that no other test uses.
 #[derive(Clone)]
@@ -27,6 +30,12 @@ pub struct Service {
     pub statistics: CallStatistics,
     pub space: String,
     url: String,
+    /// The key that its calls have.
+    caller_key: Option<String>,
+    /// What its router asks before a request.
+    pub gate: ShutdownGate,
+    /// The keys that it knows, where it has some.
+    pub ring: Option<Arc<KeyRing>>,
 }
 
 impl Service {
@@ -39,14 +48,26 @@ impl Service {
         Service::with(|settings| settings.url.clone_from(&server.url))
     }
 
+    /// On a cluster, found by the address of one of its nodes, with one batch worker for each master.
+    #[allow(dead_code, reason = "only tests/distributed uses it")]
+    pub fn on_cluster(cluster: &Cluster) -> Service {
+        Service::with(|settings| {
+            settings.url = cluster.url();
+            settings.batch_workers = 1;
+        })
+    }
+
     pub fn with(change: impl FnOnce(&mut Settings)) -> Service {
         let mut settings = Settings {
             url: redis_url().to_owned(),
+            access: Access::default(),
             batch_workers: 2,
             transactions: 16,
             queue: 8192,
             queue_bytes: 64 << 20,
             timeout: Duration::from_secs(20),
+            wait_replicas: 0,
+            wait_timeout: Duration::from_secs(1),
             retention: Retention {
                 idempotency_ttl_ms: 3_600_000,
                 transaction_ttl_ms: 3_600_000,
@@ -57,14 +78,65 @@ impl Service {
         lockstep::telemetry::prometheus();
         let store = Store::open(&settings).unwrap();
         let statistics = CallStatistics::default();
-        let shape = app::RouterSettings {
-            base_path: String::new(),
-            body_limit_bytes: 262_144,
-            statistics: Some(statistics.clone()),
-            ..app::RouterSettings::default()
+        let (router, gate) = router(&store, &statistics, None);
+        let (space, url) = (unique("test-"), settings.url);
+        Service { router, store, statistics, space, url, caller_key: None, gate, ring: None }
+    }
+
+    /// The same service with keys, which are stored in its space. Its calls have the root key.
+    pub fn with_root_key(&self) -> Service {
+        let root = CallerKey::generate().unwrap();
+        let space = Id::try_from(self.space.clone()).unwrap();
+        let ring = Arc::new(KeyRing::new(space, root.digest()));
+        let access = AccessSettings {
+            ring: Arc::clone(&ring),
+            failures_per_minute: 100,
+            trusted_proxies: Vec::new(),
         };
-        let router = app(store.clone(), ShutdownGate::new(Limits::default()), &shape);
-        Service { router, store, statistics, space: unique("test-"), url: settings.url }
+        let (router, gate) = router(&self.store, &self.statistics, Some(access));
+        Service {
+            router,
+            gate,
+            caller_key: Some(root.text().to_owned()),
+            ring: Some(ring),
+            ..self.clone()
+        }
+    }
+
+    /// The same service with keys, whose calls have one that may do everything. Only its process knows that key.
+    pub fn with_key_of_process(&self) -> Service {
+        let service = self.with_root_key();
+        let key = CallerKey::generate().unwrap();
+        let principal = Principal::new(key.id(), "test", ScopeSet::new(["*"]), SpaceSet::all());
+        let known = KnownKey::new(principal, u64::MAX, key.digest(), 0);
+        service.ring.as_ref().unwrap().replace(0, vec![known]);
+        service.as_caller(key.text())
+    }
+
+    /// A service with keys that follows their changes, with a space that no other test uses.
+    pub async fn with_keys() -> Service {
+        let service = Service::new().with_root_key();
+        let ring = service.ring.clone().unwrap();
+        tokio::spawn(follow_keys(service.store.clone(), Arc::clone(&ring)));
+        let loaded = async {
+            while !ring.is_loaded() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), loaded).await.expect("keys");
+        service
+    }
+
+    /// The same service whose calls have this key.
+    pub fn as_caller(&self, key: &str) -> Service {
+        Service { caller_key: Some(key.to_owned()), ..self.clone() }
+    }
+
+    /// Makes a key, and returns its text. The caller needs the root key.
+    pub async fn make_key(&self, scopes: &[&str], spaces: &[&str]) -> String {
+        let body = json!({ "name": "test", "scopes": scopes, "spaces": spaces });
+        let made = self.post("/keys", body).await.assert(201);
+        made["key"].as_str().unwrap().to_owned()
     }
 
     /// The same service with another space that no other test uses.
@@ -101,17 +173,42 @@ impl Service {
     }
 }
 
+/// The router of a service and its gate, with keys where there is a check of them.
+fn router(
+    store: &Store,
+    statistics: &CallStatistics,
+    access: Option<AccessSettings>,
+) -> (Router, ShutdownGate) {
+    let settings = app::RouterSettings {
+        body_limit_bytes: 262_144,
+        statistics: Some(statistics.clone()),
+        access,
+        ..app::RouterSettings::default()
+    };
+    let gate = ShutdownGate::new(Limits::default());
+    (app(store.clone(), gate.clone(), &settings), gate)
+}
+
 /// Requests of any path.
 impl Service {
     /// Sends a request as it is but for its host, for bodies that are no JSON and headers that are wrong.
     pub async fn send(&self, mut request: Request<Body>) -> Answer {
-        request.headers_mut().entry("host").or_insert(HeaderValue::from_static("lockstep"));
+        let headers = request.headers_mut();
+        headers.entry("host").or_insert(HeaderValue::from_static("lockstep"));
+        if let Some(key) = &self.caller_key {
+            let value = HeaderValue::try_from(format!("Bearer {key}")).unwrap();
+            headers.entry("authorization").or_insert(value);
+        }
         Answer::of(self.router.clone().oneshot(request).await.unwrap()).await
     }
 
     pub fn call(&self, method: &str, path: &str) -> Call {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
-        Call::new(self.router(), &self.space, method, path)
+        let call = Call::new(self.router(), &self.space, method, path);
+        match &self.caller_key {
+            Some(key) => call.with_caller_key(key),
+            None => call,
+        }
     }
 
     pub fn post(&self, path: &str, body: Value) -> Call {
