@@ -133,6 +133,40 @@ local function checked_result(value, depth, size)
   return copy
 end
 
+-- True for the errors by which the debugger ends a script. A script that caught one would run on in the debugger's copy
+-- of the server, where nothing else ends it.
+local function ends_trace(failure)
+  local text = type(failure) == 'table' and failure.err or failure
+  return type(text) == 'string'
+    and (text:find('script aborted for user request', 1, true) or text:find('timeout during Lua debugging', 1, true))
+end
+
+-- Returns what a protected call has returned, and fails again where the debugger has ended the script.
+local function caught(succeeded, ...)
+  if not succeeded and ends_trace((...)) then
+    error((...), 0)
+  end
+  return succeeded, ...
+end
+
+local function protected_call(called, ...)
+  return caught(pcall(called, ...))
+end
+
+local function protected_call_with(called, handler)
+  return caught(xpcall(called, function(failure)
+    return ends_trace(failure) and failure or handler(failure)
+  end))
+end
+
+local coroutines = {
+  create = coroutine.create, wrap = coroutine.wrap, yield = coroutine.yield, status = coroutine.status,
+  running = coroutine.running,
+  resume = function(...)
+    return caught(coroutine.resume(...))
+  end,
+}
+
 -- Runs the caller's own source with these keys and arguments. `prefix` is that of the space's data keys, and
 -- `last_line` the last line of the source. `written` is called with each key of a command that writes, where it is
 -- given. Returns `ok` and the result, or a refusal.
@@ -210,7 +244,8 @@ function run_user_chunk(name, prefix, last_line, keys, args, written)
     return value, message, ...
   end
 
-  local chunk = user_chunk(sandbox, sandbox, keys, args, json, metatable_of, throw, assert_true)
+  local chunk = user_chunk(sandbox, sandbox, keys, args, json, metatable_of, throw, assert_true,
+    protected_call, protected_call_with, coroutines)
   local succeeded, result = xpcall(function()
     return checked_result(chunk(unpack(args, 1, math.min(#args, 200))), 1, { values = 0, bytes = 0 })
   end, function(failure)

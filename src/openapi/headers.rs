@@ -150,7 +150,8 @@ pub(super) fn add_to_answers(operation: &mut Value, is_command: bool, schemas: &
     for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
         let body = response["content"]["application/json"]["schema"]["$ref"].as_str();
         let body = body.and_then(|reference| reference.rsplit('/').next()).unwrap_or_default();
-        let has_version = !is_past && !is_cached && has_member(&schemas[body], version_member, schemas);
+        let has_version =
+            !is_past && !is_cached && has_member(&schemas[body], version_member, schemas);
         has_copies |= has_version && !is_command;
         let mut headers = references(&[
             ("X-Request-Id", true),

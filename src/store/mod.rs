@@ -111,7 +111,7 @@ struct Inner {
     notifications: Notifications,
     local: Local,
     /// The places of traces, each of which is a copy of the server.
-    traces: Semaphore,
+    traces: Arc<Semaphore>,
     /// Tasks that go on after their caller has gone, such as giving back what was granted to it.
     background: TaskTracker,
     draining: CancellationToken,

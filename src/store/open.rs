@@ -96,7 +96,7 @@ impl Store {
             process: ProcessId::new(),
             notifications: Notifications::new(),
             local: Local::default(),
-            traces: Semaphore::new(MAX_TRACES),
+            traces: Arc::new(Semaphore::new(MAX_TRACES)),
             background: TaskTracker::new(),
             draining: CancellationToken::new(),
         })))

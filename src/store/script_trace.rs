@@ -3,9 +3,9 @@
 //! The debugger forks the server, and the copy runs the script and is thrown away: nothing that it writes is kept.
 //! It stops before each line and tells which it is, and after a command it tells the command and its reply.
 
-use std::{io, time::Duration};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
-use tokio::time::timeout;
+use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
 use super::{
     Context, Failure, Operation, ScriptValue, Store, UserScript, connection::RawConnection,
@@ -15,8 +15,8 @@ use super::{
 /// The longest that a trace may take.
 const MAX_TRACE: Duration = Duration::from_secs(10);
 
-/// The longest wait for the server to take the command that ends a trace.
-const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
+/// The longest that a trace may take to end after nobody needs it any more.
+const MAX_ENDING: Duration = Duration::from_secs(10);
 
 /// The most lines that the debugger is stepped through for one line of the caller's source: the service's own lines
 /// around a command are among them.
@@ -55,16 +55,42 @@ pub enum TraceError {
     Failed(Failure),
 }
 
-/// A connection to the debugger. A copy of the server that loses its connection runs the script on to its end, if it
-/// has one; so the end of a trace aborts the script, also where the caller has gone.
-struct Debugger(Option<RawConnection>);
+/// A connection to the debugger, and the place that the trace takes. A copy of the server that loses its connection runs
+/// the script on, for ever if it has no end; so the end of a trace aborts the script, also where the caller has gone.
+struct Debugger {
+    connection: Option<RawConnection>,
+    place: Option<OwnedSemaphorePermit>,
+}
+
+impl Debugger {
+    /// Ends the script and its copy of the server.
+    async fn end(mut self) {
+        if let Some(connection) = &mut self.connection {
+            let _ = timeout(MAX_ENDING, abort(connection)).await;
+        }
+        self.connection = None;
+    }
+}
 
 impl Drop for Debugger {
     fn drop(&mut self) {
-        let Some(mut connection) = self.0.take() else { return };
+        let (Some(mut connection), place) = (self.connection.take(), self.place.take()) else {
+            return;
+        };
         tokio::spawn(async move {
-            let _ = timeout(ABORT_TIMEOUT, connection.send(&["abort"])).await;
+            let _ = timeout(MAX_ENDING, abort(&mut connection)).await;
+            drop(place);
         });
+    }
+}
+
+/// Aborts the script, and fails when its copy of the server has ended. The debugger forgets what it received together
+/// with the command before it, and a script can catch the error that aborts it; so each reply is answered by one more
+/// `abort`.
+async fn abort(connection: &mut RawConnection) -> io::Result<Infallible> {
+    loop {
+        connection.send(&["abort"]).await?;
+        connection.reply().await?;
     }
 }
 
@@ -83,7 +109,7 @@ impl Store {
         last_line: usize,
         max_steps: usize,
     ) -> Result<ScriptTrace, TraceError> {
-        let Ok(_place) = self.0.traces.try_acquire() else {
+        let Ok(place) = Arc::clone(&self.0.traces).try_acquire_owned() else {
             return Err(TraceError::Failed(Failure::Overloaded));
         };
         let node = self.0.topology.node_for(context.space.as_str());
@@ -93,8 +119,8 @@ impl Store {
             return Err(TraceError::Unavailable(cause));
         }
         let connection = node.route.connect_raw().await.map_err(TraceError::Failed)?;
-        let mut debugger = Debugger(Some(connection));
-        let Some(connection) = &mut debugger.0 else {
+        let mut debugger = Debugger { connection: Some(connection), place: Some(place) };
+        let Some(connection) = &mut debugger.connection else {
             return Err(TraceError::Failed(Failure::ShuttingDown));
         };
         let unavailable = |error: io::Error| TraceError::Unavailable(error.to_string());
@@ -106,7 +132,9 @@ impl Store {
             follow(connection, last_line, max_steps).await
         };
         let lost = |cause: String| TraceError::Failed(Failure::Unavailable(cause));
-        match timeout(MAX_TRACE, tracing).await {
+        let traced = timeout(MAX_TRACE, tracing).await;
+        debugger.end().await;
+        match traced {
             Ok(Ok(trace)) => Ok(trace),
             Ok(Err(error)) => Err(lost(error.to_string())),
             Err(_) => Err(lost("the trace took too long".to_owned())),

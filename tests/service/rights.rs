@@ -93,13 +93,15 @@ fn old_server() -> String {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let (mut stream, mut received) = (stream.unwrap(), [0; 4096]);
-            while let Ok(length @ 1..) = stream.read(&mut received) {
-                let text = String::from_utf8_lossy(&received[..length]).into_owned();
-                for _ in text.lines().filter(|line| line.starts_with('*')) {
-                    let info = "redis_version:6.2.14\r\n";
-                    let _ = write!(stream, "${}\r\n{info}\r\n", info.len());
+            std::thread::spawn(move || {
+                while let Ok(length @ 1..) = stream.read(&mut received) {
+                    let text = String::from_utf8_lossy(&received[..length]).into_owned();
+                    for _ in text.lines().filter(|line| line.starts_with('*')) {
+                        let info = "redis_version:6.2.14\r\n";
+                        let _ = write!(stream, "${}\r\n{info}\r\n", info.len());
+                    }
                 }
-            }
+            });
         }
     });
     url

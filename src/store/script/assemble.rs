@@ -69,8 +69,8 @@ pub(in crate::store) const USER_SCRIPT: &str = "scripts/run";
 /// Opens the function around a caller's source. The parameters hide every global function through which a
 /// script could reach a key, or change what other scripts see.
 const USER_CHUNK: &str = "local user_chunk = function(redis, server, KEYS, ARGV, cjson, getmetatable, error, \
-    assert, _G, load, loadstring, loadfile, dofile, require, module, collectgarbage, setfenv, getfenv, newproxy, debug, \
-    os, print, __redis__err__handler, __server__err__handler) return function(...) ";
+    assert, pcall, xpcall, coroutine, _G, load, loadstring, loadfile, dofile, require, module, collectgarbage, setfenv, \
+    getfenv, newproxy, debug, os, print, __redis__err__handler, __server__err__handler) return function(...) ";
 
 /// Puts the runner, the shared functions and these operations together.
 fn source_of(names: &[&str], header: &Header) -> String {

@@ -23,8 +23,8 @@ async fn ends_the_values_of_keys() {
 async fn ends_everything_that_has_a_tag() {
     let service = Service::new();
     let tags: Vec<_> = (0..16).map(|i| format!("t{i}")).collect();
-    for i in 0..16 {
-        let body = json!({ "key": i.to_string(), "tags": [tags[i], "all"] });
+    for (i, tag) in tags.iter().enumerate() {
+        let body = json!({ "key": i.to_string(), "tags": [tag, "all"] });
         set(&service, body).await.assert(200);
     }
     set(&service, json!({ "key": "many", "tags": tags })).await.assert(200);

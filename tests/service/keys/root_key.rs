@@ -25,7 +25,8 @@ async fn the_first_key_is_printed_and_makes_all_others() {
     let server = Server::start(&[]);
     let file = std::env::temp_dir().join(unique("lockstep-root-key-")).display().to_string();
     std::fs::write(&file, format!("{key}\n")).unwrap();
-    let by_file = ready(Process::start(&["--redis-url", &server.url, "--root-key-file", &file])).await;
+    let by_file =
+        ready(Process::start(&["--redis-url", &server.url, "--root-key-file", &file])).await;
     let by_digest =
         ready(Process::start(&["--redis-url", &server.url, "--root-key-sha256", digest])).await;
     for process in [&by_file, &by_digest] {

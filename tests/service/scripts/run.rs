@@ -321,6 +321,19 @@ async fn a_script_has_no_other_way_to_the_server() {
         ("return tostring(getmetatable(''))", "nil"),
         ("return tostring(pcall(function() string.rep = nil end))", "false"),
         ("return tostring(pcall(rawset, string, 'rep', nil))", "false"),
+        (
+            "return tostring(select(2, xpcall(function() error('a', 0) end, function(e) return e .. 'b' end)))",
+            "ab",
+        ),
+        ("return tostring(select(3, xpcall(function() return 1, 2 end, tostring)))", "2"),
+        (
+            "local co = coroutine.wrap(function(x) coroutine.yield(x) error('c', 0) end) return co('b')",
+            "b",
+        ),
+        (
+            "return select(2, coroutine.resume(coroutine.create(function(x) error(x, 0) end), 'a'))",
+            "a",
+        ),
         ("return type(cjson.encode_keep_buffer)", "nil"),
         ("redis.call = nil return type(redis.call)", "nil"),
     ] {

@@ -107,11 +107,10 @@ impl Cluster {
     /// The node that owns the slot of a space now, by the view of a node that runs.
     pub fn owner(&self, space: &str) -> &Server {
         wait_for("an owner of the slot", || {
-            let asked = self.nodes.iter().find_map(|node| {
+            self.nodes.iter().find_map(|node| {
                 let id = owner_of(&mut node.try_connection()?, slot_of(space))?;
                 self.nodes.iter().find(|node| node.is_running() && node.cluster_id() == id)
-            });
-            asked
+            })
         })
     }
 
