@@ -96,9 +96,15 @@ fn old_server() -> String {
             std::thread::spawn(move || {
                 while let Ok(length @ 1..) = stream.read(&mut received) {
                     let text = String::from_utf8_lossy(&received[..length]).into_owned();
-                    for _ in text.lines().filter(|line| line.starts_with('*')) {
+                    for command in text.split('*').skip(1) {
                         let info = "redis_version:6.2.14\r\n";
-                        let _ = write!(stream, "${}\r\n{info}\r\n", info.len());
+                        let _ = match command.contains("CLUSTER\r\n") {
+                            true => write!(
+                                stream,
+                                "-ERR This instance has cluster support disabled\r\n"
+                            ),
+                            false => write!(stream, "${}\r\n{info}\r\n", info.len()),
+                        };
                     }
                 }
             });
