@@ -17,7 +17,7 @@ use crate::{
     auth::{AddressRange, KeyDigest},
     ratelimit::HeaderForm,
     rls,
-    server::Timeouts,
+    server::{Timeouts, TlsFiles},
     store,
     telemetry::{LogFormat, otlp_endpoint},
     types::Currency,
@@ -81,6 +81,15 @@ pub struct Serve {
     /// Address and port on which Envoy's rate limit service (RLS, gRPC) listens; without it there is none
     #[arg(long, env = "LOCKSTEP_RLS_LISTEN", value_parser = trimmed(SocketAddr::from_str))]
     pub rls_listen: Option<SocketAddr>,
+
+    /// PEM file with the certificate of the service and those between it and its authority; with it --listen speaks
+    /// TLS, and both files are read again on SIGHUP
+    #[arg(long, env = "LOCKSTEP_TLS_CERT", value_parser = trimmed(PathBufValueParser::new()))]
+    pub tls_cert: Option<PathBuf>,
+
+    /// PEM file with the private key of that certificate
+    #[arg(long, env = "LOCKSTEP_TLS_KEY", value_parser = trimmed(PathBufValueParser::new()))]
+    pub tls_key: Option<PathBuf>,
 
     /// Let callers in without keys on an address other than loopback, and on data that have keys; a gateway or
     /// firewall in front must keep strangers out
@@ -325,6 +334,11 @@ pub struct Healthcheck {
     /// Prefix of every path of the service
     #[arg(long, env = "LOCKSTEP_BASE_PATH", default_value = "", value_parser = trimmed(base_path))]
     pub base_path: String,
+
+    /// PEM file with the certificate of the service; where one is named, the service is asked over TLS, and any
+    /// certificate is good enough
+    #[arg(long, env = "LOCKSTEP_TLS_CERT", value_parser = trimmed(PathBufValueParser::new()))]
+    pub tls_cert: Option<PathBuf>,
 }
 
 /// Settings of `show`.
@@ -462,6 +476,19 @@ impl Serve {
                 transaction_ttl_ms: self.transaction_ttl_ms,
                 history: self.history,
             },
+        }
+    }
+
+    /// The files of TLS, where callers have it.
+    ///
+    /// # Errors
+    ///
+    /// The sentence about one without the other.
+    pub fn tls(&self) -> Result<Option<TlsFiles>, String> {
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(cert), Some(key)) => Ok(Some(TlsFiles { cert: cert.clone(), key: key.clone() })),
+            (None, None) => Ok(None),
+            _ => Err("--tls-cert and --tls-key belong together: give both".to_owned()),
         }
     }
 

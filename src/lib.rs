@@ -7,7 +7,8 @@
 //! reaches its handler in [`accounts`], which hands an operation to [`store`]; that runs the script
 //! of the same name under `migrations-lua/` in Redis.
 
-// Floor: values and their limits; logs and metrics.
+// Floor: values and their limits; logs and metrics; files of certificates.
+pub mod pem_file;
 pub mod telemetry;
 pub mod types;
 

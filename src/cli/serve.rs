@@ -25,7 +25,7 @@ use crate::{
     monitoring::Flusher,
     ratelimit::follow_policies,
     rls,
-    server::{self, Stop},
+    server::{self, Stop, TlsIdentity},
     store::{self, Embedded, Failure, Store},
     sweeper,
     telemetry::{self, CallStatistics, Traces},
@@ -58,9 +58,11 @@ async fn start(settings: &Serve) -> Result<(), String> {
     tokio::spawn(telemetry::run_upkeep());
     let access = root_key::access(settings)?;
     // Bound before the embedded server is started: if the port is taken, the program ends at once.
-    let listeners = Listeners::bind(settings, access.is_some()).await?;
+    let tls = settings.tls()?.map(TlsIdentity::read).transpose()?.map(Arc::new);
+    let listeners = Listeners::bind(settings, tls, access.is_some()).await?;
     let stop = Stop::default();
-    stop_on_signals(&stop).map_err(|error| format!("cannot wait for signals: {error}"))?;
+    obey_signals(&stop, listeners.tls.clone())
+        .map_err(|error| format!("cannot wait for signals: {error}"))?;
 
     settings.currencies.iter().cloned().for_each(Currency::declare);
     let embedded = match settings.server.redis_url {
@@ -79,19 +81,25 @@ async fn start(settings: &Serve) -> Result<(), String> {
 /// The sockets on which the service listens.
 struct Listeners {
     http: TcpListener,
+    /// The certificate of `http`, where it speaks TLS.
+    tls: Option<Arc<TlsIdentity>>,
     /// For Envoy's rate limit service, where it is asked for.
     rls: Option<TcpListener>,
 }
 
 impl Listeners {
-    async fn bind(settings: &Serve, has_keys: bool) -> Result<Listeners, String> {
+    async fn bind(
+        settings: &Serve,
+        tls: Option<Arc<TlsIdentity>>,
+        has_keys: bool,
+    ) -> Result<Listeners, String> {
         let may_be_open = has_keys || settings.insecure;
         let http = listen(settings.listen, "--listen", may_be_open).await?;
         let rls = match settings.rls_listen {
             Some(address) => Some(listen(address, "--rls-listen", may_be_open).await?),
             None => None,
         };
-        Ok(Listeners { http, rls })
+        Ok(Listeners { http, tls, rls })
     }
 
     fn count(&self) -> u64 {
@@ -139,10 +147,10 @@ async fn serve_on(
         store.drain();
         std::future::pending().await
     };
-    let Listeners { http, rls } = listeners;
+    let Listeners { http, tls, rls } = listeners;
     let bounds = settings.rls(connections);
     let (timeouts, connections) = (settings.timeouts(), count(connections));
-    let callers = server::serve(http, app, gate.clone(), timeouts, connections, stop.clone());
+    let callers = server::serve(http, tls, app, gate.clone(), timeouts, connections, stop.clone());
     let gateways = answer_gateways(rls, bounds, &store, statistics, &gate, stop);
     tokio::select! {
         _ = join(callers, gateways) => {}
@@ -260,9 +268,9 @@ async fn listen(
 }
 
 /// Cancels `stop` on signals: SIGTERM of a process manager or SIGINT of a terminal stops the service in
-/// order, and the second one at once. SIGHUP of a closed terminal, or of somebody who means that settings
-/// should be read again, does nothing.
-fn stop_on_signals(stop: &Stop) -> io::Result<()> {
+/// order, and the second one at once. SIGHUP has the files of `tls` read again; without TLS, SIGHUP of a closed
+/// terminal, or of somebody who means that settings should be read again, does nothing.
+fn obey_signals(stop: &Stop, tls: Option<Arc<TlsIdentity>>) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
@@ -273,7 +281,7 @@ fn stop_on_signals(stop: &Stop) -> io::Result<()> {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
                 _ = hang_up.recv() => {
-                    tracing::info!("SIGHUP is ignored: settings are read at the start only");
+                    read_again(tls.clone());
                     continue;
                 }
             }
@@ -286,20 +294,37 @@ fn stop_on_signals(stop: &Stop) -> io::Result<()> {
     Ok(())
 }
 
+/// Reads the certificate again on a thread of its own, so that a slow disk holds up no signal.
+fn read_again(tls: Option<Arc<TlsIdentity>>) {
+    let Some(tls) = tls else {
+        return tracing::info!("SIGHUP is ignored: settings are read at the start only");
+    };
+    tokio::task::spawn_blocking(move || match tls.read_again() {
+        Ok(()) => {
+            tracing::info!("SIGHUP: new connections get the certificate that --tls-cert has now")
+        }
+        Err(sentence) => tracing::warn!("SIGHUP: the old certificate stays, because {sentence}"),
+    });
+}
+
 /// Prints where the service listens, to standard output. With port 0 this is the only place that
 /// tells the port.
 fn welcome(address: SocketAddr, rls_address: Option<SocketAddr>, settings: &Serve, embedded: bool) {
-    let home = format!("http://{address}{}", settings.base_path);
+    let has_tls = settings.tls_cert.is_some();
+    let scheme = if has_tls { "https" } else { "http" };
+    let home = format!("{scheme}://{address}{}", settings.base_path);
     let data = match embedded {
         true => format!("its own server, data in {}", settings.data_dir.display()),
         false => "the Redis of --redis-url".to_owned(),
     };
     tracing::info!(%address, "listening, with {data}");
     let key = if settings.has_root_key() { " -H 'Authorization: Bearer lsk_...'" } else { "" };
+    // Curl says why it does not trust a certificate.
+    let quiet = if has_tls { "-sS" } else { "-s" };
     let mut text = format!(
         "Lockstep listens on {home} ({data}).\n\
          Swagger UI:  {home}/docs/\n\
-         Try:         curl -s {home}/accounts{key} -H 'Content-Type: application/json' \
+         Try:         curl {quiet} {home}/accounts{key} -H 'Content-Type: application/json' \
          -d '{{\"account_id\":\"alice\",\"initial_balance\":\"100.00\"}}'"
     );
     if let Some(address) = rls_address {

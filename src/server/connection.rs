@@ -1,12 +1,9 @@
-//! One connection of a caller, from its first byte to its end. `server` spawns a task for each.
+//! One connection of HTTP/1.1, from its first byte to its end. `server` spawns a task for each, and `tls` runs it
+//! inside that of an encrypted one.
 //!
 //! Between calls, and during a call that takes long, a connection is *parked*: the HTTP library and its buffers,
 //! some 20 KiB, are given up until the next byte or the answer is there. So thousands of idle connections of
 //! gateways cost little, and thousands of calls that wait for a lock too.
-//!
-//! A connection is closed in order: what was written is ended, and what the caller still sends is read
-//! and dropped, up to a bound. Closed at once, unread bytes would make the kernel reset the connection,
-//! and the reset destroys an answer that the caller has not read yet.
 
 use std::{
     error::Error,
@@ -20,10 +17,9 @@ use axum::{Router, body::Bytes};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    sync::Notify,
-    time::{Instant, sleep, timeout},
+    sync::{Notify, Semaphore},
+    time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -32,28 +28,23 @@ use super::{
     activity::{Activity, Next},
     call::{Call, CurrentCall},
     exchange::answer,
+    socket::{CallerSocket, close},
     stream::CallerStream,
+    tls::TlsIdentity,
 };
 use crate::api::PeerAddress;
 
 /// The most bytes of a head; also the most bytes that are read at a time.
-const BUFFER_BYTES: usize = 64 * 1024;
+pub(super) const BUFFER_BYTES: usize = 64 * 1024;
 
 /// The time after which a connection is parked: between two calls, or since its caller has to wait for the answer.
 const PARK_AFTER: Duration = Duration::from_millis(100);
 
-/// The most bytes that are read and dropped after the last answer of a connection.
-const DISCARD_BYTES: usize = 64 * 1024 * 1024;
-
-/// The longest pause between those bytes.
-const DISCARD_PAUSE: Duration = Duration::from_secs(2);
-
-/// The time for all of them once the service ends.
-const DISCARD_AT_END: Duration = Duration::from_millis(500);
-
 /// What all connections share.
 pub(super) struct ConnectionContext {
     pub(super) app: Router,
+    /// The certificate of a service whose connections are encrypted.
+    pub(super) tls: Option<Arc<TlsIdentity>>,
     pub(super) timeouts: Timeouts,
     /// True if the service asks for the address of a caller.
     pub(super) tells_peer: bool,
@@ -63,19 +54,30 @@ pub(super) struct ConnectionContext {
     pub(super) closing: CancellationToken,
     /// New connections wait until others end: one that is idle is to end.
     pub(super) crowded: Notify,
+    /// The calls that connections of HTTP/2 may have in progress, all together.
+    pub(super) streams: Arc<Semaphore>,
+}
+
+impl ConnectionContext {
+    /// The address at the other end, where the service asks for it.
+    pub(super) fn peer_of(&self, socket: &TcpStream) -> Option<PeerAddress> {
+        let peer = socket.peer_addr().ok().filter(|_| self.tells_peer);
+        peer.map(|address| PeerAddress(address.ip()))
+    }
 }
 
 /// Serves one connection until its caller, a timeout or the end of the service ends it.
-pub(super) async fn run(mut socket: TcpStream, context: &ConnectionContext) {
-    // Without this a small answer waits until the one before it is acknowledged (Nagle's algorithm).
-    let _ = socket.set_nodelay(true);
-    let peer = socket.peer_addr().ok().filter(|_| context.tells_peer);
-    let peer = peer.map(|address| PeerAddress(address.ip()));
+pub(super) async fn run<S: CallerSocket>(mut socket: S, context: &ConnectionContext) {
+    send_at_once(socket.tcp());
+    let peer = context.peer_of(socket.tcp());
     let (mut left_over, mut answered) = (Bytes::new(), None);
     let mut wait = context.timeouts.first_byte;
     loop {
-        if left_over.is_empty() && !next_byte(&socket, wait, context).await {
-            return;
+        if left_over.is_empty() {
+            let Some(read) = next_byte(&mut socket, wait, context).await else {
+                return socket.end_encryption().await;
+            };
+            left_over = read;
         }
         // In boxes, so that a parked connection does not keep the room for them.
         match Box::pin(serve(socket, peer, left_over, answered.take(), context)).await {
@@ -90,7 +92,7 @@ pub(super) async fn run(mut socket: TcpStream, context: &ConnectionContext) {
             Stretch::Over(socket) => return Box::pin(close(socket, context)).await,
             Stretch::Abandoned(socket) => {
                 // The caller does not read: what is buffered for it is given up too.
-                let _ = socket.set_zero_linger();
+                let _ = socket.tcp().set_zero_linger();
                 return;
             }
         }
@@ -98,40 +100,52 @@ pub(super) async fn run(mut socket: TcpStream, context: &ConnectionContext) {
     }
 }
 
-/// Waits for the next byte of a connection. Returns false if the connection is to end.
-async fn next_byte(socket: &TcpStream, wait: Duration, context: &ConnectionContext) -> bool {
+/// Has small answers sent at once. Otherwise one waits until the one before it is acknowledged (Nagle's algorithm).
+pub(super) fn send_at_once(socket: &TcpStream) {
+    let _ = socket.set_nodelay(true);
+}
+
+/// Waits for the next byte of a connection. Returns what had to be read for that, or `None` if the connection is to
+/// end.
+pub(super) async fn next_byte<S: CallerSocket>(
+    socket: &mut S,
+    wait: Duration,
+    context: &ConnectionContext,
+) -> Option<Bytes> {
     let idle = metrics::gauge!("lockstep_http_connections_idle");
     let _idle = Counted::new(idle);
-    let mut byte = [0];
     tokio::select! {
         // A request that has arrived is answered, whatever else has happened.
         biased;
-        found = socket.peek(&mut byte) => matches!(found, Ok(1)),
-        () = context.closing.cancelled() => false,
-        () = context.crowded.notified() => false,
-        () = sleep(wait) => false,
+        found = socket.next_byte() => found,
+        () = context.closing.cancelled() => None,
+        () = context.crowded.notified() => None,
+        () = sleep(wait) => None,
     }
 }
 
 /// The end of a stretch of calls.
-enum Stretch<'c> {
+enum Stretch<'c, S> {
     /// No call has come for a while. The bytes are the beginning of the next one.
-    Idle(TcpStream, Bytes),
+    Idle(S, Bytes),
     /// The answer to a call is not there yet.
-    Waiting(Waiting<'c>),
+    Waiting(Waiting<'c, S>),
     /// The last answer is written, or the caller has ended the connection.
-    Over(TcpStream),
+    Over(S),
     /// The caller does not read what is written.
-    Abandoned(TcpStream),
+    Abandoned(S),
 }
 
 /// A connection that is parked until the answer to its call is there. It ends with the socket, what the caller has sent
 /// meanwhile, and the call with its answer, or without the call if the caller goes away before.
-type Waiting<'c> =
-    Pin<Box<dyn Future<Output = (TcpStream, Vec<u8>, Option<Call<'c>>)> + Send + 'c>>;
+type Waiting<'c, S> = Pin<Box<dyn Future<Output = (S, Vec<u8>, Option<Call<'c>>)> + Send + 'c>>;
 
 /// Waits for the answer to a call. `read` is what the caller has sent after it.
-fn wait_for_answer<'c>(socket: TcpStream, mut read: Vec<u8>, mut call: Call<'c>) -> Waiting<'c> {
+fn wait_for_answer<'c, S: CallerSocket>(
+    mut socket: S,
+    mut read: Vec<u8>,
+    mut call: Call<'c>,
+) -> Waiting<'c, S> {
     Box::pin(async move {
         let _waiting = Counted::new(metrics::gauge!("lockstep_http_connections_waiting"));
         loop {
@@ -139,13 +153,8 @@ fn wait_for_answer<'c>(socket: TcpStream, mut read: Vec<u8>, mut call: Call<'c>)
                 biased;
                 answer = &mut call.answering => return (socket, read, Some(call.answered(answer))),
                 // Reading finds out that the caller has gone.
-                readable = socket.readable(), if read.len() < BUFFER_BYTES => {
-                    let found = readable.and_then(|()| socket.try_read_buf(&mut read));
-                    let is_open = match found {
-                        Ok(bytes) => bytes > 0,
-                        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
-                    };
-                    if !is_open {
+                found = socket.read_more(&mut read), if read.len() < BUFFER_BYTES => {
+                    if !matches!(found, Ok(1..)) {
                         return (socket, read, None);
                     }
                 }
@@ -156,13 +165,13 @@ fn wait_for_answer<'c>(socket: TcpStream, mut read: Vec<u8>, mut call: Call<'c>)
 
 /// Answers the calls of a connection until it is idle, has to wait for an answer, or ends. `answered` is a call
 /// whose answer was waited for, and whose head `left_over` begins with.
-async fn serve<'c>(
-    socket: TcpStream,
+async fn serve<'c, S: CallerSocket>(
+    socket: S,
     peer: Option<PeerAddress>,
     left_over: Bytes,
     answered: Option<Call<'c>>,
     context: &'c ConnectionContext,
-) -> Stretch<'c> {
+) -> Stretch<'c, S> {
     let Timeouts { header, body, .. } = context.timeouts;
     let activity = answered.as_ref().map_or_else(Activity::new, |call| Arc::clone(&call.activity));
     let stream = CallerStream::new(socket, left_over, Arc::clone(&activity), body);
@@ -229,29 +238,4 @@ fn bounded() -> http1::Builder {
 fn is_stalled(error: &hyper::Error) -> bool {
     let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
     cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut)
-}
-
-/// Ends what was written, and reads on until the caller has ended its side too, or a bound is reached.
-async fn close(mut socket: TcpStream, context: &ConnectionContext) {
-    if socket.shutdown().await.is_err() {
-        return;
-    }
-    let discarding = async {
-        let mut part = vec![0; 8 * 1024];
-        let mut left = DISCARD_BYTES;
-        while let Ok(Ok(read @ 1..)) = timeout(DISCARD_PAUSE, socket.read(&mut part)).await {
-            left = left.saturating_sub(read);
-            if left == 0 {
-                return;
-            }
-        }
-    };
-    let at_end = async {
-        context.closing.cancelled().await;
-        sleep(DISCARD_AT_END).await;
-    };
-    tokio::select! {
-        _ = timeout(context.timeouts.body, discarding) => {}
-        () = at_end => {}
-    }
 }

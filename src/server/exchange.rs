@@ -1,5 +1,5 @@
 //! One request of a connection and its answer: what only the connection knows of them. `connection`
-//! runs the router through [`answer`].
+//! runs the router through [`answer`]; `http2` keeps unread bodies with it.
 //!
 //! A refusal can come before the body of its request was read. The rest of a small body is then read and
 //! dropped, and the connection goes on. With more to come the answer says `Connection: close`, so that
@@ -44,19 +44,8 @@ pub(super) fn answer<'c>(
     is_ending: impl FnOnce() -> bool + Send + 'c,
 ) -> Answering<'c> {
     let call = activity.begin_call();
-    let (head, incoming) = request.into_parts();
-    let unread = (!incoming.is_end_stream()).then(Unread::default);
-    let body = match &unread {
-        None => Body::empty(),
-        Some(unread) => Body::new(RequestBody {
-            // A caller that waits for `100 Continue` is sent it with the first look at the body.
-            awaits_continue: head.headers.contains_key(header::EXPECT),
-            incoming: Some(incoming),
-            unread: unread.clone(),
-            in_progress: Some(activity.begin_call()),
-        }),
-    };
-    let mut answering = app.call(Request::from_parts(head, body));
+    let (request, unread) = with_kept_body(request, || Some(activity.begin_call()));
+    let mut answering = app.call(request);
     Box::pin(async move {
         let response = match (&mut answering).await {
             Ok(response) => response,
@@ -75,12 +64,32 @@ pub(super) fn answer<'c>(
     })
 }
 
+/// Has what the handler leaves of the body of a request kept, if there is a body. `begin` counts that it is read.
+pub(super) fn with_kept_body(
+    request: Request<Incoming>,
+    begin: impl FnOnce() -> Option<InProgress>,
+) -> (Request<Body>, Option<Unread>) {
+    let (head, incoming) = request.into_parts();
+    let unread = (!incoming.is_end_stream()).then(Unread::default);
+    let body = match &unread {
+        None => Body::empty(),
+        Some(unread) => Body::new(RequestBody {
+            // A caller that waits for `100 Continue` is sent it with the first look at the body.
+            awaits_continue: head.headers.contains_key(header::EXPECT),
+            incoming: Some(incoming),
+            unread: unread.clone(),
+            in_progress: begin(),
+        }),
+    };
+    (Request::from_parts(head, body), unread)
+}
+
 /// What a handler has left of the body of its request: nothing, as long as it has the body.
 #[derive(Clone, Default)]
-struct Unread(Arc<Mutex<Option<Rest>>>);
+pub(super) struct Unread(Arc<Mutex<Option<Rest>>>);
 
 /// A body that was dropped before its end.
-struct Rest {
+pub(super) struct Rest {
     incoming: Incoming,
     _in_progress: Option<InProgress>,
     /// True if the caller sends it only when it is asked to.
@@ -88,7 +97,7 @@ struct Rest {
 }
 
 impl Unread {
-    fn take(&self) -> Option<Rest> {
+    pub(super) fn take(&self) -> Option<Rest> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }

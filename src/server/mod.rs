@@ -1,15 +1,20 @@
-//! Connections of callers: their number, their timeouts, and draining them at the end. `cli::serve`
+//! Connections of callers: their number, their timeouts, TLS, and draining them at the end. `cli::serve`
 //! runs it around the router of `app`.
 
 mod activity;
 mod call;
 mod connection;
 mod exchange;
+mod http2;
+mod socket;
 mod stream;
+mod streams;
+mod tls;
 
 use std::{sync::Arc, time::Duration};
 
 use axum::Router;
+use futures_util::FutureExt;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
@@ -19,6 +24,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::api::ShutdownGate;
 use connection::ConnectionContext;
+
+pub use tls::{TlsFiles, TlsIdentity};
 
 /// The time after the drain began in which new connections are still accepted and told that the service
 /// stops, and in which callers on open connections learn it from their next answer.
@@ -51,16 +58,17 @@ pub struct Stop {
     pub at_once: CancellationToken,
 }
 
-/// Serves until `stop` says so, and then ends in four steps.
+/// Serves until `stop` says so, with TLS where there is an identity, and then ends in four steps.
 ///
 /// 1. For `timeouts.shutdown_delay` calls still work, and only `GET /readyz` says no. Every answer is
-///    the last one of its connection.
+///    the last one of its connection; of HTTP/2, every connection is told to go away (GOAWAY).
 /// 2. New requests are refused with `shutting_down`, and those in flight are answered.
 /// 3. When all are answered, at least half a second and at most `timeouts.drain` later, nothing is
 ///    accepted any more, and idle connections are closed.
 /// 4. Answers that are already written are sent.
 pub async fn serve(
     listener: TcpListener,
+    tls: Option<Arc<TlsIdentity>>,
     app: Router,
     gate: ShutdownGate,
     timeouts: Timeouts,
@@ -69,11 +77,13 @@ pub async fn serve(
 ) {
     let context = Arc::new(ConnectionContext {
         app,
+        tls,
         timeouts,
         tells_peer: gate.access().is_some(),
         leaving: stop.in_order.clone(),
         closing: CancellationToken::new(),
         crowded: Notify::new(),
+        streams: Arc::new(Semaphore::new(max_connections)),
     });
     let connections = TaskTracker::new();
     tokio::select! {
@@ -108,10 +118,15 @@ async fn accept(
     loop {
         match listener.accept().await {
             Ok((socket, _)) => {
-                if free.available_permits() == 0 {
+                let is_crowded = free.available_permits() == 0;
+                if is_crowded {
                     context.crowded.notify_one();
                 }
                 let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return };
+                if is_crowded {
+                    // Where one has ended by itself meanwhile, the next one that is idle may stay.
+                    let _ = context.crowded.notified().now_or_never();
+                }
                 connections.spawn(connection(socket, Arc::clone(context), permit));
             }
             Err(error) => {
@@ -148,7 +163,11 @@ async fn connection(
     _permit: OwnedSemaphorePermit,
 ) {
     let _open = Counted::new(metrics::gauge!("lockstep_http_connections"));
-    connection::run(socket, &context).await;
+    match &context.tls {
+        None => connection::run(socket, &context).await,
+        // In a box, so that a connection without TLS does not have the room for it.
+        Some(identity) => Box::pin(tls::run(socket, identity, &context)).await,
+    }
 }
 
 /// Counts a connection in a gauge until this is dropped.

@@ -15,15 +15,14 @@ use std::{
 use axum::body::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     time::{Sleep, sleep},
 };
 
 use super::activity::Activity;
 
 /// A socket, and the bytes that have been read from it but not used.
-pub(super) struct CallerStream {
-    socket: TcpStream,
+pub(super) struct CallerStream<S> {
+    socket: S,
     left_over: Bytes,
     activity: Arc<Activity>,
     /// The longest time in which the caller takes no byte of an answer.
@@ -32,22 +31,43 @@ pub(super) struct CallerStream {
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl CallerStream {
+impl<S> CallerStream<S> {
     pub(super) fn new(
-        socket: TcpStream,
+        socket: S,
         left_over: Bytes,
         activity: Arc<Activity>,
         write_timeout: Duration,
-    ) -> CallerStream {
+    ) -> CallerStream<S> {
         CallerStream { socket, left_over, activity, write_timeout, stalled: None }
     }
 
-    pub(super) fn into_socket(self) -> TcpStream {
+    pub(super) fn into_socket(self) -> S {
         self.socket
+    }
+
+    /// Fails once the caller has taken no byte for too long.
+    fn in_time<T>(
+        &mut self,
+        written: Poll<io::Result<T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            if self.stalled.take().is_some() {
+                self.activity.set_blocked(false);
+            }
+            return written;
+        }
+        let write_timeout = self.write_timeout;
+        let stalled = self.stalled.get_or_insert_with(|| {
+            self.activity.set_blocked(true);
+            Box::pin(sleep(write_timeout))
+        });
+        ready!(stalled.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
-impl AsyncRead for CallerStream {
+impl<S: AsyncRead + Unpin> AsyncRead for CallerStream<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -68,30 +88,22 @@ impl AsyncRead for CallerStream {
     }
 }
 
-impl AsyncWrite for CallerStream {
+impl<S: AsyncWrite + Unpin> AsyncWrite for CallerStream<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if let Poll::Ready(written) = Pin::new(&mut this.socket).poll_write(cx, bytes) {
-            if this.stalled.take().is_some() {
-                this.activity.set_blocked(false);
-            }
-            return Poll::Ready(written);
-        }
-        let write_timeout = this.write_timeout;
-        let stalled = this.stalled.get_or_insert_with(|| {
-            this.activity.set_blocked(true);
-            Box::pin(sleep(write_timeout))
-        });
-        ready!(stalled.as_mut().poll(cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        let written = Pin::new(&mut this.socket).poll_write(cx, bytes);
+        this.in_time(written, cx)
     }
 
+    /// Waits for the caller too: with TLS, bytes that are written wait in a buffer until they are flushed.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().socket).poll_flush(cx)
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.socket).poll_flush(cx);
+        this.in_time(flushed, cx)
     }
 
     /// Does nothing: the socket is closed by `connection`.

@@ -47,6 +47,7 @@ mod show;
 mod start;
 mod stock_model;
 mod store_states;
+mod tls;
 mod torn_commits;
 mod traces;
 mod unanswered;

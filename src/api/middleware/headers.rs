@@ -3,7 +3,7 @@
 
 use axum::{
     body::Body,
-    http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header},
     response::Response,
 };
 
@@ -72,17 +72,24 @@ impl Asked {
     }
 }
 
-/// Refuses a request of HTTP/1.1 that names no host or several (RFC 9112, section 3.2): a gateway and
-/// this service could mean different ones.
+/// Refuses a request that names no host or several (RFC 9112, section 3.2, and RFC 9113, section 8.3.1): a gateway
+/// and this service could mean different ones. Only HTTP/1.0 may name none, and HTTP/2 names it in its address.
 ///
 /// # Errors
 ///
 /// `invalid_host`.
-pub(super) fn check_host(version: Version, headers: &HeaderMap) -> Result<(), Problem> {
-    let hosts = headers.get_all(header::HOST).iter().count();
-    match (version, hosts) {
-        (_, 1) | (Version::HTTP_10, 0) => Ok(()),
-        _ => Err(codes::INVALID_HOST.into()),
+pub(super) fn check_host(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let authority = uri.authority().filter(|_| version == Version::HTTP_2);
+    let is_good = match (version, hosts.next(), authority) {
+        (Version::HTTP_10, None, _) => true,
+        (_, None, authority) => authority.is_some(),
+        (_, Some(host), Some(authority)) => host == authority.as_str(),
+        (_, Some(_), None) => true,
+    };
+    match is_good && hosts.next().is_none() {
+        true => Ok(()),
+        false => Err(codes::INVALID_HOST.into()),
     }
 }
 

@@ -121,7 +121,7 @@ fn check(
     hosts: Option<&AllowedHosts>,
     info: &mut RequestInfo,
 ) -> Result<(), Problem> {
-    check_host(request.version(), request.headers())?;
+    check_host(request.version(), request.uri(), request.headers())?;
     hosts.map_or(Ok(()), |hosts| hosts.check(request.uri(), request.headers()))?;
     let Some(access) = &info.access else { return Ok(()) };
     let route = route.map(MatchedPath::as_str);

@@ -2,22 +2,21 @@
 //! `route` reads it anew for each connection, because files may hold other secrets by then.
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use tokio_rustls::{
     TlsConnector,
-    rustls::{
-        self, ClientConfig, RootCertStore,
-        crypto::ring,
-        pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject},
-    },
+    rustls::{self, ClientConfig, RootCertStore, crypto::ring},
 };
 
 use super::address::{Address, Secret};
-use crate::store::{Failure, settings::Access};
+use crate::{
+    pem_file::{read_certificates, read_private_key, unreadable},
+    store::{Failure, settings::Access},
+};
 
 /// The sources of the parts of an entry.
 pub(super) struct EntrySources {
@@ -187,8 +186,7 @@ impl TlsFiles {
                 let setting = "--redis-client-cert";
                 let certs = read_certificates(setting, cert)?;
                 let setting = "--redis-client-key";
-                let key_read = PrivateKeyDer::from_pem_file(key)
-                    .map_err(|error| not_pem(setting, key, "private key", error))?;
+                let key_read = read_private_key(setting, key)?;
                 builder.with_client_auth_cert(certs, key_read).map_err(|error| {
                     format!("{} of {setting} does not fit the certificate: {error}", key.display())
                 })?
@@ -209,27 +207,4 @@ impl TlsFiles {
         }
         Ok(trusted)
     }
-}
-
-/// Reads the certificates of a PEM file, of which there is at least one.
-fn read_certificates(setting: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    match read {
-        Ok(certificates) if !Vec::is_empty(&certificates) => Ok(certificates),
-        Ok(_) => Err(not_pem(setting, path, "certificate", pem::Error::NoItemsFound)),
-        Err(error) => Err(not_pem(setting, path, "certificate", error)),
-    }
-}
-
-fn not_pem(setting: &str, path: &Path, what: &str, error: pem::Error) -> String {
-    match error {
-        pem::Error::Io(error) => unreadable(setting, path, error),
-        pem::Error::NoItemsFound => format!("{} of {setting} has no {what} in PEM", path.display()),
-        // The error may quote a line of the file.
-        _ => format!("{} of {setting} is not PEM", path.display()),
-    }
-}
-
-fn unreadable(setting: &str, path: &Path, error: io::Error) -> String {
-    format!("cannot read {} of {setting}: {error}", path.display())
 }

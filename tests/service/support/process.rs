@@ -62,7 +62,7 @@ impl Process {
             .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.split("http://").nth(1).and_then(|rest| rest.split([' ', '/']).next());
+        let address = line.split("://").nth(1).and_then(|rest| rest.split([' ', '/']).next());
         let address = address.unwrap_or_else(|| panic!("no address in {line:?}")).to_owned();
         let client = Client::builder(TokioExecutor::new()).build_http();
         Process { child, address, client }
