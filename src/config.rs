@@ -17,7 +17,7 @@ use crate::{
     auth::{AddressRange, KeyDigest},
     ratelimit::HeaderForm,
     rls,
-    server::{Timeouts, TlsFiles},
+    server::{IdentityFiles, Timeouts},
     store,
     telemetry::{LogFormat, otlp_endpoint},
     types::Currency,
@@ -484,9 +484,11 @@ impl Serve {
     /// # Errors
     ///
     /// The sentence about one without the other.
-    pub fn tls(&self) -> Result<Option<TlsFiles>, String> {
+    pub fn tls(&self) -> Result<Option<IdentityFiles>, String> {
         match (&self.tls_cert, &self.tls_key) {
-            (Some(cert), Some(key)) => Ok(Some(TlsFiles { cert: cert.clone(), key: key.clone() })),
+            (Some(cert), Some(key)) => {
+                Ok(Some(IdentityFiles { cert: cert.clone(), key: key.clone() }))
+            }
             (None, None) => Ok(None),
             _ => Err("--tls-cert and --tls-key belong together: give both".to_owned()),
         }

@@ -28,7 +28,7 @@ use super::{
     connection::{BUFFER_BYTES, ConnectionContext},
     exchange::with_kept_body,
     socket::{CallerSocket, close},
-    streams::{Next, StreamBody, Streams},
+    streams::{StreamBody, StreamStep, Streams},
 };
 use crate::api::PeerAddress;
 
@@ -87,13 +87,13 @@ async fn serve<S: CallerSocket>(
             () = streams.flooded() => return true,
             () = &mut leaving, if left_at.is_none() => true,
             () = &mut look => match streams.next(Instant::now(), timeouts, left_at) {
-                Next::LookAt(time) => {
+                StreamStep::LookAt(time) => {
                     look.as_mut().reset(time);
                     false
                 }
-                Next::Leave => true,
-                Next::Close => return true,
-                Next::Abandon => return false,
+                StreamStep::Leave => true,
+                StreamStep::Close => return true,
+                StreamStep::Abandon => return false,
             },
         };
         if leave {

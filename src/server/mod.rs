@@ -25,7 +25,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::api::ShutdownGate;
 use connection::ConnectionContext;
 
-pub use tls::{TlsFiles, TlsIdentity};
+pub use tls::{IdentityFiles, TlsIdentity};
 
 /// The time after the drain began in which new connections are still accepted and told that the service
 /// stops, and in which callers on open connections learn it from their next answer.

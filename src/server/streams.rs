@@ -51,7 +51,7 @@ struct StreamsState {
 
 /// The next thing to do for a connection on which nothing has happened just now.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum StreamStep {
     /// Look again at this time.
     LookAt(Instant),
     /// Its caller has done nothing for too long, and is to be told to go away.
@@ -63,7 +63,7 @@ pub(super) enum Next {
 }
 
 /// A call in progress, until this is dropped.
-pub(super) struct InProgress {
+pub(super) struct StreamCall {
     streams: Arc<Streams>,
     is_answered: bool,
     _permit: OwnedSemaphorePermit,
@@ -87,11 +87,11 @@ impl Streams {
     }
 
     /// Counts a call, unless all connections together have too many.
-    pub(super) fn begin(self: &Arc<Streams>) -> Option<InProgress> {
+    pub(super) fn begin(self: &Arc<Streams>) -> Option<StreamCall> {
         self.begun.cancel();
         let permit = Arc::clone(&self.free).try_acquire_owned().ok()?;
         self.count(|calls| calls + 1);
-        Some(InProgress { streams: Arc::clone(self), is_answered: false, _permit: permit })
+        Some(StreamCall { streams: Arc::clone(self), is_answered: false, _permit: permit })
     }
 
     /// Waits for the first call.
@@ -120,20 +120,27 @@ impl Streams {
     }
 
     /// Decides what to do at `now`, if the caller was told to go away at `left_at`.
-    pub(super) fn next(&self, now: Instant, timeouts: Timeouts, left_at: Option<Instant>) -> Next {
+    pub(super) fn next(
+        &self,
+        now: Instant,
+        timeouts: Timeouts,
+        left_at: Option<Instant>,
+    ) -> StreamStep {
         let state = self.state();
         let untaken = state.untaken.values().min().map(|since| *since + timeouts.body);
         if untaken.is_some_and(|deadline| deadline <= now) {
-            return Next::Abandon;
+            return StreamStep::Abandon;
         }
         let mut look_at = untaken.unwrap_or(now + timeouts.body).min(now + shortest(timeouts));
         if *self.calls.borrow() == 0 {
             let (idle_end, next) = match left_at {
-                Some(left_at) => (left_at.max(state.unchanged_since) + GOING_AWAY, Next::Close),
-                None if self.begun.is_cancelled() => {
-                    (state.unchanged_since + timeouts.keep_alive, Next::Leave)
+                Some(left_at) => {
+                    (left_at.max(state.unchanged_since) + GOING_AWAY, StreamStep::Close)
                 }
-                None => (state.unchanged_since + timeouts.first_byte, Next::Leave),
+                None if self.begun.is_cancelled() => {
+                    (state.unchanged_since + timeouts.keep_alive, StreamStep::Leave)
+                }
+                None => (state.unchanged_since + timeouts.first_byte, StreamStep::Leave),
             };
             if idle_end <= now {
                 return next;
@@ -142,7 +149,7 @@ impl Streams {
         } else if left_at.is_some() {
             look_at = look_at.min(now + GOING_AWAY);
         }
-        Next::LookAt(look_at)
+        StreamStep::LookAt(look_at)
     }
 
     /// Changes the number of calls in progress, and wakes those that wait for the first one or the end of the last.
@@ -177,7 +184,7 @@ fn shortest(timeouts: Timeouts) -> Duration {
     timeouts.body.min(timeouts.keep_alive)
 }
 
-impl Drop for InProgress {
+impl Drop for StreamCall {
     fn drop(&mut self) {
         self.streams.note_end(self.is_answered);
         self.streams.count(|calls| calls - 1);
@@ -189,14 +196,14 @@ pub(super) struct StreamBody {
     body: Body,
     /// The caller has to make room for the next part, unless that is not there yet.
     room: Option<Untaken>,
-    call: Arc<InProgress>,
+    call: Arc<StreamCall>,
     /// The unread rest of the body of the request. The library takes the whole call back with it, so that the answer comes first.
     /// It must not be dropped with an [`AnswerPart`], which the library drops under a lock that it takes for this, too.
     _rest: Option<Rest>,
 }
 
 impl StreamBody {
-    pub(super) fn new(body: Body, mut call: InProgress, rest: Option<Rest>) -> StreamBody {
+    pub(super) fn new(body: Body, mut call: StreamCall, rest: Option<Rest>) -> StreamBody {
         call.is_answered = true;
         let call = Arc::new(call);
         StreamBody { body, room: Some(Untaken::new(&call)), call, _rest: rest }
@@ -249,12 +256,12 @@ impl Buf for AnswerPart {
 
 /// Something that a caller has to take, until this is dropped.
 struct Untaken {
-    call: Arc<InProgress>,
+    call: Arc<StreamCall>,
     id: u64,
 }
 
 impl Untaken {
-    fn new(call: &Arc<InProgress>) -> Untaken {
+    fn new(call: &Arc<StreamCall>) -> Untaken {
         let mut state = call.streams.state();
         let id = state.next_part;
         state.next_part += 1;

@@ -36,7 +36,7 @@ const KEY_SETTING: &str = "--tls-key";
 
 /// The files that say who the service is.
 #[derive(Debug, Clone)]
-pub struct TlsFiles {
+pub struct IdentityFiles {
     /// The certificate of the service and those between it and its authority, in PEM.
     pub cert: PathBuf,
     /// Its private key, in PEM.
@@ -45,7 +45,7 @@ pub struct TlsFiles {
 
 /// The certificate that new connections are shown.
 pub struct TlsIdentity {
-    files: TlsFiles,
+    files: IdentityFiles,
     current: RwLock<TlsAcceptor>,
 }
 
@@ -55,7 +55,7 @@ impl TlsIdentity {
     /// # Errors
     ///
     /// The sentence about a file that cannot be used.
-    pub fn read(files: TlsFiles) -> Result<TlsIdentity, String> {
+    pub fn read(files: IdentityFiles) -> Result<TlsIdentity, String> {
         let current = RwLock::new(files.acceptor()?);
         Ok(TlsIdentity { files, current })
     }
@@ -76,7 +76,7 @@ impl TlsIdentity {
     }
 }
 
-impl TlsFiles {
+impl IdentityFiles {
     fn acceptor(&self) -> Result<TlsAcceptor, String> {
         let certificates = read_certificates(CERT_SETTING, &self.cert)?;
         let key = read_private_key(KEY_SETTING, &self.key)?;

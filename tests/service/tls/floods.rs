@@ -119,7 +119,7 @@ async fn calls_that_are_taken_back_while_they_wait() {
     let mut taken_back = 0;
     'flood: loop {
         let ids: Vec<u32> = (0..60).map(|_| next_stream()).collect();
-        // The answer to a PING says that the frames before it have been looked at.
+        // The answer to a PING says that all before it has been looked at.
         let calls = ids.iter().flat_map(|id| waiting(*id)).collect::<Vec<_>>();
         let resets = ids.iter().flat_map(|id| reset(*id)).collect::<Vec<_>>();
         for part in [calls, resets] {
