@@ -153,7 +153,7 @@ impl ClusterNode {
         let folder = std::env::temp_dir().join(format!("console-node-{port}"));
         std::fs::create_dir_all(&folder).unwrap();
         let node = Command::new("redis-server")
-            .args(["--bind", "127.0.0.1", "--port", &port, "--save", "", "--dir"])
+            .args(["--bind", "127.0.0.1", "--port", &port, "--appendonly", "yes", "--dir"])
             .arg(&folder)
             .args(["--cluster-enabled", "yes", "--cluster-port", &bus_port])
             .stdout(Stdio::null())
