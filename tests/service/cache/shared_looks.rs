@@ -78,7 +78,7 @@ async fn read(service: &Service, source: &Source, body: Value) {
         let mut value = source.written.load(Ordering::SeqCst).to_string();
         // Others run between the look at the source and the fill.
         tokio::task::yield_now().await;
-        if value.len() % 2 == 0 {
+        if value.len().is_multiple_of(2) {
             value += &"x".repeat(20_000);
         }
         let filled =
