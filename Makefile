@@ -56,9 +56,9 @@ test-console: ## The console in a browser
 	$(call need,redis-server:redis-server curl:curl chromium:chromium)
 	cargo test --test console
 
-test-cluster: ## The service's tests against one cluster-enabled node
+test-cluster: ## The service's tests against a cluster of three masters
 	$(call need,redis-server:redis-server curl:curl faketime:faketime)
-	LOCKSTEP_TEST_CLUSTER=1 cargo test --test service
+	LOCKSTEP_TEST_CLUSTER=3 cargo test --test service
 
 test-distributed: ## The service with sentinels, replicas, TLS and clusters
 	$(call need,redis-server:redis-server openssl:openssl)
@@ -80,7 +80,7 @@ fuzz: $(DOCUMENT_TOOLS) ## Calls that schemathesis makes of the OpenAPI document
 bench: ## Compare with the floors, the baseline and before, in one run
 	$(call need,redis-server:redis-server webdis:webdis nginx:nginx-light)
 	cargo build --release
-	cargo bench --bench compare --bench limits --bench cache --bench together --bench locks --bench before --bench capacity --bench monitoring
+	cargo bench --bench compare --bench limits --bench cache --bench together --bench locks --bench before --bench capacity --bench monitoring --bench keys
 
 mutants: ## Change scripts one place at a time and expect a test to fail; SAMPLE=200 SEED=1 ONLY=lib/,runner
 	$(call need,redis-server:redis-server)

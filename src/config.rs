@@ -110,7 +110,7 @@ pub struct Serve {
     #[arg(long = "allow-host", env = "LOCKSTEP_ALLOW_HOSTS", value_delimiter = ',', value_parser = trimmed(host))]
     pub allow_hosts: Vec<String>,
 
-    /// Origin of web pages whose scripts may call the service from a browser, such as https://app.example; * for any;
+    /// Origin of web pages whose scripts may call the service from a browser, such as `https://app.example`; * for any;
     /// can be given several times
     #[arg(long = "cors-origin", env = "LOCKSTEP_CORS_ORIGINS", value_delimiter = ',', value_parser = trimmed(origin))]
     pub cors_origins: Vec<HeaderValue>,

@@ -180,7 +180,7 @@ pub async fn profile(
 
     let iterations = ran.len() as u64;
     let Runs { times, written, first_error } = Runs::of(ran);
-    store.delete_data_keys(&written, &context.space).await.map_err(store_problem)?;
+    store.delete_data_keys(&written, &own.space).await.map_err(store_problem)?;
     let calls = counted.calls.saturating_sub(counted_before.calls);
     let usec = counted.usec.saturating_sub(counted_before.usec);
     let reply = ScriptProfile {

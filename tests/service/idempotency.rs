@@ -8,7 +8,7 @@ use tokio::{
 
 use crate::{
     catalogue::{Seeded, catalogue},
-    support::{Service, race, raw, redis_url},
+    support::{Service, owner_of, race},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,18 +144,32 @@ async fn a_repeat_renews_the_expiry_of_the_record() {
     let body = json!({ "account_id": "alice" });
     service.post("/accounts", body.clone()).key("k").await.assert(201);
     let key = service.key("once", "k");
-    redis::cmd("PEXPIRE").arg(&key).arg(1000).exec(&mut raw()).unwrap();
+    redis::cmd("PEXPIRE").arg(&key).arg(1000).exec(&mut service.raw()).unwrap();
     assert!(service.post("/accounts", body).key("k").await.replayed());
-    let ttl: i64 = redis::cmd("PTTL").arg(&key).query(&mut raw()).unwrap();
+    let ttl: i64 = redis::cmd("PTTL").arg(&key).query(&mut service.raw()).unwrap();
     assert!((499_000..=500_000).contains(&ttl), "{ttl}");
 }
 
-/// Starts a proxy in front of Redis that carries `good` replies of each connection and then loses one:
-/// the command arrives, its answer does not, and the connection is closed. Returns its port.
-pub async fn lossy(good: usize) -> u16 {
+/// A service in the space of another one, whose connections to Redis carry the replies to `good` scripts each and then
+/// lose one: the command arrives, its answer does not, and the connection is closed.
+pub async fn losing_replies(direct: &Service, good: usize) -> Service {
+    let redis = owner_of(&direct.space).url.trim_start_matches("redis://");
+    let proxy = format!("127.0.0.1:{}", lossy(redis, good).await);
+    let mut service = Service::with(|settings| {
+        settings.url = format!("redis://{proxy}");
+        settings.batch_workers = 1;
+        // A node of a cluster tells its own address.
+        settings.access.node_map = vec![format!("{redis}={proxy}").parse().unwrap()];
+    });
+    service.space.clone_from(&direct.space);
+    service
+}
+
+/// Starts a proxy that loses replies. Returns its port.
+async fn lossy(redis: &str, good: usize) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let redis = redis_url().trim_start_matches("redis://").to_owned();
+    let redis = redis.to_owned();
     tokio::spawn(async move {
         loop {
             let (mut caller, _) = listener.accept().await.unwrap();
@@ -201,12 +215,7 @@ async fn lost_replies_have_no_second_effect() {
     direct.open("alice", "1000").await;
     direct.open("bob", "0").await;
     // Every connection loses its second reply, so each batch is repeated on a new one.
-    let port = lossy(1).await;
-    let mut service = Service::with(|settings| {
-        settings.url = format!("redis://127.0.0.1:{port}");
-        settings.batch_workers = 1;
-    });
-    service.space = direct.space.clone();
+    let service = losing_replies(&direct, 1).await;
     for payment in 0..40 {
         let body = json!({ "from_account": "alice", "to_account": "bob", "amount": "1" });
         let key = format!("pay-{payment}");
@@ -222,9 +231,7 @@ async fn without_a_key_a_lost_reply_is_an_unknown_outcome() {
     direct.open("alice", "10").await;
     direct.open("bob", "0").await;
     load_transfer_script(&direct).await;
-    let port = lossy(0).await;
-    let mut service = Service::with(|settings| settings.url = format!("redis://127.0.0.1:{port}"));
-    service.space = direct.space.clone();
+    let service = losing_replies(&direct, 0).await;
     let refused =
         service.transfer("alice", "bob", "1").await.expect_problem(504, "outcome_unknown");
     assert_eq!((&refused["outcome"], &refused["retryable"]), (&json!("unknown"), &json!(false)));
@@ -242,9 +249,7 @@ async fn with_a_key_an_unknown_outcome_can_be_resolved() {
     direct.open("alice", "10").await;
     direct.open("bob", "0").await;
     load_transfer_script(&direct).await;
-    let port = lossy(0).await;
-    let mut service = Service::with(|settings| settings.url = format!("redis://127.0.0.1:{port}"));
-    service.space = direct.space.clone();
+    let service = losing_replies(&direct, 0).await;
     let body = json!({ "from_account": "alice", "to_account": "bob", "amount": "1" });
     let refused = service.post("/accounts/transfer", body.clone()).key("k").await;
     assert_eq!(refused.expect_problem(504, "outcome_unknown")["retryable"], true);

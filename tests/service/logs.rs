@@ -191,7 +191,7 @@ async fn a_fault_is_told_with_its_cause_and_its_part() {
     );
     let space = unique("fault-");
     let key = format!("lockstep:{{{space}}}:account:broken");
-    redis::cmd("SET").arg(&key).arg("not an account").exec(&mut raw()).unwrap();
+    redis::cmd("SET").arg(&key).arg("not an account").exec(&mut raw(&space)).unwrap();
     let line = json!({ "operation": "accounts/deposit", "input": { "account_id": "broken", "amount": "1" } });
     let answer = process.bulk(&space, format!("\n{line}\n{line}\n")).await.unwrap().unwrap();
     let answer = String::from_utf8(answer).unwrap();
@@ -226,7 +226,7 @@ async fn many_causes_are_told_under_their_code() {
         let input = json!({ "account_id": format!("a{number}"), "amount": "1" });
         lines += &(json!({ "operation": "accounts/deposit", "input": input }).to_string() + "\n");
     }
-    seed.exec(&mut raw()).unwrap();
+    seed.exec(&mut raw(&space)).unwrap();
     process.bulk(&space, lines).await.unwrap().unwrap();
     let events = wait_for("all failures", || {
         let events = events(&std::fs::read_to_string(&path).unwrap());
@@ -248,8 +248,9 @@ fn on_a_terminal(no_colour: Option<&str>) -> String {
     command.args(["--listen", "127.0.0.1:0", "--redis-url", redis_url()]).env_remove("NO_COLOR");
     no_colour.map(|value| command.env("NO_COLOR", value));
     let mut child = command.stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(File::from(terminal)).read_line(&mut line).unwrap();
+    // The first lines may be about the nodes of a cluster.
+    let lines = BufReader::new(File::from(terminal)).lines();
+    let line = lines.map(Result::unwrap).find(|line| line.contains("listening")).unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
     line

@@ -35,7 +35,8 @@ fn run(steps: &[([String; 6], Vec<String>)]) -> redis::RedisResult<Vec<Value>> {
     for (_, args) in steps {
         command.arg(args);
     }
-    command.query(&mut raw())
+    let space = steps[0].0[0].split(['{', '}']).nth(1).unwrap();
+    command.query(&mut raw(space))
 }
 
 fn codes(replies: &[Value]) -> Vec<String> {
@@ -121,10 +122,10 @@ async fn the_log_of_an_account_is_trimmed_to_its_newest_entries() {
     let log = service.key("postings", "alice");
     // The log looks as if it had many entries already; the count in the account record agrees with it.
     let entries: Vec<String> = (0..1256).map(|number| number.to_string()).collect();
-    redis::cmd("RPUSH").arg(&log).arg(entries).exec(&mut raw()).unwrap();
+    redis::cmd("RPUSH").arg(&log).arg(entries).exec(&mut service.raw()).unwrap();
     let body = serde_json::json!({ "account_id": "alice", "amount": "1" });
     service.post("/accounts/deposit", body).await.assert(201);
-    let length: u64 = redis::cmd("LLEN").arg(&log).query(&mut raw()).unwrap();
+    let length: u64 = redis::cmd("LLEN").arg(&log).query(&mut service.raw()).unwrap();
     assert_eq!(length, 1000);
 }
 
@@ -153,7 +154,8 @@ proptest! {
     /// digits.
     #[test]
     fn lua_counts_like_rust(a in edges(), b in edges(), c in edges(), d in edges(), e in edges(), scale in 0_u32..5) {
-        let key = format!("lockstep:{{{}}}:none", unique("amount-"));
+        let space = unique("amount-");
+        let key = format!("lockstep:{{{space}}}:none");
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations-lua/lib/amount.lua");
         let source = format!(
             "#!lua\nlocal amount_of, digits_of, sign_of_net, net, plus, minus, total, decimal, signed_decimal, signed_difference\n\
@@ -168,7 +170,7 @@ proptest! {
             .arg(source).arg(1).arg(key)
             .arg([a, b, c, d, e].map(|number| number.to_string()).as_slice())
             .arg(scale)
-            .query(&mut raw())
+            .query(&mut raw(&space))
             .unwrap();
         let expected = (a + b).cast_signed() - (c + d + e).cast_signed();
         prop_assert_eq!(&side, if expected < 0 { "below" } else { "above" });

@@ -266,11 +266,13 @@ impl Topology {
         let mut known = map.nodes.clone();
         let mut owned = Vec::with_capacity(slots.len());
         for (range, mut host_port) in slots {
-            match route.host_port() {
-                // The node that answers means its own host.
-                Some(own) if host_port.host.is_empty() => host_port.host = own.host,
-                _ => host_port = self.base.reachable(host_port),
+            // The node that answers means its own host.
+            if host_port.host.is_empty()
+                && let Some(own) = route.host_port()
+            {
+                host_port.host = own.host;
             }
+            host_port = self.base.reachable(host_port);
             // A node that has no name for itself may be on a Unix socket.
             let is_same = |node: &Arc<Node>| match host_port.host.is_empty() {
                 true => Arc::ptr_eq(&node.route, route),

@@ -76,7 +76,16 @@ async fn every_kind_of_call_finds_its_master() {
     service.post("/scripts/kill", json!({})).await.assert(200);
     service.get("/monitoring/scripts").await.assert(200);
     let connections = service.get("/monitoring/connections").await.assert(200);
-    assert_eq!(connections["groups"].as_array().unwrap().len(), 9);
+    let groups = connections["groups"].as_array().unwrap();
+    for node in &cluster.nodes {
+        let address = node.url.trim_start_matches("redis://");
+        let names = groups.iter().filter(|group| group["shard"] == address);
+        let mut names: Vec<_> = names.map(|group| group["name"].as_str().unwrap()).collect();
+        names.sort_unstable();
+        // The last worker is that of callers' scripts.
+        assert_eq!(names, ["large-calls", "pool", "transactions", "worker-0", "worker-1"]);
+    }
+    assert_eq!(groups.len(), 15);
 }
 
 /// A message that a script publishes at one master reaches the process, whose subscription may be at another.

@@ -236,10 +236,8 @@ async fn a_repeat_has_the_same_answer_after_the_hold_is_deleted() {
     let (service, hold_id) = with_a_hold().await;
     let body = json!({ "hold_id": hold_id });
     let first = service.post("/accounts/capture", body.clone()).key("k").await;
-    let () = redis::cmd("DEL")
-        .arg(service.key("hold", &hold_id))
-        .query(&mut crate::support::raw())
-        .unwrap();
+    let () =
+        redis::cmd("DEL").arg(service.key("hold", &hold_id)).query(&mut service.raw()).unwrap();
     let again = service.post("/accounts/capture", body).key("k").await;
     assert!(again.replayed());
     assert_eq!((again.status, &again.body), (first.status, &first.body));

@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use crate::support::{Service, raw};
+use crate::support::Service;
 
 #[tokio::test]
 async fn returns_both_sides_and_the_amount() {
@@ -24,7 +24,8 @@ async fn returns_both_sides_and_the_amount() {
             "metadata": { "order": "17", "description": "x" }
         })
     );
-    let ttl: i64 = redis::cmd("PTTL").arg(service.transactions_key(id)).query(&mut raw()).unwrap();
+    let ttl: i64 =
+        redis::cmd("PTTL").arg(service.transactions_key(id)).query(&mut service.raw()).unwrap();
     // A minute more, for services whose clocks are apart.
     assert!((3_600_000..=3_660_000).contains(&ttl), "it has an end: {ttl}");
 }

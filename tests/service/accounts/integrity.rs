@@ -6,7 +6,7 @@ use std::sync::{
 use redis::Commands;
 use serde_json::{Value, json};
 
-use crate::support::{Service, race, raw};
+use crate::support::{Service, race};
 
 async fn check(service: &Service) -> Value {
     service.get("/accounts/integrity").await.assert(200)["currencies"].take()
@@ -48,7 +48,7 @@ async fn detects_a_deleted_hold() {
     service.open("alice", "100").await;
     service.open("bob", "0").await;
     service.held("alice", "bob", "7").await;
-    let () = raw().del(service.key("account_holds", "alice")).unwrap();
+    let () = service.raw().del(service.key("account_holds", "alice")).unwrap();
     let usd = check(&service).await[0].clone();
     assert_eq!((&usd["sum"], &usd["ok"]), (&json!("0.00"), &json!(false)));
 }
@@ -62,7 +62,7 @@ async fn more_than_two_thousand_holds_are_not_checked() {
     for number in 0..2001 {
         add.arg(9e15).arg(format!("0:hold_{number}"));
     }
-    add.exec(&mut raw()).unwrap();
+    add.exec(&mut service.raw()).unwrap();
     let usd = check(&service).await[0].clone();
     assert_eq!((&usd["ok"], &usd["unchecked"]), (&json!(true), &json!(1)));
 }
@@ -109,11 +109,11 @@ async fn a_trimmed_log_is_no_false_alarm() {
     service.open("alice", "100").await;
     let log = service.key("postings", "alice");
     // This log looks as if its beginning had been trimmed since the check began, at the shortest history.
-    let mut entry: Vec<u8> = raw().lindex(&log, 0).unwrap();
+    let mut entry: Vec<u8> = service.raw().lindex(&log, 0).unwrap();
     // Two bytes and two numbers come before the instant.
     entry[18..26].copy_from_slice(&9e15_f64.to_le_bytes());
-    let () = raw().del(&log).unwrap();
-    let () = raw().rpush(&log, vec![entry; 100]).unwrap();
+    let () = service.raw().del(&log).unwrap();
+    let () = service.raw().rpush(&log, vec![entry; 100]).unwrap();
     service.edit_account("alice", |record| record["postings"] = 101.0.into());
     let refused = service.get("/accounts/integrity").await.expect_problem(503, "store_busy");
     assert!(refused["detail"].as_str().unwrap().contains("--history"));

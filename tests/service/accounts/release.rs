@@ -18,7 +18,7 @@ async fn makes_the_held_money_available_again() {
     assert_eq!(service.funds("alice").await, ["90.00", "90.00", "0.00"]);
     let set: u64 = redis::cmd("EXISTS")
         .arg(service.key("account_holds", "alice"))
-        .query(&mut crate::support::raw())
+        .query(&mut service.raw())
         .unwrap();
     assert_eq!(set, 0, "nothing is left of the set");
     Audit::default().check(&service);

@@ -143,10 +143,8 @@ async fn a_repeat_has_the_same_answer_after_the_transaction_is_deleted() {
     let (service, id) = with_a_payment().await;
     let body = json!({ "transaction_id": id });
     let first = service.post("/accounts/reverse", body.clone()).key("k").await;
-    let () = redis::cmd("DEL")
-        .arg(service.transactions_key(&id))
-        .query(&mut crate::support::raw())
-        .unwrap();
+    let () =
+        redis::cmd("DEL").arg(service.transactions_key(&id)).query(&mut service.raw()).unwrap();
     let again = service.post("/accounts/reverse", body).key("k").await;
     assert!(again.replayed());
     assert_eq!((again.status, &again.body), (first.status, &first.body));

@@ -4,7 +4,7 @@ use redis::Commands;
 use serde_json::{Value, json};
 
 use crate::{
-    idempotency::lossy,
+    idempotency::losing_replies,
     support::{Server, Service, race, seed},
 };
 
@@ -469,12 +469,7 @@ async fn a_failed_chunk_is_an_error_of_each_of_its_commands() {
 async fn a_lost_reply_is_an_unknown_outcome_of_each_command_of_its_chunk() {
     let direct = Service::new();
     batch(&direct, json!([{ "type": "set", "key": "n", "value": "0" }])).await;
-    let port = lossy(1).await;
-    let mut service = Service::with(|settings| {
-        settings.url = format!("redis://127.0.0.1:{port}");
-        settings.batch_workers = 1;
-    });
-    service.space.clone_from(&direct.space);
+    let service = losing_replies(&direct, 1).await;
     let body =
         json!({ "operations": vec![json!({ "type": "incr", "key": "n" }); 8], "chunk_size": 2 });
     let answer = service.post("/batch", body).await.assert(200);

@@ -3,18 +3,13 @@
 use serde_json::json;
 
 use super::{get, set};
-use crate::{idempotency::lossy, support::Service};
+use crate::{idempotency::losing_replies, support::Service};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_reply_costs_no_lease() {
     let direct = Service::new();
     // Each connection answers one script and loses the reply of the next.
-    let port = lossy(1).await;
-    let mut service = Service::with(|settings| {
-        settings.url = format!("redis://127.0.0.1:{port}");
-        settings.batch_workers = 1;
-    });
-    service.space.clone_from(&direct.space);
+    let service = losing_replies(&direct, 1).await;
     set(&direct, json!({ "key": "warm" })).await.assert(200);
     get(&direct, json!({ "key": "warm" })).await.assert(200);
     get(&service, json!({ "key": "warm" })).await.assert(200);

@@ -31,7 +31,7 @@ async fn gives_the_units_back() {
     assert_eq!(reservation(&service, &id).await, as_read(body));
     let set: u64 = redis::cmd("EXISTS")
         .arg(service.key("product_holds", "cup"))
-        .query(&mut crate::support::raw())
+        .query(&mut service.raw())
         .unwrap();
     assert_eq!(set, 0, "nothing is left of the set");
     assert_adds_up(&service).await;

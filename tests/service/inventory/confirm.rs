@@ -11,7 +11,7 @@ use super::{
     add_limited, adjust, as_read, assert_adds_up, cancel, confirm, confirm_part, figures, held,
     lines, reservation,
 };
-use crate::support::{HOUR, Service, race, raw};
+use crate::support::{HOUR, Service, race};
 
 async fn with_cups_and_pots() -> Service {
     let service = Service::new();
@@ -244,7 +244,7 @@ async fn a_confirmed_reservation_is_kept_for_a_week() {
     let service = with_cups_and_pots().await;
     let id = held(&service, &[("cup", 2)]).await;
     confirm(&service, &id).await.assert(200);
-    let ttl: i64 = raw().pttl(service.key("reservation", &id)).unwrap();
+    let ttl: i64 = service.raw().pttl(service.key("reservation", &id)).unwrap();
     let week = 7 * 24 * HOUR;
     assert!((week - 60_000..=week + HOUR).contains(&ttl), "{ttl}");
 }

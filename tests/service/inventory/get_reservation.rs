@@ -1,6 +1,6 @@
 use redis::Commands;
 
-use crate::support::{Service, raw};
+use crate::support::Service;
 
 #[tokio::test]
 async fn returns_the_lines_and_the_end() {
@@ -25,7 +25,7 @@ async fn an_ended_reservation_is_kept_for_a_week() {
     service.add_product("cup", 5).await;
     let reserved = service.reserve("cup", 2, 60_000).await.assert(201);
     let id = reserved["reservation_id"].as_str().unwrap();
-    let ttl: i64 = raw().pttl(service.key("reservation", id)).unwrap();
+    let ttl: i64 = service.raw().pttl(service.key("reservation", id)).unwrap();
     let week = 7 * 86_400_000;
     assert!((week..=week + 60_000).contains(&ttl), "{ttl}");
 }

@@ -7,7 +7,7 @@ use redis::Commands;
 use serde_json::json;
 
 use super::{adjust, assert_adds_up, cancel, confirm, confirm_part, figures, held};
-use crate::support::{HOUR, Paging, Service, assert_rejects_invalid_paging, pages, race_each, raw};
+use crate::support::{HOUR, Paging, Service, assert_rejects_invalid_paging, pages, race_each};
 
 #[tokio::test]
 async fn the_movements_of_each_product_add_up() {
@@ -75,7 +75,7 @@ async fn detects_a_deleted_hold() {
     let service = Service::new();
     service.add_product("cup", 5).await;
     held(&service, &[("cup", 2)]).await;
-    let () = raw().del(service.key("product_holds", "cup")).unwrap();
+    let () = service.raw().del(service.key("product_holds", "cup")).unwrap();
     let answer = service.get("/inventory/integrity").await.assert(200);
     assert_eq!((&answer["ok"], &answer["products"][0]["ok"]), (&json!(false), &json!(false)));
 }

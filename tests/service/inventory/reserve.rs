@@ -132,7 +132,7 @@ async fn expired_units_can_be_reserved_at_once() {
         .arg(service.key("product_holds", "cup"))
         .arg(0)
         .arg(-1)
-        .query(&mut crate::support::raw())
+        .query(&mut service.raw())
         .unwrap();
     assert_eq!(holds.len(), 1);
     assert_eq!(holds[0][..5], [5, 0, 0, 0, 0], "units, lowest byte first");

@@ -79,10 +79,7 @@ async fn fencing_tokens_increase_after_the_key_is_lost() {
             let body = json!({ "lock": "l", "lease_id": lease["lease_id"] });
             service.post("/locks/release", body).await.assert(200);
         } else {
-            redis::cmd("DEL")
-                .arg(service.key("lock", "l"))
-                .exec(&mut crate::support::raw())
-                .unwrap();
+            redis::cmd("DEL").arg(service.key("lock", "l")).exec(&mut service.raw()).unwrap();
         }
     }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{acquire, queue_of, release};
 use crate::{
-    idempotency::lossy,
+    idempotency::losing_replies,
     support::{Service, race},
 };
 
@@ -124,12 +124,7 @@ async fn a_send_that_waits_is_answered_with_the_refusal_of_the_first() {
 async fn a_reply_that_is_lost_after_the_grant_is_no_second_hold() {
     let direct = Service::new();
     acquire(&direct, json!({ "lock": "warm" })).await.assert(201);
-    let port = lossy(1).await;
-    let mut service = Service::with(|settings| {
-        settings.url = format!("redis://127.0.0.1:{port}");
-        settings.batch_workers = 1;
-    });
-    service.space.clone_from(&direct.space);
+    let service = losing_replies(&direct, 1).await;
     for number in 0..10 {
         let lock = format!("l{number}");
         let lease = acquire(&service, json!({ "lock": lock })).key(&lock).await.assert(201);
@@ -145,12 +140,7 @@ async fn a_reply_that_is_lost_after_the_grant_is_no_second_hold() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wait_with_lost_replies_ends_with_one_lease_or_none() {
     let direct = Service::new();
-    let port = lossy(1).await;
-    let mut service = Service::with(|settings| {
-        settings.url = format!("redis://127.0.0.1:{port}");
-        settings.batch_workers = 1;
-    });
-    service.space.clone_from(&direct.space);
+    let service = losing_replies(&direct, 1).await;
     for number in 0..12 {
         let lock = format!("l{number}");
         let holder = acquire(&direct, json!({ "lock": lock })).await.assert(201);

@@ -3,19 +3,14 @@
 use serde_json::json;
 
 use super::acquire;
-use crate::{idempotency::lossy, support::Service};
+use crate::{idempotency::losing_replies, support::Service};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_that_nobody_learned_of_is_given_back() {
     let direct = Service::new();
     acquire(&direct, json!({ "lock": "warm" })).await.assert(201);
     // Each connection answers one script and loses the reply of the next.
-    let port = lossy(1).await;
-    let mut service = Service::with(|settings| {
-        settings.url = format!("redis://127.0.0.1:{port}");
-        settings.batch_workers = 1;
-    });
-    service.space.clone_from(&direct.space);
+    let service = losing_replies(&direct, 1).await;
     let mut lost = 0;
     for number in 0..10 {
         let lock = format!("l{number}");

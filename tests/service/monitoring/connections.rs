@@ -16,6 +16,10 @@ async fn cuttable(monitored: &Monitored) -> (Relay, Service) {
     let service = Service::with(|settings| {
         settings.url = relay.url.clone();
         settings.batch_workers = 1;
+        // A node of a cluster tells its own address.
+        let announced = monitored.server.url.trim_start_matches("redis://");
+        let reachable = relay.url.trim_start_matches("redis://");
+        settings.access.node_map = vec![format!("{announced}={reachable}").parse().unwrap()];
     });
     (relay, service)
 }

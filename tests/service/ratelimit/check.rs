@@ -191,7 +191,7 @@ async fn every_record_has_an_expiry() {
     let service = Service::new();
     check(&service, &bucket(10, 1, 1000), 4).await.assert(200);
     check(&service, &window(10, 1000), 4).await.assert(200);
-    let mut connection = crate::support::raw();
+    let mut connection = service.raw();
     for (key, _) in service.snapshot() {
         let ttl: i64 = redis::cmd("PTTL").arg(&key).query(&mut connection).unwrap();
         assert!(ttl != -1, "{key} has no end");

@@ -4,6 +4,8 @@
 use proptest::prelude::*;
 use redis::Value;
 
+use crate::support::raw;
+
 /// A rule as scripts take it: the code of its algorithm, the limit, and two numbers.
 #[derive(Debug, Clone, Copy)]
 struct Rule {
@@ -200,7 +202,7 @@ impl Limit {
         let mut eval = redis::cmd("EVAL");
         eval.arg(source).arg(keys.len()).arg(keys).arg(&[0, 1000, 1000, 100]);
         eval.arg(name).arg(keys.len()).arg(args.len()).arg("").arg(args);
-        let reply: Vec<Value> = eval.query(&mut crate::support::raw()).unwrap();
+        let reply: Vec<Value> = eval.query(&mut raw(&self.space)).unwrap();
         let Value::Array(fields) = &reply[1] else { panic!("{reply:?}") };
         let text = |field: &Value| match field {
             Value::Int(number) => number.to_string(),
@@ -262,7 +264,7 @@ impl Limit {
 
     /// What Redis holds of the limit, byte for byte.
     fn dump(&self) -> Vec<Option<Vec<u8>>> {
-        let mut connection = crate::support::raw();
+        let mut connection = raw(&self.space);
         let dump = |key: &String| redis::cmd("DUMP").arg(key).query(&mut connection).unwrap();
         self.keys().iter().map(dump).collect()
     }

@@ -20,6 +20,15 @@ impl Cluster {
         Cluster::start(masters, false, &[])
     }
 
+    /// Starts masters for many tests at once, which do not fail one another while the machine is busy.
+    pub fn of_busy_masters(masters: usize) -> Cluster {
+        let cluster = Cluster::start(masters, false, &[]);
+        for node in &cluster.nodes {
+            node.command("CONFIG SET cluster-node-timeout 30000");
+        }
+        cluster
+    }
+
     /// Starts masters and a replica of each.
     pub fn with_replicas(masters: usize) -> Cluster {
         Cluster::start(masters, true, &[])
@@ -44,8 +53,8 @@ impl Cluster {
         for (place, node) in self.nodes.iter().enumerate() {
             node.command(&format!("CLUSTER SET-CONFIG-EPOCH {}", place + 1));
             if place < self.masters {
-                let from = SLOTS * place / self.masters;
-                let to = SLOTS * (place + 1) / self.masters - 1;
+                let from = first_slot(place, self.masters);
+                let to = first_slot(place + 1, self.masters) - 1;
                 node.command(&format!("CLUSTER ADDSLOTSRANGE {from} {to}"));
             }
             if place > 0 {
@@ -148,6 +157,11 @@ fn start_node(ports: Option<&(u16, u16)>) -> Server {
     let mut server = Server::start_at(port, &arguments);
     server.bus_port = Some(bus);
     server
+}
+
+/// The first slot of the master at a place, when the cluster begins.
+pub(super) fn first_slot(place: usize, masters: usize) -> u16 {
+    (SLOTS * place / masters).try_into().unwrap()
 }
 
 /// The slot of a space.

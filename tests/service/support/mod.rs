@@ -33,7 +33,7 @@ pub use self::{
     process::Process,
     race::{race, race_each},
     relay::Relay,
-    server::{Server, raw, redis_url},
+    server::{Server, owner_of, raw, redis_url},
     service::Service,
 };
 

@@ -10,24 +10,57 @@ use lockstep::store::FORMAT;
 use redis::Commands;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{free_port, unique, wait_for};
+use super::{
+    Cluster,
+    cluster::{first_slot, slot_of},
+    free_port, unique, wait_for,
+};
 
 /// The URL of the Redis that all tests of one process share; the first call starts it. It has the present
 /// format from the beginning, because most tests write to it without a start of the program.
 pub fn redis_url() -> &'static str {
-    static URL: OnceLock<String> = OnceLock::new();
-    // Dropping the server would end it, so it is kept until the process ends.
-    URL.get_or_init(|| {
-        let server = Box::leak(Box::new(Server::of_this_run()));
+    &shared()[0].url
+}
+
+/// The servers that all tests of one process share: one, or the masters of a cluster.
+fn shared() -> &'static [Server] {
+    static SERVERS: OnceLock<&[Server]> = OnceLock::new();
+    // Dropping a server would end it, so they are kept until the process ends.
+    SERVERS.get_or_init(|| {
+        let masters = masters_of_this_run();
+        let servers = if masters > 1 {
+            &*Box::leak(Box::new(Cluster::of_busy_masters(masters))).nodes
+        } else {
+            std::slice::from_ref(Box::leak(Box::new(Server::of_this_run())))
+        };
+        let key = "lockstep:format";
         let format = format!("{{\"format\":{FORMAT}}}");
-        let () = server.connection().set("lockstep:format", format).unwrap();
-        server.url.clone()
+        let () = owner_among(servers, key).connection().set(key, format).unwrap();
+        servers
     })
 }
 
-/// A connection to the shared Redis that bypasses the service.
-pub fn raw() -> redis::Connection {
-    redis::Client::open(redis_url()).unwrap().get_connection().unwrap()
+/// A connection to the shared Redis that has the keys of a space. It bypasses the service.
+pub fn raw(space: &str) -> redis::Connection {
+    owner_of(space).connection()
+}
+
+/// The shared Redis that has the keys of a space.
+pub fn owner_of(space: &str) -> &'static Server {
+    owner_among(shared(), space)
+}
+
+fn owner_among<'a>(servers: &'a [Server], tag: &str) -> &'a Server {
+    // Masters that nobody moves slots between have the shares that they began with.
+    let is_owner = |place: &usize| first_slot(*place, servers.len()) <= slot_of(tag);
+    &servers[(0..servers.len()).rfind(is_owner).unwrap()]
+}
+
+/// The masters of the shared cluster, by `LOCKSTEP_TEST_CLUSTER`; 0 where tests share a single server.
+fn masters_of_this_run() -> usize {
+    let masters = std::env::var("LOCKSTEP_TEST_CLUSTER");
+    masters
+        .map_or(0, |masters| masters.parse().expect("LOCKSTEP_TEST_CLUSTER is a number of masters"))
 }
 
 /// A Redis that ends when this value is dropped, or when the test process ends for any reason.
@@ -42,9 +75,10 @@ pub struct Server {
 
 impl Server {
     /// Starts the kind of server that this run tests: `LOCKSTEP_TEST_SERVER` names another program
-    /// than redis-server, and `LOCKSTEP_TEST_CLUSTER` asks for a cluster of one node.
+    /// than redis-server, and `LOCKSTEP_TEST_CLUSTER` asks for nodes of a cluster. What a test starts for itself is
+    /// one node with all slots.
     pub fn of_this_run() -> Server {
-        let cluster = std::env::var_os("LOCKSTEP_TEST_CLUSTER").is_some();
+        let cluster = masters_of_this_run() > 0;
         let server = Server::start(if cluster { &["--cluster-enabled", "yes"] } else { &[] });
         if cluster {
             let mut connection = server.connection();

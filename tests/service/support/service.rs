@@ -20,7 +20,7 @@ use lockstep::{
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::{Answer, Call, Cluster, HOUR, Server, redis_url, unique};
+use super::{Answer, Call, Cluster, HOUR, Server, raw, redis_url, unique};
 
 /// The whole service but its sockets, with a space that no other test uses.
 #[derive(Clone)]
@@ -157,8 +157,11 @@ impl Service {
         self.router = router;
     }
 
-    /// A connection to its Redis that bypasses the service.
+    /// A connection to the Redis of its space that bypasses the service.
     pub fn raw(&self) -> redis::Connection {
+        if self.url == redis_url() {
+            return raw(&self.space);
+        }
         redis::Client::open(self.url.as_str()).unwrap().get_connection().unwrap()
     }
 
