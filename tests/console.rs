@@ -6,7 +6,9 @@
 mod process;
 
 use std::{
-    process::{Command, Stdio},
+    net::TcpListener,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
     thread,
     time::Duration,
 };
@@ -140,6 +142,60 @@ fn sections_show_what_has_happened() {
     assert_shows(&look(&service, "limits"), &["token_bucket", "capacity 100"]);
     assert_shows(&look(&service, "scripts"), &["accounts/transfer"]);
     assert_shows(&look(&service, "servers"), &["Append-only file", "worker"]);
+}
+
+/// A node of a cluster that has all slots, and ends when this value is dropped.
+struct ClusterNode {
+    address: String,
+    folder: PathBuf,
+    node: Child,
+}
+
+impl ClusterNode {
+    fn start() -> ClusterNode {
+        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let (port, bus_port) = (free().to_string(), free().to_string());
+        let folder = std::env::temp_dir().join(format!("console-node-{port}"));
+        std::fs::create_dir_all(&folder).unwrap();
+        let node = Command::new("redis-server")
+            .args(["--bind", "127.0.0.1", "--port", &port, "--appendonly", "yes", "--dir"])
+            .arg(&folder)
+            .args(["--cluster-enabled", "yes", "--cluster-port", &bus_port])
+            .stdout(Stdio::null())
+            .spawn();
+        let node = node.expect("redis-server is installed");
+        let address = format!("127.0.0.1:{port}");
+        let client = redis::Client::open(format!("redis://{address}")).unwrap();
+        let node = ClusterNode { address, folder, node };
+        let mut slots = redis::cmd("CLUSTER");
+        slots.arg("ADDSLOTSRANGE").arg(0).arg(16_383);
+        for _ in 0..500 {
+            if let Ok(mut connection) = client.get_connection() {
+                slots.exec(&mut connection).unwrap();
+                return node;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("the node does not answer");
+    }
+}
+
+impl Drop for ClusterNode {
+    fn drop(&mut self) {
+        let _ = self.node.kill();
+        let _ = self.node.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+#[test]
+fn the_masters_of_a_cluster_are_listed() {
+    let node = ClusterNode::start();
+    let url = format!("redis://{}", node.address);
+    let service = Service::start_with("console-cluster", &["--redis-url", &url]);
+    let address = format!("<td>{}</td>", node.address);
+    let row = address + "<td class=\"number\">16,384</td><td class=\"good\">ok</td>";
+    assert_shows(&look(&service, "servers"), &["Masters of the cluster", &row]);
 }
 
 /// Swagger UI lists the operations, and a link to one opens it, with its example and the problems that it can answer.

@@ -26,6 +26,8 @@ const content = document.getElementById('content');
 const connection = document.getElementById('connection');
 const spaceInput = document.getElementById('space');
 const keyInput = document.getElementById('key');
+// Enter in a form of one field would load the page anew.
+document.getElementById('login').addEventListener('submit', (event) => event.preventDefault());
 let view = null;
 let turn = 0;
 let timer = null; // of the next step; null while one runs

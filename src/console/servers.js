@@ -24,6 +24,19 @@ export function scripts() {
   };
 }
 
+const shardColumns = [
+  { title: 'Address', of: (row) => row.address },
+  { title: 'Slots', number: true, of: (row) => number(row.slots) },
+  { title: 'State', kind: (row) => (row.status === 'ok' ? 'good' : 'failed'), of: (row) => row.status },
+  { title: 'Reason', of: (row) => [row.reason, ...row.warnings].filter(Boolean).join(' ') },
+  { title: 'Role', of: (row) => row.role },
+  { title: 'Version', of: (row) => row.version },
+  { title: 'Ping', number: true, of: (row) => ms(row.ping_ms) },
+  { title: 'Memory', number: true, of: (row) => bytes(row.used_bytes) },
+  { title: 'Replicas', number: true, of: (row) => number(row.replicas.length) },
+];
+
+/** The server, or the masters of the cluster, and the connections of the process that answers. */
 export function servers() {
   const state = {};
   const reads = [['health', 'health'], ['connections', 'monitoring/connections']];
@@ -47,9 +60,15 @@ export function servers() {
           ['Clients', number(health.connected_clients)], ['Replicas', number(health.replicas.length)],
           ['Clock difference', ms(health.clock_difference_ms)],
         ]),
+        health.shards.length > 0 && [
+          make('p', { class: 'note' }, 'The figures above are those of the first master that answers. A master that does not answer holds up '
+            + 'the calls of its own spaces and no others.'),
+          table('Masters of the cluster', shardColumns, health.shards),
+        ],
         connections && [
           make('p', { class: 'note' }, `Connections of the process ${connections.process}, up for ${stretch(connections.uptime_ms)}.`),
           table('Connections', [
+            ...(health.shards.length > 0 ? [{ title: 'Master', of: (row) => row.shard }] : []),
             { title: 'Name', of: (row) => row.name },
             { title: 'In use', number: true, of: (row) => number(row.in_use) },
             { title: 'Idle', number: true, of: (row) => number(row.idle) },

@@ -173,7 +173,7 @@ pub(super) fn add_to_answers(operation: &mut Value, is_command: bool, schemas: &
             "description": "The caller has this state already.",
             "headers": references(&[("X-Request-Id", true), ("ETag", true)]),
         });
-        if let Some(parameters) = operation["parameters"].as_array_mut() {
+        if let Some(parameters) = operation.get_mut("parameters").and_then(Value::as_array_mut) {
             parameters.push(json!({ "$ref": "#/components/parameters/IfNoneMatch" }));
         }
     }

@@ -158,7 +158,8 @@ fn describe_texts(document: &mut Value) {
 
 /// Takes null out of the schemas of parameters: one that need not be there is left out, and has no null.
 fn leave_out_null(operation: &mut Value) {
-    let parameters = operation["parameters"].as_array_mut().into_iter().flatten();
+    let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+    let parameters = parameters.into_iter().flatten();
     for schema in parameters.filter_map(|parameter| parameter.get_mut("schema")) {
         for choices in ["type", "oneOf"] {
             let Some(kinds) = schema.get_mut(choices).and_then(Value::as_array_mut) else {

@@ -158,6 +158,11 @@ const GAUGES: &[(&str, &str)] = &[
         "lockstep_store_pool_connections",
         "Connections to Redis, by batch worker or pool and by state (idle, in_use)",
     ),
+    (
+        "lockstep_store_shards",
+        "Servers that have data of the service, by state (up, down): one, or the masters of a cluster",
+    ),
+    ("lockstep_store_unowned_slots", "Hash slots of the cluster that no known master owns"),
     ("lockstep_redis_up", "1 if Redis has answered when the metrics were read, otherwise 0"),
     ("lockstep_redis_ping_seconds", "Time of a round trip to Redis; NaN without an answer"),
     ("lockstep_redis_memory_bytes", "Memory that Redis uses; NaN without an answer"),

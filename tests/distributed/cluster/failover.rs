@@ -48,29 +48,60 @@ async fn a_master_that_hands_over_loses_nothing_and_does_nothing_twice() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_replica_of_a_killed_master_takes_over() {
-    for _ in 0..rounds(1) {
-        let cluster = Cluster::with_replicas(3);
-        let service = Service::on_cluster(&cluster);
-        let load = Load::start(spaces(&service, 12)).await;
-        load.wait_for(100).await;
-        cluster.nodes[0].kill();
-        wait_for("the replica to be the master", || {
-            cluster.masters().iter().any(|node| node.url == cluster.nodes[3].url).then_some(())
-        });
-        load.wait_for(200).await;
-        let callers = load.end().await;
-        for caller in &callers {
-            let is_hit = slot_of(&caller.service.space) < 16_384 / 3;
-            caller.check(if is_hit { UNREPLICATED } else { 0 }).await;
-            let longest = caller.longest;
-            if !is_hit {
-                assert!(caller.refusals.is_empty(), "{:?}", caller.refusals);
-            }
-            assert!(longest < OUTAGE, "{} waited {longest:?}", caller.service.space);
+    let cluster = Cluster::with_replicas(3);
+    let service = Service::on_cluster(&cluster);
+    let load = Load::start(spaces(&service, 12)).await;
+    load.wait_for(100).await;
+    cluster.nodes[0].kill();
+    wait_for("the replica to be the master", || {
+        cluster.masters().iter().any(|node| node.url == cluster.nodes[3].url).then_some(())
+    });
+    load.wait_for(200).await;
+    let callers = load.end().await;
+    for caller in &callers {
+        let is_hit = slot_of(&caller.service.space) < 16_384 / 3;
+        caller.check(if is_hit { UNREPLICATED } else { 0 }).await;
+        let longest = caller.longest;
+        if !is_hit {
+            assert!(caller.refusals.is_empty(), "{:?}", caller.refusals);
         }
-        let hit = |caller: &&Caller| slot_of(&caller.service.space) < 16_384 / 3;
-        assert!(callers.iter().filter(hit).count() > 0);
+        assert!(longest < OUTAGE, "{} waited {longest:?}", caller.service.space);
     }
+    let hit = |caller: &&Caller| slot_of(&caller.service.space) < 16_384 / 3;
+    assert!(callers.iter().filter(hit).count() > 0);
+}
+
+/// Whatever a master acknowledges its replica has, so that nothing is lost with the master.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_masters_lose_nothing_that_their_replica_has_confirmed() {
+    let mut cluster = Cluster::with_replicas(3);
+    let service = Service::with(|settings| {
+        settings.url = cluster.url();
+        (settings.batch_workers, settings.wait_replicas) = (1, 1);
+    });
+    let load = Load::start(spaces(&service, 12)).await;
+    for round in 0..rounds(2) {
+        load.wait_for(100).await;
+        let places = [round % 3, round % 3 + 3];
+        let is_master = |cluster: &Cluster, place: usize| {
+            cluster.masters().iter().any(|master| master.url == cluster.nodes[place].url)
+        };
+        let [next, dead] =
+            if is_master(&cluster, places[0]) { [places[1], places[0]] } else { places };
+        cluster.nodes[dead].kill();
+        wait_for("the replica to be the master", || is_master(&cluster, next).then_some(()));
+        cluster.nodes[dead].restart();
+        cluster.wait_until_whole();
+        load.wait_for(100).await;
+    }
+    let mut acknowledged = 0;
+    for caller in load.end().await {
+        caller.check(0).await;
+        assert!(caller.longest < OUTAGE, "{} waited {:?}", caller.service.space, caller.longest);
+        println!("{} transfers, {:?} at the longest", caller.acknowledged, caller.longest);
+        acknowledged += caller.acknowledged;
+    }
+    println!("{acknowledged} transfers, each once");
 }
 
 /// A master without a replica is gone: the calls of its spaces fail, and no others.

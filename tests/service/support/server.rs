@@ -70,7 +70,11 @@ pub struct Server {
     /// The port at which the nodes of a cluster talk to it.
     #[allow(dead_code, reason = "only tests/distributed uses it")]
     pub bus_port: Option<u16>,
+    /// The command line of the shell that starts it.
+    script: String,
     shell: Child,
+    /// The shells of the server as it was before it was started again.
+    ended_shells: Vec<Child>,
 }
 
 impl Server {
@@ -127,15 +131,23 @@ impl Server {
         // process ends.
         let script = format!(
             "'{program}' --port {port} --bind 127.0.0.1 --save '' --appendonly no --dir '{folder}' {} \
-             >/dev/null & read _; kill -9 $!; wait; rm -rf '{folder}'",
+             >/dev/null & read _; kill -9 $! 2>/dev/null; wait; rm -rf '{folder}'",
             arguments.join(" "),
         );
-        let shell = Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).spawn();
-        let shell = shell.expect("a shell to start redis-server from");
         let url = format!("redis://127.0.0.1:{port}");
-        let server = Server { url, folder, bus_port: None, shell };
+        let shell = spawn_shell(&script);
+        let (bus_port, ended_shells) = (None, Vec::new());
+        let server = Server { url, folder, bus_port, script, shell, ended_shells };
         drop(server.connection());
         server
+    }
+
+    /// Starts the server again that was killed, with its folder, its port and its arguments.
+    #[allow(dead_code, reason = "only tests/distributed uses it")]
+    pub fn restart(&mut self) {
+        let shell = spawn_shell(&self.script);
+        self.ended_shells.push(std::mem::replace(&mut self.shell, shell));
+        drop(self.connection());
     }
 
     /// Its id in a cluster.
@@ -204,6 +216,11 @@ impl Server {
     }
 }
 
+fn spawn_shell(script: &str) -> Child {
+    let shell = Command::new("sh").args(["-c", script]).stdin(Stdio::piped()).spawn();
+    shell.expect("a shell to start redis-server from")
+}
+
 /// A server that hangs until this value is dropped.
 pub struct Hanging(Pid);
 
@@ -215,7 +232,9 @@ impl Drop for Hanging {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        drop(self.shell.stdin.take());
-        let _ = self.shell.wait();
+        for shell in std::iter::once(&mut self.shell).chain(&mut self.ended_shells) {
+            drop(shell.stdin.take());
+            let _ = shell.wait();
+        }
     }
 }
