@@ -4,8 +4,9 @@
 //! - A hit of 1 KiB, with and without a tag, and one of a value that is stale while somebody else fills it.
 //! - A miss and the fill after it.
 //! - The same hits while other callers store and get values of 1 MiB: large values must not hold up small calls.
+//! - A thousand callers that wait for one missing key: the time from the fill to their answers, of one process and of two.
 //!
-//! All of them are measured in one run and in every round one after the other. It needs the Debian package `webdis`.
+//! The calls are measured in one run and in every round one after the other. It needs the Debian package `webdis`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -16,14 +17,14 @@ use std::{
     fs,
     path::Path,
     process::{Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use redis::aio::MultiplexedConnection;
 use serde_json::json;
 use support::{
     CONNECTIONS, Measurement, Process, ROUND_DURATION, Random, Scenario, Setup, free_port, measure,
-    read_answer, request, save, spread,
+    read_answer, request, save, spread, start_lockstep, unique,
 };
 use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet};
 
@@ -36,6 +37,10 @@ const KEYS: u64 = 1000;
 /// Callers of large values, and their pause after each call.
 const LARGE_CALLERS: u64 = 4;
 const LARGE_PAUSE: Duration = Duration::from_millis(20);
+
+/// Callers that wait for one key, and how often they do.
+const WAITERS: usize = 1000;
+const WAKES: usize = 10;
 
 const WEBDIS: &str = "plain GET by webdis";
 const HIT: &str = "hit";
@@ -82,9 +87,73 @@ async fn main() {
     }
     print_scenarios(&scenarios, &results);
     let ratios = print_ratios(&results);
-    save("cache", &json!({ "figures": results, "ratios": ratios }));
     drop(webdis);
+    let wakes = measure_wakes(&lockstep.address, &redis.url).await;
+    save("cache", &json!({ "figures": results, "ratios": ratios, "wakes": wakes }));
     let _ = fs::remove_dir_all(folder);
+}
+
+/// Measures and prints the milliseconds from sending a fill to the answers of all who wait for it, by what is measured.
+async fn measure_wakes(address: &str, redis_url: &str) -> BTreeMap<String, Vec<f64>> {
+    let second = start_lockstep(env!("CARGO_BIN_EXE_lockstep"), redis_url);
+    let mut wakes = BTreeMap::new();
+    println!(
+        "\n{WAITERS} callers wait for one key, {WAKES} times; ms from sending the fill, median (least-greatest)\n"
+    );
+    println!("| value | processes | p50 | p99 | last |\n| --- | ---: | ---: | ---: | ---: |");
+    for (value, bytes) in [("1 KiB", 1024), ("100 KiB", 100 * 1024)] {
+        for addresses in [&[address][..], &[address, second.address.as_str()]] {
+            let mut columns = [const { Vec::new() }; 3];
+            for _ in 0..WAKES {
+                let mut answered = wake(addresses, bytes).await;
+                answered.sort_by(f64::total_cmp);
+                for (column, place) in columns.iter_mut().zip([500, 990, WAITERS - 1]) {
+                    column.push(answered[place]);
+                }
+            }
+            let cells = columns.clone().map(|column| {
+                let (low, median, high) = spread(column);
+                format!("{median:.1} ({low:.1}-{high:.1})")
+            });
+            println!("| {value} | {} | {} |", addresses.len(), cells.join(" | "));
+            let [.., last] = columns;
+            wakes.insert(format!("last, {value}, processes: {}", addresses.len()), last);
+        }
+    }
+    wakes
+}
+
+/// Has callers of these services wait for one missing key, fills it at the last of them, and returns the
+/// milliseconds from there to each answer.
+async fn wake(addresses: &[&str], bytes: usize) -> Vec<f64> {
+    let (key, filler) = (unique(), addresses[addresses.len() - 1]);
+    let get = request(
+        "/cache/get",
+        "",
+        &format!(r#"{{"key":"awaited{key}","wait_ms":20000,"lease_ms":60000}}"#),
+    );
+    let leased = call(filler, &get).await;
+    let lease = leased.split_once("\"lease_token\":\"").expect("the lease").1[..38].to_owned();
+    let mut waiters = JoinSet::new();
+    for number in 0..WAITERS {
+        let (address, get) = (addresses[number % addresses.len()].to_owned(), get.clone());
+        waiters.spawn(async move {
+            let answer = call(&address, &get).await;
+            let answered = Instant::now();
+            assert!(answer.contains("\"hit\":true"), "{answer}");
+            answered
+        });
+    }
+    // All of them have asked once by then; nothing tells a client that it waits.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let value = "x".repeat(bytes);
+    let fill = format!(
+        r#"{{"key":"awaited{key}","lease_token":"{lease}","value":"{value}","ttl_ms":60000}}"#
+    );
+    let filled = Instant::now();
+    call(filler, &request("/cache/fill", "", &fill)).await;
+    let answered = waiters.join_all().await;
+    answered.into_iter().map(|at| at.duration_since(filled).as_secs_f64() * 1e3).collect()
 }
 
 async fn start_webdis(folder: &Path, redis_url: &str) -> Process {
@@ -129,12 +198,14 @@ async fn prepare(connection: &mut MultiplexedConnection, lockstep: &str) {
     }
 }
 
-async fn call(address: &str, request: &[u8]) {
+async fn call(address: &str, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let mut buffer = Vec::new();
     stream.write_all(request).await.unwrap();
     let answer = read_answer(&mut stream, &mut buffer).await.unwrap();
-    assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(answer));
+    let answer = String::from_utf8_lossy(answer).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    answer
 }
 
 /// Callers that store and get values of 1 MiB, until this is dropped.

@@ -84,6 +84,10 @@ fn load(service: &Service) {
         "algorithm": "token_bucket", "capacity": 100, "refill_tokens": 10, "refill_interval_ms": 1000
     });
     call(service, "PUT", "/ratelimit/policies/api", Some(&bucket));
+    post("/cache/set", json!({ "key": "summary", "value": "5.00", "ttl_ms": 600_000 }));
+    for key in ["summary", "summary", "summary", "other"] {
+        post("/cache/get", json!({ "key": key }));
+    }
 }
 
 /// Waits until the statistics have so many calls; the service stores them about once a second.
@@ -111,17 +115,18 @@ fn an_empty_store_says_what_to_do_first() {
 fn sections_show_what_has_happened() {
     let service = Service::start("console");
     load(&service);
-    wait_for_calls(&service, 37);
+    wait_for_calls(&service, 42);
 
     let overview = look(&service, "overview");
     assert_shows(
         &overview,
         &[
-            "<dt>Calls</dt><dd>37</dd>",
+            "<dt>Calls</dt><dd>42</dd>",
             "<dt>Refused</dt><dd class=\"refused\">10</dd>",
             "accounts/transfer</a>",
             "insufficient_funds 10",
             "account_id alice",
+            "<dt>Cache hits</dt><dd>75.0 %</dd>",
         ],
     );
     assert_shows(&look(&service, "overview/accounts%2Ftransfer"), &["<dt>Calls</dt><dd>30</dd>"]);

@@ -26,7 +26,8 @@ local state, lease = entry_state(entry, tags_key), entry.lease
 local has_lapsed = false
 if state ~= 'fresh' or now >= entry.expires_at - entry.refresh_ms then
   if not lease then
-    if state == 'none' then
+    if state == 'none' and not entry.stamp then
+      -- A large value stays until the next writer, who has the key of its hash, removes both.
       drop_value(entry)
     end
     lease_entry(entry_key, entry, tags_key, lease_token, lease_ms)

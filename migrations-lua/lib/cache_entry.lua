@@ -158,6 +158,9 @@ local function write_large(entry, ends_at)
   -- The old value may be needed again, by an undo.
   keep_for(entry.values_key, math.max(ends_at, entry.old_end) - now)
   queue_cleanup('HDEL', entry.values_key, tostring(1 - entry.field))
+  if entry.old_end > ends_at then
+    queue_cleanup('PEXPIRE', entry.values_key, ends_at - now)
+  end
 end
 
 -- Returns the text of an entry and its time to live, or has its record deleted.
@@ -172,8 +175,9 @@ local function encode_entry(key, entry)
     flags = flags - entry.field * IN_SECOND_FIELD
     write_large(entry, ends_at)
     flags = flags + entry.field * IN_SECOND_FIELD
-  elseif entry.was_large and entry.values_key and not entry.stamp then
-    queue_cleanup('DEL', entry.values_key)
+  elseif entry.was_large and entry.values_key then
+    -- An invalidation may have brought the end of the value nearer.
+    queue_cleanup('PEXPIRE', entry.values_key, entry.stamp and ends_at - now or 0)
   end
   local lease, tags, waiting = entry.lease, entry.tags or {}, entry.waiting or {}
   local rest = { '', '', '' }

@@ -49,8 +49,10 @@ impl<S: Send + Sync> FromRequestParts<S> for PathKey {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<PathKey, Problem> {
-        // A path that is no UTF-8 once its escapes are decoded.
-        let unreadable = || Problem::from(codes::INVALID_ID);
+        let unreadable = || {
+            let detail = "The key in the path is no UTF-8 once its escapes are decoded.";
+            Problem::new(codes::INVALID_ID, detail).with("parameter", "key")
+        };
         let parameters = parts.extract::<RawPathParams>().await.map_err(|_| unreadable())?;
         let (name, value) = parameters.iter().next().ok_or_else(unreadable)?;
         CacheKey::try_from(value.to_owned()).map(PathKey).map_err(|invalid| {

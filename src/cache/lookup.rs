@@ -11,7 +11,7 @@ use super::{
     key::CacheKey,
     statistics::{Event, count},
     value::{StoredValue, ValueText},
-    waiters::{EntryWait, EntryWaiters},
+    waiters::{EntryWait, EntryWaiters, Look, LookTurn, Seen},
     withdraw::LeaseWithdrawal,
 };
 use crate::{
@@ -92,6 +92,7 @@ pub struct FillLease {
 }
 
 /// A value that is served.
+#[derive(Clone)]
 pub struct Hit {
     pub value: ValueText,
     pub version: u64,
@@ -108,6 +109,13 @@ pub enum Found {
     Lease(FillLease, Option<ValueText>),
     /// Likewise, and somebody else fills the entry, for so many milliseconds at most.
     Filling(u64, Option<ValueText>),
+}
+
+/// What one look has come to.
+enum Looked {
+    Found(Found),
+    /// Somebody else fills the entry, until then at the latest.
+    Filling(Instant),
 }
 
 impl Operation for LookupTry {
@@ -137,6 +145,8 @@ pub struct Lookup {
     started: Instant,
     wait: Option<EntryWait>,
     has_waited: bool,
+    /// True once the service ends, and waits with it.
+    is_draining: bool,
     /// The try that was sent and not yet answered. It is completed whatever becomes of the caller.
     try_in_flight: Option<Pin<Box<dyn Future<Output = LookupResult> + Send>>>,
     /// True where a lease may be left that nobody fills.
@@ -155,6 +165,7 @@ impl Lookup {
             started: Instant::now(),
             wait: None,
             has_waited: false,
+            is_draining: false,
             try_in_flight: None,
             is_open: false,
         }
@@ -167,39 +178,108 @@ impl Lookup {
     /// The refusal of a guard, or the failure of the store.
     pub async fn run(&mut self) -> Result<Found, Error> {
         let deadline = self.started + Duration::from_millis(self.request.wait_ms);
-        let (mut unreadable, mut replaced, mut is_draining) = (Vec::new(), 0, false);
+        // Since when another waiter's look is as good as one of this call; the first look is always its own.
+        let mut since = None;
         loop {
-            let waits = !is_draining && Instant::now() < deadline;
-            let look_after = match self.try_once(waits, std::mem::take(&mut unreadable)).await {
-                Ok(reply) if waits && reply.is_being_filled() => {
-                    Duration::from_millis(reply.retry_after_ms).min(LOOK)
-                }
-                Ok(reply) => match self.found(reply).await? {
-                    Ok(found) => return Ok(found),
-                    Err(_) if replaced == MAX_REPLACED => {
-                        let cause = "the value is replaced faster than it is read".to_owned();
-                        return Err(Failure::Unavailable(cause).into());
-                    }
-                    Err(stamp) => {
-                        (unreadable, replaced) = (stamp, replaced + 1);
-                        continue;
-                    }
-                },
-                Err(Error::Failed(failure)) if waits && self.has_waited => {
-                    tracing::debug!(%failure, "a waiter's try had no answer");
-                    RETRY
-                }
-                Err(error) => return Err(error),
+            let turn = match since {
+                Some(_) if !self.is_draining => self.turn(deadline).await,
+                _ => None,
             };
-            let Some(wait) = &mut self.wait else { continue };
-            self.has_waited = true;
-            let look_at = deadline.min(Instant::now() + look_after);
-            tokio::select! {
-                () = wait.changed() => {}
-                () = sleep_until(look_at) => {}
-                () = self.store.draining() => is_draining = true,
+            let waits = !self.is_draining && Instant::now() < deadline;
+            let filled_by = match self.seen_by_another(turn.as_ref(), since) {
+                Some(Looked::Found(found)) => return Ok(found),
+                Some(Looked::Filling(until)) => until,
+                None => match self.look(waits, turn).await {
+                    Ok(Looked::Found(found)) => return Ok(found),
+                    Ok(Looked::Filling(until)) => until,
+                    Err(Error::Failed(failure)) if waits && self.has_waited => {
+                        tracing::debug!(%failure, "a waiter's try had no answer");
+                        Instant::now() + RETRY
+                    }
+                    Err(error) => return Err(error),
+                },
+            };
+            since = Some(self.wait(deadline.min(filled_by)).await);
+        }
+    }
+
+    /// Waits for a change of the entry, or until a time, and returns since when a look tells of it.
+    async fn wait(&mut self, until: Instant) -> Instant {
+        let Some(wait) = &mut self.wait else { return Instant::now() };
+        self.has_waited = true;
+        tokio::select! {
+            heard_at = wait.changed() => heard_at,
+            () = sleep_until(until.min(Instant::now() + LOOK)) => {
+                let now = Instant::now();
+                now.checked_sub(LOOK / 2).unwrap_or(now).max(self.started)
+            }
+            () = self.store.draining() => {
+                self.is_draining = true;
+                Instant::now()
             }
         }
+    }
+
+    /// Waits until this call is the one of its process that looks; `None` where it looks for itself, because its
+    /// time is over or it has guards.
+    async fn turn(&mut self, deadline: Instant) -> Option<LookTurn> {
+        let wait = self.wait.as_ref().filter(|_| self.context.guards.is_empty())?;
+        tokio::select! {
+            turn = wait.turn() => Some(turn),
+            () = sleep_until(deadline) => None,
+            () = self.store.draining() => {
+                self.is_draining = true;
+                None
+            }
+        }
+    }
+
+    /// Returns what another waiter has seen since then, if it holds for this call too.
+    fn seen_by_another(&self, turn: Option<&LookTurn>, since: Option<Instant>) -> Option<Looked> {
+        let look = turn?.as_ref().filter(|look| Some(look.sent_at) >= since)?;
+        match &look.seen {
+            Seen::Filling(until) => (*until > Instant::now()).then_some(Looked::Filling(*until)),
+            Seen::Value(hit) => {
+                let hit = hit.later(look.sent_at.elapsed())?;
+                self.count([Some(Event::Hit), Some(Event::Wait(self.started.elapsed()))]);
+                Some(Looked::Found(Found::Hit(hit, None)))
+            }
+        }
+    }
+
+    /// Looks itself, and leaves what it has seen to the others if it is its turn.
+    async fn look(&mut self, waits: bool, turn: Option<LookTurn>) -> Result<Looked, Error> {
+        let mut unreadable = Vec::new();
+        for _ in 0..=MAX_REPLACED {
+            let sent_at = Instant::now();
+            let reply = self.try_once(waits, unreadable).await?;
+            if waits && reply.is_being_filled() {
+                let until = Instant::now() + Duration::from_millis(reply.retry_after_ms);
+                leave(turn, sent_at, Seen::Filling(until));
+                return Ok(Looked::Filling(until));
+            }
+            match self.found(reply).await? {
+                Ok(found) => {
+                    if let Found::Hit(hit, None) = &found
+                        && !hit.stale
+                        && self.wait.as_ref().is_some_and(EntryWait::has_company)
+                    {
+                        leave(turn, sent_at, Seen::Value(hit.clone()));
+                    }
+                    return Ok(Looked::Found(found));
+                }
+                Err(stamp) => unreadable = stamp,
+            }
+        }
+        Err(Failure::Unavailable("the value is replaced faster than it is read".to_owned()).into())
+    }
+
+    /// Counts what this call has brought.
+    fn count<const N: usize>(&self, events: [Option<Event>; N]) {
+        events
+            .into_iter()
+            .flatten()
+            .for_each(|event| count(&self.store, &self.context.space, event));
     }
 
     /// Sends one try, and returns its reply. One that `waits` has the process be told of the next change.
@@ -247,9 +327,7 @@ impl Lookup {
         let lapsed = (reply.lease_lapsed == 1).then_some(Event::LeaseLapsed);
         let leased = lease.is_some().then_some(Event::Lease);
         let waited = self.has_waited.then(|| Event::Wait(self.started.elapsed()));
-        for event in [Some(state.event()), lapsed, leased, waited].into_iter().flatten() {
-            count(&self.store, &self.context.space, event);
-        }
+        self.count([Some(state.event()), lapsed, leased, waited]);
         self.is_open = false;
         let is_hit = matches!(state, ValueState::Fresh | ValueState::Stale);
         Ok(Ok(match (value, lease) {
@@ -266,6 +344,22 @@ impl Lookup {
             (kept, Some(lease)) => Found::Lease(lease, kept),
             (kept, None) => Found::Filling(retry_after_ms, kept),
         }))
+    }
+}
+
+/// Leaves what a waiter has seen to those who have their turn after it.
+fn leave(turn: Option<LookTurn>, sent_at: Instant, seen: Seen) {
+    if let Some(mut turn) = turn {
+        *turn = Some(Look { sent_at, seen });
+    }
+}
+
+impl Hit {
+    /// The same fresh value as it is after a time; `None` if it may have ended in that.
+    fn later(&self, elapsed: Duration) -> Option<Hit> {
+        let elapsed_ms = u64::try_from(elapsed.as_millis()).ok()?;
+        let expires_in_ms = self.expires_in_ms.checked_sub(elapsed_ms).filter(|ms| *ms > 0)?;
+        Some(Hit { expires_in_ms, age_ms: self.age_ms + elapsed_ms, ..self.clone() })
     }
 }
 

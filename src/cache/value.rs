@@ -136,6 +136,7 @@ pub struct StoredValue {
 }
 
 /// A value as an answer has it.
+#[derive(Clone)]
 pub struct ValueText {
     /// The value, encoded.
     pub text: String,

@@ -250,4 +250,21 @@ async fn type_errors_use_the_names_of_json() {
             service.post("/accounts/hold", body).await.expect_problem(422, "validation_failed");
         assert_eq!(refused["errors"][0]["detail"], said);
     }
+    let value = json!({ "key": "k", "value": "v", "ttl_ms": 1 });
+    for (field, wrong, said) in [
+        ("stale_ms", json!(-5), "Invalid value: integer `-5`, expected a whole number from 0."),
+        (
+            "version",
+            json!(1.5),
+            "Invalid type: floating point `1.5`, expected a whole number from 0.",
+        ),
+        ("tags", json!("t"), "Invalid type: string \"t\", expected an array."),
+        ("value", json!([]), "Invalid type: array, expected a string."),
+    ] {
+        let mut body = value.clone();
+        body[field] = wrong;
+        let refused = service.post("/cache/set", body).await;
+        let refused = refused.expect_problem(422, "validation_failed");
+        assert_eq!(refused["errors"][0]["detail"], said);
+    }
 }

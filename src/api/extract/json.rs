@@ -157,11 +157,13 @@ fn malformed(cause: &str) -> Problem {
 }
 
 /// Types as serde's messages name them, and as JSON does.
-const KINDS: [(&str, &str); 6] = [
+const KINDS: [(&str, &str); 8] = [
     (" f64", " a number"),
     (" i64", " a whole number"),
-    (" u64", " a whole number"),
-    (" u32", " a whole number"),
+    (" u64", " a whole number from 0"),
+    (" u32", " a whole number from 0"),
+    (" a sequence", " an array"),
+    (" a map", " an object"),
     (" sequence", " array"),
     (" map", " object"),
 ];

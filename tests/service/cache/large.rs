@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{MINUTE, fill, get, invalidate, lease, set};
-use crate::support::{Service, race};
+use super::{MINUTE, fill, get, invalidate, lease, set, with};
+use crate::support::{HOUR, Service, operation, race};
 
 /// A value of so many bytes.
 fn large(bytes: usize) -> String {
@@ -50,6 +50,59 @@ async fn an_invalidation_takes_the_value_with_it() {
     assert!(get(&service, json!({})).await.assert(200)["stale_value"] == large(50_000));
     invalidate(&service, json!({ "keys": ["k"] })).await.assert(200);
     assert_eq!(fields(&service).len(), 0);
+}
+
+/// The input of a set of `k`.
+fn of_k(body: &Value) -> Value {
+    with(json!({ "key": "k", "ttl_ms": MINUTE }), body.clone())
+}
+
+/// Milliseconds for which Redis keeps the hash of `k`; negative where there is none.
+fn kept_ms(service: &Service) -> i64 {
+    let key = service.key("cache_value", "k");
+    redis::cmd("PTTL").arg(key).query(&mut service.raw()).unwrap()
+}
+
+#[tokio::test]
+async fn no_value_takes_memory_for_longer_than_it_can_be_served() {
+    let service = Service::new();
+    let long = json!({ "value": large(50_000), "ttl_ms": HOUR, "stale_ms": MINUTE });
+    let short = json!({ "value": large(60_000) });
+    // A value with a nearer end takes the place of one with a later end.
+    set(&service, long.clone()).await.assert(200);
+    assert!(kept_ms(&service) > MINUTE);
+    set(&service, short.clone()).await.assert(200);
+    assert!((1..=MINUTE).contains(&kept_ms(&service)));
+    service
+        .atomic(&[operation("cache/set", of_k(&long)), operation("cache/set", of_k(&short))])
+        .await
+        .assert(200);
+    assert!((1..=MINUTE).contains(&kept_ms(&service)));
+    // An invalidation leaves what is stale.
+    set(&service, long.clone()).await.assert(200);
+    invalidate(&service, json!({ "keys": ["k"], "keep_stale": true })).await.assert(200);
+    assert!((1..=MINUTE).contains(&kept_ms(&service)));
+    assert!(get(&service, json!({})).await.assert(200)["stale_value"] == large(50_000));
+}
+
+/// An invalidation of a tag finds no entries, so it leaves a large value where it is.
+#[tokio::test]
+async fn a_writer_removes_the_value_that_a_tag_has_voided() {
+    let service = Service::new();
+    for lapses in [false, true] {
+        let body = json!({ "value": large(50_000), "ttl_ms": HOUR, "tags": ["t"] });
+        set(&service, body).await.assert(200);
+        invalidate(&service, json!({ "tags": ["t"] })).await.assert(200);
+        let token = lease(&service).await;
+        if lapses {
+            service.advance_ms(MINUTE);
+            set(&service, json!({})).await.assert(200);
+        } else {
+            fill(&service, &token, json!({})).await.assert(200);
+        }
+        assert_eq!(get(&service, json!({})).await.assert(200)["value"], "v");
+        assert_eq!(fields(&service).len(), 0, "{lapses}");
+    }
 }
 
 #[tokio::test]

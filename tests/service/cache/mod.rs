@@ -5,6 +5,7 @@ mod large;
 mod model;
 mod read;
 mod set;
+mod shared_looks;
 mod statistics;
 mod waiting;
 mod withdraw;

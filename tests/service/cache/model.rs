@@ -99,6 +99,7 @@ struct Stored {
     tags: Vec<usize>,
     since: u64,
     is_kept: bool,
+    is_large: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -182,11 +183,13 @@ impl Model {
     fn get(&mut self, key: usize, lease: i64, answer: &Value) {
         let state = self.state(key);
         let value = self.entries[key].value.clone();
+        let text = value.as_ref().map(|value| value.text.clone());
         let is_near = value.as_ref().is_some_and(|value| self.now >= value.expires - value.refresh);
         let version = self.entries[key].version;
         let mut is_own = false;
         if (state != State::Fresh || is_near) && self.entries[key].lease.is_none() {
-            if state == State::None {
+            // A large one stays for the next writer to remove.
+            if state == State::None && !value.is_some_and(|value| value.is_large) {
                 self.drop_value(key);
             }
             is_own = true;
@@ -198,12 +201,11 @@ impl Model {
         let is_hit = matches!(state, State::Fresh | State::Stale);
         assert_eq!(answer["hit"], is_hit, "{state:?} {answer}");
         if is_hit {
-            let text = value.map(|value| value.text);
             assert_eq!(answer["value"], json!(text));
             assert_eq!(answer["version"], version, "{answer}");
             assert_eq!(answer["stale"], state == State::Stale, "{answer}");
         } else {
-            let kept = value.filter(|_| state == State::Kept).map(|value| value.text);
+            let kept = text.filter(|_| state == State::Kept);
             assert_eq!(answer.get("stale_value"), kept.map(Value::from).as_ref(), "{answer}");
             assert_eq!(answer["filling"] == true, !is_own, "{answer}");
         }
@@ -244,7 +246,7 @@ impl Model {
     }
 
     fn store(&mut self, key: usize, value: &NewValue, text: &str, since: u64) {
-        let NewValue { ttl, stale, refresh, tags, .. } = value.clone();
+        let NewValue { ttl, stale, refresh, tags, is_large } = value.clone();
         self.entries[key].value = Some(Stored {
             text: text.to_owned(),
             expires: self.now + ttl * UNIT,
@@ -253,6 +255,7 @@ impl Model {
             tags,
             since,
             is_kept: false,
+            is_large,
         });
     }
 

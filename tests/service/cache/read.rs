@@ -47,7 +47,13 @@ async fn a_key_may_have_any_printable_character() {
         let answer = service.get(&format!("/cache/{path}")).await.assert(200);
         assert_eq!([&answer["key"], &answer["value"]], [key, key]);
     }
-    for path in ["a%0Ab", "%FF", &"x".repeat(257)] {
-        service.get(&format!("/cache/{path}")).await.expect_problem(422, "invalid_id");
+    for (path, said) in [
+        ("a%0Ab", "without control characters"),
+        ("%FF", "no UTF-8"),
+        (&"x".repeat(257), "1 to 256 bytes"),
+    ] {
+        let problem =
+            service.get(&format!("/cache/{path}")).await.expect_problem(422, "invalid_id");
+        assert!(problem["detail"].as_str().unwrap().contains(said), "{problem}");
     }
 }

@@ -9,7 +9,7 @@ use super::{MINUTE, fill, get, invalidate, lease, set};
 use crate::support::{Process, Service, race, wait_for};
 
 /// Waits until an entry has a waiting process.
-async fn waited_for(service: &Service, key: &str) {
+pub async fn waited_for(service: &Service, key: &str) {
     let key = service.key("cache", key);
     let mut redis = service.raw();
     // The second byte before the tags is the number of processes, see `lib/cache_entry.lua`.
