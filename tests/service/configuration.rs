@@ -172,6 +172,8 @@ fn every_setting_takes_blanks_around_its_value_and_may_be_empty() {
                     | "data_dir"
                     | "log"
                     | "root_key_file"
+                    | "tls_cert"
+                    | "tls_key"
             );
             assert_eq!(code == 2, !is_text, "{name}: {variable}: {said}");
         }
