@@ -2,7 +2,6 @@
 //! answers it does not take. `http2` decides by it when a connection is to end.
 
 use std::{
-    collections::HashMap,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
@@ -44,9 +43,10 @@ struct StreamsState {
     unchanged_since: Instant,
     /// How many calls may still be taken back.
     may_take_back: usize,
-    /// Parts of answers that are there to be taken, and since when none of their bytes was.
-    untaken: HashMap<u64, Instant>,
-    next_part: u64,
+    /// The number of parts of answers that are there to be taken.
+    untaken: usize,
+    /// The last time that the caller took something of them, or that there was nothing to take.
+    taken_at: Instant,
 }
 
 /// The next thing to do for a connection on which nothing has happened just now.
@@ -77,8 +77,8 @@ impl Streams {
             state: Mutex::new(StreamsState {
                 unchanged_since: Instant::now(),
                 may_take_back: TAKEN_BACK,
-                untaken: HashMap::new(),
-                next_part: 0,
+                untaken: 0,
+                taken_at: Instant::now(),
             }),
             begun: CancellationToken::new(),
             flooded: CancellationToken::new(),
@@ -127,7 +127,7 @@ impl Streams {
         left_at: Option<Instant>,
     ) -> StreamStep {
         let state = self.state();
-        let untaken = state.untaken.values().min().map(|since| *since + timeouts.body);
+        let untaken = (state.untaken > 0).then(|| state.taken_at + timeouts.body);
         if untaken.is_some_and(|deadline| deadline <= now) {
             return StreamStep::Abandon;
         }
@@ -255,28 +255,26 @@ impl Buf for AnswerPart {
 }
 
 /// Something that a caller has to take, until this is dropped.
-struct Untaken {
-    call: Arc<StreamCall>,
-    id: u64,
-}
+struct Untaken(Arc<StreamCall>);
 
 impl Untaken {
     fn new(call: &Arc<StreamCall>) -> Untaken {
         let mut state = call.streams.state();
-        let id = state.next_part;
-        state.next_part += 1;
-        state.untaken.insert(id, Instant::now());
+        if state.untaken == 0 {
+            state.taken_at = Instant::now();
+        }
+        state.untaken += 1;
         drop(state);
-        Untaken { call: Arc::clone(call), id }
+        Untaken(Arc::clone(call))
     }
 
     fn note_progress(&self) {
-        self.call.streams.state().untaken.insert(self.id, Instant::now());
+        self.0.streams.state().taken_at = Instant::now();
     }
 }
 
 impl Drop for Untaken {
     fn drop(&mut self) {
-        self.call.streams.state().untaken.remove(&self.id);
+        self.0.streams.state().untaken -= 1;
     }
 }

@@ -6,7 +6,7 @@ use super::{frames::*, *};
 const ENHANCE_YOUR_CALM: u32 = 11;
 
 /// The most bytes of a flood.
-const BYTES: usize = 8 << 20;
+const BYTES: usize = 4 << 20;
 
 /// The most memory that a flood may cost, in KiB.
 const GROWTH: u64 = 32 << 10;

@@ -16,7 +16,7 @@ use h2::client::SendRequest;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 use tokio_rustls::{
@@ -84,7 +84,10 @@ impl Identity {
             .with_root_certificates(trusted)
             .with_no_client_auth();
         config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
-        let socket = TcpStream::connect(&process.address).await?;
+        // With a small buffer, a caller that does not read is soon one that takes nothing.
+        let socket = TcpSocket::new_v4()?;
+        socket.set_recv_buffer_size(16 * 1024)?;
+        let socket = socket.connect(process.address.parse().unwrap()).await?;
         let name = ServerName::try_from("localhost").unwrap();
         let connecting = TlsConnector::from(Arc::new(config)).connect(name, socket);
         timeout(PATIENCE, connecting).await.expect("no handshake")
