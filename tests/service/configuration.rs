@@ -125,6 +125,7 @@ fn value_of(setting: &Arg) -> String {
         ("redis_password_file" | "redis_ca_file" | "redis_client_cert" | "redis_client_key", _) => {
             "/dev/null".to_owned()
         }
+        ("tls_cert" | "tls_key", _) => "/dev/null".to_owned(),
         ("rls_listen", _) => "127.0.0.1:0".to_owned(),
         ("currencies", _) => "POINTS=0 , BTC=8".to_owned(),
         ("base_path", _) => "/lockstep".to_owned(),
