@@ -163,8 +163,9 @@ fn a_service_does_not_start_on_another_format() {
 fn a_service_stops_where_a_late_server_has_another_format() {
     let server = Server::of_this_run();
     set_format(&server, &text(FORMAT + 1, None));
-    redis::cmd("CLIENT").arg("PAUSE").arg(5000).arg("ALL").exec(&mut server.connection()).unwrap();
+    let hanging = server.hang();
     let mut process = Process::start(&["--redis-url", &server.url, "--store-timeout-ms", "100"]);
+    drop(hanging);
     assert_eq!(process.wait().code(), Some(1));
 }
 
