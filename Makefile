@@ -41,8 +41,6 @@ check: needs-check test check-rest ## What CI runs: all tests against three kind
 
 check-rest: needs-check lint doc check-document test-gateways test-observability test-console test-distributed test-cluster test-valkey ## What make check does beside make test
 
-# What callers' connections do is the same before every kind of server: their floods run once, in make test.
-
 # Debian has nginx and HAProxy where only root looks.
 test-gateways bench needs-check: export PATH := $(PATH):/usr/sbin
 
@@ -58,6 +56,7 @@ test-console: ## The console in a browser
 	$(call need,redis-server:redis-server curl:curl chromium:chromium)
 	cargo test --test console
 
+# Callers' own TLS is the same before every kind of server: its floods run once, in make test.
 test-cluster: ## The service's tests against a cluster of three masters
 	$(call need,redis-server:redis-server curl:curl faketime:faketime)
 	LOCKSTEP_TEST_CLUSTER=3 cargo test --test service -- --skip tls::
