@@ -111,7 +111,7 @@ pub enum Found {
     Filling(u64, Option<ValueText>),
 }
 
-/// What one look has come to.
+/// The result of one look.
 enum Looked {
     Found(Found),
     /// Somebody else fills the entry, until then at the latest.

@@ -46,14 +46,14 @@ struct WaitedEntry {
     last_look: Arc<tokio::sync::Mutex<Option<Look>>>,
 }
 
-/// What a waiter has seen that holds for all others of its entry, too.
+/// A result of one waiter's look that holds for all others of its entry, too.
 pub struct Look {
     /// Before the entry was read.
     pub sent_at: Instant,
     pub seen: Seen,
 }
 
-/// What there is to be seen of an entry.
+/// The state of an entry, as a look finds it.
 pub enum Seen {
     /// A fresh value, as it was so long after [`Look::sent_at`] at the most.
     Value(Hit),

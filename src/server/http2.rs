@@ -175,7 +175,7 @@ fn bounded(timeouts: Timeouts) -> http2::Builder<TokioExecutor> {
     builder
 }
 
-/// Where the library leaves a socket, which it does not give back by itself.
+/// The place in which the library leaves a socket. It gives none back by itself.
 type Slot<S> = Arc<Mutex<Option<S>>>;
 
 /// A socket that the library has, until this is dropped.

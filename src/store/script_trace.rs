@@ -3,7 +3,7 @@
 //! The debugger forks the server, and the copy runs the script and is thrown away: nothing that it writes is kept.
 //! It stops before each line and tells which it is, and after a command it tells the command and its reply.
 
-use std::{convert::Infallible, io, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
@@ -84,13 +84,15 @@ impl Drop for Debugger {
     }
 }
 
-/// Aborts the script, and fails when its copy of the server has ended. The debugger forgets what it received together
-/// with the command before it, and a script can catch the error that aborts it; so each reply is answered by one more
-/// `abort`.
-async fn abort(connection: &mut RawConnection) -> io::Result<Infallible> {
+/// Aborts the script, and returns when it has ended. The debugger forgets what it received together with the command
+/// before it, and a script can catch the error that aborts it; so each reply of the debugger is answered by one more
+/// `abort`. All its replies are lists: another reply is that of a script that has ended, or of a server that runs none.
+async fn abort(connection: &mut RawConnection) -> io::Result<()> {
     loop {
         connection.send(&["abort"]).await?;
-        connection.reply().await?;
+        if !matches!(connection.reply().await?, ScriptValue::Array(_)) {
+            return Ok(());
+        }
     }
 }
 
