@@ -141,3 +141,27 @@ async fn one_runs_at_a_time() {
     assert!(answers.count(200) >= 1);
     assert_eq!(answers.count(200) + answers.count_code("overloaded"), 12);
 }
+
+/// A user who may not debug is told so, and the end of the trace is not sent again and again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_debugger_is_left_at_once() {
+    let server = Server::start(&[]);
+    let rules = ["on", ">secret", "~*", "&*", "+@all", "-script|debug"];
+    let mut admin = server.connection();
+    redis::cmd("ACL").arg("SETUSER").arg("traceless").arg(&rules).exec(&mut admin).unwrap();
+    let url = server.url.replace("redis://", "redis://traceless:secret@");
+    let service = Service::with(|settings| settings.url = url);
+    service.put_script("s", "return 1").await.assert(201);
+    let mut refused = 0;
+    while refused < 3 {
+        let answer = service.post("/scripts/s/trace", json!({})).await;
+        if answer.status != 503 {
+            answer.expect_problem(501, "trace_unavailable");
+            refused += 1;
+        }
+    }
+    let info: String = redis::cmd("INFO").arg("errorstats").query(&mut admin).unwrap();
+    let errors = info.lines().find_map(|line| line.strip_prefix("errorstat_ERR:count="));
+    let errors = errors.map_or(0, |count| count.trim().parse::<u64>().unwrap());
+    assert!(errors < 20, "{errors} errors for three traces");
+}
