@@ -169,14 +169,24 @@ impl ClusterNode {
         let node = ClusterNode { address, folder, node };
         let mut slots = redis::cmd("CLUSTER");
         slots.arg("ADDSLOTSRANGE").arg(0).arg(16_383);
-        for _ in 0..500 {
+        let mut info = redis::cmd("CLUSTER");
+        info.arg("INFO");
+        let mut has_slots = false;
+        // A node serves no call before it has been up for two seconds.
+        for _ in 0..1_000 {
             if let Ok(mut connection) = client.get_connection() {
-                slots.exec(&mut connection).unwrap();
-                return node;
+                if !has_slots {
+                    slots.exec(&mut connection).unwrap();
+                    has_slots = true;
+                }
+                let state: String = info.query(&mut connection).unwrap();
+                if state.contains("cluster_state:ok") {
+                    return node;
+                }
             }
             thread::sleep(Duration::from_millis(10));
         }
-        panic!("the node does not answer");
+        panic!("the node does not serve");
     }
 }
 
