@@ -81,7 +81,7 @@ fuzz: $(DOCUMENT_TOOLS) ## Calls that schemathesis makes of the OpenAPI document
 bench: ## Compare with the floors, the baseline and before, in one run
 	$(call need,redis-server:redis-server webdis:webdis nginx:nginx-light)
 	cargo build --release
-	cargo bench --bench compare --bench limits --bench cache --bench together --bench locks --bench before --bench capacity --bench monitoring --bench keys
+	cargo bench --bench compare --bench limits --bench cache --bench cluster --bench together --bench locks --bench before --bench capacity --bench monitoring --bench keys
 
 mutants: ## Change scripts one place at a time and expect a test to fail; SAMPLE=200 SEED=1 ONLY=lib/,runner
 	$(call need,redis-server:redis-server)

@@ -240,7 +240,9 @@ fn get(kind: &str, random: &mut Random) -> Vec<Vec<u8>> {
 
 /// Two requests: a key that nobody has asked for, and its fill.
 fn miss_and_fill(random: &mut Random) -> Vec<Vec<u8>> {
-    let (key, value) = (random.below(u64::MAX), "x".repeat(1024));
+    // One number has 31 bits, and two of a round would be the same.
+    let key = format!("{}-{}", random.below(u64::MAX), random.below(u64::MAX));
+    let value = "x".repeat(1024);
     // The lease of the first request takes the place of the zeros.
     let lease = "0".repeat(38);
     let fill = format!(
@@ -280,6 +282,7 @@ fn print_scenarios(scenarios: &[Scenario], results: &Results) {
 /// Prints ratios, each formed within a round, and returns them by name.
 fn print_ratios(results: &Results) -> BTreeMap<String, (f64, f64, f64)> {
     let per_second: fn(&Measurement) -> f64 = |round| round.per_second;
+    let cpu: fn(&Measurement) -> f64 = |round| round.service_cpu_us + round.redis_cpu_us;
     let p99: fn(&Measurement) -> f64 = |round| round.p99_us;
     let mut ratios = BTreeMap::new();
     println!("\n| ratio | median (least-greatest) | aim |\n| --- | ---: | --- |");
@@ -287,6 +290,7 @@ fn print_ratios(results: &Results) -> BTreeMap<String, (f64, f64, f64)> {
         ("calls per second to webdis", HIT, WEBDIS, per_second, "at least 1"),
         ("calls per second to webdis", TAGGED, WEBDIS, per_second, ""),
         ("calls per second to webdis", STALE, WEBDIS, per_second, ""),
+        ("CPU of service and Redis to webdis", HIT, WEBDIS, cpu, ""),
         ("p99 to hits alone", BESIDE, HIT, p99, ""),
     ] {
         let pairs = results[one].iter().zip(&results[other]);

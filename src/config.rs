@@ -15,6 +15,7 @@ use clap::{
 use crate::{
     api::AllowedHosts,
     auth::{AddressRange, KeyDigest},
+    cache::MAX_BODY_BYTES,
     ratelimit::HeaderForm,
     rls,
     server::{IdentityFiles, Timeouts},
@@ -459,6 +460,12 @@ fn base_path(text: &str) -> Result<String, String> {
 }
 
 impl Serve {
+    /// The memory for bodies that arrive in parts: that of four full queues, and that of the largest body at least.
+    pub fn body_room_bytes(&self) -> usize {
+        let largest = count(self.body_limit_bytes).max(MAX_BODY_BYTES);
+        count(self.store_queue_bytes.saturating_mul(4)).max(largest)
+    }
+
     /// Settings of the store that is reached at `url`.
     pub fn store(&self, url: String) -> store::Settings {
         store::Settings {

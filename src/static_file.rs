@@ -1,9 +1,13 @@
 //! Files of the web pages that the program carries. `docs` and `console` serve them.
 //!
 //! A file is sent compressed to those who understand it, with an `ETag`, so that a browser that has it asks
-//! for nothing more than whether it is still the same.
+//! for nothing more than whether it is still the same. It is unpacked when the first caller asks who does not understand
+//! that, and all such callers share the unpacked file.
 
-use std::io::{Read, Write};
+use std::{
+    io::{Read, Write},
+    sync::OnceLock,
+};
 
 use axum::{
     body::{Body, Bytes},
@@ -19,6 +23,8 @@ use crate::{api::Problem, types::codes};
 pub struct StaticFile {
     kind: HeaderValue,
     gzip: Bytes,
+    /// The file unpacked; `None` if it cannot be.
+    plain: OnceLock<Option<Bytes>>,
     etag: HeaderValue,
 }
 
@@ -44,7 +50,16 @@ impl StaticFile {
         // Weak, because it stands for the file compressed and not.
         let etag = format!("W/\"{}\"", Sha1::from(&gzip).digest());
         let etag = HeaderValue::try_from(etag).unwrap_or(HeaderValue::from_static("W/\"0\""));
-        StaticFile { kind, gzip, etag }
+        StaticFile { kind, gzip, plain: OnceLock::new(), etag }
+    }
+
+    fn plain(&self) -> Option<&Bytes> {
+        let unpack = || {
+            let mut plain = Vec::new();
+            GzDecoder::new(&*self.gzip).read_to_end(&mut plain).ok()?;
+            Some(plain.into())
+        };
+        self.plain.get_or_init(unpack).as_ref()
     }
 
     /// The file, or 304 for a caller who has it.
@@ -62,12 +77,10 @@ impl StaticFile {
             response
                 .headers_mut()
                 .insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        } else if let Some(plain) = self.plain() {
+            *response.body_mut() = Body::from(plain.clone());
         } else {
-            let mut plain = Vec::new();
-            if GzDecoder::new(&*self.gzip).read_to_end(&mut plain).is_err() {
-                return Problem::from(codes::INTERNAL_ERROR).into_response();
-            }
-            *response.body_mut() = Body::from(plain);
+            return Problem::from(codes::INTERNAL_ERROR).into_response();
         }
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, self.kind.clone());
@@ -75,5 +88,21 @@ impl StaticFile {
         headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, no-cache"));
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn callers_share_the_unpacked_file() {
+        let file = StaticFile::compress("text/plain", b"a text");
+        let read = || file.answer(&HeaderMap::new()).into_body().collect();
+        let (one, other) = (read().await.unwrap().to_bytes(), read().await.unwrap().to_bytes());
+        assert_eq!(&*one, b"a text");
+        assert_eq!(one.as_ptr(), other.as_ptr());
     }
 }

@@ -57,7 +57,7 @@ pub struct Measurement {
     pub p99_us: f64,
     /// CPU time of the service per successful request, in microseconds.
     pub service_cpu_us: f64,
-    /// CPU time of Redis per successful request, in microseconds.
+    /// CPU time of Redis per successful request, in microseconds; of several servers, that of the busiest one.
     pub redis_cpu_us: f64,
     /// Number of requests that failed.
     pub failed: u64,
@@ -126,6 +126,16 @@ pub async fn read_answer<'a>(stream: &mut TcpStream, buffer: &'a mut Vec<u8>) ->
 /// Runs a scenario for one round, after a warm-up of 0.3 s. Only requests that begin after the warm-up
 /// count.
 pub async fn measure(scenario: &Scenario, redis_pid: u32) -> Measurement {
+    measure_shards(scenario, &[redis_pid], Duration::ZERO).await
+}
+
+/// Runs a scenario as [`measure`] does, on several Redis servers: the CPU time of Redis is that of the busiest one. Each
+/// caller makes a pause after each call.
+pub async fn measure_shards(
+    scenario: &Scenario,
+    redis_pids: &[u32],
+    pause: Duration,
+) -> Measurement {
     let mut tasks = JoinSet::new();
     let warmed_up = Instant::now() + Duration::from_millis(300);
     let end = warmed_up + ROUND_DURATION;
@@ -161,16 +171,21 @@ pub async fn measure(scenario: &Scenario, redis_pid: u32) -> Measurement {
                         .or_else(|| text.split_once("\"lease_token\":\""))
                         .map(|(_, rest)| rest.as_bytes()[..38].to_vec());
                 }
+                if !pause.is_zero() {
+                    tokio::time::sleep(pause).await;
+                }
             }
             (latencies, failed)
         });
     }
     tokio::time::sleep_until(warmed_up.into()).await;
-    let (service_before, redis_before) = (cpu_us(scenario.service_pid), cpu_us(redis_pid));
+    let redis_cpu = || redis_pids.iter().map(|pid| cpu_us(*pid)).collect::<Vec<_>>();
+    let (service_before, redis_before) = (cpu_us(scenario.service_pid), redis_cpu());
     let started = Instant::now();
     tokio::time::sleep_until(end.into()).await;
     let service_cpu = cpu_us(scenario.service_pid) - service_before;
-    let redis_cpu = cpu_us(redis_pid) - redis_before;
+    let redis_cpu = redis_cpu().into_iter().zip(redis_before).map(|(now, before)| now - before);
+    let redis_cpu = redis_cpu.fold(0.0, f64::max);
     let seconds = started.elapsed().as_secs_f64();
     let (mut latencies, mut failed) = (Vec::new(), 0);
     for (of_caller, failed_of_caller) in tasks.join_all().await {

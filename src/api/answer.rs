@@ -9,6 +9,7 @@ use axum::{
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::Problem;
 use crate::{store::Completed, types::codes};
 
 /// The header on the stored answer to a repeated call: `Idempotent-Replayed: true`.
@@ -16,6 +17,10 @@ pub const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// The header with the least number of replicas that have what the call wrote, where it waited for them.
 pub const REPLICAS: HeaderName = HeaderName::from_static("lockstep-replicas");
+
+/// The room for a body before its length is known. It is enough for nearly all, so that they are written without being
+/// moved to a larger place.
+const BODY_CAPACITY: usize = 1536;
 
 /// The answer to a call that succeeded: a status, a body of type `T`, and headers.
 #[derive(Debug)]
@@ -141,7 +146,12 @@ impl<T> Answer<T> {
 
 impl<T: Serialize> IntoResponse for Answer<T> {
     fn into_response(self) -> Response {
-        let mut response = (self.status, axum::Json(self.body)).into_response();
+        let mut body = Vec::with_capacity(BODY_CAPACITY);
+        if serde_json::to_writer(&mut body, &self.body).is_err() {
+            return Problem::from(codes::INTERNAL_ERROR).into_response();
+        }
+        let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+        let mut response = (self.status, kind, body).into_response();
         response.headers_mut().extend(self.headers);
         response.extensions_mut().extend(self.extensions);
         response

@@ -1,9 +1,10 @@
-//! The parts that every endpoint shares: reading a request (`extract`), running a command (`command`),
+//! The parts that every endpoint shares: reading a request (`extract`, within `body_room`), running a command (`command`),
 //! answering it (`answer`, and `later` for one that has to be waited for), changing one version of a record (`conditional`), reading
 //! pages (`paging`), refusing it (`problem`), the names that paths hide (`reserved`), and the code around every
 //! request (`middleware`). Handlers of all domains call it; it knows none of them.
 
 mod answer;
+mod body_room;
 mod command;
 mod conditional;
 mod extract;
@@ -14,6 +15,7 @@ mod problem;
 mod reserved;
 
 pub use answer::{Answer, REPLAYED, REPLICAS};
+pub use body_room::BodyRoom;
 pub use command::{Command, CommandEntry, PreparedCommand};
 pub use conditional::Conditional;
 pub use extract::{

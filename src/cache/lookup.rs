@@ -316,9 +316,9 @@ impl Lookup {
         let stored = StoredValue::new(reply.value, reply.stamp, reply.field, reply.is_bytes);
         let mut value = None;
         if state != ValueState::None {
-            value = stored.read(&self.store, &self.context.space, &self.request.key).await?;
-            if value.is_none() {
-                return Ok(Err(stored.stamp().to_vec()));
+            match stored.read(&self.store, &self.context.space, &self.request.key).await? {
+                Ok(read) => value = Some(read),
+                Err(stamp) => return Ok(Err(stamp)),
             }
         }
         let lease = lease_expires_at

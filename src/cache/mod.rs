@@ -30,6 +30,7 @@ use key::CacheKey;
 use value::VALUES;
 
 pub use codes::CODES;
+pub use value::MAX_BODY_BYTES;
 
 /// The kind of the key of an entry.
 const ENTRY: &str = "cache";

@@ -97,7 +97,7 @@ pub async fn read(
         let ReadReply { state, version, age_ms, expires_in_ms, is_bytes, field, stamp, value } =
             store.run(&ReadEntry(&key), &context).await?.reply;
         let stored = StoredValue::new(value, stamp, field, is_bytes);
-        if let Some(ValueText { text: value, encoding }) =
+        if let Ok(ValueText { text: value, encoding }) =
             stored.read(&store, &context.space, &key).await?
         {
             let stale = state == "stale";

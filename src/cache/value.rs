@@ -155,37 +155,29 @@ impl StoredValue {
         StoredValue { value, stamp, field, is_bytes }
     }
 
-    /// The stamp of a large value; empty for any other.
-    pub fn stamp(&self) -> &[u8] {
-        match &self.stamp {
-            RedisValue::Bytes(stamp) => stamp,
-            _ => &[],
-        }
-    }
-
-    /// Returns the value, which is read from its place if it is large; `None` where it is no longer there.
+    /// Returns the value, which is read from its place if it is large; or its stamp where it is no longer there.
     ///
     /// # Errors
     ///
     /// The failure of that read; or [`Failure::UnexpectedReply`] if a text is none.
     pub async fn read(
-        &self,
+        self,
         store: &Store,
         space: &Id,
         key: &CacheKey,
-    ) -> Result<Option<ValueText>, Error> {
-        let bytes = match (&self.value, self.field) {
-            (RedisValue::Bytes(bytes), _) => bytes.clone(),
-            (_, Some(field)) => {
-                let place = LargeValue { space, kind: VALUES, id: key, field, stamp: self.stamp() };
+    ) -> Result<Result<ValueText, Vec<u8>>, Error> {
+        let bytes = match (self.value, self.stamp, self.field) {
+            (RedisValue::Bytes(bytes), ..) => bytes,
+            (_, RedisValue::Bytes(stamp), Some(field)) => {
+                let place = LargeValue { space, kind: VALUES, id: key, field, stamp: &stamp };
                 match Box::pin(store.read_large(place)).await? {
                     Some(bytes) => bytes,
-                    None => return Ok(None),
+                    None => return Ok(Err(stamp)),
                 }
             }
-            (_, None) => return Err(unreadable(key)),
+            _ => return Err(unreadable(key)),
         };
-        Ok(Some(match self.is_bytes {
+        Ok(Ok(match self.is_bytes {
             true => ValueText { text: STANDARD.encode(bytes), encoding: ValueEncoding::Base64 },
             false => {
                 let text = String::from_utf8(bytes).map_err(|_| unreadable(key))?;

@@ -10,7 +10,7 @@ use std::{
 use axum::Router;
 use futures_util::future::join;
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     signal::unix::{SignalKind, signal},
     task::JoinHandle,
     time::timeout,
@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{descriptors, print_in_time, registration::Registration, root_key};
 use crate::{
-    api::{AccessSettings, Limits, ShutdownGate},
+    api::{AccessSettings, BodyRoom, Limits, ShutdownGate},
     app,
     config::{Serve, count},
     keys::follow_keys,
@@ -59,7 +59,7 @@ async fn start(settings: &Serve) -> Result<(), String> {
     let access = root_key::access(settings)?;
     // Bound before the embedded server is started: if the port is taken, the program ends at once.
     let tls = settings.tls()?.map(TlsIdentity::read).transpose()?.map(Arc::new);
-    let listeners = Listeners::bind(settings, tls, access.is_some()).await?;
+    let listeners = Listeners::bind(settings, tls, access.is_some())?;
     let stop = Stop::default();
     obey_signals(&stop, listeners.tls.clone())
         .map_err(|error| format!("cannot wait for signals: {error}"))?;
@@ -88,15 +88,15 @@ struct Listeners {
 }
 
 impl Listeners {
-    async fn bind(
+    fn bind(
         settings: &Serve,
         tls: Option<Arc<TlsIdentity>>,
         has_keys: bool,
     ) -> Result<Listeners, String> {
         let may_be_open = has_keys || settings.insecure;
-        let http = listen(settings.listen, "--listen", may_be_open).await?;
+        let http = listen(settings.listen, "--listen", may_be_open)?;
         let rls = match settings.rls_listen {
-            Some(address) => Some(listen(address, "--rls-listen", may_be_open).await?),
+            Some(address) => Some(listen(address, "--rls-listen", may_be_open)?),
             None => None,
         };
         Ok(Listeners { http, tls, rls })
@@ -235,7 +235,11 @@ fn router(
     statistics: Option<CallStatistics>,
 ) -> (Router, ShutdownGate) {
     let body_timeout = Duration::from_millis(settings.body_timeout_ms);
-    let gate = ShutdownGate::new(Limits { body_timeout, ..Limits::default() });
+    let gate = ShutdownGate::new(Limits {
+        body_timeout,
+        body_bytes: count(settings.body_limit_bytes),
+        body_room: BodyRoom::of_bytes(settings.body_room_bytes()),
+    });
     let app_settings = app::RouterSettings {
         base_path: settings.base_path.clone(),
         body_limit_bytes: count(settings.body_limit_bytes),
@@ -249,21 +253,28 @@ fn router(
     (app::app(store.clone(), gate.clone(), &app_settings), gate)
 }
 
+/// Newcomers that may wait to be accepted. The system lowers it to `net.core.somaxconn`.
+const BACKLOG: u32 = 4096;
+
+/// Listens on an address. The bind functions of the libraries let 128 newcomers wait: of a thousand that come at once,
+/// most would try again after a second.
+fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 /// Listens on the address of a setting. Without keys, other addresses than loopback need `--insecure`:
 /// `may_be_open` says that there is one of the two.
-async fn listen(
-    address: SocketAddr,
-    setting: &str,
-    may_be_open: bool,
-) -> Result<TcpListener, String> {
+fn listen(address: SocketAddr, setting: &str, may_be_open: bool) -> Result<TcpListener, String> {
     if !address.ip().is_loopback() && !may_be_open {
         return Err(format!(
             "{address} is not a loopback address, and callers have no keys: give --root-key-file, or --insecure if \
              something in front keeps strangers out"
         ));
     }
-    let listening = TcpListener::bind(address).await;
-    listening
+    listen_at(address)
         .map_err(|error| format!("cannot listen on {address}: {error}; give another {setting}"))
 }
 

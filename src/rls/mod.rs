@@ -63,7 +63,11 @@ pub async fn serve(
     let Bounds { max_connections, body_limit_bytes, limit_headers, timeouts } = bounds;
     let mut health = HealthReporter::new();
     report(&health, ServingStatus::Serving).await;
-    let limits = Limits { body_timeout: timeouts.body, body_bytes: body_limit_bytes };
+    let limits = Limits {
+        body_timeout: timeouts.body,
+        body_bytes: body_limit_bytes,
+        body_room: gate.body_room(),
+    };
     let context = Arc::new(GatewayContext {
         service: Service::new(store, &gate, limits, limit_headers, statistics, health.clone()),
         first_bytes: timeouts.first_byte,

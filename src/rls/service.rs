@@ -98,11 +98,16 @@ impl Service {
         let started = Instant::now();
         let (head, body) = request.into_parts();
         let (limits, base_path) = (self.limits, self.base_path);
-        let mut info =
-            RequestInfo::of(&head.headers, limits, base_path, self.observation, self.access);
+        let mut info = RequestInfo::of(
+            &head.headers,
+            limits.clone(),
+            base_path,
+            self.observation,
+            self.access,
+        );
         let body = axum::body::Body::new(body);
         let admitted = admit(&mut info, &head.headers, peer);
-        let read = async { admitted.map(|()| read_body(body, limits))?.await };
+        let read = async { admitted.map(|()| read_body(body, &limits))?.await };
         let message = match read.await {
             Ok(message) => Request::from_parts(head, Full::new(message)),
             Err(problem) => {

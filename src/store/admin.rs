@@ -9,7 +9,7 @@ use redis::{RedisError, RedisResult};
 use super::{
     Access, Failure, FormatError, HostPort, Store, StoreMode,
     connection::{Connection, Route, checkout},
-    rights::{self, Trial},
+    rights::{self, CLUSTER_COMMANDS, Trial},
     topology::{Node, SlotRange, Slots, ask_slots, owned_tag, slot_of_key},
 };
 use crate::types::Id;
@@ -166,6 +166,8 @@ pub struct AdminConnection {
     slots: Vec<SlotRange>,
     /// To the other masters of a cluster.
     pub(super) others: Vec<OtherMaster>,
+    /// The commands that are needed because redirects are followed.
+    cluster_commands: &'static [&'static str],
     /// The reason against the start that the connecting has shown.
     refusal: Option<StartRefusal>,
 }
@@ -205,6 +207,7 @@ impl AdminConnection {
             connection: connection.clone(),
             slots: Vec::new(),
             others: Vec::new(),
+            cluster_commands: &[],
             refusal,
         };
         let slots = match answer {
@@ -240,7 +243,8 @@ impl AdminConnection {
             connection: route.connect().await.map_err(Failure::from),
         });
         let others = join_all(others).await;
-        Ok(AdminConnection { connection, slots, others, refusal: None })
+        let cluster_commands = if mode.may_be_cluster() { CLUSTER_COMMANDS } else { &[] };
+        Ok(AdminConnection { connection, slots, others, cluster_commands, refusal: None })
     }
 
     /// The connection to the server that has a key.
@@ -281,6 +285,7 @@ impl AdminConnection {
         if let Some(refusal) = &self.refusal {
             return Err(refusal.clone());
         }
+        let also = self.cluster_commands;
         for (connection, tag) in self.servers() {
             match info(connection, "server").await.map_err(StartRefusal::from) {
                 Ok(info) => check_version(&info)?,
@@ -288,7 +293,7 @@ impl AdminConnection {
                 Err(StartRefusal::MissingRights(_)) => {}
                 Err(refusal) => return Err(refusal),
             }
-            let missing = rights::missing(connection, Trial::Read, &tag).await?;
+            let missing = rights::missing(connection, Trial::Read, &tag, also).await?;
             match missing.as_slice() {
                 [] => {}
                 [publish, subscribe] if publish == "PUBLISH" && subscribe == "SUBSCRIBE" => {

@@ -66,7 +66,7 @@ pub use packed::PackedRecord;
 pub use pending::PendingReply;
 pub use readiness::{NotReady, ReadinessCheck};
 pub use replicas::counting_replicas;
-pub use rights::{COMMANDS, REPLICA_COMMANDS, SCRIPT_COMMANDS};
+pub use rights::{CLUSTER_COMMANDS, COMMANDS, REPLICA_COMMANDS, SCRIPT_COMMANDS};
 pub use script::{
     Field, FieldKind, Header, KeyType, Library, Params, RawReply, RedisValue, Script, ScriptValue,
 };

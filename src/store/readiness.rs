@@ -66,7 +66,7 @@ impl Store {
         let checkout = checkout(&node.pool, self.0.timeout).await;
         let mut connection = checkout.map_err(not_ready(ReadinessCheck::Connection))?;
         let tag = self.0.topology.map().tag_at(node);
-        let missing = rights::missing(&mut connection, Trial::Write, &tag).await;
+        let missing = rights::missing(&mut connection, Trial::Write, &tag, &[]).await;
         let missing = missing.map_err(|error| {
             self.0.topology.leave(node, connection.generation());
             let check = match error.code() {
@@ -88,7 +88,7 @@ impl Store {
         let Ok(mut connection) = checkout(&node.pool, self.0.timeout).await else {
             return failure;
         };
-        match rights::missing(&mut connection, Trial::Read, space.as_str()).await {
+        match rights::missing(&mut connection, Trial::Read, space.as_str(), &[]).await {
             Ok(missing) => lacking(&missing).unwrap_or(failure),
             Err(_) => failure,
         }

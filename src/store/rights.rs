@@ -62,6 +62,9 @@ pub const COMMANDS: &[&str] = &[
 /// others. SCRIPT stands for its subcommands EXISTS, FLUSH, KILL, LOAD and DEBUG.
 pub const SCRIPT_COMMANDS: &[&str] = &["EVALSHA_RO", "EVAL_RO", "SCRIPT"];
 
+/// The command before a script whose slot is on its way to another node. It is checked where redirects are followed.
+pub const CLUSTER_COMMANDS: &[&str] = &["ASKING"];
+
 /// The command by which writes wait for replicas. It is checked where a setting demands it.
 pub const REPLICA_COMMANDS: &[&str] = &["WAIT"];
 
@@ -78,6 +81,8 @@ for i = 1, #ARGV do
       known, allowed = pcall(redis.acl_check_cmd, command, 'return 1', '1', KEYS[j])
     elseif command == 'PUBLISH' then
       known, allowed = pcall(redis.acl_check_cmd, command, 'lockstep:process:none', 'message')
+    elseif command == 'ASKING' then
+      known, allowed = pcall(redis.acl_check_cmd, command)
     elseif command == 'SUBSCRIBE' then
       known, allowed = pcall(redis.acl_check_cmd, command, 'lockstep:process:none')
     else
@@ -102,7 +107,7 @@ pub(super) enum Trial {
     Write,
 }
 
-/// The commands that the service needs and the user of a connection may not run, in alphabetical order. A
+/// The commands that the service needs at every server and those of `also` that the user of a connection may not run. A
 /// commit that lacks a right in its middle would have to be undone.
 ///
 /// `tag` is one whose slot the server owns, where it is a node of a cluster: another node's keys are refused.
@@ -110,6 +115,7 @@ pub(super) async fn missing(
     connection: &mut Connection,
     trial: Trial,
     tag: &str,
+    also: &[&str],
 ) -> RedisResult<Vec<String>> {
     let flags = match trial {
         Trial::Read => " flags=no-writes",
@@ -117,7 +123,8 @@ pub(super) async fn missing(
     };
     let mut command = redis::cmd("EVAL");
     let keys = ["lockstep", "lockstep-data"].map(|prefix| format!("{prefix}:{{{tag}}}:none"));
-    command.arg(format!("#!lua{flags}{CHECK_RIGHTS}")).arg(keys.len()).arg(&keys).arg(COMMANDS);
+    command.arg(format!("#!lua{flags}{CHECK_RIGHTS}")).arg(keys.len()).arg(&keys);
+    command.arg(COMMANDS).arg(also);
     command.query_async(connection).await
 }
 

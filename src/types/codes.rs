@@ -92,7 +92,7 @@ code_table! {
         "A guard names a lock that no lease holds: the lease that had the token has ended. Nothing was done. Stop, and acquire the lock again."
     OVERLOADED "overloaded" 503 retryable "Too many calls"
         "Too many calls are waiting. Nothing was sent; try again shortly."
-        "The queue to Redis is full, or this call waited in it for too long. Nothing was sent to Redis."
+        "The queue to Redis is full, this call waited in it for too long, or the bodies that arrive now take too much memory. Nothing was sent to Redis."
     SHUTTING_DOWN "shutting_down" 503 retryable "Shutting down"
         "This instance is shutting down. Nothing was done; another one will take the call."
         "The instance is stopping: it finishes the requests in flight and refuses new ones. Nothing was sent to Redis."

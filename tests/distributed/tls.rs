@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     certificates::Certificates,
-    support::{Answer, Process, Server, Service, free_port, unique, wait_for},
+    support::{Answer, Process, Server, Service, documented_rules, free_port, unique, wait_for},
 };
 
 /// A server that speaks TLS only with clients whose certificate it knows, and has a user with an awkward password.
@@ -31,12 +31,9 @@ impl Guarded {
 
     /// Makes the user with the rights of `docs/operations.md`, or gives it another password.
     fn set_password(&self, password: &str) {
-        let text = std::fs::read_to_string("docs/operations.md").unwrap();
-        let (_, rule) = text.split_once("    user lockstep on >PASSWORD ").unwrap();
-        let (rule, _) = rule.split_once("\n\n").unwrap();
         let mut command = redis::cmd("ACL");
         command.arg("SETUSER").arg("lockstep").arg("reset").arg("on").arg(format!(">{password}"));
-        command.arg(rule.split_whitespace().collect::<Vec<_>>());
+        command.arg(documented_rules());
         command.arg("+select");
         command.exec(&mut self.server.connection()).unwrap();
     }

@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::join_all;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::{
@@ -236,6 +237,50 @@ async fn a_slow_body_is_answered_408() {
         answer.starts_with("HTTP/1.1 408") && answer.contains("\"request_timeout\""),
         "{answer}"
     );
+}
+
+/// Begins a call whose body has five million bytes, and leaves the last of them out.
+async fn begin_large_call(process: &Process) -> TcpStream {
+    let mut stream = TcpStream::connect(&process.address).await.unwrap();
+    let head = head(&unique("large-"), "").replace(&BODY.len().to_string(), "5000000");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&vec![b' '; 5_000_000 - BODY.len()]).await.unwrap();
+    stream
+}
+
+/// Two large bodies do not fit into the memory that all bodies share: one is refused. A small one needs none of it.
+#[tokio::test]
+async fn bodies_that_arrive_share_a_bound() {
+    let process = service(&["--store-queue-bytes", "100", "--body-limit-bytes", "9000000"]);
+    let [mut one, mut other] = [begin_large_call(&process).await, begin_large_call(&process).await];
+    let refused = async {
+        tokio::select! {
+            (status, _) = read_answer(&mut one) => (status, false),
+            (status, _) = read_answer(&mut other) => (status, true),
+        }
+    };
+    let (status, goes_on) = timeout(Duration::from_secs(20), refused).await.expect("a refusal");
+    assert_eq!(status, 503);
+    let body = json!({ "account_id": "alice" });
+    process.post_once(&unique("small-"), "/accounts", &body).await.unwrap().assert(201);
+    let mut left = if goes_on { one } else { other };
+    left.write_all(BODY.as_bytes()).await.unwrap();
+    assert_eq!(read_answer(&mut left).await.0, 201);
+}
+
+/// Newcomers wait for the service in the queue of the system, so that a crowd of them is not told to come again later.
+#[tokio::test]
+async fn a_crowd_of_newcomers_finds_room() {
+    let process = service(&[]);
+    process.signal(Signal::STOP);
+    let crowd = (0..500).map(|_| TcpStream::connect(&process.address));
+    let connected = timeout(Duration::from_secs(20), join_all(crowd)).await;
+    process.signal(Signal::CONT);
+    for stream in connected.expect("room for all") {
+        let mut stream = stream.unwrap();
+        stream.write_all(LIVEZ).await.unwrap();
+        assert_eq!(read_answer(&mut stream).await.0, 200);
+    }
 }
 
 #[tokio::test]

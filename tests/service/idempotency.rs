@@ -1,14 +1,10 @@
 //! Idempotency: calls that are sent again under one key have one effect.
 
 use serde_json::json;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-};
 
 use crate::{
     catalogue::{Seeded, catalogue},
-    support::{Service, owner_of, race},
+    support::{LossyProxy, Service, owner_of, race},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -154,7 +150,8 @@ async fn a_repeat_renews_the_expiry_of_the_record() {
 /// lose one: the command arrives, its answer does not, and the connection is closed.
 pub async fn losing_replies(direct: &Service, good: usize) -> Service {
     let redis = owner_of(&direct.space).url.trim_start_matches("redis://");
-    let proxy = format!("127.0.0.1:{}", lossy(redis, good).await);
+    let proxy = LossyProxy::start(redis.to_owned(), good).await;
+    let proxy = format!("127.0.0.1:{}", proxy.port);
     let mut service = Service::with(|settings| {
         settings.url = format!("redis://{proxy}");
         settings.batch_workers = 1;
@@ -163,45 +160,6 @@ pub async fn losing_replies(direct: &Service, good: usize) -> Service {
     });
     service.space.clone_from(&direct.space);
     service
-}
-
-/// Starts a proxy that loses replies. Returns its port.
-async fn lossy(redis: &str, good: usize) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let redis = redis.to_owned();
-    tokio::spawn(async move {
-        loop {
-            let (mut caller, _) = listener.accept().await.unwrap();
-            let redis = redis.clone();
-            tokio::spawn(async move {
-                let mut server = TcpStream::connect(redis).await.unwrap();
-                let (mut up, mut down) = ([0; 65536], [0; 65536]);
-                let mut calls = 0;
-                loop {
-                    tokio::select! {
-                        sent = caller.read(&mut up) => match sent {
-                            Ok(1..) => {
-                                let sent = sent.unwrap();
-                                calls += usize::from(String::from_utf8_lossy(&up[..sent]).contains("EVAL"));
-                                server.write_all(&up[..sent]).await.unwrap();
-                            }
-                            _ => return,
-                        },
-                        answered = server.read(&mut down) => match answered {
-                            Ok(1..) if calls <= good => {
-                                if caller.write_all(&down[..answered.unwrap()]).await.is_err() {
-                                    return;
-                                }
-                            }
-                            _ => return,
-                        },
-                    }
-                }
-            });
-        }
-    });
-    port
 }
 
 /// Loads the script, so that the lost reply is that of a transfer and not that the script is unknown.

@@ -10,31 +10,8 @@ use lockstep::store::{Access, AdminConnection, COMMANDS, StartRefusal};
 use crate::{
     catalogue::{Seeded, catalogue},
     embedded::start_error,
-    support::{Process, Server, Service},
+    support::{Process, Server, Service, url_without},
 };
-
-/// The URL of a new user that has these rights and keys.
-fn url_of_user(server: &Server, rules: &[&str]) -> String {
-    let mut command = redis::cmd("ACL");
-    command.arg("SETUSER").arg("lockstep").arg("reset").arg("on").arg(">secret");
-    command.arg(rules).exec(&mut server.connection()).unwrap();
-    server.url.replace("redis://", "redis://lockstep:secret@")
-}
-
-/// The rules of the user in `docs/operations.md`.
-fn documented_rules() -> Vec<String> {
-    let text = std::fs::read_to_string("docs/operations.md").unwrap();
-    let (_, rule) = text.split_once("    user lockstep on >PASSWORD ").unwrap();
-    let (rule, _) = rule.split_once("\n\n").unwrap();
-    rule.split_whitespace().map(str::to_owned).collect()
-}
-
-/// The URL of a user that lacks some of the documented rules, with others instead.
-pub fn url_without(server: &Server, lacking: &[&str], instead: &[&str]) -> String {
-    let rules = documented_rules();
-    let left = rules.iter().map(String::as_str).filter(|rule| !lacking.contains(rule));
-    url_of_user(server, &left.chain(instead.iter().copied()).collect::<Vec<_>>())
-}
 
 async fn check(url: &str) -> Result<(), StartRefusal> {
     let timeout = std::time::Duration::from_secs(20);

@@ -11,7 +11,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::timeout;
 
 use crate::{
-    api::{Limits, Problem, RequestInfo},
+    api::{Limits, Problem, RequestInfo, body_room::BodyShare},
     types::{Invalid, codes},
 };
 
@@ -30,9 +30,9 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
         if !kind.and_then(|kind| kind.to_str().ok()).is_some_and(is_json) {
             return Err(codes::UNSUPPORTED_MEDIA_TYPE.into());
         }
-        let limits =
-            request.extensions().get::<RequestInfo>().map(|info| info.limits).unwrap_or_default();
-        let body = read_body(request.into_body(), limits).await?;
+        let info = request.extensions().get::<RequestInfo>();
+        let limits = info.map(|info| info.limits.clone()).unwrap_or_default();
+        let (body, _share) = read_with_share(request.into_body(), &limits).await?;
         read_json(&body).map(Json)
     }
 }
@@ -57,23 +57,30 @@ impl<T: DeserializeOwned, S: Sync, const BYTES: usize> FromRequest<S> for JsonUp
 ///
 /// # Errors
 ///
-/// `payload_too_large`, `request_timeout`, or `malformed_json` for a caller that goes away in the middle.
-pub async fn read_body(body: Body, limits: Limits) -> Result<Bytes, Problem> {
-    let reading = timeout(limits.body_timeout, read_at_most(body, limits.body_bytes));
+/// `payload_too_large`, `request_timeout`, `overloaded` where the bodies of all callers take too much memory, or
+/// `malformed_json` for a caller that goes away in the middle.
+pub async fn read_body(body: Body, limits: &Limits) -> Result<Bytes, Problem> {
+    read_with_share(body, limits).await.map(|(body, _)| body)
+}
+
+/// Reads a body within its limits. It takes its share of the memory for bodies until that is dropped.
+async fn read_with_share(body: Body, limits: &Limits) -> Result<(Bytes, BodyShare), Problem> {
+    let reading = timeout(limits.body_timeout, read_parts(body, limits));
     reading.await.map_err(|_| Problem::from(codes::REQUEST_TIMEOUT))?
 }
 
-/// Reads a body of at most `limit` bytes.
+/// Reads a body of at most as many bytes as it may have.
 ///
 /// A part of a body keeps the whole buffer alive that the connection read it into, even if it has a
 /// single byte. So parts are copied, but for the only one of a body that came in one part.
-async fn read_at_most(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
+async fn read_parts(mut body: Body, limits: &Limits) -> Result<(Bytes, BodyShare), Problem> {
+    let limit = limits.body_bytes;
     let is_too_large = |bytes: u64| usize::try_from(bytes).is_ok_and(|bytes| bytes > limit);
     // A caller that waits for `100 Continue` learns it without having sent the body.
     if is_too_large(body.size_hint().lower()) {
         return Err(codes::PAYLOAD_TOO_LARGE.into());
     }
-    let mut whole = Vec::new();
+    let (mut whole, mut share) = (Vec::new(), BodyShare::default());
     while let Some(frame) = body.frame().await {
         // Otherwise the caller went away in the middle of its body.
         let frame = frame.map_err(|_| Problem::from(codes::MALFORMED_JSON))?;
@@ -82,11 +89,12 @@ async fn read_at_most(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
             return Err(codes::PAYLOAD_TOO_LARGE.into());
         }
         if whole.is_empty() && body.is_end_stream() {
-            return Ok(part);
+            return Ok((part, share));
         }
+        limits.body_room.add(&mut share, part.len()).ok_or(codes::OVERLOADED)?;
         whole.extend_from_slice(&part);
     }
-    Ok(whole.into())
+    Ok((whole.into(), share))
 }
 
 /// Reads a JSON object.
@@ -203,6 +211,11 @@ mod tests {
     use http_body_util::channel::Channel;
 
     use super::*;
+    use crate::api::BodyRoom;
+
+    fn at_most(body_bytes: usize) -> Limits {
+        Limits { body_bytes, ..Limits::default() }
+    }
 
     /// A buffer of a connection, which counts itself while it is kept.
     struct Buffer(Arc<AtomicUsize>, [u8; 8192]);
@@ -230,7 +243,7 @@ mod tests {
     async fn a_body_that_comes_byte_by_byte_keeps_no_buffers() {
         let kept = Arc::new(AtomicUsize::new(0));
         let (mut sender, body) = Channel::<Bytes>::new(1);
-        let reading = tokio::spawn(read_at_most(Body::new(body), 1000));
+        let reading = tokio::spawn(async { read_body(Body::new(body), &at_most(1000)).await });
         for _ in 0..500 {
             sender.send_data(Buffer::part(&kept)).await.unwrap();
             // One is being sent, one is in the channel, and one is being read.
@@ -249,10 +262,32 @@ mod tests {
                 sender.send_data(Bytes::copy_from_slice(part)).await.unwrap();
             }
             drop(sender);
-            let read = read_at_most(Body::new(body), 1000).await;
+            let read = read_body(Body::new(body), &at_most(1000)).await;
             assert_eq!(read.is_ok(), bytes == 1000, "{bytes} bytes in parts of {size}");
         }
-        let refused = read_at_most(Body::from(vec![b'x'; 1001]), 1000).await.unwrap_err();
+        let refused = read_body(Body::from(vec![b'x'; 1001]), &at_most(1000)).await.unwrap_err();
         assert_eq!(refused.code(), "payload_too_large");
+    }
+
+    /// A body of two parts of so many bytes each.
+    async fn in_two_parts(bytes: usize) -> Body {
+        let (mut sender, body) = Channel::<Bytes>::new(2);
+        for _ in 0..2 {
+            sender.send_data(vec![b'x'; bytes].into()).await.unwrap();
+        }
+        Body::new(body)
+    }
+
+    #[tokio::test]
+    async fn bodies_share_their_memory_until_they_are_read() {
+        let limits = Limits { body_room: BodyRoom::of_bytes(1000), ..Limits::default() };
+        let (_, share) = read_with_share(in_two_parts(300).await, &limits).await.unwrap();
+        let refused = read_body(in_two_parts(201).await, &limits).await.unwrap_err();
+        assert_eq!(refused.code(), "overloaded");
+        let (_, other) = read_with_share(in_two_parts(200).await, &limits).await.unwrap();
+        // What arrives in one part is in no memory but that of its connection.
+        assert!(read_body(Body::from(vec![b'x'; 900]), &limits).await.is_ok());
+        drop((share, other));
+        assert!(read_body(in_two_parts(500).await, &limits).await.is_ok());
     }
 }

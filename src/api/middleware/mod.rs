@@ -56,7 +56,7 @@ fn handle(
 ) -> Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>> {
     let started = Instant::now();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let (limits, base_path) = (gate.limits, Arc::clone(&gate.base_path));
+    let (limits, base_path) = (gate.limits.clone(), Arc::clone(&gate.base_path));
     let observation = Arc::clone(&gate.observation);
     let access = gate.access().cloned();
     let mut info = RequestInfo::of(request.headers(), limits, base_path, observation, access);

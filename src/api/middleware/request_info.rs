@@ -6,24 +6,30 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
 
 use super::{AccessControl, Observation};
-use crate::auth::Principal;
+use crate::{api::BodyRoom, auth::Principal};
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: &str = "traceparent";
 
 /// Limits of one request.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Limits {
     /// Longest time from the end of the head to the end of the body; for a stream, longest pause
     /// between two parts of it.
     pub body_timeout: Duration,
     /// Most bytes of a body; a stream has no such limit.
     pub body_bytes: usize,
+    /// The memory for bodies, which all requests share.
+    pub body_room: BodyRoom,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { body_timeout: Duration::from_secs(10), body_bytes: 262_144 }
+        Limits {
+            body_timeout: Duration::from_secs(10),
+            body_bytes: 262_144,
+            body_room: BodyRoom::of_bytes(1 << 28),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use tokio_util::{
 };
 
 use super::{AccessControl, AllowedHosts, Limits, Observation};
+use crate::api::BodyRoom;
 
 /// Counts the requests in flight and refuses new ones once the service shuts down. All clones share
 /// one state. It also holds the settings that every request is given.
@@ -62,6 +63,11 @@ impl ShutdownGate {
     pub fn with_body_limit(self, bytes: usize) -> ShutdownGate {
         let limits = Limits { body_bytes: bytes, ..self.limits };
         ShutdownGate { limits, ..self }
+    }
+
+    /// The memory for bodies, for another server of the same process.
+    pub fn body_room(&self) -> BodyRoom {
+        self.limits.body_room.clone()
     }
 
     /// The same gate for a service whose requests are recorded there.

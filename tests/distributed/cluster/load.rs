@@ -9,9 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::support::Service;
+use crate::support::{Call, Service};
 
 /// The longest that one transfer may be sent again and again.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -40,8 +41,10 @@ impl Load {
         let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let mut callers = JoinSet::new();
         for service in spaces {
-            service.open("alice", "100000").await;
-            service.open("bob", "0").await;
+            for (account, balance) in [("alice", "100000"), ("bob", "0")] {
+                let opening = json!({ "account_id": account, "initial_balance": balance });
+                until_acknowledged(service.post("/accounts", opening).key(account)).await;
+            }
             callers.spawn(transfer_until(service, Arc::clone(&stop), Arc::clone(&count)));
         }
         Load { stop, callers, count }
@@ -85,21 +88,27 @@ async fn transfer_until(service: Service, stop: Arc<AtomicBool>, count: Arc<Atom
     while !stop.load(Ordering::Relaxed) {
         let transfer = service.transfer("alice", "bob", "0.01").key(format!("t-{acknowledged}"));
         let started = Instant::now();
-        loop {
-            let answer = transfer.clone().await;
-            match answer.status.as_u16() {
-                201 => break,
-                503 => assert_eq!(answer.body["outcome"], "not_applied", "{:#}", answer.body),
-                504 => assert_eq!(answer.body["outcome"], "unknown", "{:#}", answer.body),
-                _ => panic!("{:#}", answer.body),
-            }
-            refusals.push(answer.body["code"].as_str().unwrap().to_owned());
-            assert!(started.elapsed() < PATIENCE, "{:#}", answer.body);
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        refusals.extend(until_acknowledged(transfer).await);
         longest = longest.max(started.elapsed());
         acknowledged += 1;
         count.fetch_add(1, Ordering::Relaxed);
     }
     Caller { service, acknowledged, longest, refusals }
+}
+
+/// Makes a call that has a key until it is answered by 201. Returns the codes of the answers before that.
+async fn until_acknowledged(call: Call) -> Vec<String> {
+    let (started, mut refusals) = (Instant::now(), Vec::new());
+    loop {
+        let answer = call.clone().await;
+        match answer.status.as_u16() {
+            201 => return refusals,
+            503 => assert_eq!(answer.body["outcome"], "not_applied", "{:#}", answer.body),
+            504 => assert_eq!(answer.body["outcome"], "unknown", "{:#}", answer.body),
+            _ => panic!("{:#}", answer.body),
+        }
+        refusals.push(answer.body["code"].as_str().unwrap().to_owned());
+        assert!(started.elapsed() < PATIENCE, "{:#}", answer.body);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

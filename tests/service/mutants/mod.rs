@@ -20,8 +20,8 @@ use crate::support::Server;
 /// The longest that all tests may take without a mutant.
 const MOST_WITHOUT_MUTANT: Duration = Duration::from_secs(3600);
 
-/// Tests that run no script or start many programs, and this one.
-const SKIPPED: [&str; 9] = [
+/// Tests that are about no script or start many programs, and this one.
+const SKIPPED: [&str; 18] = [
     "mutants::",
     "embedded::",
     "connections::",
@@ -31,11 +31,31 @@ const SKIPPED: [&str; 9] = [
     "openapi::",
     "validation::",
     "an_embedded_server_",
+    "access_log::",
+    "data_directory::",
+    "descriptors::",
+    "http::",
+    "logs::",
+    "start::",
+    "tls::",
+    "traces::",
+    "unanswered::",
 ];
 
 /// The domains, whose tests have names that begin with theirs.
-const DOMAINS: [&str; 7] =
-    ["accounts", "batch", "counters", "inventory", "locks", "ratelimit", "transactions"];
+const DOMAINS: [&str; 11] = [
+    "accounts",
+    "batch",
+    "cache",
+    "counters",
+    "inventory",
+    "keys",
+    "locks",
+    "monitoring",
+    "ratelimit",
+    "scripts",
+    "transactions",
+];
 
 /// A setting of this test from its environment variable.
 fn setting(name: &str, default: &str) -> String {

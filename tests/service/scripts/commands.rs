@@ -2,10 +2,7 @@
 
 use serde_json::json;
 
-use crate::{
-    rights::url_without,
-    support::{Server, Service},
-};
+use crate::support::{Server, Service, url_without};
 
 #[tokio::test]
 async fn a_flush_forgets_scripts_and_loads_those_of_the_service_again() {

@@ -1,6 +1,7 @@
-//! A test's tools: a Redis (`server`), a cluster of several (`cluster`), an address in front of it (`relay`), the service in this process (`service`) or as a program
-//! (`process`), the answers of both (`answer`), many callers at once (`race`), the contents of a space
-//! (`keys`), and checks that several operations share (`checks`).
+//! A test's tools: a Redis (`server`), a cluster of several (`cluster`), an address in front of it (`relay`), a proxy that
+//! loses its replies (`lossy`), the service in this process (`service`) or as a program (`process`), a user of Redis (`redis_user`), the answers of both
+//! (`answer`), many callers at once (`race`), the contents of a space (`keys`), and checks that several operations share
+//! (`checks`).
 
 mod answer;
 mod call;
@@ -8,8 +9,10 @@ mod checks;
 #[allow(dead_code, reason = "only tests/distributed uses it")]
 mod cluster;
 mod keys;
+mod lossy;
 mod process;
 mod race;
+mod redis_user;
 mod relay;
 mod server;
 mod service;
@@ -22,20 +25,22 @@ use std::{
 
 use serde_json::{Value, json};
 
-#[allow(unused_imports, reason = "only tests/distributed uses it")]
-pub use self::cluster::slot_of;
 pub use self::{
     answer::Answer,
     call::Call,
     checks::{Paging, assert_if_match, assert_rejects_invalid_paging, pages},
     cluster::Cluster,
     keys::{all_keys, pack_account, seed},
+    lossy::LossyProxy,
     process::Process,
     race::{race, race_each},
+    redis_user::url_without,
     relay::Relay,
     server::{Server, owner_of, raw, redis_url},
     service::Service,
 };
+#[allow(unused_imports, reason = "only tests/distributed uses them")]
+pub use self::{cluster::slot_of, redis_user::documented_rules};
 
 /// An hour in milliseconds: long enough that the duration of a test never decides its result.
 pub const HOUR: i64 = 3_600_000;
