@@ -15,8 +15,6 @@ mod support;
 use std::{
     collections::BTreeMap,
     fs,
-    path::Path,
-    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -24,7 +22,7 @@ use redis::aio::MultiplexedConnection;
 use serde_json::json;
 use support::{
     CONNECTIONS, Measurement, Process, ROUND_DURATION, Random, Scenario, Setup, free_port, measure,
-    read_answer, request, save, spread, start_lockstep, unique,
+    read_answer, request, save, spread, start_lockstep, unique, webdis::start_webdis,
 };
 use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet};
 
@@ -154,26 +152,6 @@ async fn wake(addresses: &[&str], bytes: usize) -> Vec<f64> {
     call(filler, &request("/cache/fill", "", &fill)).await;
     let answered = waiters.join_all().await;
     answered.into_iter().map(|at| at.duration_since(filled).as_secs_f64() * 1e3).collect()
-}
-
-async fn start_webdis(folder: &Path, redis_url: &str) -> Process {
-    let (port, redis_port) = (free_port(), redis_url.rsplit(':').next().unwrap());
-    let settings = json!({
-        "redis_host": "127.0.0.1", "redis_port": redis_port.parse::<u16>().unwrap(),
-        "http_host": "127.0.0.1", "http_port": port, "threads": 4, "pool_size": 20,
-        "daemonize": false, "websockets": false, "verbosity": 0,
-        "logfile": folder.join("webdis.log"),
-    });
-    let file = folder.join("webdis.json");
-    fs::write(&file, settings.to_string()).unwrap();
-    let mut command = Command::new("webdis");
-    let child = command.arg(file).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    let child = child.unwrap_or_else(|error| panic!("webdis: {error}; is it installed?"));
-    let address = format!("127.0.0.1:{port}");
-    while TcpStream::connect(&address).await.is_err() {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    Process { child, address }
 }
 
 /// Stores what the calls get. The lease of a stale value is taken, so that none of them gets it.

@@ -16,16 +16,15 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     sync::OnceLock,
-    time::Duration,
 };
 
 use redis::aio::MultiplexedConnection;
 use serde_json::json;
 use support::{
     CONNECTIONS, Measurement, Process, ROUND_DURATION, Random, Scenario, Setup, free_port, measure,
-    read_answer, request, save, spread,
+    read_answer, request, save, spread, start_server, webdis::start_webdis,
 };
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
@@ -119,19 +118,6 @@ async fn load_script(connection: &mut MultiplexedConnection) {
     SHA.set(sha).unwrap();
 }
 
-async fn start_webdis(folder: &Path, redis_url: &str) -> Process {
-    let (port, redis_port) = (free_port(), redis_url.rsplit(':').next().unwrap());
-    let settings = json!({
-        "redis_host": "127.0.0.1", "redis_port": redis_port.parse::<u16>().unwrap(),
-        "http_host": "127.0.0.1", "http_port": port, "threads": 4, "pool_size": 20,
-        "daemonize": false, "websockets": false, "verbosity": 0,
-        "logfile": folder.join("webdis.log"),
-    });
-    let file = folder.join("webdis.json");
-    fs::write(&file, settings.to_string()).unwrap();
-    start(Command::new("webdis").arg(file), port).await
-}
-
 /// nginx with an answer of its own, behind the question of whether the request may pass.
 async fn start_nginx(folder: &Path, lockstep: &str) -> Process {
     let port = free_port();
@@ -152,6 +138,7 @@ async fn start_nginx(folder: &Path, lockstep: &str) -> Process {
                     proxy_http_version 1.1;
                     proxy_pass_request_body off;
                     proxy_pass_request_headers off;
+                    proxy_set_header Host localhost;
                     proxy_set_header Connection \"\";
                     proxy_set_header Content-Length \"\";
                     proxy_set_header Lockstep-Key $limited;
@@ -168,18 +155,7 @@ async fn start_nginx(folder: &Path, lockstep: &str) -> Process {
     let program = PathBuf::from("/usr/sbin/nginx");
     let mut command = Command::new(program);
     command.arg("-p").arg(folder).arg("-c").arg(file).args(["-e", "stderr", "-g", &settings]);
-    start(&mut command, port).await
-}
-
-/// Starts a server that prints no address, and waits until it accepts connections.
-async fn start(command: &mut Command, port: u16) -> Process {
-    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    let child = child.unwrap_or_else(|error| panic!("{command:?}: {error}; is it installed?"));
-    let address = format!("127.0.0.1:{port}");
-    while TcpStream::connect(&address).await.is_err() {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    Process { child, address }
+    start_server(&mut command, port).await
 }
 
 /// Puts the policy of the checks that are allowed, and uses up the limits of those that are denied.

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each benchmark uses a part of this module")]
 
 pub mod script;
+pub mod webdis;
 
 use script::{RawCall, RawScript, send};
 
@@ -275,6 +276,17 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Starts a server that prints no address, and waits until it accepts connections.
+pub async fn start_server(command: &mut Command, port: u16) -> Process {
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let child = child.unwrap_or_else(|error| panic!("{command:?}: {error}; is it installed?"));
+    let address = format!("127.0.0.1:{port}");
+    while TcpStream::connect(&address).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Process { child, address }
 }
 
 /// Returns a port that is free now.
