@@ -29,6 +29,7 @@ REFUSED = [
     (r"There are 1 to 1000 values", "the document does not give the number of entries of a map"),
     (r"This guard (needs a value|has no value|compares numbers)", "so does the comparison of a guard"),
     (r"Give (either|one of)|Name a lock, or several|either lines, or|A call that names a policy has no", "fields that exclude each other"),
+    (r"Name at least one key or one tag", "fields of which one has to be there"),
     (r"Name the (policy|key) in the query", "a parameter that may be in a header in its place"),
     (r"A currency is a code of ISO 4217", "a list that is longer than a pattern"),
     (r"is a word of this service", "names that are part of a path"),
@@ -36,11 +37,11 @@ REFUSED = [
     (r"by the minute go 6 hours back", "the grouping bounds the hours"),
     (r"A step is at least 1\.", "the value of a counter's batch, whose action decides"),
     (r"floating point `-?[0-9]+\.0`", "JSON Schema has 1.0 among the integers; a whole number is written without a point"),
-    (r"This is no base64", "the encoding decides what its values may be"),
+    (r"is no base64", "the encoding decides what its values may be"),
     (r"A key is 1 to 256 bytes", "the document counts characters, and a key is measured in bytes"),
     (r"A fencing token is a whole number", "a pattern does not bound a number"),
-    (r"capacity times refill_interval_ms|would take more than|of leases at the same time", "figures that bound each other"),
-    (r"A lock is named once", "the document does not say that names differ"),
+    (r"capacity times refill_interval_ms|A value is refreshed at most ttl_ms|would take more than|of leases at the same time", "figures that bound each other"),
+    (r"A (lock|tag) is named once", "the document does not say that names differ"),
     (r"not zero", "a number that may be negative or positive"),
 ]
 
