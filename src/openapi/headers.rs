@@ -39,14 +39,13 @@ pub(super) fn add_components(components: &mut Value) {
         "LockstepGuard": {
             "name": "Lockstep-Guard",
             "in": "header",
-            "description": "Up to 16 times, or joined by commas: the call has an effect only while the lock is \
-                held by the lease with this fencing token. The script that does the work checks it first.",
+            "description": "`lock=NAME;token=FENCING_TOKEN`, up to 16 times or joined by commas: the call has an effect only \
+                while the lock is held by the lease with this fencing token. The script that does the work checks it first.",
             "required": false,
             "schema": {
                 "type": "string",
                 "pattern": "^lock=[A-Za-z0-9][A-Za-z0-9._:@-]{0,127};token=[1-9][0-9]{0,15}$",
             },
-            "example": "lock=nightly-report;token=1769860800000000",
         },
     });
     components["headers"] = of_answers();

@@ -193,6 +193,17 @@ async fn the_examples_of_the_document_work() {
     }
 }
 
+/// Swagger UI fills the example of a header into every call that is tried. One of a guard, of a key or of a version would
+/// refuse calls whose bodies work.
+#[test]
+fn no_header_of_all_calls_has_an_example_but_the_space() {
+    let document = app::document("");
+    let shared = document["components"]["parameters"].as_object().unwrap();
+    let with_example = shared.values().filter(|parameter| parameter.get("example").is_some());
+    let names: Vec<_> = with_example.map(|parameter| parameter["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["Lockstep-Space"]);
+}
+
 /// The same for the calls that are no operations, and for a stream.
 #[tokio::test]
 async fn the_examples_of_system_calls_work() {
