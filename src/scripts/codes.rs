@@ -26,5 +26,5 @@ code_table! {
         "To end a script that has written would leave half of its work. Wait until it ends, or end the server without saving (`SHUTDOWN NOSAVE`, or a kill of its process), which also discards what the script wrote."
     TRACE_UNAVAILABLE "trace_unavailable" 501 final "No debugger"
         "The server gives no debugger to this service: {reason}."
-        "A trace needs the debugger of Redis, which the server or the rights of its user do not provide. The other calls work."
+        "A trace needs the debugger of Redis, which the server or the rights of its user do not provide. That of Valkey 9 stops the scripts of all callers, so it is not used. The other calls work."
 }

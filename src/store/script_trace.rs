@@ -126,6 +126,11 @@ impl Store {
             return Err(TraceError::Failed(Failure::ShuttingDown));
         };
         let unavailable = |error: io::Error| TraceError::Unavailable(error.to_string());
+        let info = connection.ask(&["INFO", "server"]).await.map_err(unavailable)?;
+        if stops_other_scripts(&info) {
+            let cause = "the debugger of Valkey 9 stops the scripts of all callers".to_owned();
+            return Err(TraceError::Unavailable(cause));
+        }
         connection.ask(&["SCRIPT", "DEBUG", "YES"]).await.map_err(unavailable)?;
         let invocation = EncodedInvocation::of(operation, script.script(), context);
         let words = self.0.runner_args.words(script.script(), &invocation);
@@ -142,6 +147,16 @@ impl Store {
             Err(_) => Err(lost("the trace took too long".to_owned())),
         }
     }
+}
+
+/// True if the debugger is not that of one connection. From Valkey 9 on, the next script of any connection is debugged
+/// instead, and in no copy: the server stops in the middle of somebody else's call, which may fail half done.
+fn stops_other_scripts(info: &ScriptValue) -> bool {
+    let ScriptValue::Bytes(text) = info else { return false };
+    let text = String::from_utf8_lossy(text);
+    let version = text.lines().find_map(|line| line.strip_prefix("valkey_version:"));
+    let major = version.and_then(|version| version.split('.').next()?.parse::<u32>().ok());
+    major.is_some_and(|major| major >= 9)
 }
 
 /// Steps through a script, and collects the lines of the caller's source.
@@ -194,6 +209,19 @@ fn stopped_at(line: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn knows_servers_whose_debugger_stops_other_scripts() {
+        for (fields, stops) in [
+            ("redis_version:7.0.15\r\n", false),
+            ("redis_version:7.2.4\r\nvalkey_version:8.1.3\r\n", false),
+            ("redis_version:7.2.4\r\nvalkey_version:9.0.0\r\n", true),
+            ("redis_version:7.2.4\r\nvalkey_version:10.1.0\r\n", true),
+        ] {
+            let info = ScriptValue::Bytes(format!("# Server\r\n{fields}").into());
+            assert_eq!(stops_other_scripts(&info), stops, "{fields}");
+        }
+    }
 
     #[test]
     fn reads_where_the_debugger_stopped() {

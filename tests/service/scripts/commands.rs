@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Server, Service, url_without};
+use crate::support::{Server, Service, race, url_without};
 
 #[tokio::test]
 async fn a_flush_forgets_scripts_and_loads_those_of_the_service_again() {
@@ -48,4 +48,26 @@ async fn a_missing_right_disables_only_the_calls_that_need_it() {
     service.put_script_of("r", "return 1", json!({ "read_only": true })).await.assert(201);
     let refused = service.run_script("r", &[], &[]).await;
     refused.expect_problem(503, "store_unavailable");
+}
+
+/// The debugger of Valkey 9 stops the scripts of all callers, so it is not used. Whatever the server is, callers beside a
+/// trace notice nothing of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trace_stops_no_other_caller() {
+    let server = Server::start(&[]);
+    let service = Service::on_own_redis(&server);
+    service.put_script("s", "local x = 1\nreturn x").await.assert(201);
+    let calls = race(200, |n| match n % 5 {
+        0 => service.post("/scripts/s/trace", json!({})),
+        _ => service.increment("c", 1),
+    });
+    let answers = calls.await;
+    assert_eq!(service.counter("c").await, 160);
+    let info: String = redis::cmd("INFO").arg("server").query(&mut server.connection()).unwrap();
+    let traced = answers.count(200) - 160;
+    let unavailable = answers.count_code("trace_unavailable");
+    // One trace runs at a time.
+    assert_eq!(traced + unavailable + answers.count_code("overloaded"), 40);
+    let is_valkey = info.contains("valkey_version:");
+    assert_eq!((traced == 0, unavailable > 0), (is_valkey, is_valkey));
 }

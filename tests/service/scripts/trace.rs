@@ -138,8 +138,9 @@ async fn one_runs_at_a_time() {
     let service = Service::new();
     service.put_script("s", "local x = 0\nfor i = 1, 20 do\n  x = x + i\nend").await.assert(201);
     let answers = race(12, |_| service.post("/scripts/s/trace", json!({}))).await;
-    assert!(answers.count(200) >= 1);
-    assert_eq!(answers.count(200) + answers.count_code("overloaded"), 12);
+    let statuses = || answers.iter().map(|answer| &answer.body["code"]).collect::<Vec<_>>();
+    assert!(answers.count(200) >= 1, "{:?}", statuses());
+    assert_eq!(answers.count(200) + answers.count_code("overloaded"), 12, "{:?}", statuses());
 }
 
 /// A user who may not debug is told so, and the end of the trace is not sent again and again.
