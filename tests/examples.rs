@@ -133,7 +133,7 @@ fn lines(output: &Output) -> Vec<String> {
     String::from_utf8_lossy(&output.stdout).lines().map(mask).collect()
 }
 
-/// The address of a proxy in front of `url` that drops the first answer to `POST /atomic`: the order
+/// The address of a proxy in front of `url` that drops the first answer to `POST /atomic` of the checkout: the order
 /// has gone through, and its sender sees a connection that breaks off.
 fn lose_the_first_order(url: &str) -> String {
     let address = url.trim_start_matches("http://").to_owned();
@@ -157,7 +157,9 @@ fn forward(mut client: TcpStream, mut service: TcpStream, is_first: Arc<AtomicBo
     let answer_drops = Arc::clone(&drops);
     thread::spawn(move || {
         copy(&mut client, &mut to_service, |request| {
-            let is_order = request.starts_with(b"POST /atomic ");
+            let request = String::from_utf8_lossy(request).to_lowercase();
+            let is_order =
+                request.starts_with("post /atomic ") && request.contains("idempotency-key: order-");
             drops.fetch_or(is_order && is_first.swap(false, Ordering::SeqCst), Ordering::SeqCst);
             true
         });
