@@ -3,7 +3,8 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 SERVERS := target/servers
-NOT_OF_CLUSTERS := tls:: data_directory:: embedded:: logs:: access_log:: traces:: descriptors::
+# Tests that are about no server: they are the same before every kind of it, and run in make test.
+NO_SERVER := tls:: logs:: access_log:: traces:: descriptors:: data_directory::every_path_works
 # Debian has no cargo-deny, so it is built once, unless there is one.
 CARGO_DENY := $(or $(shell command -v cargo-deny),target/tools/bin/cargo-deny)
 # What the tests of the OpenAPI document run, each in the version with which they pass.
@@ -57,11 +58,10 @@ test-console: ## The console in a browser
 	$(call need,redis-server:redis-server curl:curl chromium:chromium)
 	cargo test --test console
 
-# Callers' own TLS is the same before every kind of server, and so is the rest of what is left out here: it is about no
-# server, or about the embedded one. It runs in make test.
+# The embedded server is no cluster.
 test-cluster: ## The service's tests against a cluster of three masters
 	$(call need,redis-server:redis-server curl:curl faketime:faketime)
-	LOCKSTEP_TEST_CLUSTER=3 cargo test --test service -- $(addprefix --skip ,$(NOT_OF_CLUSTERS))
+	LOCKSTEP_TEST_CLUSTER=3 cargo test --test service -- $(addprefix --skip ,$(NO_SERVER) data_directory:: embedded::)
 
 test-distributed: ## The service with sentinels, replicas, TLS and clusters
 	$(call need,redis-server:redis-server openssl:openssl)
@@ -71,7 +71,7 @@ test-distributed: ## The service with sentinels, replicas, TLS and clusters
 test-valkey: $(SERVERS)/valkey-server ## The service's tests, the tour and the examples against Valkey
 	$(call need,curl:curl python3:python3 node:nodejs faketime:faketime)
 	LOCKSTEP_TEST_SERVER=$(abspath $(SERVERS)/valkey-server) PATH=$(abspath $(SERVERS)):$$PATH \
-	  cargo test --test service --test tour --test examples -- --skip tls:: --skip scripts::trace::
+	  cargo test --test service --test tour --test examples -- $(addprefix --skip ,$(NO_SERVER) scripts::trace::)
 
 check-document: $(DOCUMENT_TOOLS) ## What linters and generators of clients make of the OpenAPI document
 	$(call need,redis-server:redis-server node:nodejs)
