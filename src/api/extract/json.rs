@@ -285,7 +285,7 @@ mod tests {
         let refused = read_body(in_two_parts(201).await, &limits).await.unwrap_err();
         assert_eq!(refused.code(), "overloaded");
         let (_, other) = read_with_share(in_two_parts(200).await, &limits).await.unwrap();
-        // What arrives in one part is in no memory but that of its connection.
+        // A body in one part is in the memory of its connection alone.
         assert!(read_body(Body::from(vec![b'x'; 900]), &limits).await.is_ok());
         drop((share, other));
         assert!(read_body(in_two_parts(500).await, &limits).await.is_ok());

@@ -8,7 +8,7 @@ use crate::support::{Cluster, Server, Service, url_without};
 
 use super::calls::spaces;
 
-/// What the user of a cluster needs beside the documented rules of the user of a single server.
+/// The rights that the user of a cluster needs beside those of a single server.
 const OF_CLUSTERS: [&str; 2] = ["+cluster|slots", "+asking"];
 
 async fn check(url: &str) -> Result<(), StartRefusal> {
