@@ -258,6 +258,14 @@ impl Shelves {
         keep: bool,
     ) -> Result<(), Refusals> {
         let requested = part.map(|part| self.requested(index, part));
+        // More units than a product may have are no quantity, whatever the reservation.
+        let units_of = |product: usize| {
+            let lines = requested.iter().flatten().filter(|line| line.0 == product);
+            lines.map(|line| line.1).sum::<i64>()
+        };
+        if (0..PRODUCTS).any(|product| units_of(product) > MOST_ON_HAND) {
+            return Err(vec!["validation_failed"]);
+        }
         let it = self.live(index)?;
         let all = || it.lines.iter().map(|line| (line.product, line.left())).collect();
         let mut sold = [0; PRODUCTS];
