@@ -28,25 +28,9 @@ struct State {
 
 impl Relay {
     pub async fn to(server: &Server) -> Relay {
-        Relay::to_address(address(server)).await
-    }
-
-    /// To a server that will listen on this port.
-    #[allow(dead_code, reason = "only tests/distributed uses it")]
-    pub async fn to_port(port: u16) -> Relay {
-        Relay::to_address(format!("127.0.0.1:{port}")).await
-    }
-
-    /// The port on which it listens.
-    #[allow(dead_code, reason = "only tests/distributed uses it")]
-    pub fn port(&self) -> u16 {
-        self.url.rsplit(':').next().unwrap().parse().unwrap()
-    }
-
-    async fn to_address(target: String) -> Relay {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("redis://{}", listener.local_addr().unwrap());
-        let state = State { target, open: Vec::new() };
+        let state = State { target: address(server), open: Vec::new() };
         let state = Arc::new(Mutex::new(state));
         let relay = Relay { url, state: Arc::clone(&state) };
         tokio::spawn(async move {
