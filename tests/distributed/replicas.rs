@@ -5,7 +5,9 @@ use std::{fs::File, process::Stdio, time::Duration};
 use redis::Commands;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Process, Server, Service, race, unique, wait_for};
+use crate::support::{
+    Answer, Process, Server, Service, operation, race, unique, wait_for, wait_until,
+};
 
 /// A server with replicas that are in sync, and the service on it.
 struct Replicated {
@@ -16,21 +18,18 @@ struct Replicated {
 
 impl Replicated {
     fn start(replicas: usize, wait_replicas: u32) -> Replicated {
-        Replicated::start_with(replicas, wait_replicas, Duration::from_millis(500))
-    }
-
-    fn start_with(replicas: usize, wait_replicas: u32, wait_timeout: Duration) -> Replicated {
         let primary = Server::start(&["--repl-diskless-sync-delay", "0"]);
-        let service = Service::with(|settings| {
-            settings.url.clone_from(&primary.url);
-            settings.batch_workers = 1;
-            (settings.wait_replicas, settings.wait_timeout) = (wait_replicas, wait_timeout);
-        });
+        let service = service_that_waits(&primary, wait_replicas, PATIENT);
         let mut replicated = Replicated { primary, replicas: Vec::new(), service };
         for _ in 0..replicas {
             replicated.add_replica();
         }
         replicated
+    }
+
+    /// Another service with the same space.
+    fn another(&self, wait_replicas: u32, wait_timeout: Duration) -> Service {
+        service_that_waits(&self.primary, wait_replicas, wait_timeout).in_space(&self.service.space)
     }
 
     /// Starts a replica, and returns when it is in sync.
@@ -46,6 +45,19 @@ impl Replicated {
     }
 }
 
+/// A wait that ends with the replicas, not with the time: no machine is so busy that it decides the result.
+const PATIENT: Duration = Duration::from_secs(10);
+/// A wait whose end is what the test asks for.
+const IMPATIENT: Duration = Duration::from_millis(500);
+
+fn service_that_waits(primary: &Server, replicas: u32, timeout: Duration) -> Service {
+    Service::with(|settings| {
+        settings.url.clone_from(&primary.url);
+        settings.batch_workers = 1;
+        (settings.wait_replicas, settings.wait_timeout) = (replicas, timeout);
+    })
+}
+
 fn replicas_of(answer: &Answer) -> Option<u32> {
     answer.header("lockstep-replicas").map(|count| count.parse().unwrap())
 }
@@ -53,8 +65,7 @@ fn replicas_of(answer: &Answer) -> Option<u32> {
 /// All calls that write tell it, whatever way they go to the server; reads wait for nobody.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_write_tells_how_many_replicas_have_it() {
-    // So long that a machine that is busy does not decide the result.
-    let Replicated { service, .. } = &Replicated::start_with(2, 2, Duration::from_secs(10));
+    let Replicated { service, .. } = &Replicated::start(2, 2);
     service.open("alice", "10").await;
     let source = "return redis.call('INCR', KEYS[1])";
     let script = json!({ "source": source, "keys": ["k"] });
@@ -62,8 +73,8 @@ async fn every_write_tells_how_many_replicas_have_it() {
     let incr = json!({ "operations": [{ "type": "incr", "key": "n" }] });
     let watching = json!({ "watch": ["n"], "operations": [{ "type": "incr", "key": "n" }] });
     let both = [
-        crate::support::operation("counters/increment", json!({ "counter": "a" })),
-        crate::support::operation("counters/increment", json!({ "counter": "b" })),
+        operation("counters/increment", json!({ "counter": "a" })),
+        operation("counters/increment", json!({ "counter": "b" })),
     ];
     for (call, status) in [
         (service.deposit("alice", "1"), 201),
@@ -95,41 +106,42 @@ async fn every_write_tells_how_many_replicas_have_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn too_few_replicas_are_told_and_a_repeat_waits_again() {
     let mut replicated = Replicated::start(0, 1);
-    let service = replicated.service.clone();
+    let impatient = &replicated.another(1, IMPATIENT);
     let body = json!({ "account_id": "alice" });
-    service.post("/accounts", body).key("open").await.expect_problem(504, "not_durable");
-    let with_key = || service.deposit("alice", "1").key("d");
+    impatient.post("/accounts", body).key("open").await.expect_problem(504, "not_durable");
+    let with_key = |service: &Service| service.deposit("alice", "1").key("d");
     for _ in 0..2 {
-        let problem = with_key().await.expect_problem(504, "not_durable");
+        let problem = with_key(impatient).await.expect_problem(504, "not_durable");
         assert_eq!((&problem["outcome"], &problem["retryable"]), (&json!("unknown"), &json!(true)));
         assert_eq!((&problem["replicas"], &problem["required"]), (&json!(0), &json!(1)));
     }
-    let problem = service.deposit("alice", "1").await.expect_problem(504, "not_durable");
+    let problem = impatient.deposit("alice", "1").await.expect_problem(504, "not_durable");
     assert_eq!((&problem["outcome"], &problem["retryable"]), (&json!("unknown"), &json!(false)));
-    assert_eq!(service.balance("alice").await, "2.00");
+    assert_eq!(impatient.balance("alice").await, "2.00");
     let watching = json!({ "watch": ["n"], "operations": [{ "type": "incr", "key": "n" }] });
-    let watching = || service.post("/transactions", watching.clone()).key("t");
-    watching().await.expect_problem(504, "not_durable");
+    let watching = |service: &Service| service.post("/transactions", watching.clone()).key("t");
+    watching(impatient).await.expect_problem(504, "not_durable");
 
     replicated.add_replica();
-    let repeated = with_key().await;
+    let service = &replicated.service;
+    let repeated = with_key(service).await;
+    assert_eq!(repeated.status.as_u16(), 201, "{:#}", repeated.body);
     assert_eq!(repeated.header("idempotent-replayed").as_deref(), Some("true"));
     assert_eq!(replicas_of(&repeated), Some(1));
-    repeated.assert(201);
-    assert_eq!(watching().await.assert(200)["results"][0]["result"], json!(1));
+    assert_eq!(watching(service).await.assert(200)["results"][0]["result"], json!(1));
     assert_eq!(service.balance("alice").await, "2.00");
 }
 
 /// A connection that waits reads nothing more, and reads do not stand behind it.
 #[tokio::test(flavor = "multi_thread")]
 async fn reads_go_on_while_writes_wait_for_a_replica_that_hangs() {
-    let replicated = Replicated::start_with(1, 1, Duration::from_secs(6));
+    let replicated = Replicated::start(1, 1);
     let service = &replicated.service;
     service.open("alice", "0").await;
     let hanging = replicated.replicas[0].hang();
     let deposit = tokio::spawn(service.deposit("alice", "1").key("d").into_future());
     // The write is there before it is acknowledged.
-    while service.balance("alice").await != "1.00" {}
+    wait_until("the deposit", async || service.balance("alice").await == "1.00").await;
     assert!(!deposit.is_finished());
     for _ in 0..100 {
         assert_eq!(service.balance("alice").await, "1.00");
@@ -144,19 +156,23 @@ async fn reads_go_on_while_writes_wait_for_a_replica_that_hangs() {
 /// The replies to a batch are known although its WAIT is lost, so only what has no second effect is sent again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_wait_is_asked_for_again() {
-    let replicated = Replicated::start_with(1, 1, Duration::from_secs(8));
+    let replicated = Replicated::start(1, 1);
     let service = &replicated.service;
     service.open("alice", "0").await;
     let hanging = replicated.replicas[0].hang();
+    // Through two services, since what comes second on a connection stands behind the wait of the first.
+    let other = replicated.another(1, PATIENT);
     let with_key = tokio::spawn(service.deposit("alice", "1").key("d").into_future());
-    let without = tokio::spawn(service.deposit("alice", "1").into_future());
+    let without = tokio::spawn(other.deposit("alice", "1").into_future());
+    // A call whose script the server did not know has waited too, and has done nothing yet.
+    let are_done = async || service.balance("alice").await == "2.00";
+    wait_until("both deposits", are_done).await;
     let mut raw = replicated.primary.connection();
-    wait_for("both to wait", || {
-        let clients: String = redis::cmd("CLIENT").arg("LIST").query(&mut raw).unwrap();
-        (clients.matches("cmd=wait").count() >= 1).then_some(())
+    let both = wait_for("both to wait", || {
+        let clients = clients_that_wait(&mut raw);
+        (clients.len() == 2).then_some(clients)
     });
-    while service.balance("alice").await != "2.00" {}
-    for client in clients_that_wait(&mut raw) {
+    for client in both {
         let () = redis::cmd("CLIENT").arg(&["KILL", "ID", &client]).query(&mut raw).unwrap();
     }
     drop(hanging);
@@ -168,7 +184,8 @@ async fn a_lost_wait_is_asked_for_again() {
 
 fn clients_that_wait(raw: &mut redis::Connection) -> Vec<String> {
     let clients: String = redis::cmd("CLIENT").arg("LIST").query(raw).unwrap();
-    let waiting = clients.lines().filter(|line| line.contains("cmd=wait"));
+    let is_waiting = |line: &&str| line.contains(" flags=b ") && line.contains(" cmd=wait ");
+    let waiting = clients.lines().filter(is_waiting);
     let id = |line: &str| line.split(' ').next().unwrap().trim_start_matches("id=").to_owned();
     waiting.map(id).collect()
 }
@@ -182,9 +199,7 @@ async fn grants_of_locks_wait_wherever_there_is_a_replica() {
     replicated.add_replica();
     let granted = async || replicas_of(&service.acquire(&unique("l"), "me", 60_000).await);
     // It is asked once a second whether there are replicas.
-    let found =
-        tokio::time::timeout(Duration::from_secs(20), async { while granted().await.is_none() {} });
-    found.await.unwrap();
+    wait_until("a grant that waits", async || granted().await.is_some()).await;
     let lease = service.acquire("b", "me", 60_000).await;
     assert_eq!(replicas_of(&lease), Some(1));
     let lease = lease.assert(201);
@@ -194,20 +209,19 @@ async fn grants_of_locks_wait_wherever_there_is_a_replica() {
     renewed.assert(200);
     assert_eq!(replicas_of(&service.increment("c", 1).await), None);
 
+    let impatient = replicated.another(0, IMPATIENT);
     let hanging = replicated.replicas[0].hang();
-    service.acquire("c", "me", 60_000).key("k").await.expect_problem(504, "not_durable");
-    service.acquire("d", "me", 60_000).await.expect_problem(504, "not_durable");
-    service.post("/locks/renew", renewal).await.expect_problem(504, "not_durable");
-    service.increment("c", 1).await.assert(200);
+    impatient.acquire("c", "me", 60_000).key("k").await.expect_problem(504, "not_durable");
+    impatient.acquire("d", "me", 60_000).await.expect_problem(504, "not_durable");
+    impatient.post("/locks/renew", renewal).await.expect_problem(504, "not_durable");
+    impatient.increment("c", 1).await.assert(200);
     drop(hanging);
     // The lease of the key stays for the repeat, and nobody is left with the other one.
     let repeated = service.acquire("c", "me", 60_000).key("k").await;
     assert_eq!(replicas_of(&repeated), Some(1));
     repeated.assert(201);
-    let free = tokio::time::timeout(Duration::from_secs(20), async {
-        while service.acquire("d", "you", 60_000).await.status.as_u16() != 201 {}
-    });
-    free.await.expect("the lock that nobody was told to hold");
+    let is_free = async || service.acquire("d", "you", 60_000).await.status.as_u16() == 201;
+    wait_until("the lock that nobody was told to hold", is_free).await;
 }
 
 /// The URL of a user who has every right but WAIT.

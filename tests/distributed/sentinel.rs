@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::{
     group::{Group, NAME, Sentinel, wait_for_long},
-    support::{Process, Server, Service, free_port, race, wait_for},
+    support::{Process, Server, Service, free_port, race, wait_for, wait_until},
 };
 
 fn watching(key: &str) -> serde_json::Value {
@@ -56,12 +56,8 @@ async fn every_connection_leads_to_the_primary_of_now() {
 
 /// Waits until a write has an answer.
 async fn serves(service: &Service) {
-    let serving = async {
-        while service.increment("probe", 1).await.status.as_u16() != 200 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), serving).await.expect("the new primary");
+    let is_serving = async || service.increment("probe", 1).await.status.as_u16() == 200;
+    wait_until("the new primary", is_serving).await;
 }
 
 /// Only reads are sent to the old primary, which answers them: it is left all the same.
@@ -75,13 +71,8 @@ async fn nothing_is_read_from_the_old_primary_for_long() {
     let mut direct = Service::on_own_redis(group.primary());
     direct.space.clone_from(&service.space);
     direct.deposit("alice", "1").await.assert(201);
-    let read = async || service.get("/accounts/alice/balance").await;
-    let found = tokio::time::timeout(Duration::from_secs(20), async {
-        while read().await.body["balance"] != "6.00" {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    });
-    found.await.expect("the balance of the new primary");
+    let is_new = async || service.get("/accounts/alice/balance").await.body["balance"] == "6.00";
+    wait_until("the balance of the new primary", is_new).await;
 }
 
 /// A sentinel that is gone or knows something old is passed over.

@@ -13,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::support::{Process, redis_url, unique};
+use crate::support::{Process, redis_url, unique, wait_until};
 
 const LIVEZ: &[u8] = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const BODY: &str = r#"{"account_id":"alice"}"#;
@@ -59,12 +59,8 @@ async fn wait_until_idle(process: &Process, count: usize) {
 }
 
 async fn wait_for_gauge(process: &Process, line: &str) {
-    let waiting = async {
-        while !process.get_text("/metrics").await.lines().any(|found| found == line) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    timeout(Duration::from_secs(20), waiting).await.expect(line);
+    let is_there = async || process.get_text("/metrics").await.lines().any(|found| found == line);
+    wait_until(line, is_there).await;
 }
 
 fn service(more: &[&str]) -> Process {
@@ -219,10 +215,9 @@ async fn a_caller_that_goes_away_during_a_wait_leaves_the_queue() {
     drop(stream);
     wait_for_gauge(&process, "lockstep_http_connections_waiting 0").await;
     wait_for_gauge(&process, "lockstep_lock_waiters 0").await;
-    let left = async {
-        while process.get(&space, "/locks/l").await.unwrap().assert(200)["queue_length"] != 0 {}
-    };
-    timeout(Duration::from_secs(20), left).await.expect("an empty queue");
+    let is_empty =
+        async || process.get(&space, "/locks/l").await.unwrap().assert(200)["queue_length"] == 0;
+    wait_until("an empty queue", is_empty).await;
 }
 
 #[tokio::test]
@@ -469,13 +464,7 @@ async fn connections_that_callers_leave_are_closed() {
         let mut stream = TcpStream::connect(&process.address).await.unwrap();
         stream.write_all(start.as_bytes()).await.unwrap();
     }
-    let waiting = async {
-        let one = "lockstep_http_connections 1";
-        while !process.get_text("/metrics").await.lines().any(|line| line == one) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    timeout(Duration::from_secs(20), waiting).await.expect("connections stay open");
+    wait_for_gauge(&process, "lockstep_http_connections 1").await;
 }
 
 /// Callers on busy connections: each call is answered, and the last answer of a connection says that it
@@ -543,7 +532,8 @@ async fn a_second_signal_ends_a_drain() {
     inside.write_all(head("never", "Expect: 100-continue\r\n").as_bytes()).await.unwrap();
     inside.read_u8().await.unwrap();
     process.signal(Signal::INT);
-    while process.get("main", "/livez").await.unwrap().status == 200 {}
+    let drains = async || process.get("main", "/livez").await.unwrap().status != 200;
+    wait_until("the drain", drains).await;
     process.signal(Signal::INT);
     assert!(process.wait().success());
 }

@@ -12,7 +12,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::support::{Server, free_port, unique};
+use crate::support::{Server, free_port, unique, wait_until};
 
 struct Limited {
     child: Child,
@@ -95,11 +95,7 @@ async fn callers_that_take_all_descriptors_leave_the_way_to_redis_open() {
     drop(server);
     assert_eq!(status(&mut calling).await, 503);
     let _server = Server::start_on(port);
-    let again = timeout(Duration::from_secs(20), async {
-        while status(&mut calling).await == 503 {}
-        status(&mut calling).await
-    });
-    assert_eq!(again.await.expect("the service reaches Redis again"), 200);
+    wait_until("Redis", async || status(&mut calling).await == 200).await;
     assert!(!service.log().contains("could not accept"), "{}", service.log());
     drop(idle);
 }

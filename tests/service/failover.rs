@@ -6,7 +6,7 @@ use std::time::Duration;
 use redis::Commands;
 use serde_json::json;
 
-use crate::support::{Relay, Server, Service, race, wait_for};
+use crate::support::{Relay, Server, Service, race, wait_for, wait_until};
 
 /// The service on an address that leads to a primary, beside its replica.
 struct Pair {
@@ -186,6 +186,7 @@ async fn who_waits_for_a_lock_hears_the_new_server() {
     hears(&pair.replica);
     let released = json!({ "lock": "l", "lease_id": lease["lease_id"] });
     let release = service.post("/locks/release", released).key("r");
-    while release.clone().await.status.as_u16() != 200 {}
+    let released = async || release.clone().await.status.as_u16() == 200;
+    wait_until("the release", released).await;
     waiting.await.unwrap().assert(201);
 }

@@ -3,7 +3,7 @@
 use axum::{body::Body, http::Request};
 use serde_json::json;
 
-use crate::support::{Cluster, Server, Service, operation, slot_of, wait_for};
+use crate::support::{Cluster, Server, Service, operation, slot_of, wait_for, wait_until};
 
 use super::{calls::spaces, load::Load};
 
@@ -107,7 +107,7 @@ async fn a_stream_keeps_its_order_when_its_slot_moves() {
             let space = space.clone();
             async move { space.send(stream).await }
         });
-        while space.counter("c").await < 500 {}
+        wait_until("500 lines", async || space.counter("c").await >= 500).await;
         // Without a key of its own the slot moves at once.
         let source = cluster.owner(&space.space);
         let target = cluster.nodes.iter().find(|node| node.url != source.url).unwrap();

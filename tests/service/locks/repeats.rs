@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{acquire, queue_of, release};
 use crate::{
     idempotency::losing_replies,
-    support::{Service, race},
+    support::{Service, race, wait_until},
 };
 
 #[tokio::test]
@@ -109,7 +109,9 @@ async fn a_send_that_waits_is_answered_with_the_refusal_of_the_first() {
     acquire(&service, json!({})).await.assert(201);
     let wait = json!({ "owner": "you", "wait_ms": 4000 });
     let first = tokio::spawn(acquire(&service, wait.clone()).key("k").into_future());
-    while queue_of(&service, "l", 1).await["queue"][0]["waiting_ms"].as_u64() < Some(2000) {}
+    let has_waited =
+        async || queue_of(&service, "l", 1).await["queue"][0]["waiting_ms"].as_u64() >= Some(2000);
+    wait_until("half of the wait", has_waited).await;
     let started = Instant::now();
     let second = acquire(&other, wait).key("k").await;
     assert!(started.elapsed() < Duration::from_millis(4000), "{:?}", started.elapsed());

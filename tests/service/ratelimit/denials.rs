@@ -4,7 +4,7 @@ use lockstep::ratelimit::follow_policies;
 use serde_json::{Value, json};
 
 use super::{DAY, put, rules};
-use crate::support::{Answer, Call, Server, Service, operation, race};
+use crate::support::{Answer, Call, Server, Service, operation, race, wait_until};
 
 fn check(service: &Service, rule: &Value, cost: u64) -> Call {
     let mut body = rule.clone();
@@ -242,20 +242,26 @@ async fn another_rule_of_the_policy_ends_its_denials() {
     let policy = json!({ "policy": "p" });
     put(&service, "p", &rules(5)[3]).await.assert(201);
     check(&service, &policy, 5).await.assert(200);
-    let is_local = |answer: &Answer| answer.body["decided_by"] == "local";
+    let decided_here = async |expected: bool, quantity: u64| {
+        let asking = async || {
+            let answer = check(&service, &policy, quantity).await;
+            (answer.body["decided_by"] == "local") == expected
+        };
+        wait_until("a decision by the other", asking).await;
+    };
     let mut limit = 5;
     for changing in [&service, &other, &service] {
-        while !is_local(&check(&service, &policy, 1).await) {}
+        decided_here(true, 1).await;
         limit += 1;
         put(changing, "p", &rules(limit)[3]).await.assert(200);
         if changing.store.process() == service.store.process() {
             check(&service, &policy, 1).await.assert(200);
         } else {
             // The change is read within a second; a denial ends after two.
-            while is_local(&check(&service, &policy, 1).await) {}
+            decided_here(false, 1).await;
         }
     }
-    while !is_local(&check(&service, &policy, 2).await) {}
+    decided_here(true, 2).await;
     service.delete("/ratelimit/policies/p").await.assert(200);
     check(&service, &policy, 2).await.expect_problem(404, "policy_not_found");
 }

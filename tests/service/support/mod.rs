@@ -72,3 +72,15 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     }
     panic!("waited in vain for {what}");
 }
+
+/// Asks every millisecond until `condition` is true, and panics after 20 s.
+pub async fn wait_until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let asking = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    if tokio::time::timeout(Duration::from_secs(20), asking).await.is_err() {
+        panic!("waited in vain for {what}");
+    }
+}

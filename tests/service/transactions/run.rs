@@ -13,7 +13,7 @@ use tower::ServiceExt;
 
 use crate::{
     batch::run::{batch, data_key, outcomes},
-    support::{Server, Service, race, seed},
+    support::{Server, Service, race, seed, wait_until},
 };
 
 fn increment(key: &str) -> Value {
@@ -668,7 +668,7 @@ async fn attempts_and_conflicts_are_counted() {
         let answer = service.post("/transactions", body.clone()).await;
         answer.body["code"] == "transaction_conflict"
     };
-    while !conflict().await {}
+    wait_until("a conflict", conflict).await;
     interference.abort();
     assert!(count("lockstep_transaction_attempts_total") > before);
     assert!(count("lockstep_transaction_conflicts_total") > 0);
