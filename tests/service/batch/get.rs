@@ -1,5 +1,7 @@
 //! Tests of `POST /batch/get`: reads of plain data keys.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use super::run::batch;
@@ -21,6 +23,18 @@ async fn reads_existing_keys_and_null_for_others() {
     let body = json!({ "keys": ["a", "bytes", "none"], "encoding": "base64" });
     let answer = service.post("/batch/get", body).await.assert(200);
     assert_eq!(answer["values"], json!({ "a": "MQ==", "bytes": "/w==", "none": null }));
+}
+
+/// The server reads far more keys in parts, which neither overlap nor leave a key out.
+#[tokio::test]
+async fn each_of_many_keys_has_its_own_value() {
+    let service = Service::new();
+    let values: BTreeMap<String, String> =
+        (0..131).map(|number| (format!("k{number}"), number.to_string())).collect();
+    service.post("/batch/set", json!({ "values": values })).await.assert(200);
+    let keys: Vec<&String> = values.keys().collect();
+    let answer = service.post("/batch/get", json!({ "keys": keys })).await.assert(200);
+    assert_eq!(answer["values"], json!(values));
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use super::{MINUTE, fill, get, invalidate, lease, set};
-use crate::support::{Process, Service, race, wait_for};
+use crate::support::{Process, Service, race, wait_for, wait_until};
 
 /// Waits until an entry has a waiting process.
 pub async fn waited_for(service: &Service, key: &str) {
@@ -135,13 +135,10 @@ async fn processes_tell_each_other() {
 async fn wait_for_processes(service: &Service, processes: u8) {
     let key = service.key("cache", "k");
     let mut redis = service.raw();
-    for _ in 0..2000 {
+    let all_wait = async || {
         let count: Vec<u8> =
             redis::cmd("GETRANGE").arg(&key).arg(51).arg(51).query(&mut redis).unwrap();
-        if count.first().is_some_and(|count| *count >= processes) {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("waited in vain for {processes} processes");
+        count.first().is_some_and(|count| *count >= processes)
+    };
+    wait_until("the processes", all_wait).await;
 }

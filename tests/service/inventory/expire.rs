@@ -2,7 +2,7 @@ use lockstep::sweeper;
 use redis::Commands;
 use serde_json::json;
 
-use crate::support::{Server, Service, race};
+use crate::support::{Server, Service, operation, race};
 
 /// A product with many expired holds, written directly as the service would write them, because that is
 /// faster.
@@ -95,6 +95,25 @@ async fn a_single_expired_reservation_is_taken_back_once() {
         let left: u64 = service.raw().zcard(service.key("product_holds", "cup")).unwrap();
         assert_eq!((left, service.stock("cup").await), (0, [10 + round, 0, 10 + round]));
     }
+    let books = service.get("/inventory/integrity").await.assert(200);
+    assert_eq!(books["ok"], true, "{books:#}");
+}
+
+/// The first of two changes in one call takes the units back, and the second finds them taken back.
+#[tokio::test]
+async fn two_changes_in_one_call_take_an_expired_reservation_back_once() {
+    let service = Service::new();
+    service.add_product("cup", 10).await;
+    service.reserve("cup", 4, 1000).await.assert(201);
+    service.advance_ms(1000);
+    let received = json!({ "product_id": "cup", "delta": 1, "reason": "received" });
+    let adjust = operation("inventory/adjust", received);
+    service.atomic(&[adjust.clone(), adjust]).await.assert(200);
+    assert_eq!(service.stock("cup").await, [12, 0, 12]);
+    let all = service.get("/inventory/products/cup/movements").await.assert(200);
+    let reasons: Vec<_> =
+        all["movements"].as_array().unwrap().iter().map(|movement| &movement["reason"]).collect();
+    assert_eq!(reasons.iter().filter(|reason| **reason == "expired").count(), 1, "{reasons:?}");
     let books = service.get("/inventory/integrity").await.assert(200);
     assert_eq!(books["ok"], true, "{books:#}");
 }

@@ -17,9 +17,11 @@ mod rotate;
 mod touch;
 mod update;
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::support::{Process, Service, wait_until};
+use crate::support::{Process, Service};
 
 /// Makes a key that may do everything, and returns the answer.
 async fn made(service: &Service) -> Value {
@@ -34,7 +36,11 @@ fn text<'a>(answer: &'a Value, name: &str) -> &'a str {
 
 /// The process once it knows all keys.
 async fn ready(process: Process) -> Process {
-    let is_ready = async || process.get("main", "/readyz").await.unwrap().status == 200;
-    wait_until("the keys", is_ready).await;
+    let loaded = async {
+        while process.get("main", "/readyz").await.unwrap().status != 200 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), loaded).await.expect("a ready process");
     process
 }

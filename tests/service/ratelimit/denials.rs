@@ -242,26 +242,21 @@ async fn another_rule_of_the_policy_ends_its_denials() {
     let policy = json!({ "policy": "p" });
     put(&service, "p", &rules(5)[3]).await.assert(201);
     check(&service, &policy, 5).await.assert(200);
-    let decided_here = async |expected: bool, quantity: u64| {
-        let asking = async || {
-            let answer = check(&service, &policy, quantity).await;
-            (answer.body["decided_by"] == "local") == expected
-        };
-        wait_until("a decision by the other", asking).await;
-    };
+    let is_local =
+        async |cost: u64| check(&service, &policy, cost).await.body["decided_by"] == "local";
     let mut limit = 5;
     for changing in [&service, &other, &service] {
-        decided_here(true, 1).await;
+        wait_until("a remembered denial", async || is_local(1).await).await;
         limit += 1;
         put(changing, "p", &rules(limit)[3]).await.assert(200);
         if changing.store.process() == service.store.process() {
             check(&service, &policy, 1).await.assert(200);
         } else {
             // The change is read within a second; a denial ends after two.
-            decided_here(false, 1).await;
+            wait_until("the other rule", async || !is_local(1).await).await;
         }
     }
-    decided_here(true, 2).await;
+    wait_until("a remembered denial", async || is_local(2).await).await;
     service.delete("/ratelimit/policies/p").await.assert(200);
     check(&service, &policy, 2).await.expect_problem(404, "policy_not_found");
 }

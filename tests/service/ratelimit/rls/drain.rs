@@ -8,7 +8,7 @@ use std::{
 
 use lockstep::rls::messages::LimitCode;
 use rustix::process::Signal;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
@@ -16,19 +16,8 @@ use tonic_health::pb::{
 use super::{Gateway, Rls, bounds, user};
 use crate::{
     ratelimit::{put, rules},
-    support::{Process, Server, Service, free_port, race, redis_url},
+    support::{Process, Server, Service, free_port, race, redis_url, wait_until},
 };
-
-/// Waits for a condition, at most 20 s.
-async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
-    for _ in 0..2000 {
-        if condition().await {
-            return;
-        }
-        sleep(Duration::from_millis(10)).await;
-    }
-    panic!("waited in vain for {what}");
-}
 
 /// A call that a gateway had sent before it heard of the end is answered: as many units are gone as answers came.
 #[tokio::test(flavor = "multi_thread")]
@@ -52,7 +41,7 @@ async fn the_end_of_the_service_loses_no_answer() {
             }
         }
     });
-    eventually("load", async || admitted.load(Relaxed) > 500).await;
+    wait_until("load", async || admitted.load(Relaxed) > 500).await;
     process.signal(Signal::TERM);
     for status in callers.await.iter() {
         // The connection is gone, and nobody listens any more; or it went while the gateway's library held a call that
@@ -77,11 +66,11 @@ async fn a_call_in_flight_is_answered_after_the_wish_to_stop() {
     let hanging = server.hang();
     let (gateway, other) = (rls.gateway.clone(), Gateway::to(&rls.address, &service.space));
     let in_flight = tokio::spawn(async move { gateway.ask(vec![user("api")]).await });
-    eventually("the call to be sent", async || !in_flight.is_finished() && is_asked(&server)).await;
+    wait_until("the call to be sent", async || !in_flight.is_finished() && is_asked(&server)).await;
     rls.stop.in_order.cancel();
     rls.gate.close();
     // Nothing is accepted any more.
-    eventually("the listener to close", async || {
+    wait_until("the listener to close", async || {
         other.ask(vec![]).await.is_err_and(|status| status.code() == tonic::Code::Unavailable)
     })
     .await;
@@ -89,7 +78,7 @@ async fn a_call_in_flight_is_answered_after_the_wish_to_stop() {
     drop(hanging);
     let answer = in_flight.await.unwrap().unwrap();
     assert_eq!((answer.overall_code(), answer.statuses[0].limit_remaining), (LimitCode::Ok, 3));
-    eventually("the end", async || rls.serving.is_finished()).await;
+    wait_until("the end", async || rls.serving.is_finished()).await;
 }
 
 /// True once bytes have arrived for a server that hangs, by the receive queues of its connections.
@@ -115,10 +104,10 @@ async fn the_drain_timeout_ends_it() {
     let _hanging = server.hang();
     let gateway = rls.gateway.clone();
     let in_flight = tokio::spawn(async move { gateway.ask(vec![user("api")]).await });
-    eventually("the call to be sent", async || is_asked(&server)).await;
+    wait_until("the call to be sent", async || is_asked(&server)).await;
     rls.stop.in_order.cancel();
     rls.gate.close();
-    eventually("the end", async || rls.serving.is_finished()).await;
+    wait_until("the end", async || rls.serving.is_finished()).await;
     assert!(!in_flight.is_finished());
     in_flight.abort();
 }
@@ -151,5 +140,5 @@ async fn health_says_that_it_leaves_and_calls_still_work() {
     assert_eq!(rls.ask(vec![user("api")]).await.unwrap().overall_code(), LimitCode::Ok);
     rls.gate.close();
     assert_eq!(timeout(Duration::from_secs(20), watch.message()).await.unwrap().unwrap(), None);
-    eventually("the end", async || rls.serving.is_finished()).await;
+    wait_until("the end", async || rls.serving.is_finished()).await;
 }
