@@ -396,12 +396,13 @@ end
 local succeeded, replies = pcall(run_steps)
 if not succeeded then
   local failure = replies
-  if type(failure) == 'table' and failure.reply and not has_written then
+  -- Redis makes a text of its own errors, so a table is an error reply of ours.
+  local has_reply = type(failure) == 'table'
+  if has_reply and not has_written then
     return { err = failure.reply }
   end
-  local message = type(failure) == 'table' and (failure.err or failure.reply) or tostring(failure)
   if has_written and ARGV[8] ~= '' then -- an OWN SCRIPT is alone, so this is its fingerprint
     remember_torn(KEYS[#KEYS], ARGV[8])
   end
-  return { err = (has_written and 'TORN ' or 'ABORTED ') .. message }
+  return { err = (has_written and 'TORN ' or 'ABORTED ') .. (has_reply and failure.reply or tostring(failure)) }
 end

@@ -40,7 +40,5 @@ for i = 1, line_count() do
   end
 end
 forget_processes(processes_key)
--- The process learns that its subscription works.
-queue_cleanup('PUBLISH', 'lockstep:process:' .. process, 'heartbeat')
 
 return { 'ok', was_alive and 'true' or 'false', more, firsts }

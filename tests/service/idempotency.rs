@@ -1,5 +1,6 @@
 //! Idempotency: calls that are sent again under one key have one effect.
 
+use redis::Commands;
 use serde_json::json;
 
 use crate::{
@@ -144,6 +145,24 @@ async fn a_repeat_renews_the_expiry_of_the_record() {
     assert!(service.post("/accounts", body).key("k").await.replayed());
     let ttl: i64 = redis::cmd("PTTL").arg(&key).query(&mut service.raw()).unwrap();
     assert!((499_000..=500_000).contains(&ttl), "{ttl}");
+}
+
+#[tokio::test]
+async fn a_record_without_a_reply_is_an_error_and_stays() {
+    let service = Service::new();
+    let call = service.post("/accounts", json!({ "account_id": "alice" })).key("k");
+    call.clone().await.assert(201);
+    let (key, mut redis) = (service.key("once", "k"), service.raw());
+    let record: Vec<u8> = redis.get(&key).unwrap();
+    // As MessagePack: a number, no fields, a number as the code, a list that is cut off, nothing.
+    for reply in [b"\x05".as_slice(), b"\x90", b"\x91\x05", b"\x91", b""] {
+        let () = redis.set_ex(&key, [&record[..40], reply].concat(), 100).unwrap();
+        let before = service.snapshot();
+        call.clone().await.expect_problem(500, "internal_error");
+        service.assert_unchanged(&before);
+        let ttl: i64 = redis.ttl(&key).unwrap();
+        assert!((0..=100).contains(&ttl), "{ttl}");
+    }
 }
 
 /// A service in the space of another one, whose connections to Redis carry the replies to `good` scripts each and then

@@ -4,8 +4,9 @@ use lockstep::store::Library;
 use proptest::prelude::*;
 use redis::Value;
 use rust_decimal::Decimal;
+use serde_json::json;
 
-use crate::support::{Service, race, raw, unique};
+use crate::support::{Service, operation, race, raw, unique};
 
 /// One transfer as the runner takes it: the keys and the arguments of one step.
 fn transfer(space: &str, from: &str, to: &str, amount: &str) -> ([String; 6], Vec<String>) {
@@ -68,6 +69,25 @@ async fn steps_of_one_script_see_each_other_and_fail_alone() {
     assert_eq!(after, ["2.00", "1.00", "3.00"]);
 }
 
+/// The transactions of a second are fields of one hash, which gets all of them with one command.
+#[tokio::test]
+async fn every_transaction_of_a_script_is_found() {
+    let service = Service::new();
+    service.open("alice", "9").await;
+    service.open("bob", "0").await;
+    let pay = |amount: usize| {
+        let amount = amount.to_string();
+        let input = json!({ "from_account": "alice", "to_account": "bob", "amount": amount });
+        operation("accounts/transfer", input)
+    };
+    let done = service.atomic(&[1, 2, 3].map(pay)).await.assert(200);
+    for (index, amount) in ["1.00", "2.00", "3.00"].into_iter().enumerate() {
+        let id = done["results"][index]["body"]["transaction_id"].as_str().unwrap();
+        let found = service.get(&format!("/accounts/transactions/{id}")).await.assert(200);
+        assert_eq!(found["amount"], amount);
+    }
+}
+
 #[tokio::test]
 async fn an_error_in_one_step_writes_nothing_of_any() {
     let service = Service::new();
@@ -84,6 +104,21 @@ async fn an_error_in_one_step_writes_nothing_of_any() {
     let bad = transfer(&service.space, "alice", "eve", "1");
     assert!(run(&[good, bad]).is_err());
     service.assert_unchanged(&before);
+}
+
+/// The log of the service has what Redis says of a command that failed.
+#[test]
+fn an_error_of_redis_keeps_its_message() {
+    let space = unique("error-");
+    let key = format!("lockstep:{{{space}}}:transactions:1");
+    crate::support::seed(&mut raw(&space), &key, "string", "no hash");
+    let script = Library::embedded().script("accounts/get_transaction");
+    let mut command = redis::cmd("EVAL");
+    command.arg(&script.source).arg(1).arg(key).arg(0).arg(1000).arg(1000).arg(100);
+    command.arg(["accounts/get_transaction", "1", "2", "", "tx_1", "sixteen-bytes-id"].as_slice());
+    let error = command.query::<Value>(&mut raw(&space)).unwrap_err();
+    assert_eq!(error.code(), Some("ABORTED"));
+    assert!(error.detail().unwrap().starts_with("WRONGTYPE Operation against a key"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

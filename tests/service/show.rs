@@ -86,6 +86,29 @@ async fn every_key_that_the_service_writes_is_shown() {
     waiting.abort();
 }
 
+/// A page of an index is read in the order of its members, which needs one score for all of them, those of other
+/// versions of the service among them.
+#[tokio::test]
+async fn every_name_in_an_index_has_the_same_score() {
+    let server = Server::of_this_run();
+    let service = Service::on_own_redis(&server);
+    for entry in catalogue() {
+        Seeded::new(&service, entry.needs).await.call(&entry).await;
+    }
+    let connection = &mut server.connection();
+    let mut seen = BTreeSet::new();
+    for key in all_keys(connection, "lockstep:*:index:*") {
+        let name = key.rsplit(':').next().unwrap().to_owned();
+        let members: Vec<(String, f64)> = connection.zrange_withscores(&key, 0, -1).unwrap();
+        // This one is read by its scores.
+        if name != "lock_ends" {
+            assert!(members.iter().all(|(_, score)| *score == 0.0), "{key}: {members:?}");
+        }
+        seen.insert(name);
+    }
+    assert!(seen.len() > 5, "{seen:?}");
+}
+
 /// Amounts beyond 2^53 are digits in another layout, which is shown alike.
 #[tokio::test]
 async fn money_is_shown_as_the_service_answers_it() {

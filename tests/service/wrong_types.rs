@@ -30,9 +30,7 @@ fn field_of(transaction_id: &str) -> Vec<u8> {
 }
 
 /// Texts that look like records and are none that the service writes.
-const HAND_MADE: [&str; 20] = [
-    // A bucket whose tokens have no parts.
-    "\u{1}\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+const HAND_MADE: [&str; 19] = [
     "\u{1}\u{1}\u{2}",
     "\u{2}\u{1}\u{2}0000000000000000000000000000000000000000",
     "",
@@ -53,6 +51,18 @@ const HAND_MADE: [&str; 20] = [
     r#"{"value":1,"expires_at":-1}"#,
     r#"{"level":nan,"per_token":0,"at":-1}"#,
 ];
+
+/// Texts that look like limits of each algorithm that has a record, and are none: a token without parts, numbers of 2^53,
+/// and more numbers than it has.
+fn hand_made_limits() -> Vec<String> {
+    let (zero, too_large) = ("\0\0\0\0\0\0\0\0", "\0\0\0\0\0\0@C");
+    let mut texts = vec!["\u{1}".to_owned() + &zero.repeat(3)];
+    for (code, numbers) in [('\u{1}', 3), ('\u{3}', 3), ('\u{4}', 3), ('\u{5}', 2)] {
+        texts.push(format!("{code}{}", too_large.repeat(numbers)));
+        texts.push(format!("{code}{}", zero.repeat(numbers + 1)));
+    }
+    texts
+}
 
 /// True if the operation reads on past a key of this kind: a list leaves out what is damaged, and a check
 /// names it.
@@ -120,7 +130,8 @@ async fn a_record_made_by_hand_is_an_error_and_stays() {
     for entry in catalogue() {
         let keys = keys(&entry).into_iter();
         for (kind, id) in keys.filter(|(kind, _)| !["list", "zset"].contains(&own_type(kind))) {
-            for text in HAND_MADE {
+            let limits = if kind == "limit" { hand_made_limits() } else { Vec::new() };
+            for text in HAND_MADE.into_iter().chain(limits.iter().map(String::as_str)) {
                 let seeded = Seeded::new(&service, entry.needs).await;
                 let service = &seeded.service;
                 let key = service.key(kind, &seeded.fill(id));

@@ -14,7 +14,10 @@ async fn a_miss_gives_one_caller_the_lease_and_tells_the_others() {
     assert!(answer["lease_expires_at"].as_str().unwrap().ends_with('Z'));
     assert_eq!(answer.as_object().unwrap().len(), 3, "{answer}");
 
+    // A caller that does not wait changes nothing.
+    let before = service.snapshot();
     let other = get(&service, json!({})).await.assert(200);
+    service.assert_unchanged(&before);
     assert_eq!([&other["hit"], &other["filling"]], [false, true]);
     assert!((1..=5000).contains(&other["retry_after_ms"].as_u64().unwrap()), "{other}");
     assert_eq!(other.as_object().unwrap().len(), 3, "{other}");
@@ -112,6 +115,18 @@ async fn spaces_have_entries_of_their_own() {
     let service = Service::new();
     set(&service, json!({})).await.assert(200);
     lease(&service.in_new_space()).await;
+}
+
+#[tokio::test]
+async fn a_clock_that_steps_back_brings_no_value_back() {
+    let service = Service::new();
+    service.advance_ms(MINUTE);
+    set(&service, json!({ "version": 3 })).await.assert(200);
+    invalidate(&service, json!({ "keys": ["k"] })).await.assert(200);
+    service.advance_ms(-MINUTE);
+    let answer = get(&service, json!({})).await.assert(200);
+    assert_eq!(answer["hit"], false, "{answer}");
+    assert!(answer["lease_token"].is_string(), "{answer}");
 }
 
 #[tokio::test]

@@ -80,6 +80,19 @@ async fn leaves_what_is_stale_for_its_time() {
     assert_eq!(get(&service, json!({})).await.assert(200).get("stale_value"), None);
 }
 
+/// An entry remembers the version that its writer gave after the value has gone, but not the value.
+#[tokio::test]
+async fn a_value_that_nobody_can_get_takes_no_memory() {
+    let service = Service::new();
+    let body = json!({ "value": "x".repeat(1000), "version": 3 });
+    set(&service, body).await.assert(200);
+    invalidate(&service, json!({ "keys": ["k"], "keep_stale": true })).await.assert(200);
+    let length: u64 =
+        redis::cmd("STRLEN").arg(service.key("cache", "k")).query(&mut service.raw()).unwrap();
+    assert!((1..100).contains(&length), "{length}");
+    set(&service, json!({ "version": 2 })).await.expect_problem(409, "version_stale");
+}
+
 #[tokio::test]
 async fn what_was_kept_can_still_be_dropped() {
     let service = Service::new();

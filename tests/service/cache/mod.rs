@@ -4,6 +4,7 @@ mod invalidate;
 mod large;
 mod model;
 mod read;
+mod record;
 mod set;
 mod shared_looks;
 mod statistics;

@@ -1,4 +1,4 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::Service;
 
@@ -68,4 +68,11 @@ async fn keeps_a_threshold_and_a_limit() {
     assert_eq!(service.get("/inventory/products/cup").await.assert(200), added);
     let low = service.get("/inventory/products?low_stock=true").await.assert(200);
     assert_eq!(low["products"], json!([added]), "it is low from the beginning");
+    // So fewer units are no news, and the first thing to be told is that it is no longer low.
+    for (delta, told) in [(-1, Value::Null), (1, Value::Null), (2, json!(false)), (-1, json!(true))]
+    {
+        let body = json!({ "product_id": "cup", "delta": delta, "reason": "counted" });
+        let adjusted = service.post("/inventory/adjust", body).await.assert(200);
+        assert_eq!(adjusted["low_stock"], told, "{delta}");
+    }
 }

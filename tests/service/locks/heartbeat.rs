@@ -1,12 +1,19 @@
 //! Waiters of processes that have gone.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
+use lockstep::store::Library;
 use redis::Commands;
 use serde_json::json;
 
 use super::{acquire, queue_of, release};
-use crate::support::Service;
+use crate::{
+    redis_commands::command_calls,
+    support::{Server, Service, race, wait_until},
+};
 
 /// Puts waiters in the queue of the lock `l`, in turn of so many processes that were heard of a moment ago and never
 /// again.
@@ -75,6 +82,65 @@ async fn a_waiter_that_was_passed_over_comes_back_to_its_place() {
     let lease = first.await.unwrap().assert(201);
     release(&service, "l", &lease["lease_id"]).await.assert(200);
     second.await.unwrap().assert(201);
+}
+
+/// A process that was heard of lately has lost no place, so its waiters do not try again.
+#[tokio::test(flavor = "multi_thread")]
+async fn waiters_try_once_while_nothing_happens() {
+    let server = Server::start(&[]);
+    let service = Service::on_own_redis(&server);
+    acquire(&service, json!({})).await.assert(201);
+    let waiting = race(2, |_| acquire(&service, json!({ "owner": "you", "wait_ms": 25_000 })));
+    let mut connection = server.connection();
+    let mut seen = BTreeMap::new();
+    // A heartbeat asks for the time, and removes the processes that have gone; a try asks for the time alone.
+    wait_until("five heartbeats", async || {
+        for (command, calls) in command_calls(&mut connection) {
+            *seen.entry(command).or_insert(0) += calls;
+        }
+        seen.get("ZREMRANGEBYSCORE") >= Some(&5)
+    })
+    .await;
+    let tries = seen["TIME"] - seen["ZREMRANGEBYSCORE"];
+    // That of the holder and those by which two were queued; and perhaps one of each when the first heartbeat came.
+    assert!((2..=5).contains(&tries), "{seen:?}");
+    drop(waiting);
+}
+
+/// One script has a new waiter, and then one that comes back to a place before it.
+#[tokio::test]
+async fn who_comes_back_stands_before_who_is_new() {
+    let service = Service::new();
+    let step = |waiter: &str, place: &str| {
+        let keys = [
+            service.key("processes", "locks"),
+            service.key("index", "locks"),
+            service.key("index", "lock_ends"),
+            service.key("lock", "l"),
+            service.key("lock_queue", "l"),
+        ];
+        let args = format!(
+            "locks/acquire|5|13||\"me\"|60000|exclusive|0|{{}}|1000|{waiter}|{waiter}|{place}|0|false||l"
+        );
+        (keys, args.split('|').map(str::to_owned).collect::<Vec<_>>())
+    };
+    let holder = step("aa:1:e:\"holder\"", "");
+    let (new, back) = (step("bb:1:e:\"new\"", ""), step("cc:1:e:\"back\"", "7"));
+    let script = Library::embedded().script("locks/acquire");
+    let mut command = redis::cmd("EVAL");
+    command.arg(&script.source).arg(15);
+    let steps = [holder, new, back];
+    for (keys, _) in &steps {
+        command.arg(keys);
+    }
+    command.arg(0).arg(1000).arg(1000).arg(100);
+    for (_, args) in &steps {
+        command.arg(args);
+    }
+    let replies: Vec<redis::Value> = command.query(&mut service.raw()).unwrap();
+    assert_eq!(replies.len(), 6);
+    let waiting: Vec<String> = service.raw().zrange(service.key("lock_queue", "l"), 0, -1).unwrap();
+    assert_eq!(waiting, ["cc:1:e:\"back\"", "bb:1:e:\"new\""]);
 }
 
 /// The record of a lock is lost, and its queue is not: nobody is forgotten or overtaken.

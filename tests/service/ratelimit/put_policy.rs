@@ -54,6 +54,40 @@ async fn a_change_takes_effect_at_once() {
     }
 }
 
+/// What was taken under the old rule counts until its old sub-bucket has passed, and what is taken after the change
+/// counts by the new ones.
+#[tokio::test]
+async fn new_units_are_counted_by_the_new_sub_buckets() {
+    let service = Service::new();
+    let rule = |window_ms: u64| json!({ "algorithm": "sliding_counter", "limit": 5, "window_ms": window_ms, "buckets": 1 });
+    let refused = async |key: &str| {
+        let take = |cost| json!({ "policy": "p", "key": key, "cost": cost });
+        service.post("/ratelimit", take(1)).await.assert(200);
+        let refused = service.post("/ratelimit", take(5)).await;
+        refused.expect_problem(429, "rate_limited")["retry_after_ms"].as_i64().unwrap()
+    };
+    put(&service, "p", &rule(1000)).await.assert(201);
+    check(&service, "p", 1).await.assert(200);
+    put(&service, "p", &rule(DAY)).await.assert(200);
+    // Two keys without a past bracket it, in the same sub-bucket: they and the changed one are refused until the same
+    // moment.
+    let (first, changed, last) = (refused("a").await, refused("k").await, refused("b").await);
+    let is_same_day = first >= last;
+    assert!(!is_same_day || (last..=first).contains(&changed), "{first} {changed} {last}");
+}
+
+/// A window of a few milliseconds has sub-buckets of one.
+#[tokio::test]
+async fn a_sub_bucket_may_be_a_millisecond() {
+    let service = Service::new();
+    let rule =
+        json!({ "algorithm": "sliding_counter", "limit": 5, "window_ms": 1000, "buckets": 1000 });
+    put(&service, "p", &rule).await.assert(201);
+    for _ in 0..20 {
+        assert!([200, 429].contains(&check(&service, "p", 1).await.status.as_u16()));
+    }
+}
+
 /// Leases and the log of a window have one key: each clears away what the other has left there.
 #[tokio::test]
 async fn algorithms_leave_nothing_to_each_other() {

@@ -49,6 +49,35 @@ async fn a_lease_ends_by_itself() {
     assert_eq!(check(&service, "p", 1).await.assert(200)["remaining"], 4);
 }
 
+/// The record and the set of the leases last as long as the last lease, whichever of the others go before.
+#[tokio::test]
+async fn a_release_leaves_the_others_their_time() {
+    let service = Service::new();
+    let days = |days: u64| json!({ "algorithm": "concurrency", "limit": 5, "ttl_ms": days * DAY });
+    let mut leases = Vec::new();
+    for ttl in [1, 2, 9] {
+        put(&service, "p", &days(ttl)).await;
+        leases.push(leased(&service, 1).await);
+    }
+    let ends_in_days = || {
+        let mut redis = service.raw();
+        let keys = service.snapshot().into_iter().map(|(key, _)| key);
+        // The policy itself has no end.
+        let ends = keys.filter_map(|key| {
+            let ttl: i64 = redis::cmd("PTTL").arg(key).query(&mut redis).unwrap();
+            u64::try_from(ttl).ok()
+        });
+        ends.map(|ttl| ttl.div_ceil(DAY)).collect::<Vec<_>>()
+    };
+    for lease in [&leases[1], &leases[0]] {
+        service.post("/ratelimit/release", release(lease)).await.assert(200);
+        assert_eq!(ends_in_days(), [9, 9]);
+    }
+    service.advance_ms(i64::try_from(8 * DAY).unwrap());
+    assert_eq!(check(&service, "p", 4).await.assert(200)["remaining"], 0);
+    service.post("/ratelimit/release", release(&leases[2])).await.assert(200);
+}
+
 #[tokio::test]
 async fn a_repeat_of_a_check_answers_the_same_lease() {
     let service = Service::new();

@@ -22,6 +22,23 @@ async fn makes_a_limit_whole_again() {
     }
 }
 
+/// A lease that a reset has ended gives back nothing when it is released, and is not there any more.
+#[tokio::test]
+async fn a_reset_ends_every_lease() {
+    let service = Service::new();
+    put(&service, "p", &rules(5)[4]).await.assert(201);
+    let mut leases = Vec::new();
+    for cost in [1, 2, 2] {
+        leases.push(check(&service, "p", cost).await.assert(200)["lease_id"].clone());
+    }
+    service.post("/ratelimit/reset", json!({ "policy": "p", "key": "k" })).await.assert(200);
+    for lease_id in leases {
+        let body = json!({ "policy": "p", "key": "k", "lease_id": lease_id });
+        service.post("/ratelimit/release", body).await.expect_problem(404, "lease_not_found");
+    }
+    assert_eq!(check(&service, "p", 5).await.assert(200)["remaining"], 0);
+}
+
 #[tokio::test]
 async fn rejects_what_is_no_limit() {
     let service = Service::new();

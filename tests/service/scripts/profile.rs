@@ -1,6 +1,9 @@
 use serde_json::json;
 
-use crate::support::Service;
+use crate::{
+    redis_commands::command_calls,
+    support::{Server, Service},
+};
 
 #[tokio::test]
 async fn answers_times_and_leaves_nothing() {
@@ -29,6 +32,21 @@ async fn answers_times_and_leaves_nothing() {
         assert!(ttl > 0 || ttl == -2, "{key}");
         assert!(!key.contains(":n"), "{key}");
     }
+}
+
+/// The end of a key that a run has written is set once, however often the run has written it.
+#[tokio::test]
+async fn a_key_gets_its_end_once() {
+    let server = Server::start(&[]);
+    let service = Service::on_own_redis(&server);
+    let source = "for i = 1, 100 do redis.call('INCR', KEYS[1 + i % 2]) end";
+    service.put_script_of("s", source, json!({ "keys": ["a", "b"] })).await.assert(201);
+    let mut connection = server.connection();
+    command_calls(&mut connection);
+    let body = json!({ "keys": ["a", "b"], "iterations": 3, "concurrency": 1 });
+    service.post("/scripts/s/profile", body).await.assert(200);
+    let calls = command_calls(&mut connection);
+    assert_eq!((calls["INCR"], calls["PEXPIRE"]), (300, 6), "{calls:?}");
 }
 
 #[tokio::test]

@@ -94,6 +94,7 @@ async fn an_error_says_where_and_why() {
         ("error({ err = 'MINE x' })", "user", json!(1), "error({ err = 'MINE x' })"),
         ("error('mine', 0)", "user", json!(1), "error('mine', 0)"),
         ("assert(false, 'mine')", "user", json!(1), "assert(false, 'mine')"),
+        ("assert(nil)", "user", json!(1), "assert(nil)"),
         ("local f = function()\n  error('mine')\nend\nf()", "user", json!(2), "error('mine')"),
         (
             "redis.call('LPUSH', KEYS[1], 1)",
@@ -151,9 +152,20 @@ async fn an_error_says_where_and_why() {
         assert!(!refused["message"].as_str().unwrap().contains("user_script"), "{source}");
     }
     assert_eq!(before(&service), data);
-    let refused = service.eval("return redis.error_reply('MINE no')", &[], &[]).await;
-    let refused = refused.expect_problem(422, "script_error");
-    assert_eq!((&refused["kind"], &refused["message"]), (&json!("user"), &json!("MINE no")));
+    for (source, message) in [
+        ("return redis.error_reply('MINE no')", "MINE no"),
+        ("error('mine')", "mine"),
+        ("assert(false, 'mine')", "mine"),
+        ("assert(false)", "assertion failed!"),
+        ("assert(assert(1, 'unused') == 2, 'mine')", "mine"),
+    ] {
+        let refused = service.eval(source, &[], &[]).await.expect_problem(422, "script_error");
+        assert_eq!(
+            (&refused["kind"], &refused["message"]),
+            (&json!("user"), &json!(message)),
+            "{source}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -167,6 +179,13 @@ async fn an_error_after_a_write_says_that_there_are_effects() {
         "pcall(redis.call, 'LPUSH', KEYS[1], 1) redis.pcall('LPUSH', KEYS[1], 1) error('x')";
     let refused = service.eval(source, &["k"], &[]).await.expect_problem(422, "script_error");
     assert_eq!(refused["effects"], "none");
+    // One that was caught and then succeeds has effects as any other.
+    for write in ["redis.pcall('SET', KEYS[1], 'y')", "pcall(redis.call, 'SET', KEYS[1], 'y')"] {
+        let source = format!("{write}\nerror('half')");
+        let refused = service.eval(&source, &["k"], &[]).await;
+        let refused = refused.expect_problem(422, "script_error");
+        assert_eq!(refused["effects"], "unknown", "{write}");
+    }
 }
 
 /// A run under a key has one effect, whether it succeeded or had failed half way.
@@ -189,6 +208,24 @@ async fn a_run_under_a_key_has_one_effect() {
         answer.expect_problem(422, "script_error");
     }
     assert_eq!(service.run_script("s", &["n"], &[]).await.assert(200)["result"], 3);
+}
+
+/// An error without effects is not kept: the same call may succeed later.
+#[tokio::test]
+async fn a_run_that_failed_without_effects_can_be_repeated() {
+    let service = Service::new();
+    let source = "return assert(redis.call('GET', KEYS[1]), 'no value yet')";
+    service.put_script_of("s", source, json!({ "keys": ["k"] })).await.assert(201);
+    let refused = service.run_script("s", &["k"], &[]).key("once").await;
+    let refused = refused.expect_problem(422, "script_error");
+    assert_eq!(
+        (&refused["message"], &refused["effects"]),
+        (&json!("no value yet"), &json!("none"))
+    );
+    service.post("/batch/set", json!({ "values": { "k": "v" } })).await.assert(200);
+    let ran = service.run_script("s", &["k"], &[]).key("once").await;
+    assert!(!ran.replayed());
+    assert_eq!(ran.assert(200)["result"], "v");
 }
 
 /// A version that is rolled back meanwhile does not make another call of the repeat.
@@ -278,6 +315,38 @@ async fn a_key_outside_of_the_space_is_refused_however_it_is_made() {
     // A key that begins with one of the space is one of the space.
     let source = "return redis.call('SET', KEYS[1] .. ':' .. ARGV[1], 1)";
     service.eval(source, &["k"], &["computed"]).await.assert(200);
+}
+
+/// A command is told which of its arguments are keys, so the others may be anything.
+#[tokio::test]
+async fn what_is_no_key_may_be_any_text() {
+    let service = Service::new();
+    for commands in [
+        "'SET', A, 'x'; 'GET', A; 'GETRANGE', A, '0', '-1'; 'SETEX', A, '9', 'x'; 'EXPIRE', A, '9'; 'TYPE', A",
+        "'MSET', A, 'x', B, 'y'; 'MGET', A, B; 'MSETNX', A, 'x', B, 'y'; 'LCS', A, B, 'LEN'; 'DEL', A, B",
+        "'SETBIT', A, '1', '1'; 'BITOP', 'NOT', B, A; 'BITOP', 'XOR', B, A, B; 'EXISTS', A, B; 'TOUCH', A",
+        "'HSET', A, 'f', 'x'; 'HMGET', A, 'f', 'g'; 'HINCRBY', B, 'f', '2'; 'OBJECT', 'ENCODING', A",
+        "'RPUSH', A, 'x', 'y'; 'RPOPLPUSH', A, B; 'LMOVE', A, B, 'LEFT', 'RIGHT'; 'LINSERT', B, 'BEFORE', 'x', 'z'",
+        "'RPUSH', A, 'x', 'y'; 'LMPOP', '2', A, B, 'LEFT', 'COUNT', '1'; 'RENAME', A, B; 'RENAMENX', B, A",
+        "'SADD', A, 'x', 'y'; 'SMOVE', A, B, 'x'; 'SUNIONSTORE', A, A, B; 'SINTERCARD', '2', A, B, 'LIMIT', '1'; 'SDIFF', A, B",
+        "'ZADD', A, '1', 'x'; 'ZUNIONSTORE', B, '2', A, B, 'WEIGHTS', '1', '2'; 'ZUNION', '2', A, B, 'WITHSCORES'",
+        "'ZADD', A, '1', 'x'; 'ZRANGESTORE', B, A, '0', '1'; 'ZMPOP', '1', B, 'MIN'; 'ZDIFF', '1', A; 'ZINTERCARD', '1', A",
+        "'GEOADD', A, '1', '1', 'x'; 'GEOSEARCHSTORE', B, A, 'FROMMEMBER', 'x', 'BYRADIUS', '1', 'm'",
+        "'PFADD', A, 'x'; 'PFMERGE', B, A; 'PFCOUNT', A, B; 'PING'; 'ECHO', 'x'; 'TIME'",
+        "'XADD', A, '*', 'f', 'x'; 'XGROUP', 'CREATE', A, 'group', '0'; 'XGROUP', 'SETID', A, 'group', '0'; 'XINFO', 'STREAM', A",
+    ] {
+        let calls: String = commands
+            .split("; ")
+            .map(|command| format!("replies[#replies + 1] = redis.call({command})\n"))
+            .collect();
+        let source = format!(
+            "local A, B, replies = KEYS[1], KEYS[2], {{}}\nredis.call('DEL', A, B)\n{calls}return #replies"
+        );
+        // What a command does not know of is another matter than what the sandbox refuses.
+        let ran = service.eval(&source, &["a", "b"], &[]).await;
+        assert_eq!(ran.status.as_u16(), 200, "{commands}: {:#}", ran.body);
+        assert!(ran.body["result"].as_u64() > Some(1), "{commands}");
+    }
 }
 
 /// There is no way around the functions that a script is given.

@@ -486,6 +486,13 @@ async fn watched_values_and_reads_are_bounded() {
         assert_eq!(refused["most"], 4 * 1024 * 1024);
         assert_eq!(get(&service, "n").await, "1", "all or none");
     }
+    // As much as is allowed may be read, and not a byte more.
+    set("byte", 1).await;
+    let mut operations = vec![json!({ "type": "get", "key": "fits" }); 64];
+    service.post("/transactions", json!({ "operations": operations })).await.assert(200);
+    operations.push(json!({ "type": "get", "key": "byte" }));
+    let refused = service.post("/transactions", json!({ "operations": operations })).await;
+    refused.expect_problem(422, "result_too_large");
     // The size of the written value counts, whatever was there before.
     let body = json!({ "operations": [
         { "type": "del", "key": "hash" }, { "type": "get", "key": "hash" },
