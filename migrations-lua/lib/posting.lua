@@ -92,12 +92,11 @@ function post(payer, payee, minor, transaction)
   mark_dirty(payee.key, payee.encode or encode_account)
 
   local description, metadata = transaction.description, transaction.metadata
-  add_field(transaction.hash, transaction.field, pack_transaction(transaction.kind, payer.scale, now, minor, 0, payer.id,
-    payee.id, payer.currency, transaction.hold_id, transaction.reverses, description,
-    acting_key and with_actor(metadata) or metadata))
-  -- The usual values take no room in the logs.
+  -- The usual values take no room.
   description, metadata = description == 'null' and '' or description, metadata == '{}' and '' or metadata
   metadata = acting_key and with_actor(metadata) or metadata
+  add_field(transaction.hash, transaction.field, pack_transaction(transaction.kind, payer.scale, now, minor, 0, payer.id,
+    payee.id, payer.currency, transaction.hold_id, transaction.reverses, description, metadata))
   local from_balance = payer.log and append_posting(payer, 0, payee.id, minor, transaction, description, metadata)
   local to_balance = payee.log and append_posting(payee, CREDIT, payer.id, minor, transaction, description, metadata)
   return nil, from_balance, to_balance

@@ -5,7 +5,8 @@
 -- The record of a transaction, by which it is found and reversed: a field of a hash that has the transactions
 -- of one second and ends as a whole. The field is the 16 bytes of the transaction's id. `reversed` is how much
 -- of it was reversed. A text is packed as an account is, with amounts as numbers or, where one of them is 10^15
--- or more, as digits. Behind the metadata stands the caller's key, by `lib/actor.lua`.
+-- or more, as digits. The description and the metadata are JSON, and empty for the usual `null` and `{}`. Behind the
+-- metadata stands the caller's key, by `lib/actor.lua`.
 local NARROW = '<BBBdddssssss'
 local WIDE = '<BBBdssssssss'
 -- The same with the rest of the text, for packing.
@@ -27,8 +28,8 @@ function kind_name(kind)
   return ({ 'deposit', 'withdrawal', 'transfer', 'capture', 'reversal', 'sweep' })[kind]
 end
 
--- Returns the text of a transaction. The description and the metadata are JSON; `hold_id` and `reverses` are
--- nil for most.
+-- Returns the text of a transaction. The description and the metadata are as the record has them; `hold_id` and
+-- `reverses` are nil for most.
 function pack_transaction(kind, scale, created_at, amount, reversed, from_account, to_account, currency, hold_id, reverses,
   description, metadata)
   if amount + reversed < SMALL then
@@ -107,5 +108,6 @@ function transaction_json(transaction_id, transaction)
     .. '","reversed":"' .. decimal(transaction.reversed, transaction.scale)
     .. '","currency":"' .. transaction.currency .. '","hold_id":' .. hold_id .. ',"reverses":' .. reverses
     .. (',"created_at":%d'):format(transaction.created_at)
-    .. ',"description":' .. transaction.description .. ',"metadata":' .. metadata .. actor .. '}'
+    .. ',"description":' .. (transaction.description == '' and 'null' or transaction.description)
+    .. ',"metadata":' .. (metadata == '' and '{}' or metadata) .. actor .. '}'
 end

@@ -121,7 +121,7 @@ fn transaction_to_json(bytes: &[u8]) -> Option<Value> {
         "reverses": record.text()?,
         "description": record.json(Value::Null)?,
     });
-    add_metadata(&mut transaction, record.json_with_actor(Value::Null)?);
+    add_metadata(&mut transaction, record.json_with_actor(json!({}))?);
     Some(transaction)
 }
 

@@ -1,4 +1,5 @@
-use serde_json::json;
+use redis::Commands;
+use serde_json::{Value, json};
 
 use crate::support::Service;
 
@@ -47,6 +48,30 @@ async fn names_the_external_account_of_deposits_and_withdrawals() {
             [from, to, kind]
         );
     }
+}
+
+/// The usual description and metadata take no room. Earlier versions have written them, and such records are read too.
+#[tokio::test]
+async fn a_record_with_the_usual_values_written_out_is_read() {
+    let service = Service::new();
+    service.open("alice", "5").await;
+    service.open("bob", "0").await;
+    let paid = service.transfer("alice", "bob", "2").await.assert(201);
+    let id = paid["transaction_id"].as_str().unwrap();
+    let (path, hash) = (format!("/accounts/transactions/{id}"), service.transactions_key(id));
+    let answer = service.get(&path).await.assert(200);
+    assert_eq!([&answer["description"], &answer["metadata"]], [&Value::Null, &json!({})]);
+
+    let mut redis = service.raw();
+    let records: Vec<(Vec<u8>, Vec<u8>)> = redis.hgetall(&hash).unwrap();
+    let is_paid = |record: &[u8]| record.windows(4).any(|bytes| bytes == b"bob\0");
+    let (field, record) = records.iter().find(|(_, record)| is_paid(record)).unwrap();
+    // The texts of the hold, of the transaction that it reverses and of the description are empty.
+    let numbers_and_names = record.strip_suffix(b"\0\0\0").unwrap();
+    let written_out = [numbers_and_names, b"\0\0null\0{}"].concat();
+    let () = redis.hset(&hash, field, written_out).unwrap();
+    assert_eq!(service.get(&path).await.assert(200), answer);
+    service.reverse(id, None).await.assert(201);
 }
 
 #[tokio::test]
