@@ -136,6 +136,6 @@ function concurrency()
   end
 
   return {
-    name = 'concurrency', decode = decode, open = open, free = free, wait = wait, take = take, release = release, end_all = end_all,
+    decode = decode, open = open, free = free, wait = wait, take = take, release = release, end_all = end_all,
   }
 end

@@ -76,7 +76,7 @@ local function kind_of(message, is_command, is_user, is_own)
     return 'user'
   elseif says('WRONGTYPE') then
     return 'wrong_type'
-  elseif says('access a non local key') or says('do not hash to the same slot') or says('undeclared key') then
+  elseif says('access a non local key') or says('do not hash to the same slot') then
     return 'undeclared_key'
   elseif is_command then
     return 'command'

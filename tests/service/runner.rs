@@ -9,35 +9,18 @@ use serde_json::json;
 use crate::support::{Service, operation, race, raw, unique};
 
 /// One transfer as the runner takes it: the keys and the arguments of one step.
-fn transfer(space: &str, from: &str, to: &str, amount: &str) -> ([String; 6], Vec<String>) {
-    let key = |kind: &str, id: &str| format!("lockstep:{{{space}}}:{kind}:{id}");
+fn transfer(service: &Service, from: &str, to: &str, amount: &str) -> (Vec<String>, Vec<String>) {
     let keys = [
-        key("account", from),
-        key("account", to),
-        key("postings", from),
-        key("postings", to),
-        key("account_holds", from),
-        key("transactions", &unique("second-")),
+        service.key("account", from),
+        service.key("account", to),
+        service.key("postings", from),
+        service.key("postings", to),
+        service.key("account_holds", from),
+        service.key("transactions", &unique("second-")),
     ];
     let field = &unique("sixteen-bytes-id")[..16];
-    let args =
-        ["accounts/transfer", "6", "8", "", from, to, amount, "0", "null", "{}", "tx_1", field];
-    (keys, args.map(str::to_owned).to_vec())
-}
-
-fn run(steps: &[([String; 6], Vec<String>)]) -> redis::RedisResult<Vec<Value>> {
-    let script = Library::embedded().script("accounts/transfer");
-    let mut command = redis::cmd("EVAL");
-    command.arg(&script.source).arg(steps.len() * 6);
-    for (keys, _) in steps {
-        command.arg(keys);
-    }
-    command.arg(0).arg(1000).arg(1000).arg(100);
-    for (_, args) in steps {
-        command.arg(args);
-    }
-    let space = steps[0].0[0].split(['{', '}']).nth(1).unwrap();
-    command.query(&mut raw(space))
+    let args = [from, to, amount, "0", "null", "{}", "tx_1", field];
+    (keys.to_vec(), args.map(str::to_owned).to_vec())
 }
 
 fn codes(replies: &[Value]) -> Vec<String> {
@@ -53,9 +36,9 @@ async fn steps_of_one_script_see_each_other_and_fail_alone() {
     let service = Service::new();
     service.open("alice", "3").await;
     service.open("bob", "0").await;
-    let one = transfer(&service.space, "alice", "bob", "2");
-    let back = transfer(&service.space, "bob", "alice", "1");
-    let replies = run(&[one.clone(), one, back]).unwrap();
+    let one = transfer(&service, "alice", "bob", "2");
+    let back = transfer(&service, "bob", "alice", "1");
+    let replies = service.run_steps("accounts/transfer", &[one.clone(), one, back]).unwrap();
     assert_eq!(codes(&replies), ["ok", "insufficient_funds", "ok"]);
     assert_eq!(service.balance("alice").await, "2.00");
     assert_eq!(service.sum("USD"), 0);
@@ -100,25 +83,33 @@ async fn an_error_in_one_step_writes_nothing_of_any() {
         "not an account",
     );
     let before = service.snapshot();
-    let good = transfer(&service.space, "alice", "bob", "1");
-    let bad = transfer(&service.space, "alice", "eve", "1");
-    assert!(run(&[good, bad]).is_err());
+    let good = transfer(&service, "alice", "bob", "1");
+    let bad = transfer(&service, "alice", "eve", "1");
+    assert!(service.run_steps("accounts/transfer", &[good, bad]).is_err());
     service.assert_unchanged(&before);
 }
 
-/// The log of the service has what Redis says of a command that failed.
-#[test]
-fn an_error_of_redis_keeps_its_message() {
-    let space = unique("error-");
-    let key = format!("lockstep:{{{space}}}:transactions:1");
-    crate::support::seed(&mut raw(&space), &key, "string", "no hash");
-    let script = Library::embedded().script("accounts/get_transaction");
-    let mut command = redis::cmd("EVAL");
-    command.arg(&script.source).arg(1).arg(key).arg(0).arg(1000).arg(1000).arg(100);
-    command.arg(["accounts/get_transaction", "1", "2", "", "tx_1", "sixteen-bytes-id"].as_slice());
-    let error = command.query::<Value>(&mut raw(&space)).unwrap_err();
-    assert_eq!(error.code(), Some("ABORTED"));
-    assert!(error.detail().unwrap().starts_with("WRONGTYPE Operation against a key"), "{error}");
+/// The log of the service says which key is wrong, or what Redis says of a command that failed.
+#[tokio::test]
+async fn an_error_says_what_is_wrong_and_no_place_in_the_script() {
+    let service = Service::new();
+    service.open("alice", "3").await;
+    let [eve, list] = ["eve", "list"].map(|id| service.key("account", id));
+    let hash = service.key("transactions", "1");
+    for (key, kind) in [(&eve, "string"), (&list, "list"), (&hash, "string")] {
+        crate::support::seed(&mut service.raw(), key, kind, "x");
+    }
+    let message = |operation: &str, step| {
+        let error = service.run_steps(operation, &[step]).unwrap_err();
+        assert_eq!(error.code(), Some("ABORTED"));
+        error.detail().unwrap().to_owned()
+    };
+    let to = |id: &str| message("accounts/transfer", transfer(&service, "alice", id, "1"));
+    assert_eq!(to("eve"), format!("{eve} does not hold an account"));
+    assert_eq!(to("list"), format!("WRONGTYPE {list} is not a record"));
+    let args = ["tx_1", "sixteen-bytes-id"].map(str::to_owned).to_vec();
+    let of_redis = message("accounts/get_transaction", (vec![hash], args));
+    assert!(of_redis.starts_with("WRONGTYPE Operation against a key"), "{of_redis}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

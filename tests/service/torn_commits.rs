@@ -57,6 +57,25 @@ impl Restricted {
         acl(&mut self.admin, &["+@all"]);
     }
 
+    /// Takes the rights to one key away but for reading it and these commands.
+    fn take_key(&mut self, key: &str, others: &[String], left: &str) {
+        // Whoever runs a script needs a right to each of its keys.
+        let scripts = "(+eval +evalsha +@read +time ~*)".to_owned();
+        let others: String = others.iter().map(|other| format!(" ~{other}")).collect();
+        let rules = [
+            "-@all".to_owned(),
+            "resetkeys".to_owned(),
+            scripts,
+            format!("(+@all{others})"),
+            format!("({left} ~{key})"),
+        ];
+        acl(&mut self.admin, &rules);
+    }
+
+    fn give_all_keys(&mut self) {
+        acl(&mut self.admin, &["clearselectors", "+@all", "~*"]);
+    }
+
     /// The call of a case, with no right to `commands` until it is answered.
     async fn call_without(&mut self, commands: &[&str], call: Call) -> Answer {
         self.take(commands);
@@ -576,6 +595,99 @@ async fn calls_that_need_no_forbidden_command_succeed_beside_those_that_do() {
     }
 }
 
+/// Two transfers of one script, whose transactions are of two seconds and so in two hashes. Each write of a log or a hash
+/// fails in turn, after as many others as there may be.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_fails_at_any_of_its_logs_and_hashes_is_undone() {
+    let mut restricted = Restricted::new();
+    let service = restricted.service.clone();
+    for account in ["alice", "bob", "carol", "dave"] {
+        service.open(account, "5").await;
+    }
+    let step = |from: &str, to: &str, second: &str| {
+        let keys = [
+            service.key("account", from),
+            service.key("account", to),
+            service.key("postings", from),
+            service.key("postings", to),
+            service.key("account_holds", from),
+            service.key("transactions", second),
+        ];
+        let args = [from, to, "1", "0", "null", "{}", "tx_1", "sixteen-bytes-id"];
+        (keys.to_vec(), args.map(str::to_owned).to_vec())
+    };
+    let steps = [step("alice", "bob", "1"), step("carol", "dave", "2")];
+    let keys: Vec<String> = steps.iter().flat_map(|(keys, _)| keys.clone()).collect();
+    let before = contents(&mut restricted.admin, &service.space);
+    for key in keys.iter().filter(|key| key.contains(":postings:") || key.contains(":trans")) {
+        let others: Vec<String> = keys.iter().filter(|other| *other != key).cloned().collect();
+        // A hash gets its fields, and no end.
+        restricted.take_key(key, &others, "+hset +hdel");
+        let error = service.run_steps("accounts/transfer", &steps).unwrap_err();
+        restricted.give_all_keys();
+        assert_eq!(error.code(), Some("ABORTED"), "{key}: {error}");
+        assert!(!error.detail().unwrap().contains("user_script"), "{error}");
+        assert_same(&before, &contents(&mut restricted.admin, &service.space), key);
+    }
+    service.run_steps("accounts/transfer", &steps).unwrap();
+    assert_eq!(service.balance("dave").await, "6.00");
+}
+
+/// One of two records with an end cannot be written. The other one, if the commit has begun with it, gets its old end back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_undone_has_its_old_end() {
+    let mut restricted = Restricted::new();
+    let service = restricted.service.clone();
+    let both = |ttl_ms: u64| {
+        ["a", "b"].map(|counter| {
+            let input = json!({ "counter": counter, "ttl_ms": ttl_ms, "ttl_mode": "refresh" });
+            operation("counters/increment", input)
+        })
+    };
+    service.atomic(&both(3_600_000)).await.assert(200);
+    let before = contents(&mut restricted.admin, &service.space);
+    let [a, b] = ["a", "b"].map(|counter| service.key("counter", counter));
+    for (key, other) in [(&a, &b), (&b, &a)] {
+        restricted.take_key(key, std::slice::from_ref(other), "+get");
+        let refused = service.atomic(&both(60_000)).await;
+        restricted.give_all_keys();
+        assert_eq!(outcome(&refused, key), Outcome::NotApplied, "{:#}", refused.body);
+        assert_same(&before, &contents(&mut restricted.admin, &service.space), key);
+    }
+    service.atomic(&both(60_000)).await.assert(200);
+}
+
+/// The leases that a reset ends have no end of their own: if it is undone, their set needs its end again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_that_is_undone_leaves_every_lease() {
+    let mut restricted = Restricted::new();
+    let service = restricted.service.clone();
+    let rule = json!({ "algorithm": "concurrency", "limit": 5, "ttl_ms": 3_600_000 });
+    service.put("/ratelimit/policies/p", rule).await.assert(201);
+    let limit = json!({ "policy": "p", "key": "k" });
+    for _ in 0..2 {
+        service.post("/ratelimit", limit.clone()).await.assert(200);
+    }
+    let before = contents(&mut restricted.admin, &service.space);
+    let reset = service.post("/ratelimit/reset", limit);
+    let refused = restricted.call_without(&["SET"], reset.clone()).await;
+    assert_eq!(outcome(&refused, "reset"), Outcome::NotApplied, "{:#}", refused.body);
+    assert_same(&before, &contents(&mut restricted.admin, &service.space), "without SET");
+    assert_eq!(reset.await.assert(200)["remaining"], 5);
+}
+
+/// The log says what Redis says.
+#[tokio::test]
+async fn a_batch_without_a_right_says_which() {
+    let mut restricted = Restricted::new();
+    let service = restricted.service.clone();
+    restricted.take(&["SET"]);
+    let keys = vec![format!("lockstep-data:{{{}}}:k", service.space)];
+    let args = ["", "v"].map(str::to_owned).to_vec();
+    let error = service.run_steps("batch/set", &[(keys, args)]).unwrap_err();
+    assert!(!error.detail().unwrap().contains("user_script"), "{error}");
+}
+
 fn torn_commits() -> u64 {
     let text = lockstep::telemetry::prometheus().render();
     let line = text.lines().find_map(|line| line.strip_prefix("lockstep_torn_commits_total "));
@@ -622,7 +734,9 @@ async fn a_commit_that_cannot_be_undone_is_sent_once_and_its_outcome_is_unknown(
                 torn += 1;
                 if let Some(key) = key {
                     let after = restricted.contents(&seeded);
+                    let counted = torn_commits();
                     expect_torn(seeded.call(&case.entry).key(key).await, &what);
+                    assert!(torn_commits() > counted, "{what}");
                     assert_same(&after, &restricted.contents(&seeded), &what);
                 }
             }
@@ -832,6 +946,13 @@ async fn a_transaction_over_data_keys_that_is_done_in_part_does_not_run_again() 
         assert_eq!(counted(&mut restricted.admin), "1");
         expect_torn(call().await, "again");
         assert_eq!(counted(&mut restricted.admin), "1");
+
+        // Without a key there is no record, and the key of the command that failed is left alone.
+        let seeded = Seeded::new(&service, &[Seed::Data]).await;
+        let call = seeded.service.post("/transactions", body.clone());
+        expect_torn(restricted.call_without(&["RPUSH"], call).await, "without RPUSH and a key");
+        let read = seeded.service.post("/batch/get", json!({ "keys": ["n", "list"] })).await;
+        assert_eq!(read.assert(200)["values"], json!({ "n": "1", "list": null }));
 
         // The record of the idempotency key is the last write.
         let seeded = Seeded::new(&service, &[Seed::Data]).await;

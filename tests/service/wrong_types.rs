@@ -52,16 +52,23 @@ const HAND_MADE: [&str; 19] = [
     r#"{"level":nan,"per_token":0,"at":-1}"#,
 ];
 
-/// Texts that look like limits of each algorithm that has a record, and are none: a token without parts, numbers of 2^53,
-/// and more numbers than it has.
-fn hand_made_limits() -> Vec<String> {
+/// Further texts that look like a record of this kind and are none.
+fn hand_made(kind: &str) -> Vec<String> {
     let (zero, too_large) = ("\0\0\0\0\0\0\0\0", "\0\0\0\0\0\0@C");
-    let mut texts = vec!["\u{1}".to_owned() + &zero.repeat(3)];
-    for (code, numbers) in [('\u{1}', 3), ('\u{3}', 3), ('\u{4}', 3), ('\u{5}', 2)] {
-        texts.push(format!("{code}{}", too_large.repeat(numbers)));
-        texts.push(format!("{code}{}", zero.repeat(numbers + 1)));
+    match kind {
+        // A bucket whose tokens have no parts; and of each algorithm, numbers of 2^53, and more numbers than it has.
+        "limit" => {
+            let numbers = [('\u{1}', 3), ('\u{3}', 3), ('\u{4}', 3), ('\u{5}', 2)];
+            let texts = numbers.into_iter().flat_map(|(code, numbers)| {
+                [too_large.repeat(numbers), zero.repeat(numbers + 1)]
+                    .map(|text| format!("{code}{text}"))
+            });
+            texts.chain(["\u{1}".to_owned() + &zero.repeat(3)]).collect()
+        }
+        // A script without a version.
+        "script" => vec!["\u{1}".to_owned() + &zero.repeat(4)],
+        _ => Vec::new(),
     }
-    texts
 }
 
 /// True if the operation reads on past a key of this kind: a list leaves out what is damaged, and a check
@@ -130,8 +137,8 @@ async fn a_record_made_by_hand_is_an_error_and_stays() {
     for entry in catalogue() {
         let keys = keys(&entry).into_iter();
         for (kind, id) in keys.filter(|(kind, _)| !["list", "zset"].contains(&own_type(kind))) {
-            let limits = if kind == "limit" { hand_made_limits() } else { Vec::new() };
-            for text in HAND_MADE.into_iter().chain(limits.iter().map(String::as_str)) {
+            let of_kind = hand_made(kind);
+            for text in HAND_MADE.into_iter().chain(of_kind.iter().map(String::as_str)) {
                 let seeded = Seeded::new(&service, entry.needs).await;
                 let service = &seeded.service;
                 let key = service.key(kind, &seeded.fill(id));

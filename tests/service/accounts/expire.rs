@@ -38,6 +38,24 @@ async fn with_ended_holds(count: usize) -> (Server, Service) {
     (server, service)
 }
 
+/// What the service asked for an account to be looked at may have gone meanwhile: another one has taken the holds back, or
+/// the account is lost.
+#[tokio::test]
+async fn an_account_without_holds_that_have_ended_is_left_alone() {
+    let service = Service::new();
+    service.open("alice", "5").await;
+    service.open("bob", "5").await;
+    service.held("bob", "alice", "1").await;
+    let before = service.snapshot();
+    for id in ["alice", "bob", "nobody"] {
+        let keys = vec![service.key("account", id), service.key("account_holds", id)];
+        let replies = service.run_steps("accounts/expire", &[(keys, Vec::new())]).unwrap();
+        let reply: (String, u64) = redis::from_redis_value(replies[1].clone()).unwrap();
+        assert_eq!(reply, ("ok".to_owned(), 0), "{id}");
+    }
+    service.assert_unchanged(&before);
+}
+
 fn hold_count(service: &Service) -> u64 {
     service.raw().zcard(service.key("account_holds", "alice")).unwrap()
 }

@@ -77,6 +77,22 @@ async fn a_value_that_has_ended_is_stale_until_it_is_filled() {
     lease(&service).await;
 }
 
+/// Asked without a pause until its end, a value is never told as stale where it has no time to be so.
+#[tokio::test]
+async fn a_value_without_a_stale_time_ends_at_once() {
+    let service = Service::new();
+    for ttl_ms in 10..30 {
+        set(&service, json!({ "ttl_ms": ttl_ms })).await.assert(200);
+        loop {
+            let answer = service.get("/cache/k").await;
+            if answer.status.as_u16() == 404 {
+                break;
+            }
+            assert_eq!(answer.assert(200)["stale"], false);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_value_near_its_end_is_refreshed_by_one_caller() {
     let service = Service::new();

@@ -26,6 +26,24 @@ async fn with_ended_holds(count: u64) -> (Server, Service) {
     (server, service)
 }
 
+/// What the service asked for a product to be looked at may have gone meanwhile: another one has taken the units back, or
+/// the product is lost.
+#[tokio::test]
+async fn a_product_without_holds_that_have_ended_is_left_alone() {
+    let service = Service::new();
+    service.add_product("cup", 5).await;
+    service.add_product("mug", 5).await;
+    service.reserve("mug", 1, 1_000_000).await.assert(201);
+    let before = service.snapshot();
+    for id in ["cup", "mug", "nothing"] {
+        let keys = ["product", "product_holds", "movements"].map(|kind| service.key(kind, id));
+        let replies = service.run_steps("inventory/expire", &[(keys.to_vec(), Vec::new())]);
+        let reply: (String, u64) = redis::from_redis_value(replies.unwrap()[1].clone()).unwrap();
+        assert_eq!(reply, ("ok".to_owned(), 0), "{id}");
+    }
+    service.assert_unchanged(&before);
+}
+
 #[tokio::test]
 async fn ten_thousand_expired_reservations_are_all_available_at_once() {
     let (_server, service) = with_ended_holds(10_000).await;

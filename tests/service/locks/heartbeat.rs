@@ -5,7 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lockstep::store::Library;
 use redis::Commands;
 use serde_json::json;
 
@@ -119,25 +118,25 @@ async fn who_comes_back_stands_before_who_is_new() {
             service.key("lock", "l"),
             service.key("lock_queue", "l"),
         ];
-        let args = format!(
-            "locks/acquire|5|13||\"me\"|60000|exclusive|0|{{}}|1000|{waiter}|{waiter}|{place}|0|false||l"
-        );
-        (keys, args.split('|').map(str::to_owned).collect::<Vec<_>>())
+        let args = [
+            "\"me\"",
+            "60000",
+            "exclusive",
+            "0",
+            "{}",
+            "1000",
+            waiter,
+            waiter,
+            place,
+            "0",
+            "false",
+        ];
+        let args = args.into_iter().chain(["", "l"]).map(str::to_owned);
+        (keys.to_vec(), args.collect::<Vec<_>>())
     };
     let holder = step("aa:1:e:\"holder\"", "");
     let (new, back) = (step("bb:1:e:\"new\"", ""), step("cc:1:e:\"back\"", "7"));
-    let script = Library::embedded().script("locks/acquire");
-    let mut command = redis::cmd("EVAL");
-    command.arg(&script.source).arg(15);
-    let steps = [holder, new, back];
-    for (keys, _) in &steps {
-        command.arg(keys);
-    }
-    command.arg(0).arg(1000).arg(1000).arg(100);
-    for (_, args) in &steps {
-        command.arg(args);
-    }
-    let replies: Vec<redis::Value> = command.query(&mut service.raw()).unwrap();
+    let replies = service.run_steps("locks/acquire", &[holder, new, back]).unwrap();
     assert_eq!(replies.len(), 6);
     let waiting: Vec<String> = service.raw().zrange(service.key("lock_queue", "l"), 0, -1).unwrap();
     assert_eq!(waiting, ["cc:1:e:\"back\"", "bb:1:e:\"new\""]);

@@ -71,6 +71,17 @@ async fn every_violated_limit_is_named_and_the_longest_wait_is_enough() {
 }
 
 #[tokio::test]
+async fn the_first_of_those_with_the_longest_wait_is_named() {
+    let service = Service::new();
+    let fixed = &rules(1)[3];
+    let checks = json!({ "checks": [one(fixed, "a", 1), one(fixed, "b", 1), one(fixed, "c", 1)] });
+    service.post("/ratelimit/check-all", checks.clone()).await.assert(200);
+    let refused = service.post("/ratelimit/check-all", checks).await;
+    let refused = refused.expect_problem(429, "rate_limited");
+    assert_eq!((&refused["key"], &refused["violations"][2]["key"]), (&json!("a"), &json!("c")));
+}
+
+#[tokio::test]
 async fn two_checks_of_one_limit_count_together() {
     let service = Service::new();
     for rule in rules(5) {

@@ -1,3 +1,5 @@
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::support::{Server, Service, race, wait_for};
@@ -58,6 +60,7 @@ async fn shows_the_way_to_an_error() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ends_after_its_steps() {
+    let started = Instant::now();
     let server = Server::start(&[]);
     let service = Service::on_own_redis(&server);
     for (name, catch) in [
@@ -78,6 +81,8 @@ async fn ends_after_its_steps() {
         }
     }
     service.open("alice", "1").await;
+    // Each of them that had caught the end of its trace would go on until the debugger has waited in vain.
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
 }
 
 /// The processes of the server that run a trace.

@@ -13,7 +13,7 @@ use lockstep::{
     app::{self, app},
     auth::{CallerKey, KeyRing, KnownKey, Principal, ScopeSet, SpaceSet},
     keys::follow_keys,
-    store::{Access, Retention, Settings, Store},
+    store::{Access, Library, Retention, Settings, Store},
     telemetry::CallStatistics,
     types::Id,
 };
@@ -163,6 +163,26 @@ impl Service {
             return raw(&self.space);
         }
         redis::Client::open(self.url.as_str()).unwrap().get_connection().unwrap()
+    }
+
+    /// Runs the script of an operation without the service, with these steps: the keys and the arguments of each.
+    pub fn run_steps(
+        &self,
+        operation: &str,
+        steps: &[(Vec<String>, Vec<String>)],
+    ) -> redis::RedisResult<Vec<redis::Value>> {
+        let script = Library::embedded().script(operation);
+        let mut command = redis::cmd("EVAL");
+        command.arg(&script.source).arg(steps.iter().map(|(keys, _)| keys.len()).sum::<usize>());
+        for (keys, _) in steps {
+            command.arg(keys);
+        }
+        // No clock ahead, the times to live of idempotency records and transactions, and the history.
+        command.arg([0, 1000, 1000, 100].as_slice());
+        for (keys, args) in steps {
+            command.arg(operation).arg(keys.len()).arg(args.len()).arg("").arg(args);
+        }
+        command.query(&mut self.raw())
     }
 
     /// Moves the service's clock forward instead of waiting.
