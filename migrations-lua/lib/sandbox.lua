@@ -266,9 +266,6 @@ function run_user_chunk(name, prefix, last_line, keys, args, written)
   local message = tostring(is_command and (failure.err or 'an error without a message') or failure)
   local is_user = succeeded or (thrown and (thrown[1] == failure or type(failure) == 'string'
     and type(thrown[1]) == 'string' and failure:sub(-#thrown[1]) == thrown[1]))
-  if not is_user and not is_command and not message:find('^user_script:%d+:') then
-    is_user = message:sub(1, 14) ~= 'stack overflow' and message ~= 'error in error handling'
-  end
   local at, rest = message:match('^user_script:(%d+): (.*)$')
   if at then
     line, message = tonumber(at) - 1, rest

@@ -170,6 +170,95 @@ async fn a_lost_hold_ends_by_the_clock() {
     assert_eq!(service.get("/accounts/integrity").await.assert(200)["ok"], true);
 }
 
+/// The second step of a call that first looks a record up, with and without the record, and with and without the keys of
+/// what it is about: only both together are enough, and nothing fails where one of them has gone meanwhile.
+#[tokio::test]
+async fn a_record_that_is_lost_between_two_steps_is_not_found() {
+    let service = Service::new();
+    service.open("alice", "100").await;
+    service.open("bob", "0").await;
+    service.add_product("cup", 10).await;
+    let hold = service.held("alice", "bob", "40").await;
+    let reserved = service.reserve("cup", 3, HOUR.cast_unsigned()).await.assert(201);
+    let reservation = reserved["reservation_id"].as_str().unwrap();
+    let paid = service.transfer("alice", "bob", "5").await.assert(201);
+    let transaction = paid["transaction_id"].as_str().unwrap();
+    let before = service.snapshot();
+
+    let id_bytes = "sixteen-bytes-id";
+    let hashes = [service.key("transactions", "1"), service.key("transactions", "2")];
+    let account = |kinds: &[&str], id: &str| -> Vec<String> {
+        kinds.iter().map(|kind| service.key(kind, id)).collect()
+    };
+    let held = account(&["account", "account_holds"], "alice");
+    let [alice, bob] = ["alice", "bob"].map(|id| account(&["account", "postings"], id));
+    let holds = vec![service.key("account_holds", "alice")];
+    let captured = [&alice[..1], &bob[..1], &alice[1..], &bob[1..], &holds].concat();
+    let reversed =
+        [&bob, &vec![service.key("account_holds", "bob")], &alice].map(|keys| keys.clone());
+    let line = account(&["product", "product_holds", "movements"], "cup");
+    let line = [line, vec![service.key("allowance", "cup/carol")]].concat();
+    let cases: [(&str, &str, Vec<String>, Vec<String>, Vec<&str>); 7] = [
+        (
+            "accounts/extend",
+            "hold",
+            vec![service.key("hold", &hold)],
+            held.clone(),
+            vec![&hold, "9"],
+        ),
+        ("accounts/release", "hold", vec![service.key("hold", &hold)], held, vec![&hold]),
+        (
+            "accounts/capture",
+            "hold",
+            vec![service.key("hold", &hold), hashes[0].clone()],
+            captured,
+            vec![&hold, "", "0", "true", "tx_1", id_bytes],
+        ),
+        (
+            "accounts/reverse",
+            "transaction",
+            vec![hashes[0].clone(), hashes[1].clone(), service.key("external", "accounts")],
+            reversed.concat(),
+            vec![transaction, id_bytes, "", "0", "null", "tx_1", id_bytes],
+        ),
+        (
+            "inventory/confirm",
+            "reservation",
+            vec![service.key("reservation", reservation)],
+            line.clone(),
+            vec![reservation, id_bytes, "keep"],
+        ),
+        (
+            "inventory/cancel",
+            "reservation",
+            vec![service.key("reservation", reservation)],
+            line.clone(),
+            vec![reservation, id_bytes],
+        ),
+        (
+            "inventory/extend",
+            "reservation",
+            vec![service.key("reservation", reservation)],
+            line,
+            vec![reservation, id_bytes, "9"],
+        ),
+    ];
+    for (operation, kind, keys, more, args) in cases {
+        let args: Vec<String> = args.into_iter().map(str::to_owned).collect();
+        let code = |keys: Vec<String>| -> String {
+            let replies = service.run_steps(operation, &[(keys, args.clone())]).unwrap();
+            let reply: Vec<redis::Value> = redis::from_redis_value(replies[1].clone()).unwrap();
+            redis::from_redis_value(reply[0].clone()).unwrap()
+        };
+        let not_found = format!("{kind}_not_found");
+        assert_eq!(code(keys.clone()), not_found, "{operation} without the keys");
+        let mut lost = keys;
+        lost[0] = service.key(if kind == "transaction" { "transactions" } else { kind }, "lost");
+        assert_eq!(code([lost, more].concat()), not_found, "{operation} without the record");
+    }
+    service.assert_unchanged(&before);
+}
+
 #[tokio::test]
 async fn products_are_listed_and_checked_past_one_that_is_damaged() {
     let service = Service::new();

@@ -108,6 +108,16 @@ async fn sells_several_parts_and_keeps_the_rest() {
     assert_adds_up(&service).await;
 }
 
+/// A product of which nothing is sold or released keeps its version, also beside one that has changed.
+#[tokio::test]
+async fn a_line_that_keeps_its_units_leaves_its_product_alone() {
+    let service = with_cups_and_pots().await;
+    let id = held(&service, &[("cup", 2), ("pot", 2)]).await;
+    let pot = service.get("/inventory/products/pot").await.assert(200);
+    confirm_part(&service, &id, &[("cup", 1)], "keep").await.assert(200);
+    assert_eq!(service.get("/inventory/products/pot").await.assert(200), pot);
+}
+
 #[tokio::test]
 async fn without_lines_it_sells_the_rest() {
     let service = with_cups_and_pots().await;
