@@ -137,6 +137,9 @@ local function undo_writes()
     local removal = removals[i]
     if removal.undo then
       undo(unpack(removal.undo))
+      if removal.kept_ms then
+        undo('PEXPIRE', removal[2], removal.kept_ms, 'NX')
+      end
     else
       restore(removal[2], removal.ttl_ms)
     end

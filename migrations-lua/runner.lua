@@ -133,9 +133,9 @@ local function queue_addition(command, undo)
 end
 
 --- @lazy
-local function queue_removal(command, undo)
+local function queue_removal(command, undo, kept_ms)
   removals = removals or {}
-  command.undo = undo
+  command.undo, command.kept_ms = undo, kept_ms
   removals[#removals + 1] = command
 end
 
@@ -145,9 +145,10 @@ local function add_member(key, score, member, old_score)
   queue_addition({ 'ZADD', key, score, member }, undo)
 end
 
--- Has a member with this score removed from a sorted set.
-local function remove_member(key, score, member)
-  queue_removal({ 'ZREM', key, member }, { 'ZADD', key, score, member })
+-- Has a member with this score removed from a sorted set. `kept_ms` is for how long the set is kept, nil for one without
+-- an end: an undo makes a set anew whose last member was removed, and that needs an end too.
+local function remove_member(key, score, member, kept_ms)
+  queue_removal({ 'ZREM', key, member }, { 'ZADD', key, score, member }, kept_ms)
 end
 
 -- Has the first members of a sorted set removed. `members` are they, each with its score after it.

@@ -60,14 +60,14 @@ function check_range(counter_name, previous, value)
   end
 end
 
--- Moves a counter by `by`, downwards where that is below zero, and not past `bound` where there is one.
+-- Moves a counter by `by`, downwards where that is below zero, and not past `bound`, which a step upwards may lack.
 -- `bound_code` is the problem code of passing it. Returns the reply.
 function step_counter(key, name, by, bound, bound_code, initial, ttl_ms, ttl_mode, on_bound)
   local counter = open_counter(key)
   local previous = counter.exists and counter.value or tonumber(initial)
   local value = previous + by
   if not bound and on_bound == 'saturate' then
-    bound = by > 0 and MAX_SAFE_INTEGER or -MAX_SAFE_INTEGER
+    bound = MAX_SAFE_INTEGER
   end
   local passes = bound and (by > 0 and value > bound or by < 0 and value < bound)
   local begins_beyond = passes and not counter.exists and (by > 0 and previous > bound or by < 0 and previous < bound)

@@ -90,7 +90,7 @@ local function pass_over(changes, queue_key, waiters)
     remove[i + 2] = waiter.member
     undo[2 * i + 1], undo[2 * i + 2] = waiter.place, waiter.member
   end
-  queue_removal(remove, undo)
+  queue_removal(remove, undo, QUEUE_KEPT_MS)
 end
 
 -- Returns the first waiter whose process is alive, or nil where nobody waits. Waiters before it, whose processes have
@@ -172,7 +172,7 @@ end
 -- Removes a waiter, which stands at this place.
 function leave_queue(queue_key, member, place)
   changes_of(queue_key).removed[member] = true
-  remove_member(queue_key, place, member)
+  remove_member(queue_key, place, member, QUEUE_KEPT_MS)
 end
 
 -- Tells the first waiter when to try: now if it may enter, else when the leases that keep it out are over. The

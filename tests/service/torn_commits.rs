@@ -13,7 +13,7 @@ use std::{
 };
 
 use axum::{body::Body, http::Request};
-use redis::Connection;
+use redis::{Commands, Connection};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -674,6 +674,35 @@ async fn a_reset_that_is_undone_leaves_every_lease() {
     assert_eq!(outcome(&refused, "reset"), Outcome::NotApplied, "{:#}", refused.body);
     assert_same(&before, &contents(&mut restricted.admin, &service.space), "without SET");
     assert_eq!(reset.await.assert(200)["remaining"], 5);
+}
+
+/// Waiters of a process that has gone are removed by the call that enters past them. If it fails, they are back.
+#[tokio::test(flavor = "multi_thread")]
+async fn waiters_who_were_passed_over_are_back_if_the_commit_fails() {
+    let mut restricted = Restricted::new();
+    let service = restricted.service.clone();
+    let keys = ["processes:locks", "index:locks", "index:lock_ends", "lock:l", "lock_queue:l"];
+    let keys = keys.map(|key| format!("lockstep:{{{}}}:{key}", service.space)).to_vec();
+    let step = |owner: &str, ttl_ms: &str| {
+        let waiter = format!("aa:{owner}:e:\"{owner}\"");
+        let args = ["\"me\"", ttl_ms, "exclusive", "0", "{}", "1000", owner, &waiter];
+        let args = args.into_iter().chain(["", "0", "false", "", "l"]).map(str::to_owned);
+        (keys.clone(), args.collect::<Vec<_>>())
+    };
+    // The holder has gone as well.
+    let steps = [step("1", "1"), step("2", "9"), step("3", "9"), step("4", "9")];
+    service.run_steps("locks/acquire", &steps).unwrap();
+    let () = restricted.admin.del(&keys[0]).unwrap();
+    let body = json!({ "lock": "l", "owner": "you" });
+    service.advance_ms(60_000);
+    let before = contents(&mut restricted.admin, &service.space);
+    assert_eq!(restricted.admin.zcard::<_, u64>(&keys[4]).unwrap(), 3);
+    let call = service.post("/locks", body);
+    let refused = restricted.call_without(&["SET"], call.clone()).await;
+    assert_eq!(outcome(&refused, "acquire"), Outcome::NotApplied, "{:#}", refused.body);
+    assert_same(&before, &contents(&mut restricted.admin, &service.space), "without SET");
+    call.await.assert(201);
+    assert_eq!(restricted.admin.zcard::<_, u64>(&keys[4]).unwrap(), 0);
 }
 
 /// The log says what Redis says.

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::{check, put, rules};
-use crate::support::Service;
+use crate::support::{Service, operation};
 
 #[tokio::test]
 async fn makes_a_limit_whole_again() {
@@ -36,6 +36,20 @@ async fn a_reset_ends_every_lease() {
         let body = json!({ "policy": "p", "key": "k", "lease_id": lease_id });
         service.post("/ratelimit/release", body).await.expect_problem(404, "lease_not_found");
     }
+    assert_eq!(check(&service, "p", 5).await.assert(200)["remaining"], 0);
+}
+
+/// Also one that the same call has given.
+#[tokio::test]
+async fn a_reset_ends_a_lease_of_its_own_call() {
+    let service = Service::new();
+    put(&service, "p", &rules(5)[4]).await.assert(201);
+    let limit = json!({ "policy": "p", "key": "k" });
+    let steps = [operation("ratelimit/check", limit.clone()), operation("ratelimit/reset", limit)];
+    let answer = service.atomic(&steps).await.assert(200);
+    let lease_id = &answer["results"][0]["body"]["lease_id"];
+    let body = json!({ "policy": "p", "key": "k", "lease_id": lease_id });
+    service.post("/ratelimit/release", body).await.expect_problem(404, "lease_not_found");
     assert_eq!(check(&service, "p", 5).await.assert(200)["remaining"], 0);
 }
 
