@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use redis::Connection;
+use serde_json::json;
 
 use crate::{
     catalogue::{Seeded, catalogue},
@@ -164,4 +165,30 @@ async fn every_operation_runs_the_same_few_commands() {
         seen.push(format!("{}: {}", entry.name, counts.join(", ")));
     }
     assert_eq!(seen, TABLE, "{seen:#?}");
+}
+
+/// The end of a record is read before it is overwritten, so that an undo can give it back; but not where it does no harm
+/// if the record ends later.
+#[tokio::test]
+async fn limits_are_not_asked_for_their_ends() {
+    let server = Server::start(&[]);
+    let service = Service::on_own_redis(&server);
+    let rules = [
+        json!({ "capacity": 9, "refill_tokens": 1, "refill_interval_ms": 60_000 }),
+        json!({ "algorithm": "sliding_counter", "limit": 9, "window_ms": 60_000 }),
+        json!({ "algorithm": "fixed_window", "limit": 9, "window_ms": 60_000 }),
+    ];
+    for rule in rules {
+        let checks = ["a", "b", "c"].map(|key| {
+            let mut check = rule.clone();
+            check["key"] = key.into();
+            check
+        });
+        let call = service.post("/ratelimit/check-all", json!({ "checks": checks }));
+        call.clone().await.assert(200);
+        counted(&mut server.connection());
+        call.await.assert(200);
+        let counts = counted(&mut server.connection());
+        assert_eq!((counts["SET"], counts.get("PTTL")), (3, None), "{rule}");
+    }
 }

@@ -124,6 +124,8 @@ async fn refuses_what_a_transfer_refuses() {
         (&refused["role"], &refused["direction"]),
         (&json!("to_account"), &json!("credits"))
     );
+    let refused = hold("closed", "alice", "1").await.expect_problem(409, "account_closed");
+    assert_eq!(refused["role"], "from_account");
     let refused = hold("alice", "closed", "1").await.expect_problem(409, "account_closed");
     assert_eq!(refused["detail"], "The account closed (to_account) is closed.");
     let refused =

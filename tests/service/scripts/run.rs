@@ -349,6 +349,21 @@ async fn what_is_no_key_may_be_any_text() {
     }
 }
 
+/// The name of a command is no pattern.
+#[tokio::test]
+async fn a_command_has_its_whole_name() {
+    let service = Service::new();
+    for name in
+        ["G.T", "S.T", "MG.T", "D.L", "MS.T", "RENAM.", "ZUNIO.", "LMPO.", "ZUNIONSTOR.", "TIM."]
+    {
+        let source = format!("return redis.call('{name}', 1, KEYS[1], KEYS[1])");
+        let refused = service.eval(&source, &["k"], &[]).await;
+        let refused = refused.expect_problem(422, "script_error");
+        let message = format!("ERR a script may not run the command {name}");
+        assert_eq!(refused["message"], message);
+    }
+}
+
 /// There is no way around the functions that a script is given.
 #[tokio::test]
 async fn a_script_has_no_other_way_to_the_server() {
