@@ -179,83 +179,67 @@ async fn a_record_that_is_lost_between_two_steps_is_not_found() {
     service.open("bob", "0").await;
     service.add_product("cup", 10).await;
     let hold = service.held("alice", "bob", "40").await;
-    let reserved = service.reserve("cup", 3, HOUR.cast_unsigned()).await.assert(201);
-    let reservation = reserved["reservation_id"].as_str().unwrap();
+    let made = service.reserve("cup", 3, HOUR.cast_unsigned()).await.assert(201);
+    let reservation = made["reservation_id"].as_str().unwrap();
     let paid = service.transfer("alice", "bob", "5").await.assert(201);
     let transaction = paid["transaction_id"].as_str().unwrap();
     let before = service.snapshot();
 
     let id_bytes = "sixteen-bytes-id";
-    let hashes = [service.key("transactions", "1"), service.key("transactions", "2")];
-    let account = |kinds: &[&str], id: &str| -> Vec<String> {
+    let hashes = ["1", "2"].map(|second| service.key("transactions", second));
+    let keys_of = |id: &str, kinds: &[&str]| -> Vec<String> {
         kinds.iter().map(|kind| service.key(kind, id)).collect()
     };
-    let held = account(&["account", "account_holds"], "alice");
-    let [alice, bob] = ["alice", "bob"].map(|id| account(&["account", "postings"], id));
-    let holds = vec![service.key("account_holds", "alice")];
-    let captured = [&alice[..1], &bob[..1], &alice[1..], &bob[1..], &holds].concat();
-    let reversed =
-        [&bob, &vec![service.key("account_holds", "bob")], &alice].map(|keys| keys.clone());
-    let line = account(&["product", "product_holds", "movements"], "cup");
-    let line = [line, vec![service.key("allowance", "cup/carol")]].concat();
-    let cases: [(&str, &str, Vec<String>, Vec<String>, Vec<&str>); 7] = [
-        (
-            "accounts/extend",
-            "hold",
-            vec![service.key("hold", &hold)],
-            held.clone(),
-            vec![&hold, "9"],
-        ),
-        ("accounts/release", "hold", vec![service.key("hold", &hold)], held, vec![&hold]),
-        (
-            "accounts/capture",
-            "hold",
-            vec![service.key("hold", &hold), hashes[0].clone()],
-            captured,
-            vec![&hold, "", "0", "true", "tx_1", id_bytes],
-        ),
-        (
-            "accounts/reverse",
-            "transaction",
-            vec![hashes[0].clone(), hashes[1].clone(), service.key("external", "accounts")],
-            reversed.concat(),
-            vec![transaction, id_bytes, "", "0", "null", "tx_1", id_bytes],
-        ),
-        (
-            "inventory/confirm",
-            "reservation",
-            vec![service.key("reservation", reservation)],
-            line.clone(),
-            vec![reservation, id_bytes, "keep"],
-        ),
-        (
-            "inventory/cancel",
-            "reservation",
-            vec![service.key("reservation", reservation)],
-            line.clone(),
-            vec![reservation, id_bytes],
-        ),
-        (
-            "inventory/extend",
-            "reservation",
-            vec![service.key("reservation", reservation)],
-            line,
-            vec![reservation, id_bytes, "9"],
-        ),
-    ];
-    for (operation, kind, keys, more, args) in cases {
-        let args: Vec<String> = args.into_iter().map(str::to_owned).collect();
-        let code = |keys: Vec<String>| -> String {
-            let replies = service.run_steps(operation, &[(keys, args.clone())]).unwrap();
-            let reply: Vec<redis::Value> = redis::from_redis_value(replies[1].clone()).unwrap();
-            redis::from_redis_value(reply[0].clone()).unwrap()
+    let payer = keys_of("alice", &["account", "account_holds"]);
+    let captured = [
+        keys_of("alice", &["account"]),
+        keys_of("bob", &["account"]),
+        keys_of("alice", &["postings"]),
+        keys_of("bob", &["postings"]),
+        keys_of("alice", &["account_holds"]),
+    ]
+    .concat();
+    let reversed = [
+        keys_of("bob", &["account", "postings", "account_holds"]),
+        keys_of("alice", &["account", "postings"]),
+    ]
+    .concat();
+    let line = [
+        keys_of("cup", &["product", "product_holds", "movements"]),
+        keys_of("cup/carol", &["allowance"]),
+    ]
+    .concat();
+    let found = |operation: &str, keys: &[String], args: &[&str]| -> String {
+        let args = args.iter().copied().map(str::to_owned).collect();
+        let replies = service.run_steps(operation, &[(keys.to_vec(), args)]).unwrap();
+        let reply: Vec<redis::Value> = redis::from_redis_value(replies[1].clone()).unwrap();
+        redis::from_redis_value(reply[0].clone()).unwrap()
+    };
+    // The keys of the record, and those that the first step has found in it.
+    let expect_none = |operation: &str, keys: &[String], more: &[String], args: &[&str]| {
+        let kind = match operation {
+            "accounts/reverse" => "transaction",
+            _ if operation.starts_with("accounts") => "hold",
+            _ => "reservation",
         };
-        let not_found = format!("{kind}_not_found");
-        assert_eq!(code(keys.clone()), not_found, "{operation} without the keys");
-        let mut lost = keys;
-        lost[0] = service.key(if kind == "transaction" { "transactions" } else { kind }, "lost");
-        assert_eq!(code([lost, more].concat()), not_found, "{operation} without the record");
-    }
+        let none = format!("{kind}_not_found");
+        assert_eq!(found(operation, keys, args), none, "{operation} without the other keys");
+        let lost = [&[format!("{}-lost", keys[0])], &keys[1..], more].concat();
+        assert_eq!(found(operation, &lost, args), none, "{operation} without the record");
+    };
+    let [held, reserved] =
+        [("hold", &*hold), ("reservation", reservation)].map(|(kind, id)| [service.key(kind, id)]);
+    expect_none("accounts/extend", &held, &payer, &[&hold, "9"]);
+    expect_none("accounts/release", &held, &payer, &[&hold]);
+    let keys = [held[0].clone(), hashes[0].clone()];
+    let args = [&hold, "", "0", "true", "tx_1", id_bytes];
+    expect_none("accounts/capture", &keys, &captured, &args);
+    let keys = [hashes.as_slice(), &[service.key("external", "accounts")]].concat();
+    let args = [transaction, id_bytes, "", "0", "null", "tx_1", id_bytes];
+    expect_none("accounts/reverse", &keys, &reversed, &args);
+    expect_none("inventory/confirm", &reserved, &line, &[reservation, id_bytes, "keep"]);
+    expect_none("inventory/cancel", &reserved, &line, &[reservation, id_bytes]);
+    expect_none("inventory/extend", &reserved, &line, &[reservation, id_bytes, "9"]);
     service.assert_unchanged(&before);
 }
 

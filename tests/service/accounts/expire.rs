@@ -38,8 +38,8 @@ async fn with_ended_holds(count: usize) -> (Server, Service) {
     (server, service)
 }
 
-/// What the service asked for an account to be looked at may have gone meanwhile: another one has taken the holds back, or
-/// the account is lost.
+/// The service asks for this when it has seen a hold that has ended. Until it runs, another process may have taken the hold
+/// back, or the account may be lost.
 #[tokio::test]
 async fn an_account_without_holds_that_have_ended_is_left_alone() {
     let service = Service::new();

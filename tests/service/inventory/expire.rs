@@ -26,8 +26,8 @@ async fn with_ended_holds(count: u64) -> (Server, Service) {
     (server, service)
 }
 
-/// What the service asked for a product to be looked at may have gone meanwhile: another one has taken the units back, or
-/// the product is lost.
+/// The service asks for this when it has seen a reservation that has ended. Until it runs, another process may have taken
+/// the units back, or the product may be lost.
 #[tokio::test]
 async fn a_product_without_holds_that_have_ended_is_left_alone() {
     let service = Service::new();
