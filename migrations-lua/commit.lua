@@ -112,7 +112,7 @@ local function undo_writes()
     undone = undone and not (type(reply) == 'table' and reply.err)
   end
   -- Not by SET and DEL: the write that failed may be one of those, and then they would fail here again. MSET and
-  -- PEXPIRE come before every write that is undone by them. A time to live of 0 deletes.
+  -- PEXPIRE come before every write of a record that is undone by them. A time to live of 0 deletes.
   local function restore(key, ttl_ms)
     if not loaded[key] then
       return undo('PEXPIRE', key, 0)

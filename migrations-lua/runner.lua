@@ -145,8 +145,8 @@ local function add_member(key, score, member, old_score)
   queue_addition({ 'ZADD', key, score, member }, undo)
 end
 
--- Has a member with this score removed from a sorted set. `kept_ms` is for how long the set is kept, nil for one without
--- an end: an undo makes a set anew whose last member was removed, and that needs an end too.
+-- Has a member with this score removed from a sorted set. `kept_ms` is the time to live of the set, nil where it has none:
+-- if the last member is removed and that is undone, Redis creates the set anew without an end, so the undo sets it again.
 local function remove_member(key, score, member, kept_ms)
   queue_removal({ 'ZREM', key, member }, { 'ZADD', key, score, member }, kept_ms)
 end
@@ -397,7 +397,7 @@ end
 local succeeded, replies = pcall(run_steps)
 if not succeeded then
   local failure = replies
-  -- Redis makes a text of its own errors, so a table is an error reply of ours.
+  -- `pcall` of Redis turns the error of a command into its text, so a table is one that this file has thrown, with its reply.
   local has_reply = type(failure) == 'table'
   if has_reply and not has_written then
     return { err = failure.reply }

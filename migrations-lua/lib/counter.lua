@@ -60,7 +60,7 @@ function check_range(counter_name, previous, value)
   end
 end
 
--- Moves a counter by `by`, downwards where that is below zero, and not past `bound`, which a step upwards may lack.
+-- Moves a counter by `by`, downwards where that is below zero, and not past `bound`, which is nil only for a step upwards.
 -- `bound_code` is the problem code of passing it. Returns the reply.
 function step_counter(key, name, by, bound, bound_code, initial, ttl_ms, ttl_mode, on_bound)
   local counter = open_counter(key)

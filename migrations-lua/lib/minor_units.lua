@@ -12,7 +12,8 @@ function minor_units(digits, decimals, record, field)
   if #digits + missing > MAX_DIGITS then
     return nil, { 'amount_out_of_range', record.currency, field or 'amount', replayable = false }
   end
-  if missing == 0 then
+  -- Zero is a number whatever its decimals are: many zeros would be digits.
+  if missing == 0 or digits == '0' then
     return amount_of(digits)
   end
   return amount_of(digits .. ('0'):rep(missing))

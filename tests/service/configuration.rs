@@ -6,7 +6,7 @@ use clap::{Arg, CommandFactory};
 use lockstep::config::Cli;
 use serde_json::json;
 
-use crate::support::{Process, redis_url, unique};
+use crate::support::{Process, Service, redis_url, unique};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn declared_currencies_have_their_decimals() {
@@ -37,6 +37,24 @@ async fn declared_currencies_have_their_decimals() {
     assert_eq!((&account["currency"], &account["balance"]), (&json!("BTC"), &json!("0.00000001")));
     let page = other.get(&space, "/accounts?currency=POINTS").await.unwrap().assert(200);
     assert_eq!(page["accounts"].as_array().unwrap().len(), 1);
+}
+
+/// A zero with the most decimals is the zero that is stored, so to set it again changes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn zero_is_zero_with_any_decimals() {
+    let process = Process::start(&["--redis-url", redis_url(), "--currency", "WEI=18"]);
+    let service = Service::new();
+    let account = json!({ "account_id": "a", "currency": "WEI", "overdraft_limit": "1" });
+    process.post(&service.space, "/accounts", &account, "a").await.unwrap().assert(201);
+    let product = json!({ "product_id": "p", "name": "n", "price": "0", "currency": "WEI", "initial_stock": 1 });
+    process.post(&service.space, "/inventory/products", &product, "p").await.unwrap().assert(201);
+    let limit = service.patch("/accounts/a", json!({ "overdraft_limit": "0" }));
+    let price = service.patch("/inventory/products/p", json!({ "price": "0" }));
+    let version = limit.clone().await.assert(200)["version"].clone();
+    let before = service.snapshot();
+    assert_eq!(limit.await.assert(200)["version"], version);
+    assert_eq!(price.await.assert(200)["version"], 1);
+    service.assert_unchanged(&before);
 }
 
 /// Two processes that declare different decimals of one currency, one after the other or at the same time.

@@ -170,8 +170,8 @@ async fn a_lost_hold_ends_by_the_clock() {
     assert_eq!(service.get("/accounts/integrity").await.assert(200)["ok"], true);
 }
 
-/// The second step of a call that first looks a record up, with and without the record, and with and without the keys of
-/// what it is about: only both together are enough, and nothing fails where one of them has gone meanwhile.
+/// Calls such as a capture run in two scripts: the first finds the record and with it the accounts, the second changes
+/// them. Whether the record or the other keys are missing in the second, the answer is not found, and nothing changes.
 #[tokio::test]
 async fn a_record_that_is_lost_between_two_steps_is_not_found() {
     let service = Service::new();

@@ -167,8 +167,8 @@ async fn every_operation_runs_the_same_few_commands() {
     assert_eq!(seen, TABLE, "{seen:#?}");
 }
 
-/// The end of a record is read before it is overwritten, so that an undo can give it back; but not where it does no harm
-/// if the record ends later.
+/// The commit reads the time to live of a record that it overwrites, so that an undo can give it back. It does not for a
+/// limit, which does no harm if it lasts longer.
 #[tokio::test]
 async fn limits_are_not_asked_for_their_ends() {
     let server = Server::start(&[]);

@@ -77,7 +77,8 @@ async fn a_value_that_has_ended_is_stale_until_it_is_filled() {
     lease(&service).await;
 }
 
-/// Asked without a pause until its end, a value is never told as stale where it has no time to be so.
+/// A value without a stale time is asked for without a pause until its end, so that nearly every time some call comes in
+/// its last millisecond. It is never told as stale.
 #[tokio::test]
 async fn a_value_without_a_stale_time_ends_at_once() {
     let service = Service::new();

@@ -83,6 +83,7 @@ async fn a_sub_bucket_may_be_a_millisecond() {
     let rule =
         json!({ "algorithm": "sliding_counter", "limit": 5, "window_ms": 1000, "buckets": 1000 });
     put(&service, "p", &rule).await.assert(201);
+    assert_eq!(check(&service, "p", 1).await.assert(200)["remaining"], 4);
     for _ in 0..20 {
         assert!([200, 429].contains(&check(&service, "p", 1).await.status.as_u16()));
     }

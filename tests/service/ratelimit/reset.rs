@@ -39,7 +39,7 @@ async fn a_reset_ends_every_lease() {
     assert_eq!(check(&service, "p", 5).await.assert(200)["remaining"], 0);
 }
 
-/// Also one that the same call has given.
+/// A reset also ends a lease that an earlier operation of the same call has given.
 #[tokio::test]
 async fn a_reset_ends_a_lease_of_its_own_call() {
     let service = Service::new();

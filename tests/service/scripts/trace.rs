@@ -60,7 +60,7 @@ async fn shows_the_way_to_an_error() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ends_after_its_steps() {
-    let started = Instant::now();
+    let mut slow = 0;
     let server = Server::start(&[]);
     let service = Service::on_own_redis(&server);
     for (name, catch) in [
@@ -75,14 +75,16 @@ async fn ends_after_its_steps() {
         service.put_script(name, &source).await;
         for max_steps in 50..58 {
             let path = format!("/scripts/{name}/trace");
+            let started = Instant::now();
             let trace = service.post(&path, json!({ "max_steps": max_steps })).await.assert(200);
             assert_eq!((lines(&trace).len(), &trace["complete"]), (max_steps, &json!(false)));
             wait_for("the end of the copy", || copies_of(&server).is_empty().then_some(()));
+            slow += u32::from(started.elapsed() > Duration::from_secs(3));
         }
     }
     service.open("alice", "1").await;
-    // Each of them that had caught the end of its trace would go on until the debugger has waited in vain.
-    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+    // A script that had caught the end of its trace would go on until the debugger has waited in vain for a command.
+    assert!(slow < 4, "{slow} of 32 traces");
 }
 
 /// The processes of the server that run a trace.
