@@ -1,5 +1,6 @@
 //! `POST /cache/invalidate`: by keys and by tags, with and without what was there.
 
+use redis::Commands;
 use serde_json::json;
 
 use super::{MINUTE, get, invalidate, lease, set};
@@ -130,6 +131,33 @@ async fn entries_with_tags_are_void_without_the_set() {
     set(&service, json!({ "key": "other", "tags": ["u"] })).await.assert(200);
     service.get("/cache/tagged").await.expect_problem(404, "cache_miss");
     service.get("/cache/other").await.assert(200);
+}
+
+/// So many invalidations are remembered. What is older than the oldest of them may have missed one, so it is void.
+#[tokio::test]
+async fn the_oldest_invalidations_are_forgotten() {
+    const MOST: u64 = 100_000;
+    let service = Service::new();
+    invalidate(&service, json!({ "tags": ["first"] })).await.assert(200);
+    set(&service, json!({ "key": "old", "tags": ["a"] })).await.assert(200);
+    let (set_of_tags, mut redis) = (service.key("tags", "cache"), service.raw());
+    let newest: f64 = redis.zscore(&set_of_tags, "newest").unwrap();
+    // As many others have come since.
+    let more: Vec<_> = (1..=MOST).map(|i| (newest + i as f64, format!("d:{i}"))).collect();
+    redis.zadd_multiple::<_, _, _, ()>(&set_of_tags, &more).unwrap();
+    let () = redis.zadd(&set_of_tags, "newest", newest + MOST as f64).unwrap();
+    set(&service, json!({ "key": "young", "tags": ["a"] })).await.assert(200);
+    service.get("/cache/old").await.assert(200);
+    for tag in 0..5 {
+        invalidate(&service, json!({ "tags": [format!("t{tag}")] })).await.assert(200);
+    }
+    assert_eq!(redis.zcard::<_, u64>(&set_of_tags).unwrap(), MOST);
+    service.get("/cache/old").await.expect_problem(404, "cache_miss");
+    service.get("/cache/young").await.assert(200);
+    // One that was invalidated before can be so again.
+    invalidate(&service, json!({ "tags": ["t0", "a"] })).await.assert(200);
+    service.get("/cache/young").await.expect_problem(404, "cache_miss");
+    assert!(redis.zcard::<_, u64>(&set_of_tags).unwrap() <= MOST);
 }
 
 #[tokio::test]
