@@ -8,15 +8,26 @@ use serde_json::json;
 
 use crate::support::{Service, operation, race, raw, unique};
 
-/// One transfer as the runner takes it: the keys and the arguments of one step.
+/// One transfer as the runner takes it, whose transaction is of a second of its own.
 fn transfer(service: &Service, from: &str, to: &str, amount: &str) -> (Vec<String>, Vec<String>) {
+    transfer_in(service, from, to, amount, &unique("second-"))
+}
+
+/// The keys and the arguments of a transfer whose transaction is of this second.
+pub fn transfer_in(
+    service: &Service,
+    from: &str,
+    to: &str,
+    amount: &str,
+    second: &str,
+) -> (Vec<String>, Vec<String>) {
     let keys = [
         service.key("account", from),
         service.key("account", to),
         service.key("postings", from),
         service.key("postings", to),
         service.key("account_holds", from),
-        service.key("transactions", &unique("second-")),
+        service.key("transactions", second),
     ];
     let field = &unique("sixteen-bytes-id")[..16];
     let args = [from, to, amount, "0", "null", "{}", "tx_1", field];

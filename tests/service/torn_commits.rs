@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     catalogue::{Entry, Seed, Seeded, catalogue},
     redis_commands::command_calls,
+    runner::transfer_in,
     support::{Answer, Call, Process, Server, Service, operation, race, race_each, wait_for},
 };
 
@@ -604,19 +605,8 @@ async fn a_commit_that_fails_at_any_of_its_logs_and_hashes_is_undone() {
     for account in ["alice", "bob", "carol", "dave"] {
         service.open(account, "5").await;
     }
-    let step = |from: &str, to: &str, second: &str| {
-        let keys = [
-            service.key("account", from),
-            service.key("account", to),
-            service.key("postings", from),
-            service.key("postings", to),
-            service.key("account_holds", from),
-            service.key("transactions", second),
-        ];
-        let args = [from, to, "1", "0", "null", "{}", "tx_1", "sixteen-bytes-id"];
-        (keys.to_vec(), args.map(str::to_owned).to_vec())
-    };
-    let steps = [step("alice", "bob", "1"), step("carol", "dave", "2")];
+    let steps = [("alice", "bob", "1"), ("carol", "dave", "2")]
+        .map(|(from, to, second)| transfer_in(&service, from, to, "1", second));
     let keys: Vec<String> = steps.iter().flat_map(|(keys, _)| keys.clone()).collect();
     let before = contents(&mut restricted.admin, &service.space);
     for key in keys.iter().filter(|key| key.contains(":postings:") || key.contains(":trans")) {

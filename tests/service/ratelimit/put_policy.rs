@@ -54,8 +54,8 @@ async fn a_change_takes_effect_at_once() {
     }
 }
 
-/// What was taken under the old rule counts until its old sub-bucket has passed, and what is taken after the change
-/// counts by the new ones.
+/// Units that were taken under the old rule count until their old sub-bucket has passed, and those that are taken after
+/// the change count by the new ones.
 #[tokio::test]
 async fn new_units_are_counted_by_the_new_sub_buckets() {
     let service = Service::new();

@@ -122,6 +122,7 @@ async fn an_error_says_where_and_why() {
         ),
         ("redis.call('NONE', KEYS[1])", "command", json!(1), "redis.call('NONE', KEYS[1])"),
         ("return unknown", "other", json!(1), "return unknown"),
+        ("('x'):gsub('x', string.rep)", "other", json!(1), "('x'):gsub('x', string.rep)"),
         ("unknown = 1", "other", json!(1), "unknown = 1"),
         (
             "local function f() return f() + 1 end\nreturn f()",
