@@ -2,7 +2,7 @@
 //! `monitoring` asks for it.
 
 use futures_util::future::select_ok;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     Failure, Store,
@@ -53,20 +53,20 @@ impl Store {
             return Err(NotReady { check: ReadinessCheck::Slots, failure });
         }
         let asked = map.nodes.iter().map(|node| Box::pin(self.ask_ready(node)));
-        let answered = timeout(self.0.timeout, select_ok(asked)).await;
-        let no_answer = |_| {
-            let failure = Failure::Unavailable("no answer in time".to_owned());
-            Err(NotReady { check: ReadinessCheck::Connection, failure })
-        };
-        answered.unwrap_or_else(no_answer).map(drop)
+        select_ok(asked).await.map(drop)
     }
 
+    /// Asks one server, within one store timeout. Only what comes after the connection has a bound here: the way to
+    /// a connection has its own, and knows why there is none.
     async fn ask_ready(&self, node: &Node) -> Result<(), NotReady> {
-        let not_ready = |check| move |failure| NotReady { check, failure };
-        let checkout = checkout(&node.pool, self.0.timeout).await;
-        let mut connection = checkout.map_err(not_ready(ReadinessCheck::Connection))?;
+        let deadline = Instant::now() + self.0.timeout;
+        let unconnected = |failure| NotReady { check: ReadinessCheck::Connection, failure };
+        let mut connection = checkout(&node.pool, self.0.timeout).await.map_err(unconnected)?;
         let tag = self.0.topology.map().tag_at(node);
-        let missing = rights::missing(&mut connection, Trial::Write, &tag, &[]).await;
+        let asking = rights::missing(&mut connection, Trial::Write, &tag, &[]);
+        let Ok(missing) = timeout_at(deadline, asking).await else {
+            return Err(unconnected(Failure::Unavailable("no answer in time".to_owned())));
+        };
         let missing = missing.map_err(|error| {
             self.0.topology.leave(node, connection.generation());
             let check = match error.code() {

@@ -15,7 +15,7 @@ use tokio_rustls::{
 use super::address::{Address, Secret};
 use crate::{
     pem_file::{read_certificates, read_private_key, unreadable},
-    store::{Failure, settings::Access},
+    store::settings::Access,
 };
 
 /// The sources of the parts of an entry.
@@ -90,15 +90,6 @@ impl EntrySources {
         };
         sources.read()?;
         Ok(sources)
-    }
-
-    /// The failure of a connection that was not there in time.
-    pub fn not_in_time(&self) -> Failure {
-        let hint = match self.tls {
-            Some(_) => " (where the server expects no TLS, --redis-url begins with redis://)",
-            None => "",
-        };
-        Failure::Unavailable(format!("no connection in time{hint}"))
     }
 
     /// True if connections are encrypted.

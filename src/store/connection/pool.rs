@@ -113,6 +113,6 @@ pub(in crate::store) async fn checkout(
         Ok(Err(PoolError::Backend(failure))) => Err(failure),
         Ok(Err(PoolError::Timeout(TimeoutType::Wait))) => Err(Failure::Overloaded),
         Ok(Err(error)) => Err(Failure::Unavailable(error.to_string())),
-        Err(_) => Err(Failure::Unavailable("no connection in time".to_owned())),
+        Err(_) => Err(pool.manager().route.not_in_time()),
     }
 }

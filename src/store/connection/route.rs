@@ -243,8 +243,18 @@ impl Route {
             subscribed.subscribe(channel).await?;
             Ok::<_, redis::RedisError>(subscribed)
         };
-        let subscribed = timeout(self.timeout, subscribing).await.map_err(|_| not_in_time())?;
+        let subscribed =
+            timeout(self.timeout, subscribing).await.map_err(|_| self.not_in_time())?;
         Ok((subscribed.map_err(|error| crate::store::admin::read_failure(&error))?, generation))
+    }
+
+    /// The failure of a connection that was not there in time, whoever waited for it.
+    pub fn not_in_time(&self) -> Failure {
+        let hint = match self.entry.has_tls() {
+            true => " (where the server expects no TLS, --redis-url begins with redis://)",
+            false => "",
+        };
+        Failure::Unavailable(format!("no connection in time{hint}"))
     }
 
     /// True if its connections are encrypted.
@@ -310,7 +320,7 @@ impl Route {
             };
             Ok(Dialed { connection, generation, encrypts: entry.tls.is_some() })
         };
-        timeout(self.timeout, dialing).await.map_err(|_| self.entry.not_in_time())?
+        timeout(self.timeout, dialing).await.map_err(|_| self.not_in_time())?
     }
 
     /// What is at the place, where that is known.
@@ -347,7 +357,7 @@ impl Route {
             };
             return Ok(*self.found.get_or_init(|| found));
         }
-        Err(failure.unwrap_or_else(|| self.entry.not_in_time()).into())
+        Err(failure.unwrap_or_else(|| self.not_in_time()).into())
     }
 
     /// The addresses of `--redis-url`; none for a socket.
@@ -384,13 +394,13 @@ impl Route {
         greeting: Greeting,
         deadline: Instant,
     ) -> Result<RawConnection, Failure> {
-        let mut failure = self.entry.not_in_time();
+        let mut failure = self.not_in_time();
         for (index, host) in hosts.iter().enumerate() {
             let share = share(deadline, hosts.len() - index);
             match timeout(share, self.dial_host(host, entry, greeting, deadline)).await {
                 Ok(Ok(connection)) => return Ok(connection),
                 Ok(Err(reason)) => failure = reason,
-                Err(_) => failure = self.entry.not_in_time(),
+                Err(_) => failure = self.not_in_time(),
             }
         }
         Err(failure)
@@ -415,7 +425,7 @@ impl Route {
             match timeout(share, dialing).await {
                 Ok(Ok(connection)) => return Ok(connection),
                 Ok(Err(reason)) => failure = reason,
-                Err(_) => failure = self.entry.not_in_time(),
+                Err(_) => failure = self.not_in_time(),
             }
         }
         Err(failure)
@@ -545,8 +555,9 @@ fn read_checks(replies: &[ScriptValue], check_format: bool) -> Result<(), Failur
     for reply in replies {
         if let ScriptValue::Error(text) = reply
             && (text.starts_with("NOAUTH") || text.starts_with("DENIED"))
+            && let Some(failure) = error_reply(reply)
         {
-            return Err(error_reply(reply).unwrap_or_else(not_in_time));
+            return Err(failure);
         }
     }
     // A server that does not tell the format is left to the call, which has a code for each reason.
@@ -568,10 +579,6 @@ pub(super) fn error_reply(reply: &ScriptValue) -> Option<Failure> {
 
 pub(super) fn failed(error: io::Error) -> Failure {
     Failure::Unavailable(error.to_string())
-}
-
-pub(super) fn not_in_time() -> Failure {
-    Failure::Unavailable("no connection in time".to_owned())
 }
 
 /// The time that the next of `count` attempts has.

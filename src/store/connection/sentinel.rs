@@ -15,7 +15,7 @@ use super::{
     RawConnection, Route,
     address::HostPort,
     entry::ServerEntry,
-    route::{ConnectError, Greeting, SeedKind, error_reply, lost, not_in_time, share},
+    route::{ConnectError, Greeting, SeedKind, error_reply, lost, share},
 };
 use crate::store::{Failure, ScriptValue};
 
@@ -87,7 +87,7 @@ impl Route {
     ) -> Result<RawConnection, ConnectError> {
         let greeting = if greeting == Greeting::Login { Greeting::Primary } else { greeting };
         let mut tried = Vec::new();
-        let mut error = ConnectError::Failed(not_in_time());
+        let mut error = ConnectError::Failed(self.not_in_time());
         for (turn, index) in self.sentinels.order(sentinels.len()).enumerate() {
             let until = Instant::now() + share(deadline, sentinels.len() - turn);
             let primary = match self.ask_primary(&sentinels[index], entry, until).await {
@@ -143,7 +143,7 @@ impl Route {
             }
         };
         let left = deadline.saturating_duration_since(Instant::now());
-        timeout(left, asking).await.map_err(|_| not_in_time())?
+        timeout(left, asking).await.map_err(|_| self.not_in_time())?
     }
 
     async fn unknown_group(
@@ -249,7 +249,7 @@ async fn ask(
             return Err(failure);
         }
     }
-    replies.pop().ok_or_else(not_in_time)
+    replies.pop().ok_or_else(|| strange(&[]))
 }
 
 /// The address in a reply of two strings.
