@@ -4,14 +4,17 @@
 
 -- The record of a transaction, by which it is found and reversed: a field of a hash that has the transactions
 -- of one second and ends as a whole. The field is the 16 bytes of the transaction's id. `reversed` is how much
--- of it was reversed. A text is packed as an account is, with amounts as numbers or, where one of them is 10^15
--- or more, as digits. The description and the metadata are JSON, and empty for the usual `null` and `{}`. Behind the
--- metadata stands the caller's key, by `lib/actor.lua`.
+-- of it was reversed. A text begins with its layout: in layouts 1 and 3 amounts are numbers, and in layout 2, for
+-- amounts of 10^15 and more, digits. Layout 3 leaves out what most transactions do not have: a part that was
+-- reversed, a hold, and a transaction that they reverse. The description and the metadata are JSON, and empty for the
+-- usual `null` and `{}`. Behind the metadata stands the caller's key, by `lib/actor.lua`.
 local NARROW = '<BBBdddssssss'
 local WIDE = '<BBBdssssssss'
+local PLAIN = '<BBBddssss'
 -- The same with the rest of the text, for packing.
 local WHOLE_NARROW = '<BBBdddssssssc0'
 local WHOLE_WIDE = '<BBBdssssssssc0'
+local WHOLE_PLAIN = '<BBBddssssc0'
 
 -- The kinds of transactions, as records have them.
 DEPOSIT = 1
@@ -32,18 +35,26 @@ end
 -- `reverses` are nil for most.
 function pack_transaction(kind, scale, created_at, amount, reversed, from_account, to_account, currency, hold_id, reverses,
   description, metadata)
-  if amount + reversed < SMALL then
-    return struct.pack(WHOLE_NARROW, 1, kind, scale, created_at, amount, reversed, from_account, to_account, currency,
-      hold_id or '', reverses or '', description, metadata)
+  if amount + reversed >= SMALL then
+    return struct.pack(WHOLE_WIDE, 2, kind, scale, created_at, digits_of(amount), digits_of(reversed), from_account,
+      to_account, currency, hold_id or '', reverses or '', description, metadata)
   end
-  return struct.pack(WHOLE_WIDE, 2, kind, scale, created_at, digits_of(amount), digits_of(reversed), from_account,
-    to_account, currency, hold_id or '', reverses or '', description, metadata)
+  if reversed == 0 and not hold_id and not reverses then
+    return struct.pack(WHOLE_PLAIN, 3, kind, scale, created_at, amount, from_account, to_account, currency, description,
+      metadata)
+  end
+  return struct.pack(WHOLE_NARROW, 1, kind, scale, created_at, amount, reversed, from_account, to_account, currency,
+    hold_id or '', reverses or '', description, metadata)
 end
 
 -- Returns the transaction that a text stands for.
 local function decode_transaction(key, text)
-  local transaction, layout_byte, at = {}, text:byte(1), nil
-  if (layout_byte == 1 or layout_byte == 2) and #text > 30 then
+  local transaction, layout_byte, at = { reversed = 0 }, text:byte(1), nil
+  if layout_byte == 3 and #text > 20 then
+    layout_byte, transaction.kind, transaction.scale, transaction.created_at, transaction.amount, transaction.from_account,
+      transaction.to_account, transaction.currency, transaction.description,
+      at = struct.unpack(PLAIN, text)
+  elseif (layout_byte == 1 or layout_byte == 2) and #text > 30 then
     layout_byte, transaction.kind, transaction.scale, transaction.created_at, transaction.amount, transaction.reversed,
       transaction.from_account, transaction.to_account, transaction.currency, transaction.hold_id, transaction.reverses,
       transaction.description,

@@ -28,6 +28,8 @@ pub const KEY_KINDS: &[KeyKind] = &[
 /// The layouts of a record, its first byte: amounts as numbers, or as digits.
 const NARROW: u8 = 1;
 const WIDE: u8 = 2;
+/// Amounts as numbers, of a transaction that has no hold, reverses none and was not reversed.
+const PLAIN: u8 = 3;
 
 /// The names of the codes of `status`, which begin at 1.
 const STATUSES: [&str; 5] = ["open", "closed", "frozen_debits", "frozen_credits", "frozen_both"];
@@ -107,18 +109,21 @@ fn add_metadata(record: &mut Value, (metadata, actor): (Value, Option<Actor>)) {
 /// `reverses` empty for none.
 fn transaction_to_json(bytes: &[u8]) -> Option<Value> {
     let mut record = PackedRecord::new(bytes);
-    let layout = record.byte()?;
+    let (layout, is_plain) = match record.byte()? {
+        PLAIN => (NARROW, true),
+        layout => (layout, false),
+    };
     let mut transaction = json!({
         "kind": name_of(&KINDS, record.byte()?)?,
         "scale": record.byte()?,
         "created_at": record.whole()?,
         "amount": amount(&mut record, layout)?,
-        "reversed": amount(&mut record, layout)?,
+        "reversed": if is_plain { "0".to_owned() } else { amount(&mut record, layout)? },
         "from_account": record.text()?,
         "to_account": record.text()?,
         "currency": record.text()?,
-        "hold_id": record.text()?,
-        "reverses": record.text()?,
+        "hold_id": if is_plain { "" } else { record.text()? },
+        "reverses": if is_plain { "" } else { record.text()? },
         "description": record.json(Value::Null)?,
     });
     add_metadata(&mut transaction, record.json_with_actor(json!({}))?);

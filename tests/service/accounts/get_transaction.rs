@@ -50,7 +50,7 @@ async fn names_the_external_account_of_deposits_and_withdrawals() {
     }
 }
 
-/// The usual description and metadata take no room. Earlier versions have written them, and such records are read too.
+/// What most transactions do not have takes no room. Earlier versions have written it, and such records are read too.
 #[tokio::test]
 async fn a_record_with_the_usual_values_written_out_is_read() {
     let service = Service::new();
@@ -66,11 +66,14 @@ async fn a_record_with_the_usual_values_written_out_is_read() {
     let records: Vec<(Vec<u8>, Vec<u8>)> = redis.hgetall(&hash).unwrap();
     let is_paid = |record: &[u8]| record.windows(4).any(|bytes| bytes == b"bob\0");
     let (field, record) = records.iter().find(|(_, record)| is_paid(record)).unwrap();
-    // The texts of the hold, of the transaction that it reverses and of the description are empty.
-    let numbers_and_names = record.strip_suffix(b"\0\0\0").unwrap();
-    let written_out = [numbers_and_names, b"\0\0null\0{}"].concat();
-    let () = redis.hset(&hash, field, written_out).unwrap();
-    assert_eq!(service.get(&path).await.assert(200), answer);
+    // Behind the numbers are the names, and an empty description.
+    let (numbers, names) = record.strip_suffix(b"\0").unwrap().split_at(19);
+    let (not_reversed, layout) = (0_f64.to_le_bytes(), [1]);
+    for texts in [b"\0\0\0".as_slice(), b"\0\0null\0{}"] {
+        let written_out = [&layout, &numbers[1..], &not_reversed, names, texts].concat();
+        let () = redis.hset(&hash, field, written_out).unwrap();
+        assert_eq!(service.get(&path).await.assert(200), answer);
+    }
     service.reverse(id, None).await.assert(201);
 }
 
