@@ -9,7 +9,11 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::mpsc::{self, RecvTimeoutError},
+    sync::{
+        Mutex,
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -63,7 +67,8 @@ fn setting(name: &str, default: &str) -> String {
 }
 
 /// Samples the mutants of all scripts and runs the tests against each of them, those of its operation first.
-/// `SAMPLE` says how many, `SEED` which, and `ONLY` has beginnings of paths, separated by commas.
+/// `SAMPLE` says how many, `SEED` which, and `ONLY` has beginnings of paths, separated by commas. As many are tried at
+/// a time as there are processors.
 #[test]
 #[ignore = "make mutants runs it"]
 fn tests_find_changes_of_scripts() {
@@ -78,24 +83,35 @@ fn tests_find_changes_of_scripts() {
     println!("{} mutants, and {} that are equivalent", mutants.len(), all - mutants.len());
     println!("a sample of {sample} with seed {seed}");
     fastrand::Rng::with_seed(seed).shuffle(&mut mutants);
-    let mut bench = Workbench::new(&scripts);
-    bench.expect_sound();
+    mutants.truncate(sample);
+    let workers = thread::available_parallelism().unwrap().get();
+    let stage_timeout = time_without_mutant(&scripts) * 3 * u32::try_from(workers).unwrap();
 
-    let (mut caught, mut survivors) = (0, Vec::new());
-    for mutant in mutants.into_iter().take(sample) {
-        let diff = diff(&mutant);
-        match bench.try_mutant(&scripts, &mutant) {
-            Some(by) => {
-                caught += 1;
-                println!("caught    {}:{} by {by}", mutant.path, mutant.line);
-            }
-            None => {
-                println!("SURVIVED  {}:{}\n{diff}", mutant.path, mutant.line);
-                survivors.push(diff);
+    let tried = mutants.len();
+    let (queue, survivors) = (Mutex::new(mutants.into_iter()), Mutex::new(Vec::new()));
+    let work = |worker: usize| {
+        let bench = Workbench::new(&scripts, worker, stage_timeout);
+        let next = || queue.lock().unwrap().next();
+        while let Some(mutant) = next() {
+            let place = format!("{}:{}", mutant.path, mutant.line);
+            let diff = diff(&mutant);
+            match bench.try_mutant(&scripts, &mutant) {
+                Some(by) => println!("caught    {place} by {by}"),
+                None => {
+                    println!("SURVIVED  {place}\n{diff}");
+                    survivors.lock().unwrap().push(diff);
+                }
             }
         }
-    }
-    println!("{caught} caught, {} survived", survivors.len());
+    };
+    thread::scope(|scope| {
+        for worker in 0..workers {
+            let work = &work;
+            scope.spawn(move || work(worker));
+        }
+    });
+    let survivors = survivors.into_inner().unwrap();
+    println!("{} caught, {} survived", tried - survivors.len(), survivors.len());
     for survivor in &survivors {
         println!("\n{survivor}");
     }
@@ -233,10 +249,21 @@ struct Workbench {
     stage_timeout: Duration,
 }
 
+/// Returns how long all tests take without a mutant, and panics unless they pass.
+fn time_without_mutant(scripts: &Scripts) -> Duration {
+    let started = Instant::now();
+    if let Some(failed) = Workbench::new(scripts, 0, MOST_WITHOUT_MUTANT).run(&Stage::default()) {
+        panic!("without a mutant, {failed} has failed");
+    }
+    println!("without a mutant, all tests pass in {} s", started.elapsed().as_secs());
+    started.elapsed()
+}
+
 impl Workbench {
-    fn new(scripts: &Scripts) -> Workbench {
-        let folder = std::env::temp_dir().join(format!("lockstep-mutants-{}", std::process::id()));
-        let bench = Workbench { folder, stage_timeout: MOST_WITHOUT_MUTANT };
+    fn new(scripts: &Scripts, worker: usize, stage_timeout: Duration) -> Workbench {
+        let name = format!("lockstep-mutants-{}-{worker}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        let bench = Workbench { folder, stage_timeout };
         for name in ["scripts", "tmp"] {
             fs::create_dir_all(bench.folder.join(name)).unwrap();
         }
@@ -256,17 +283,6 @@ impl Workbench {
         let file = self.folder.join("scripts").join(path);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(file, source).unwrap();
-    }
-
-    /// Panics unless all tests pass without a mutant. From then on a stage may take three times as long, since
-    /// how long it takes depends on the machine.
-    fn expect_sound(&mut self) {
-        let started = Instant::now();
-        if let Some(failed) = self.run(&Stage::default()) {
-            panic!("without a mutant, {failed} has failed");
-        }
-        self.stage_timeout = 3 * started.elapsed();
-        println!("without a mutant, all tests pass in {} s", started.elapsed().as_secs());
     }
 
     /// Runs the tests against a mutant, and returns the one that has failed first.
