@@ -99,7 +99,7 @@ fmt: ## Format
 lint: $(CARGO_DENY) ## Formatting, clippy, luacheck and cargo-deny, warnings as errors
 	$(call need,luacheck:lua-check)
 	cargo fmt --check
-	cargo clippy --all-targets -- -D warnings
+	cargo clippy --all-targets --test '*' -- -D warnings
 	cargo clippy --release -- -D warnings
 	cargo test --quiet --test contracts -- --ignored assembled_scripts
 	luacheck --quiet migrations-lua target/lua

@@ -30,6 +30,7 @@ mod damage;
 mod data_directory;
 mod descriptors;
 mod embedded;
+mod exact_ends;
 mod failover;
 mod format;
 mod http;

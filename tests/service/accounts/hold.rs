@@ -96,6 +96,17 @@ async fn the_expiry_of_a_released_hold_does_not_affect_others() {
     Audit::default().check(&service);
 }
 
+/// Neither amount is a number that Redis can count with: as such both would be 2^53 cents.
+#[tokio::test]
+async fn a_cent_is_left_beside_a_hold_of_more_than_2_53() {
+    let service = with_alice_and_hotel("90071992547409.93").await;
+    service.held("alice", "hotel", "90071992547409.92").await;
+    let refused = service.transfer("alice", "hotel", "0.02").await;
+    assert_eq!(refused.expect_problem(409, "insufficient_funds")["available"], "0.01");
+    service.transfer("alice", "hotel", "0.01").await.assert(201);
+    assert_eq!(service.funds("alice").await, ["90071992547409.92", "0.00", "90071992547409.92"]);
+}
+
 #[tokio::test]
 async fn refuses_what_a_transfer_refuses() {
     let service = with_alice_and_hotel("100").await;

@@ -2,9 +2,8 @@
 //! moves, forward and back.
 
 use proptest::prelude::*;
-use redis::Value;
 
-use crate::support::raw;
+use crate::support::{raw, run_step_at};
 
 /// A rule as scripts take it: the code of its algorithm, the limit, and two numbers.
 #[derive(Debug, Clone, Copy)]
@@ -166,22 +165,27 @@ struct Decided {
 impl Limit {
     fn new(rule: Rule) -> Limit {
         let limit = Limit { space: crate::support::unique("limit-") };
+        limit.put(rule, "");
+        limit
+    }
+
+    /// Writes the policy. `version` is the one that it has, and empty for none.
+    fn put(&self, rule: Rule, version: &str) {
         let Rule { algorithm, limit: most, a, b } = rule;
         let args = [
             "p".to_owned(),
-            String::new(),
+            version.to_owned(),
             (algorithm as u8).to_string(),
             most.to_string(),
             a.to_string(),
             b.to_string(),
             "1000".to_owned(),
             "0".to_owned(),
-            "{}".to_owned(),
+            format!("{{\"after\":\"{version}\"}}"),
         ];
-        let keys = [limit.key("limit_policy:p"), limit.key("index:limit_policies")];
-        let reply = limit.run("ratelimit/put_policy", 1_000_000_000_000, &keys, &args);
+        let keys = [self.key("limit_policy:p"), self.key("index:limit_policies")];
+        let reply = self.run("ratelimit/put_policy", 1_000_000_000_000, &keys, &args);
         assert_eq!(reply[0], "ok");
-        limit
     }
 
     fn key(&self, name: &str) -> String {
@@ -194,22 +198,7 @@ impl Limit {
 
     /// Runs one operation at `now` and returns the fields of its reply.
     fn run(&self, name: &str, now: u64, keys: &[String], args: &[String]) -> Vec<String> {
-        let source = &lockstep::store::Library::embedded().script(name).source;
-        // The one line that reads the clock of Redis gets the time of the test.
-        let frozen = format!("local time = {{ {}, {} }}", now / 1000, now % 1000 * 1000);
-        let source = source.replacen("local time = redis.pcall('TIME')", &frozen, 1);
-        assert!(source.contains(&frozen));
-        let mut eval = redis::cmd("EVAL");
-        eval.arg(source).arg(keys.len()).arg(keys).arg(&[0, 1000, 1000, 100]);
-        eval.arg(name).arg(keys.len()).arg(args.len()).arg("").arg(args);
-        let reply: Vec<Value> = eval.query(&mut raw(&self.space)).unwrap();
-        let Value::Array(fields) = &reply[1] else { panic!("{reply:?}") };
-        let text = |field: &Value| match field {
-            Value::Int(number) => number.to_string(),
-            Value::Nil => String::new(),
-            field => redis::from_redis_value(field.clone()).unwrap(),
-        };
-        fields.iter().map(text).collect()
+        run_step_at(&mut raw(&self.space), now, name, keys, args)
     }
 
     fn check(&self, cost: u64, now: u64, lease_id: &str) -> Decided {
@@ -341,6 +330,32 @@ fn agrees(rule: Rule, acts: Vec<(i64, Act)>) {
     }
 }
 
+/// A rule with other sub-buckets counts what was taken before as if it had been taken at the last instant of its old
+/// sub-bucket: never too short, and at most one sub-bucket of each rule too long.
+fn agrees_after_change(old: Rule, new: Rule, acts: Vec<(i64, Act)>, offsets: &[u64]) {
+    let (limit, mut now) = (Limit::new(old), 1_000_000_000_000_u64);
+    let mut model = Model::new(old);
+    for (pause, act) in acts {
+        now += pause.unsigned_abs();
+        let Act::Check(cost) = act else { continue };
+        if limit.check(cost, now, "lease").allowed {
+            // What no longer counts is forgotten when something is written.
+            let kept = std::mem::take(&mut model.taken).into_iter();
+            model.taken = kept.filter(|taken| model.counts(taken.at, now)).collect();
+            model.take(cost, now, "lease");
+        }
+    }
+    limit.put(new, "1");
+    let mut changed = Model::new(new);
+    let last_instant = |at: u64| (at / old.b + 1) * old.b - 1;
+    changed.taken = model.taken;
+    changed.taken.iter_mut().for_each(|taken| taken.at = last_instant(taken.at));
+    for offset in offsets {
+        let then = now + offset;
+        assert_eq!(limit.peek(1, then).remaining, changed.free(then), "{old:?} {new:?} {offset}");
+    }
+}
+
 /// Whatever the clock did: in any window the admitted units are at most the limit, and of a bucket at most
 /// its capacity and what came back meanwhile.
 fn assert_never_more(rule: Rule, admitted: &[(u64, u64)]) {
@@ -438,6 +453,16 @@ proptest! {
     #[test]
     fn a_counter_counts_every_bucket_that_overlaps((rule, acts) in with(window(Algorithm::SlidingCounter), checks)) {
         agrees(rule, acts);
+    }
+
+    #[test]
+    fn a_counter_moves_units_to_the_buckets_of_a_changed_rule(
+        (old, acts) in with(window(Algorithm::SlidingCounter), checks),
+        new in window(Algorithm::SlidingCounter),
+        offsets in prop::collection::vec(0_u64..10_000_000, 40),
+    ) {
+        prop_assume!(old.b != new.b);
+        agrees_after_change(old, new, acts, &offsets);
     }
 
     #[test]

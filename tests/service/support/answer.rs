@@ -16,6 +16,9 @@ pub struct Answer {
     pub bytes: Vec<u8>,
 }
 
+/// The fields of requests that name an account, one of which is the `role` in a refusal.
+const ACCOUNT_FIELDS: [&str; 4] = ["account_id", "from_account", "to_account", "sweep_to"];
+
 impl Answer {
     pub async fn of(response: Response<Body>) -> Answer {
         let (head, body) = response.into_parts();
@@ -51,6 +54,9 @@ impl Answer {
         assert_eq!(self.body["request_id"], self.headers["x-request-id"].to_str().unwrap());
         let detail = self.body["detail"].as_str().unwrap();
         assert!(detail.ends_with('.') && !detail.contains(['{', '}']), "{detail}");
+        if let Some(role) = self.body.get("role") {
+            assert!(ACCOUNT_FIELDS.iter().any(|field| role == field), "{role}");
+        }
         self.body
     }
 

@@ -1,6 +1,6 @@
 //! A test's tools: a Redis (`server`), a cluster of several (`cluster`), an address in front of it (`relay`), a proxy that
 //! loses its replies (`lossy`), the service in this process (`service`) or as a program (`process`), a user of Redis (`redis_user`), the answers of both
-//! (`answer`), many callers at once (`race`), the contents of a space (`keys`), and checks that several operations share
+//! (`answer`), scripts without a service (`script`), many callers at once (`race`), the contents of a space (`keys`), and checks that several operations share
 //! (`checks`).
 
 mod answer;
@@ -14,6 +14,7 @@ mod process;
 mod race;
 mod redis_user;
 mod relay;
+mod script;
 mod server;
 mod service;
 
@@ -36,6 +37,7 @@ pub use self::{
     race::{race, race_each},
     redis_user::url_without,
     relay::Relay,
+    script::run_step_at,
     server::{Server, owner_of, raw, redis_url},
     service::Service,
 };

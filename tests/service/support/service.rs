@@ -13,14 +13,18 @@ use lockstep::{
     app::{self, app},
     auth::{CallerKey, KeyRing, KnownKey, Principal, ScopeSet, SpaceSet},
     keys::follow_keys,
-    store::{Access, Library, Retention, Settings, Store},
+    store::{Access, Retention, Settings, Store},
     telemetry::CallStatistics,
     types::Id,
 };
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::{Answer, Call, Cluster, HOUR, Server, raw, redis_url, unique};
+use super::{
+    Answer, Call, Cluster, HOUR, Server, raw, redis_url,
+    script::{self, Step},
+    unique,
+};
 
 /// The whole service but its sockets, with a space that no other test uses.
 #[derive(Clone)]
@@ -165,24 +169,13 @@ impl Service {
         redis::Client::open(self.url.as_str()).unwrap().get_connection().unwrap()
     }
 
-    /// Runs the script of an operation without the service, with these steps: the keys and the arguments of each.
+    /// Runs the script of an operation without the service, with these steps.
     pub fn run_steps(
         &self,
         operation: &str,
-        steps: &[(Vec<String>, Vec<String>)],
+        steps: &[Step],
     ) -> redis::RedisResult<Vec<redis::Value>> {
-        let script = Library::embedded().script(operation);
-        let mut command = redis::cmd("EVAL");
-        command.arg(&script.source).arg(steps.iter().map(|(keys, _)| keys.len()).sum::<usize>());
-        for (keys, _) in steps {
-            command.arg(keys);
-        }
-        // No clock ahead, the times to live of idempotency records and transactions, and the history.
-        command.arg([0, 1000, 1000, 100].as_slice());
-        for (keys, args) in steps {
-            command.arg(operation).arg(keys.len()).arg(args.len()).arg("").arg(args);
-        }
-        command.query(&mut self.raw())
+        script::run_steps(&mut self.raw(), operation, steps)
     }
 
     /// Moves the service's clock forward instead of waiting.
