@@ -41,6 +41,12 @@ async fn a_product_without_holds_that_have_ended_is_left_alone() {
         let reply: (String, u64) = redis::from_redis_value(replies.unwrap()[1].clone()).unwrap();
         assert_eq!(reply, ("ok".to_owned(), 0), "{id}");
     }
+    // A step behind another one that has the record open does not know, and asks to be run again.
+    let keys = ["product", "product_holds", "movements"].map(|kind| service.key(kind, "mug"));
+    let step = (keys.to_vec(), Vec::new());
+    let replies = service.run_steps("inventory/expire", &[step.clone(), step]).unwrap();
+    let reply: (String, u64) = redis::from_redis_value(replies[3].clone()).unwrap();
+    assert_eq!(reply, ("ok".to_owned(), 1));
     service.assert_unchanged(&before);
 }
 

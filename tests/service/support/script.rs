@@ -6,13 +6,15 @@ use redis::{Connection, RedisResult, Value};
 /// A step of a script: its keys and its arguments.
 pub type Step = (Vec<String>, Vec<String>);
 
-/// Runs the script of an operation with these steps.
+/// Runs the script of an operation with these steps, with a clock that is so far ahead of Redis.
 pub fn run_steps(
     connection: &mut Connection,
+    ahead_ms: i64,
     operation: &str,
     steps: &[Step],
 ) -> RedisResult<Vec<Value>> {
-    run_source(connection, &Library::embedded().script(operation).source, operation, steps)
+    let source = &Library::embedded().script(operation).source;
+    run_source(connection, source, ahead_ms, operation, steps)
 }
 
 /// Runs the script of an operation for one step, with the clock of Redis standing at `now_ms`, and returns the
@@ -30,7 +32,7 @@ pub fn run_step_at(
     let source = source.replacen("local time = redis.pcall('TIME')", &frozen, 1);
     assert!(source.contains(&frozen));
     let step = (keys.to_vec(), args.to_vec());
-    let replies = run_source(connection, &source, operation, &[step]).unwrap();
+    let replies = run_source(connection, &source, 0, operation, &[step]).unwrap();
     let Value::Array(fields) = &replies[1] else { panic!("{replies:?}") };
     let text = |field: &Value| match field {
         Value::Int(number) => number.to_string(),
@@ -43,6 +45,7 @@ pub fn run_step_at(
 fn run_source(
     connection: &mut Connection,
     source: &str,
+    ahead_ms: i64,
     operation: &str,
     steps: &[Step],
 ) -> RedisResult<Vec<Value>> {
@@ -51,8 +54,8 @@ fn run_source(
     for (keys, _) in steps {
         command.arg(keys);
     }
-    // No clock ahead, the times to live of idempotency records and transactions, and the history.
-    command.arg([0, 1000, 1000, 100].as_slice());
+    // After the clock come the times to live of idempotency records and transactions, and the history.
+    command.arg([ahead_ms, 1000, 1000, 100].as_slice());
     for (keys, args) in steps {
         command.arg(operation).arg(keys.len()).arg(args.len()).arg("").arg(args);
     }

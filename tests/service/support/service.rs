@@ -169,13 +169,13 @@ impl Service {
         redis::Client::open(self.url.as_str()).unwrap().get_connection().unwrap()
     }
 
-    /// Runs the script of an operation without the service, with these steps.
+    /// Runs the script of an operation with these steps by the clock of the service, but without it.
     pub fn run_steps(
         &self,
         operation: &str,
         steps: &[Step],
     ) -> redis::RedisResult<Vec<redis::Value>> {
-        script::run_steps(&mut self.raw(), operation, steps)
+        script::run_steps(&mut self.raw(), self.ahead_ms(), operation, steps)
     }
 
     /// Moves the service's clock forward instead of waiting.
