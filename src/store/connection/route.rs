@@ -248,7 +248,7 @@ impl Route {
         Ok((subscribed.map_err(|error| crate::store::admin::read_failure(&error))?, generation))
     }
 
-    /// The failure of a connection that was not there in time, whoever waited for it.
+    /// The failure of a connection that was not there in time. Every wait for a connection gives this one reason.
     pub fn not_in_time(&self) -> Failure {
         let hint = match self.entry.has_tls() {
             true => " (where the server expects no TLS, --redis-url begins with redis://)",
