@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use redis::Commands;
 use serde_json::json;
 
-use super::{acquire, queue_of, release};
+use super::{acquire, acquire_step, queue_of, release};
 use crate::support::{Server, Service, race, wait_until};
 
 /// Puts waiters in the queue of the lock `l`, in turn of so many processes that were heard of a moment ago and never
@@ -105,30 +105,7 @@ async fn waiters_try_once_while_nothing_happens() {
 #[tokio::test]
 async fn who_comes_back_stands_before_who_is_new() {
     let service = Service::new();
-    let step = |waiter: &str, place: &str| {
-        let keys = [
-            service.key("processes", "locks"),
-            service.key("index", "locks"),
-            service.key("index", "lock_ends"),
-            service.key("lock", "l"),
-            service.key("lock_queue", "l"),
-        ];
-        let args = [
-            "\"me\"",
-            "60000",
-            "exclusive",
-            "0",
-            "{}",
-            "1000",
-            waiter,
-            waiter,
-            place,
-            "0",
-            "false",
-        ];
-        let args = args.into_iter().chain(["", "l"]).map(str::to_owned);
-        (keys.to_vec(), args.collect::<Vec<_>>())
-    };
+    let step = |waiter: &str, place: &str| acquire_step(&service, waiter, place);
     let holder = step("aa:1:e:\"holder\"", "");
     let (new, back) = (step("bb:1:e:\"new\"", ""), step("cc:1:e:\"back\"", "7"));
     let replies = service.run_steps("locks/acquire", &[holder, new, back]).unwrap();

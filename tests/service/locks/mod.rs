@@ -17,7 +17,7 @@ mod withdraw;
 
 use serde_json::{Value, json};
 
-use crate::support::{Call, Service};
+use crate::support::{Call, Service, Step};
 
 /// A call that acquires the lock `l` for a minute unless the body says otherwise.
 fn acquire(service: &Service, body: Value) -> Call {
@@ -29,6 +29,35 @@ fn acquire(service: &Service, body: Value) -> Call {
         whole[name] = value.clone();
     }
     service.post("/locks", whole)
+}
+
+/// A step of `locks/acquire` for the lock `l`, by a waiter who stands at a place, or at none yet.
+fn acquire_step(service: &Service, waiter: &str, place: &str) -> Step {
+    let keys = [
+        ("processes", "locks"),
+        ("index", "locks"),
+        ("index", "lock_ends"),
+        ("lock", "l"),
+        ("lock_queue", "l"),
+    ];
+    let keys = keys.map(|(kind, id)| service.key(kind, id)).to_vec();
+    let owner = "\"me\"";
+    let args = [
+        owner,
+        "60000",
+        "exclusive",
+        "0",
+        "{}",
+        "1000",
+        waiter,
+        waiter,
+        place,
+        "0",
+        "false",
+        "",
+        "l",
+    ];
+    (keys, args.map(str::to_owned).to_vec())
 }
 
 fn release(service: &Service, lock: &str, lease_id: &Value) -> Call {

@@ -462,9 +462,9 @@ async fn a_result_or_a_run_has_a_bound() {
         "ERR the result is too large: it has at most 100000 values, 4194304 bytes and 10 levels";
     for (source, message) in [
         ("local t = {} t[1] = t return t", too_large),
-        ("local t = {} for i = 1, 200000 do t[i] = i end return t", too_large),
-        ("return ('x'):rep(5000000)", too_large),
-        ("local t = {} for i = 1, 50 do t = { t } end return t", too_large),
+        ("local t = {} for i = 1, 100000 do t[i] = i end return t", too_large),
+        ("return ('x'):rep(4194305)", too_large),
+        ("local t = {} for i = 1, 10 do t = { t } end return t", too_large),
         ("while true do redis.call('TIME') end", "ERR a script may run 100000 commands"),
     ] {
         let refused = service.eval(source, &[], &[]).await.expect_problem(422, "script_error");
@@ -472,6 +472,14 @@ async fn a_result_or_a_run_has_a_bound() {
             [&refused["kind"], &refused["effects"], &refused["message"]],
             ["other", "none", message]
         );
+    }
+    // A table is a value and a level, beside what it has.
+    for source in [
+        "local t = {} for i = 1, 99999 do t[i] = i end return t",
+        "return ('x'):rep(4194304)",
+        "local t = {} for i = 1, 9 do t = { t } end return t",
+    ] {
+        assert_eq!(service.eval(source, &[], &[]).await.status.as_u16(), 200, "{source}");
     }
     let source = "while true do redis.call('INCR', KEYS[1]) end";
     let refused = service.eval(source, &["n"], &[]).await.expect_problem(422, "script_error");

@@ -37,7 +37,7 @@ pub use self::{
     race::{race, race_each},
     redis_user::url_without,
     relay::Relay,
-    script::run_step_at,
+    script::{Step, run_step_at},
     server::{Server, owner_of, raw, redis_url},
     service::Service,
 };

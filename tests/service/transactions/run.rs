@@ -413,6 +413,7 @@ async fn guards_compare_numbers_of_64_bits() {
         (-1_000_000_000, 1),
         (-999_999_999, -1),
         (-9_223_372_036_000_000_000, -1),
+        (-9_223_372_036_000_000_000, -854_775_808),
         (9_223_372_036_000_000_000, 1),
         (9_007_199_254_740_993, 9_007_199_254_740_993),
         (-5, 3),
@@ -424,9 +425,15 @@ async fn guards_compare_numbers_of_64_bits() {
         let answer = run(&value.to_string(), "decr", -by).await.assert(200);
         assert_eq!(answer["results"][0]["result"], sum, "{value} - -{by}");
     }
-    for (value, by) in
-        [(most, 1), (1, most), (least, -1), (-2, -most), (most - 1, 2), (least + 1, -2)]
-    {
+    for (value, by) in [
+        (most, 1),
+        (1, most),
+        (least, -1),
+        (-2, -most),
+        (most - 1, 2),
+        (least + 1, -2),
+        (-9_223_372_036_000_000_000, -854_775_809),
+    ] {
         run(&value.to_string(), "incr", by).await.expect_problem(422, "wrong_type");
         run(&value.to_string(), "decr", -by).await.expect_problem(422, "wrong_type");
     }
