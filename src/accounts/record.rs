@@ -28,7 +28,7 @@ pub const KEY_KINDS: &[KeyKind] = &[
 /// The layouts of a record, its first byte: amounts as numbers, or as digits.
 const NARROW: u8 = 1;
 const WIDE: u8 = 2;
-/// Amounts as numbers, of a transaction that has no hold, reverses none and was not reversed.
+/// Only of transactions: amounts as numbers, of one that has no hold, reverses none and was not reversed.
 const PLAIN: u8 = 3;
 
 /// The names of the codes of `status`, which begin at 1.

@@ -56,8 +56,8 @@ impl Store {
         select_ok(asked).await.map(drop)
     }
 
-    /// Asks one server, within one store timeout. Only what comes after the connection has a bound here: the way to
-    /// a connection has its own, and knows why there is none.
+    /// Asks one server, within one store timeout. `checkout` keeps to it by itself and says why there is no connection;
+    /// the deadline here is for the question.
     async fn ask_ready(&self, node: &Node) -> Result<(), NotReady> {
         let deadline = Instant::now() + self.0.timeout;
         let unconnected = |failure| NotReady { check: ReadinessCheck::Connection, failure };

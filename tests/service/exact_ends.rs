@@ -1,4 +1,4 @@
-//! What ends by the clock has ended at the very millisecond of its end, and not one before, for every call that asks.
+//! What ends by the clock has ended at the very millisecond of its end, and not one before, for calls that read it.
 
 use serde_json::Value;
 

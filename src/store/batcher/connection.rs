@@ -60,7 +60,9 @@ impl BatchWorker {
         let mut fresh = match checkout(&self.pool, left).await {
             Ok(pooled) => Ok(PooledConnection::take(pooled)),
             // Nothing of a batch was sent, so it may be sent again.
-            Err(Failure::Overloaded) => Err(self.route.not_in_time()),
+            Err(Failure::Overloaded) => {
+                Err(Failure::Unavailable("no connection in time".to_owned()))
+            }
             Err(failure) => Err(failure),
         }?;
         metrics::counter!("lockstep_store_connections_total").increment(1);

@@ -243,12 +243,13 @@ impl Route {
             subscribed.subscribe(channel).await?;
             Ok::<_, redis::RedisError>(subscribed)
         };
-        let subscribed =
-            timeout(self.timeout, subscribing).await.map_err(|_| self.not_in_time())?;
+        let subscribed = timeout(self.timeout, subscribing)
+            .await
+            .map_err(|_| Failure::Unavailable("no subscription in time".to_owned()))?;
         Ok((subscribed.map_err(|error| crate::store::admin::read_failure(&error))?, generation))
     }
 
-    /// The failure of a connection that was not there in time. Every wait for a connection gives this one reason.
+    /// The failure of a connection that could not be made in time.
     pub fn not_in_time(&self) -> Failure {
         let hint = match self.entry.has_tls() {
             true => " (where the server expects no TLS, --redis-url begins with redis://)",

@@ -96,9 +96,9 @@ async fn the_expiry_of_a_released_hold_does_not_affect_others() {
     Audit::default().check(&service);
 }
 
-/// Neither amount is a number that Redis can count with: as such both would be 2^53 cents.
+/// The balance is 2^53 + 1 cents, which a number cannot tell from the 2^53 that are held.
 #[tokio::test]
-async fn a_cent_is_left_beside_a_hold_of_more_than_2_53() {
+async fn a_cent_is_left_beside_a_hold_at_the_border_of_numbers() {
     let service = with_alice_and_hotel("90071992547409.93").await;
     service.held("alice", "hotel", "90071992547409.92").await;
     let refused = service.transfer("alice", "hotel", "0.02").await;

@@ -181,6 +181,7 @@ impl Limit {
             b.to_string(),
             "1000".to_owned(),
             "0".to_owned(),
+            // A policy whose rule is the same JSON is left as it is.
             format!("{{\"after\":\"{version}\"}}"),
         ];
         let keys = [self.key("limit_policy:p"), self.key("index:limit_policies")];

@@ -6,7 +6,7 @@ use redis::{Connection, RedisResult, Value};
 /// A step of a script: its keys and its arguments.
 pub type Step = (Vec<String>, Vec<String>);
 
-/// Runs the script of an operation with these steps, with a clock that is so far ahead of Redis.
+/// Runs the script of an operation with these steps, with a clock `ahead_ms` ahead of that of Redis.
 pub fn run_steps(
     connection: &mut Connection,
     ahead_ms: i64,
