@@ -46,6 +46,9 @@ check-rest: needs-check lint doc check-document test-gateways test-observability
 # Debian has nginx and HAProxy where only root looks.
 test-gateways bench needs-check: export PATH := $(PATH):/usr/sbin
 
+# The service's tests wait most of the time, for servers and processes, so more of them run than there are processors.
+test test-cluster test-valkey: export RUST_TEST_THREADS ?= 4
+
 test-gateways: ## The service behind nginx, Caddy and HAProxy
 	$(call need,redis-server:redis-server nginx:nginx-light caddy:caddy haproxy:haproxy)
 	cargo test --test gateways

@@ -88,9 +88,15 @@ impl Group {
         });
     }
 
-    /// Has the sentinels make a replica the primary, and returns when they have.
+    /// Has the sentinels make a replica the primary, and returns when they have. What was written before is not lost,
+    /// as it may be where the primary dies.
     pub fn fail_over(&self) {
         let before = self.primary_port();
+        let mut primary = self.primary().connection();
+        // WAIT is about the writes of its own connection, and with them about all before.
+        let () = primary.set("before the failover", 1).unwrap();
+        let replicas: u64 = redis::cmd("WAIT").arg(2).arg(20_000).query(&mut primary).unwrap();
+        assert_eq!(replicas, 2, "not all replicas have what was written");
         wait_for_long("a sentinel to begin the failover", || {
             self.sentinels[0].fail_over().then_some(())
         });
