@@ -1,4 +1,5 @@
-//! What ends by the clock has ended at the very millisecond of its end, and not one before, for calls that read it.
+//! Holds, reservations and leases have ended at the very millisecond of their end, and not one before, for calls that
+//! read them.
 
 use serde_json::Value;
 

@@ -6,21 +6,15 @@ use redis::Value;
 use rust_decimal::Decimal;
 use serde_json::json;
 
-use crate::support::{Service, operation, race, raw, unique};
+use crate::support::{Service, Step, operation, race, raw, unique};
 
 /// One transfer as the runner takes it, whose transaction is of a second of its own.
-fn transfer(service: &Service, from: &str, to: &str, amount: &str) -> (Vec<String>, Vec<String>) {
+fn transfer(service: &Service, from: &str, to: &str, amount: &str) -> Step {
     transfer_in(service, from, to, amount, &unique("second-"))
 }
 
 /// The keys and the arguments of a transfer whose transaction is of this second.
-pub fn transfer_in(
-    service: &Service,
-    from: &str,
-    to: &str,
-    amount: &str,
-    second: &str,
-) -> (Vec<String>, Vec<String>) {
+pub fn transfer_in(service: &Service, from: &str, to: &str, amount: &str, second: &str) -> Step {
     let keys = [
         service.key("account", from),
         service.key("account", to),

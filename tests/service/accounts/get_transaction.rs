@@ -50,7 +50,8 @@ async fn names_the_external_account_of_deposits_and_withdrawals() {
     }
 }
 
-/// What most transactions do not have takes no room. Earlier versions have written it, and such records are read too.
+/// A record leaves out the fields that most transactions do not have. Earlier versions wrote them all, and such records
+/// are read too.
 #[tokio::test]
 async fn a_record_with_the_usual_values_written_out_is_read() {
     let service = Service::new();

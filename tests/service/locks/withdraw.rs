@@ -1,4 +1,4 @@
-//! Calls whose reply is lost: the lease that nobody learns of does not stay.
+//! `locks/withdraw`: a lease that nobody has learned of does not stay, and a place in a queue is given up.
 
 use std::time::Duration;
 

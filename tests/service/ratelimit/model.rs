@@ -340,7 +340,7 @@ fn agrees_after_change(old: Rule, new: Rule, acts: Vec<(i64, Act)>, offsets: &[u
         now += pause.unsigned_abs();
         let Act::Check(cost) = act else { continue };
         if limit.check(cost, now, "lease").allowed {
-            // What no longer counts is forgotten when something is written.
+            // Each write forgets the units that no longer count.
             let kept = std::mem::take(&mut model.taken).into_iter();
             model.taken = kept.filter(|taken| model.counts(taken.at, now)).collect();
             model.take(cost, now, "lease");

@@ -1,7 +1,7 @@
 //! A test's tools: a Redis (`server`), a cluster of several (`cluster`), an address in front of it (`relay`), a proxy that
 //! loses its replies (`lossy`), the service in this process (`service`) or as a program (`process`), a user of Redis (`redis_user`), the answers of both
-//! (`answer`), scripts without a service (`script`), many callers at once (`race`), the contents of a space (`keys`), and checks that several operations share
-//! (`checks`).
+//! (`answer`), scripts without a service (`script`), many callers at once (`race`), the contents of a space (`keys`), and
+//! checks that several operations share (`checks`).
 
 mod answer;
 mod call;
